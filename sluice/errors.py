@@ -1,0 +1,62 @@
+"""Every error that Sluice raises on purpose.
+
+SluiceError
+├── ConfigurationError      a setting or an argument is wrong
+├── ProtocolError           a frame that can't be understood
+├── LedgerError             the database refused what was asked
+│   └── LedgerUnavailable   the database can't be reached, for now
+├── SourceError             the bucket or folder as a whole can't be read
+│   └── ObjectError         one object can't be classified, by its own fault
+└── InferenceError          TorchServe gave no prediction
+    ├── Overloaded          TorchServe is full: try again later
+    └── EndpointDown        TorchServe doesn't answer with predictions
+
+A message says what was expected, what was found, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class SluiceError(Exception):
+    """Raised when nothing more precise fits; catch it to catch all of Sluice's errors."""
+
+
+class ConfigurationError(SluiceError):
+    """Raised when a setting, an argument or a model archive can't be used as it is."""
+
+
+class ProtocolError(SluiceError):
+    """Raised when a message is of an unknown version or kind, or its frames are malformed."""
+
+
+class LedgerError(SluiceError):
+    """Raised when the database refuses a statement that should have worked (schema too old, no such job)."""
+
+
+class LedgerUnavailable(LedgerError):
+    """Raised when the database stays unreachable, read-only or out of space after the retries."""
+
+
+class SourceError(SluiceError):
+    """Raised when a bucket or folder can't be listed or read at all: wrong name, credentials or network."""
+
+
+class ObjectError(SourceError):
+    """Raised when one object can't be classified and the fault is its own; `reason` is the quarantine's code."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class InferenceError(SluiceError):
+    """Raised when TorchServe answered, but not with predictions for what was sent."""
+
+
+class Overloaded(InferenceError):
+    """Raised when TorchServe answers 503: its queue is full, the batch is to be sent again later."""
+
+
+class EndpointDown(InferenceError):
+    """Raised when an endpoint refuses, times out, or answers without its model loaded."""

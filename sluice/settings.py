@@ -1,0 +1,191 @@
+"""Every setting of every process, in one typed table: name, type, default, sentence.
+
+Each is read from the environment as SLUICE_<NAME>, else from the TOML file that SLUICE_CONFIG names, else it has the
+default below. `python -m sluice.settings` prints the table that stands in docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from sluice.errors import ConfigurationError
+
+MIB = 1024 * 1024
+
+
+def _process_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+class Settings(BaseSettings):
+    """What can be set; immutable once read."""
+
+    model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="forbid", validate_default=True)
+
+    # The ledger
+    database_url: SecretStr = Field(
+        SecretStr("mysql://sluice@127.0.0.1:3306/sluice"),
+        description="MySQL 8.0+ or MariaDB 10.11+: mysql://user:password@host:port/database, %-encoded.",
+    )
+    database_password: SecretStr | None = Field(
+        None, description="The password, where it doesn't stand in the URL (from a Kubernetes Secret, say)."
+    )
+    database_ca: Path | None = Field(None, description="CA certificate (PEM) to verify the server with; turns TLS on.")
+    database_timeout: float = Field(10.0, gt=0, description="Seconds to wait for a connection or an answer.")
+    database_patience: float = Field(
+        30.0, gt=0, description="Seconds of retries before one statement is given up and the process says unready."
+    )
+
+    # The source
+    s3_endpoint: str | None = Field(None, description="S3 endpoint URL; empty: AWS, or AWS_ENDPOINT_URL.")
+    s3_region: str | None = Field(None, description="S3 region; empty: boto3's own chain.")
+    s3_profile: str | None = Field(None, description="Profile of ~/.aws/config; empty: boto3's own chain.")
+    s3_role: str | None = Field(None, description="ARN of a role to assume with the credentials found.")
+    s3_timeout: float = Field(20.0, gt=0, description="Seconds to wait for a connection to S3 or for its next bytes.")
+    s3_client: Literal["obstore", "boto3"] = Field(
+        "obstore", description="What fetches objects; boto3 is slower and always there for keys obstore can't name."
+    )
+    notifications_queue: str | None = Field(
+        None, description="URL of an SQS queue with the bucket's event notifications; watch jobs follow it."
+    )
+    object_max_bytes: int = Field(100 * MIB, gt=0, description="Larger objects are quarantined as too_large.")
+
+    # The producer
+    bind: str = Field("tcp://127.0.0.1:5600", description="Address the producer's ZeroMQ socket listens on.")
+    shard: int = Field(0, ge=0, description="This producer's number, from 0.")
+    shards: int = Field(1, ge=1, le=64, description="How many producers share the work.")
+    delivery: Literal["auto", "inline", "reference"] = Field(
+        "auto", description="Send bytes inline, or a reference for the consumer to fetch; auto: by inline_max_bytes."
+    )
+    inline_max_bytes: int = Field(4 * MIB, gt=0, description="Larger objects go as a reference.")
+    prefetch_bytes: int = Field(
+        64 * MIB, ge=MIB, description="Bytes a producer fetches ahead or has sent unreceived; a bound on its memory."
+    )
+    fetch_concurrency: int = Field(32, ge=1, description="Objects a producer (or a consumer) reads at once.")
+    poll_seconds: float = Field(0.5, gt=0, le=1.0, description="How often the jobs table is looked at.")
+
+    # The consumer
+    producers: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("tcp://127.0.0.1:5600",), description="Every producer shard's address, comma-separated."
+    )
+    torchserve: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("http://127.0.0.1:8080",),
+        description="TorchServe inference addresses, comma-separated; a name with several addresses counts as several.",
+    )
+    torchserve_token: SecretStr | None = Field(None, description="Bearer token for TorchServe, where it wants one.")
+    torchserve_timeout: float = Field(60.0, gt=0, description="Seconds to wait for one batch's predictions.")
+    torchserve_patience: float = Field(
+        30.0, gt=0, description="Seconds without any prediction before held work goes back to the producer."
+    )
+    batch: int = Field(32, ge=1, le=512, description="Images in one request to TorchServe, at most.")
+    batch_wait: float = Field(0.05, ge=0, description="Seconds to wait for a batch to fill while more work is coming.")
+    requests_in_flight: int = Field(2, ge=1, le=64, description="Requests one consumer has open at TorchServe at once.")
+    decode_threads: int = Field(
+        default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, description="Threads that decode images."
+    )
+    window: int = Field(256, ge=1, le=4096, description="Objects a consumer holds at once, at most (its credit).")
+    window_seconds: float = Field(
+        2.0, gt=0, description="The credit follows the consumer's speed: about this many seconds of work."
+    )
+    image_max_pixels: int = Field(100_000_000, gt=0, description="Larger images are quarantined as too_many_pixels.")
+    cache_entries: int = Field(
+        10_000, ge=0, description="Predictions remembered by content, so that equal bytes are inferred once; 0: off."
+    )
+    drain_seconds: float = Field(25.0, gt=0, description="After SIGTERM: finish held work this long, return the rest.")
+
+    # Both
+    name: str = Field(default_factory=_process_name, max_length=64, description="This process in logs and rows.")
+    heartbeat: float = Field(2.0, gt=0, description="Seconds between PINGs; three missed and leases are lost.")
+    curve_key: Path | None = Field(None, description="This process's CURVE key file (`sluice keys`); turns it on.")
+    curve_server: str | None = Field(None, description="The producers' CURVE public key (consumers need it).")
+    curve_clients: Path | None = Field(
+        None, description="Folder with the public keys of the consumers that a producer lets in."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address of /metrics, /live and /ready.")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics, /live and /ready; 0: off.")
+    log_format: Literal["console", "json"] = Field("console", description="console for people, json for machines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("producers", "torchserve", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _contradictions(self) -> Settings:
+        if self.shard >= self.shards:
+            raise ValueError(f"SLUICE_SHARD is {self.shard}: with SLUICE_SHARDS={self.shards} it must be less")
+        if self.curve_key is None and (self.curve_server or self.curve_clients):
+            raise ValueError("SLUICE_CURVE_SERVER or SLUICE_CURVE_CLIENTS is set: set SLUICE_CURVE_KEY too")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the file."""
+        del dotenv_settings, file_secret_settings
+        config = os.environ.get("SLUICE_CONFIG")
+        if config is None:
+            return (init_settings, env_settings)
+        if not Path(config).is_file():
+            raise ConfigurationError(f"SLUICE_CONFIG names {config!r}, which is no file: correct it or unset it")
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config))
+
+    def shown(self) -> dict[str, Any]:
+        """What differs from the defaults, for the one log line at start; secrets stay hidden."""
+        return {name: str(getattr(self, name)) for name in sorted(self.model_fields_set)}
+
+
+def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - pydantic checks each value
+    """Read the settings, or say in one line each what is wrong with them."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [
+            f"SLUICE_{'_'.join(str(part) for part in problem['loc'][:1]).upper()}: {problem['msg']}"
+            if problem["loc"]
+            else problem["msg"]
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise ConfigurationError("settings can't be used:\n  " + "\n  ".join(lines)) from None
+
+
+def markdown_table() -> str:
+    """Give the table of docs/configuration.md."""
+    rows = ["| variable | default | what it sets |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        shown = "" if default is None else f"`{default}`"
+        if field.default_factory is not None:
+            shown = {"name": "host-pid", "decode_threads": "one a core"}[name]
+        rows.append(f"| `SLUICE_{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(markdown_table())  # noqa: T201 - this is the command's output
