@@ -9,6 +9,7 @@ SluiceError
 │   └── ObjectError         one object can't be classified, by its own fault
 └── InferenceError          TorchServe gave no prediction
     ├── Overloaded          TorchServe is full: try again later
+    ├── BatchRefused        TorchServe answered this batch with an error
     └── EndpointDown        TorchServe doesn't answer with predictions
 
 A message says what was expected, what was found, and what to do next.
@@ -56,6 +57,10 @@ class InferenceError(SluiceError):
 
 class Overloaded(InferenceError):
     """Raised when TorchServe answers 503: its queue is full, the batch is to be sent again later."""
+
+
+class BatchRefused(InferenceError):
+    """Raised when an endpoint answers one batch with an error, which may be the batch's fault or the endpoint's."""
 
 
 class EndpointDown(InferenceError):

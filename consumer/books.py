@@ -1,0 +1,63 @@
+"""The consumer's one connection to the ledger, used from one thread; and the model rows, read once each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from pymysql.cursors import Cursor
+
+from sluice.ledger import Database, Model, Prediction, models, predictions
+from sluice.settings import Settings
+
+T = TypeVar("T")
+
+NEWEST_MODELS: Final = 8
+
+
+class Books:
+    """Asks the ledger without keeping the event loop; one question at a time, since a connection takes no more."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database: Database | None = None
+        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._models: dict[int, Model] = {}
+
+    async def model(self, number: int) -> Model | None:
+        """Give a model's row."""
+        known = self._models.get(number)
+        if known is None:
+            known = await self._run(lambda cursor: models.get(cursor, number))
+            if known is not None:
+                self._models[number] = known
+        return known
+
+    async def likely_models(self) -> Sequence[Model]:
+        """Give the models that work may soon ask for: those that are live, and the newest."""
+        known = await self._run(models.list_models)
+        newest = sorted(known, key=lambda model: (model.live, model.id), reverse=True)
+        return newest[:NEWEST_MODELS]
+
+    async def commit(self, rows: Sequence[Prediction]) -> set[int]:
+        """Make predictions exist, in one transaction; give the objects that had none before."""
+        return await self._run(lambda cursor: predictions.commit(cursor, rows))
+
+    def close(self) -> None:
+        """Close the connection as soon as it isn't in use."""
+        self._thread.submit(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, ask: Callable[[Cursor], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, ask)
+
+    def _ask(self, ask: Callable[[Cursor], T]) -> T:
+        if self._database is None:
+            self._database = Database(self._settings)
+        return self._database.run(ask)
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()

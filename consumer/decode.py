@@ -1,0 +1,103 @@
+"""The stage that turns bytes into pixels, in threads: Pillow and hashlib let go of the interpreter while they work."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from consumer.books import Books
+from consumer.flow import Flow
+from consumer.held import Held
+from sluice.errors import LedgerError
+from sluice.images import ImageError, Preprocessing, decode
+from sluice.settings import Settings
+from sluice.telemetry import get_logger, metrics
+
+log = get_logger()
+
+CHUNK: Final = 4
+"""Objects a thread takes at once: the way there and back costs as much as a tenth of decoding one."""
+UNKNOWN_MODEL_SECONDS: Final = 1.0
+
+
+class Decode:
+    """Decodes what the cache doesn't know."""
+
+    def __init__(self, settings: Settings, flow: Flow, books: Books) -> None:
+        self._settings = settings
+        self._flow = flow
+        self._books = books
+        self._preprocessing: dict[int, Preprocessing] = {}
+        # One more than decode: an object that is worked on alone doesn't wait for them.
+        self._threads = ThreadPoolExecutor(settings.decode_threads + 1, "decode")
+
+    async def run(self) -> None:
+        """Decode until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._settings.decode_threads):
+                group.create_task(self._keep_decoding())
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _keep_decoding(self) -> None:
+        while True:
+            # Few at once while few wait, so that all threads have some.
+            fair = len(self._flow.fetched) // self._settings.decode_threads
+            chunk = await self._flow.fetched.take(max(1, min(CHUNK, fair)))
+            self._flow.under_way += len(chunk)
+            await self._pass_on(await self.decode(chunk))
+            self._flow.under_way -= len(chunk)
+
+    async def _pass_on(self, chunk: list[Held]) -> None:
+        if failed := [held for held in chunk if held.fault is not None]:
+            self._flow.desk.fail(failed)
+        if answered := [held for held in chunk if held.answer is not None and not held.waits]:
+            self._flow.answered.put_now(answered)
+        if pixels := [held for held in chunk if held.pixels is not None]:
+            await self._flow.decoded.put(pixels)
+
+    async def decode(self, chunk: list[Held], *, alone: bool = False) -> list[Held]:
+        """Give the objects that have pixels, a known answer or a fault; those without a model go back."""
+        known = [held for held in chunk if await self._find_model(held)]
+        if known:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._threads, self._decode_all, known, alone)
+        self._flow.room.release(sum(held.weight for held in chunk))
+        return known
+
+    async def _find_model(self, held: Held) -> bool:
+        number = held.item.model
+        try:
+            held.model = await self._books.model(number)
+        except LedgerError as error:
+            log.warning("a model can't be read from the ledger", model=number, why=str(error))
+        if held.model is None:
+            # Slowly, for the producer will send it again.
+            await asyncio.sleep(UNKNOWN_MODEL_SECONDS)
+            self._flow.desk.give_back([held])
+            return False
+        if number not in self._preprocessing:
+            self._preprocessing[number] = Preprocessing.from_dict(held.model.preprocessing)
+        return True
+
+    def _decode_all(self, chunk: list[Held], alone: bool) -> None:  # noqa: FBT001 - an executor passes no keywords
+        """In a thread: touch nothing but these objects and the cache."""
+        for held in chunk:
+            started = time.perf_counter()
+            data, held.data = held.data or b"", None
+            held.sha256 = hashlib.sha256(data).digest()
+            if self._flow.cache.recall(held) if alone else self._flow.cache.ask(held):
+                metrics.CACHED.inc()
+                continue
+            try:
+                held.pixels = decode(data, self._preprocessing[held.item.model], self._settings.image_max_pixels)
+            except ImageError as error:
+                held.fault = (error.reason, error.detail)
+                continue
+            metrics.DECODED.inc()
+            metrics.STAGE_SECONDS.labels(stage="decode").observe(time.perf_counter() - started)

@@ -1,0 +1,97 @@
+"""Where an object's way ends: done, failed or given back; its producer is told. It knows what is still held."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+
+from consumer.cache import Cache
+from consumer.credit import Pace
+from consumer.held import Held, Lessor
+from sluice.protocol import Failure
+from sluice.telemetry import get_logger, metrics
+
+log = get_logger()
+
+
+class Desk:
+    """Lets go of objects; those with the same bytes that wait for one share its end."""
+
+    def __init__(self, cache: Cache, pace: Pace) -> None:
+        self._cache = cache
+        self._pace = pace
+        self._held: set[Held] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def accept(self, objects: Iterable[Held]) -> None:
+        """Note objects as held."""
+        self._held.update(objects)
+        self._note()
+
+    async def wait_empty(self) -> None:
+        """Wait until nothing is held."""
+        await self._empty.wait()
+
+    def done(self, objects: Iterable[Held]) -> None:
+        """Tell that these are committed."""
+        for lessor, theirs in self._over(objects).items():
+            lessor.done([held.item.id for held in theirs])
+
+    def fail(self, objects: Iterable[Held]) -> None:
+        """Tell that these can't be classified, as each one's `fault` says."""
+        objects = list(objects)
+        for held in objects:
+            for follower in self._cache.settle(held):
+                follower.fault = held.fault
+                objects.append(follower)
+        for lessor, theirs in self._over(objects).items():
+            lessor.failed([_failure(held) for held in theirs])
+
+    def give_back(self, objects: Iterable[Held]) -> None:
+        """Tell that others may have these; nothing is held against them."""
+        objects = list(objects)
+        for held in objects:
+            if held.leads:
+                objects.extend(self._cache.settle(held))
+        for lessor, theirs in self._over(objects, worked=False).items():
+            lessor.give_back([held.item.id for held in theirs])
+            metrics.RETURNED.inc(len(theirs))
+
+    def give_back_all(self) -> None:
+        """Give back whatever is held, at whichever stage it is."""
+        self.give_back(list(self._held))
+
+    def _over(self, objects: Iterable[Held], *, worked: bool = True) -> dict[Lessor, list[Held]]:
+        """Group by producer what isn't over yet, and mark it so."""
+        groups: dict[Lessor, list[Held]] = defaultdict(list)
+        count = 0
+        now = time.monotonic()
+        for held in objects:
+            if held.is_over:
+                continue
+            held.is_over = True
+            self._held.discard(held)
+            groups[held.lessor].append(held)
+            count += 1
+            if worked:
+                metrics.OBJECT_SECONDS.observe(now - held.received)
+        if worked:
+            self._pace.finished(count)
+        self._note()
+        return groups
+
+    def _note(self) -> None:
+        metrics.IN_FLIGHT.set(len(self._held))
+        (self._empty.clear if self._held else self._empty.set)()
+
+
+def _failure(held: Held) -> Failure:
+    reason, detail = held.fault or ("unreadable", "")
+    log.info("object can't be classified", object=held.item.id, job=held.item.job, reason=reason, detail=detail[:200])
+    return Failure(id=held.item.id, reason=reason, detail=detail[:500])

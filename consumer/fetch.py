@@ -1,0 +1,97 @@
+"""The stage that reads objects which came as a reference; those that came with their bytes pass by."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import OrderedDict
+from typing import Final
+
+from consumer.flow import Flow
+from consumer.held import Held
+from sluice.errors import ConfigurationError, ObjectError, SourceError
+from sluice.objects import Source, open_source
+from sluice.settings import Settings
+from sluice.telemetry import get_logger, metrics
+
+log = get_logger()
+
+SOURCES_OPEN: Final = 16
+ATTEMPTS: Final = 3
+PAUSE_SECONDS: Final = 0.5
+
+
+class Fetch:
+    """Reads references, several at once, each from its source."""
+
+    def __init__(self, settings: Settings, flow: Flow) -> None:
+        self._settings = settings
+        self._flow = flow
+        self._sources: OrderedDict[str, Source] = OrderedDict()
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._settings.fetch_concurrency):
+                group.create_task(self._keep_reading())
+
+    async def _keep_reading(self) -> None:
+        while True:
+            (held,) = await self._flow.received.take(1)
+            self._flow.under_way += 1
+            if await self.read(held):
+                self._flow.fetched.put_now([held])
+            self._flow.under_way -= 1
+
+    async def read(self, held: Held) -> bool:
+        """Get one object's bytes; False: it is over, because they can't be had."""
+        item = held.item
+        await self._flow.room.reserve(item.size)
+        held.weight = item.size
+        try:
+            with metrics.STAGE_SECONDS.labels(stage="fetch").time():
+                held.data = await self._read(held)
+        except ObjectError as error:
+            held.fault = (error.reason, error.detail)
+            self._flow.desk.fail([held])
+        except (SourceError, ConfigurationError) as error:
+            log.warning("a source can't be read", source=item.source, why=str(error))
+            self._flow.desk.give_back([held])
+        if held.is_over:
+            self._flow.room.release(held.weight)
+            return False
+        # What it really has, not what the listing said.
+        self._flow.room.release(item.size)
+        held.weight = len(held.data or b"")
+        self._flow.room.add(held.weight)
+        return True
+
+    async def _read(self, held: Held) -> bytes:
+        """Read, and read again if the source as a whole failed; that may pass."""
+        item = held.item
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._source(item.source).read(item.key, item.etag, self._settings.object_max_bytes)
+            except ObjectError:
+                raise
+            except SourceError:
+                if attempt == ATTEMPTS or held.lessor.is_lost:
+                    raise
+            await asyncio.sleep(PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+    def _source(self, name: str) -> Source:
+        """Give the open source of this name; the one unused for longest is closed for a new one."""
+        source = self._sources.get(name)
+        if source is None:
+            source = self._sources[name] = open_source(name, self._settings)
+            if len(self._sources) > SOURCES_OPEN:
+                self._sources.popitem(last=False)[1].close()
+        self._sources.move_to_end(name)
+        return source
+
+    def close(self) -> None:
+        """Close the sources."""
+        for source in self._sources.values():
+            source.close()
+        self._sources.clear()

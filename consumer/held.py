@@ -1,0 +1,57 @@
+"""An object that this consumer holds a lease of, and what is known of it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sluice.inference import Answer
+from sluice.ledger import Model
+from sluice.protocol import Failure, WorkItem
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Lessor(Protocol):
+    """Whoever leased an object to this consumer and wants to hear what became of it: a session."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Say whether the leases are gone, so that nothing need be begun for them."""
+
+    def done(self, ids: Sequence[int]) -> None:
+        """Tell that predictions are committed."""
+
+    def failed(self, failures: Sequence[Failure]) -> None:
+        """Tell that objects can't be classified."""
+
+    def give_back(self, ids: Sequence[int]) -> None:
+        """Tell that others may have them."""
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """One leased object on its way through the stages; each stage fills in its part."""
+
+    item: WorkItem
+    lessor: Lessor
+    received: float
+    data: bytes | None = None
+    weight: int = 0
+    """Bytes that the object has reserved in the consumer's room until it is decoded."""
+    model: Model | None = None
+    sha256: bytes = b""
+    pixels: Pixels | None = None
+    answer: Answer | None = None
+    fault: tuple[str, str] | None = None
+    """Reason and detail, where the object itself is at fault."""
+    leads: bool = False
+    """Others with the same bytes wait for this one's answer."""
+    waits: bool = False
+    """It waits for the answer of another with the same bytes."""
+    is_over: bool = False
+    """The producer was told what became of it."""

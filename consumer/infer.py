@@ -1,0 +1,90 @@
+"""The stage that packs decoded images into batches and has TorchServe say what they are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from consumer.flow import Flow
+from consumer.held import Held
+from sluice.images import pack
+from sluice.inference import Answer, Balancer, Refusal
+from sluice.ledger import Model
+from sluice.settings import Settings
+from sluice.telemetry import metrics
+
+
+class Infer:
+    """Sends batches, a few at once; a batch has one model, for it goes to that model's address."""
+
+    def __init__(self, settings: Settings, flow: Flow, balancer: Balancer) -> None:
+        self._settings = settings
+        self._flow = flow
+        self._balancer = balancer
+        self._gathering = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Infer until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._settings.requests_in_flight):
+                group.create_task(self._keep_inferring())
+
+    async def _keep_inferring(self) -> None:
+        while True:
+            # One gathers at a time: two half batches cost TorchServe more than a whole one.
+            async with self._gathering:
+                batch = await self._gather()
+            await self.infer(batch)
+
+    async def _gather(self) -> list[Held]:
+        """Take objects of one model until the batch is full, or nothing comes any more, or for long enough."""
+        most = self._settings.batch
+        batch = await self._flow.decoded.take(1)
+        model = batch[0].item.model
+        deadline = time.monotonic() + self._settings.batch_wait
+        while True:
+            batch += self._flow.decoded.take_now(most - len(batch), lambda held: held.item.model == model)
+            left = deadline - time.monotonic()
+            if len(batch) >= most or left <= 0 or len(self._flow.decoded) or not self._flow.more_is_coming:
+                return batch
+            await self._flow.decoded.wait(left)
+
+    async def infer(self, batch: list[Held]) -> None:
+        """Pass on what has an answer, fail what was refused alone, and give back the rest."""
+        started = time.perf_counter()
+        outcomes = await self._balancer.predict(_model(batch), _packed(batch), len(batch))
+        metrics.STAGE_SECONDS.labels(stage="request").observe((time.perf_counter() - started) / len(batch))
+        answered: list[Held] = []
+        refused: list[Held] = []
+        unanswered: list[Held] = []
+        for held, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Answer):
+                held.answer = outcome
+                answered.append(held)
+                for follower in self._flow.cache.settle(held):
+                    follower.answer = outcome
+                    answered.append(follower)
+            elif isinstance(outcome, Refusal):
+                held.fault = ("rejected_by_model", outcome.detail)
+                refused.append(held)
+            else:
+                unanswered.append(held)
+        metrics.INFERRED.inc(len(batch) - len(unanswered) - len(refused))
+        self._flow.desk.fail(refused)
+        self._flow.desk.give_back(unanswered)
+        self._flow.answered.put_now(answered)
+
+
+def _model(batch: list[Held]) -> Model:
+    model = batch[0].model
+    if model is None:
+        raise AssertionError("an object was decoded without its model's preprocessing")
+    return model
+
+
+def _packed(batch: list[Held]) -> bytes | bytearray:
+    """Put the images into one buffer, and keep no other copy of them."""
+    body = pack([held.pixels for held in batch if held.pixels is not None])
+    for held in batch:
+        held.pixels = None
+    return body

@@ -1,0 +1,124 @@
+"""The bounded queues between stages. They hand over lists: one await moves many objects."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from consumer.held import Held
+from sluice.telemetry import metrics
+
+
+def _one(_: Held) -> int:
+    return 1
+
+
+class Lane:
+    """Objects that wait for a stage; `put` waits while it is full, `take` while it is empty."""
+
+    def __init__(self, name: str, limit: float = math.inf, weigh: Callable[[Held], int] = _one) -> None:
+        self._objects: deque[Held] = deque()
+        self._limit = limit
+        self._weigh = weigh
+        self._weight = 0
+        self._filled = asyncio.Event()
+        self._roomy = asyncio.Event()
+        self._roomy.set()
+        self._depth = metrics.QUEUE_DEPTH.labels(queue=name)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def put_now(self, objects: Iterable[Held]) -> None:
+        """Add objects whose number is bounded elsewhere (by the credit)."""
+        for held in objects:
+            self._objects.append(held)
+            self._weight += self._weigh(held)
+        self._note()
+
+    async def put(self, objects: Iterable[Held]) -> None:
+        """Add objects when there is room; the last list may go over the limit."""
+        while not self._roomy.is_set():
+            await self._roomy.wait()
+        self.put_now(objects)
+
+    async def take(self, most: int) -> list[Held]:
+        """Take the objects that wait, at least one."""
+        while not self._objects:
+            await self._filled.wait()
+        return self.take_now(most)
+
+    def take_now(self, most: int, match: Callable[[Held], bool] | None = None) -> list[Held]:
+        """Take the first objects, of those that match; none is a fine answer."""
+        if match is None:
+            taken = [self._objects.popleft() for _ in range(min(most, len(self._objects)))]
+            self._weight -= sum(map(self._weigh, taken))
+            self._note()
+            return taken
+        return self._split(most, match)
+
+    def _split(self, most: int, match: Callable[[Held], bool]) -> list[Held]:
+        taken: list[Held] = []
+        left: deque[Held] = deque()
+        for held in self._objects:
+            (taken if len(taken) < most and match(held) else left).append(held)
+        self._objects = left
+        self._weight -= sum(map(self._weigh, taken))
+        self._note()
+        return taken
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for an object to come, but only so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._filled.wait()
+
+    def _note(self) -> None:
+        (self._filled.set if self._objects else self._filled.clear)()
+        (self._roomy.set if self._weight < self._limit else self._roomy.clear)()
+        self._depth.set(len(self._objects))
+
+
+class Room:
+    """Bytes that may be held before they are decoded; what bounds this process's memory (I7)."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._roomy = asyncio.Event()
+        self._roomy.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether no more bytes should be asked for."""
+        return self._used >= self._limit
+
+    def add(self, count: int) -> None:
+        """Count bytes that are here already."""
+        self._used += count
+        self._note()
+
+    def release(self, count: int) -> None:
+        """Count bytes as gone."""
+        self._used -= count
+        self._note()
+
+    async def wait(self) -> None:
+        """Wait until it isn't full."""
+        while self.is_full:
+            await self._roomy.wait()
+
+    async def reserve(self, count: int) -> None:
+        """Wait until so many bytes fit; one object larger than all the room fits when it is the only one."""
+        while self._used and self._used + count > self._limit:
+            self._roomy.clear()
+            await self._roomy.wait()
+        self.add(count)
+
+    def _note(self) -> None:
+        # Whoever waits looks again after each release: it may need little.
+        if self._used < self._limit:
+            self._roomy.set()

@@ -1,0 +1,213 @@
+"""The whole life of a consumer.
+
+    session ─▶ received ─▶ fetch ─▶ fetched ─▶ decode ─▶ decoded ─▶ infer ─▶ answered ─▶ commit ─▶ session
+               (WORK)                            └── known bytes, by content ──▶┘              (DONE)
+
+What waits between two stages is bounded: objects by the credit, bytes before decoding by ROOM_BYTES, pixels by
+PIXEL_BYTES. A stage that can't go on (no TorchServe, no ledger) lets its lane fill; the credit ends, and no more comes.
+
+Order of stopping, after SIGTERM: ask for nothing more; give back what isn't begun; finish, commit and tell the rest, or
+give it back when SLUICE_DRAIN_SECONDS are over; BYE; stop the stages; exit 0. A second signal ends the process at once.
+An error that nobody expected ends it without BYE: to the producers that is a death, and it should be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from functools import partial
+from typing import Final
+
+import zmq
+import zmq.asyncio
+
+from consumer.books import Books
+from consumer.commit import Commit
+from consumer.decode import Decode
+from consumer.fetch import Fetch
+from consumer.flow import Flow
+from consumer.held import Held
+from consumer.infer import Infer
+from consumer.session import FAREWELL_MILLISECONDS, Line, Session
+from sluice.errors import LedgerError
+from sluice.inference import Balancer, Client
+from sluice.protocol.curve import guard_client
+from sluice.settings import Settings
+from sluice.telemetry import Health, get_logger, metrics, serve
+
+log = get_logger()
+
+BEAT_SECONDS: Final = 0.25
+MODELS_SECONDS: Final = 30.0
+MODELS_RETRY_SECONDS: Final = 2.0
+FAREWELL_SECONDS: Final = 2.0
+"""Of the drain's time, what is kept for RETURN and BYE."""
+
+
+class Service:
+    """One consumer: its lanes, its stages and its lines to the producers."""
+
+    def __init__(self, settings: Settings, health: Health) -> None:
+        self._settings = settings
+        self._health = health
+        self._stopping = asyncio.Event()
+        self._is_draining = False
+        self._ledger_why = "the ledger was not asked yet"
+
+        self._flow = Flow(settings)
+        self.room = self._flow.room
+        self._books = Books(settings)
+        self._balancer = Balancer(settings, Client(settings))
+        self._fetch = Fetch(settings, self._flow)
+        self._decode = Decode(settings, self._flow, self._books)
+        self._infer = Infer(settings, self._flow, self._balancer)
+        self._commit = Commit(settings.name, self._flow, self._books, self._note_ledger)
+        self._context = zmq.asyncio.Context()
+        self._lines = [Line(partial(self._open, address), self._flow.drop_unbegun) for address in settings.producers]
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until told to stop, then drain."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                stages = [
+                    group.create_task(stage)
+                    for stage in (
+                        self._balancer.run(),
+                        self._commit.run(),
+                        self._infer.run(),
+                        self._decode.run(),
+                        self._fetch.run(),
+                        self._keep_working_alone(),
+                        self._keep_knowing_models(),
+                        self._beat(),
+                    )
+                ]
+                lines = [group.create_task(line.run()) for line in self._lines]
+                await self._stopping.wait()
+                await self._drain()
+                await asyncio.wait(lines)
+                for stage in stages:
+                    stage.cancel()
+        finally:
+            self._close()
+
+    async def _drain(self) -> None:
+        """Finish what is begun, give back the rest, say BYE."""
+        self._is_draining = True
+        log.info("draining", held=len(self._flow.desk))
+        self._flow.drop_unbegun()
+        try:
+            async with asyncio.timeout(max(0.0, self._settings.drain_seconds - FAREWELL_SECONDS)):
+                await self._flow.desk.wait_empty()
+        except TimeoutError:
+            log.warning("not all could be finished in SLUICE_DRAIN_SECONDS: given back", held=len(self._flow.desk))
+            self._flow.desk.give_back_all()
+        for line in self._lines:
+            line.leave()
+
+    def _close(self) -> None:
+        """Let go of threads, connections and sockets; whatever still hangs in one must not keep the process."""
+        self._decode.close()
+        self._fetch.close()
+        self._balancer.close()
+        self._books.close()
+        self._context.destroy(linger=FAREWELL_MILLISECONDS)
+
+    # Work comes in
+
+    def _open(self, address: str) -> Session:
+        socket = self._context.socket(zmq.DEALER)
+        guard_client(socket, self._settings)
+        return Session(address, socket, self._settings, self)
+
+    def accept(self, objects: list[Held]) -> None:
+        """Take what a producer leased; while draining, give it straight back."""
+        self._flow.accept(objects)
+        if self._is_draining:
+            self._flow.drop_unbegun()
+
+    def window(self) -> int:
+        """Give how many objects one session may hold now; 0: none more than it was promised."""
+        if self._is_draining or self._ledger_why or self.room.is_full or not self._balancer.is_healthy:
+            return 0
+        return max(1, self._flow.pace.window // max(1, sum(line.is_up for line in self._lines)))
+
+    async def _keep_working_alone(self) -> None:
+        """Work on what a consumer died of, one at a time and with nothing else in its thread or request."""
+        while True:
+            (held,) = await self._flow.alone.take(1)
+            if not held.item.inline and not await self._fetch.read(held):
+                continue
+            for known in await self._decode.decode([held], alone=True):
+                if known.fault is not None:
+                    self._flow.desk.fail([known])
+                elif known.answer is not None:
+                    self._flow.answered.put_now([known])
+                else:
+                    await self._infer.infer([known])
+
+    # What others need to know
+
+    async def _keep_knowing_models(self) -> None:
+        """Ask the ledger for its models: they let endpoints be probed before work comes, and show that it lives."""
+        while True:
+            try:
+                models = await self._books.likely_models()
+            except LedgerError as error:
+                self._note_ledger(str(error))
+                log.warning("the ledger can't be read", why=str(error))
+                await asyncio.sleep(MODELS_RETRY_SECONDS)
+                continue
+            self._note_ledger("")
+            self._balancer.offer(models)
+            await asyncio.sleep(MODELS_SECONDS)
+
+    def _note_ledger(self, why: str) -> None:
+        self._ledger_why = why
+
+    async def _beat(self) -> None:
+        """Keep the pace, the credit and the health up to date."""
+        while True:
+            self._flow.pace.tick(time.monotonic(), busy=bool(self._flow.desk))
+            sessions = [line.session for line in self._lines if line.session and not line.session.is_lost]
+            for session in sessions:
+                session.extend_credit()
+            metrics.CREDIT.set(sum(session.account.open for session in sessions))
+            self._health.tick()
+            self._health.set("ledger", not self._ledger_why, self._ledger_why)
+            is_up = self._balancer.is_healthy
+            self._health.set("torchserve", is_up, "" if is_up else self._balancer.why_not())
+            missing = [
+                address for line, address in zip(self._lines, self._settings.producers, strict=True) if not line.is_up
+            ]
+            self._health.set("producers", not missing, f"no answer from {', '.join(missing)}" if missing else "")
+            self._health.set("draining", not self._is_draining, "the consumer drains" if self._is_draining else "")
+            await asyncio.sleep(BEAT_SECONDS)
+
+
+async def serve_until_stopped(settings: Settings) -> None:
+    """Run a consumer until SIGTERM or SIGINT."""
+    health = Health()
+    loop = asyncio.get_running_loop()
+    service = Service(settings, health)
+
+    def stop(number: signal.Signals) -> None:
+        service.stop()
+        # The second one means it: the default action ends the process at once.
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    server = serve(settings, health)
+    log.info("consumer starts", name=settings.name, settings=settings.shown())
+    try:
+        await service.run()
+    finally:
+        server.close()
+    log.info("consumer is drained")

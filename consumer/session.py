@@ -1,0 +1,260 @@
+"""What is said with one producer address: a line that is never given up, made of sessions that are.
+
+A session is one socket with one random identity, from HELLO until it is lost. Its leases are lost with it; what is
+already being worked on is finished all the same, for a commit that comes late or twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import zmq
+import zmq.asyncio
+
+from consumer.credit import Account
+from consumer.held import Held
+from consumer.lane import Room
+from sluice.errors import ProtocolError
+from sluice.protocol import (
+    Bye,
+    Credit,
+    Done,
+    Error,
+    Failed,
+    Failure,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    Return,
+    Work,
+    decode,
+    encode,
+)
+from sluice.settings import Settings
+from sluice.telemetry import get_logger, metrics
+
+log = get_logger()
+
+MISSED: Final = 3
+MESSAGES_A_TURN: Final = 32
+QUEUED_MESSAGES: Final = 8
+"""Messages that ZeroMQ keeps for us: few, so that bytes we don't read stay with the producer, which counts them."""
+RECONNECT_MILLISECONDS: Final = (100, 1000)
+FAREWELL_MILLISECONDS: Final = 1000
+PAUSE_SECONDS: Final = (0.1, 2.0)
+
+
+class Host(Protocol):
+    """Whoever wants the work: it says how much, and takes it."""
+
+    @property
+    def room(self) -> Room:
+        """Give the room that the bytes go into."""
+
+    def window(self) -> int:
+        """Give how many objects one session may hold now; 0: none more than it was promised."""
+
+    def accept(self, objects: list[Held]) -> None:
+        """Take leased objects."""
+
+
+class Session:
+    """One conversation, on a socket of its own that isn't connected yet."""
+
+    def __init__(self, address: str, socket: zmq.asyncio.Socket, settings: Settings, host: Host) -> None:
+        self.address = address
+        self.is_lost = False
+        self.was_heard = False
+        self.account = Account()
+        self._settings = settings
+        self._host = host
+        self._room = host.room
+        self._ids: set[int] = set()
+        self._told = (-1, -1)
+        self._last_heard = time.monotonic()
+        self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._socket = socket
+        socket.linger = 0
+        socket.routing_id = os.urandom(16)
+        socket.rcvhwm = QUEUED_MESSAGES
+        socket.maxmsgsize = max(settings.prefetch_bytes, settings.inline_max_bytes)
+        socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MILLISECONDS
+        socket.connect(address)
+
+    async def run(self) -> str:
+        """Talk until the session is lost, and say why it was."""
+        self._send(Hello(consumer=self._settings.name))
+        self.extend_credit()
+        self._send(Ping())
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._listen()), group.create_task(self._beat())]
+                why = await self._over
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self.is_lost = True
+            self._socket.close()
+        return why
+
+    def leave(self) -> None:
+        """Say BYE, and give ZeroMQ a moment to bring it over."""
+        self._send(Bye())
+        self._socket.linger = FAREWELL_MILLISECONDS
+        self._end("this consumer leaves")
+
+    def done(self, ids: Sequence[int]) -> None:
+        """Tell that predictions are committed."""
+        if theirs := self._let_go(ids):
+            self._send(Done(ids=theirs))
+            self.extend_credit()
+
+    def failed(self, failures: Sequence[Failure]) -> None:
+        """Tell that objects can't be classified."""
+        theirs = set(self._let_go([failure.id for failure in failures]))
+        if theirs:
+            self._send(Failed(failures=[failure for failure in failures if failure.id in theirs]))
+            self.extend_credit()
+
+    def give_back(self, ids: Sequence[int]) -> None:
+        """Tell that others may have them."""
+        if theirs := self._let_go(ids):
+            self._send(Return(ids=theirs))
+            self.extend_credit()
+
+    def extend_credit(self) -> None:
+        """Ask for as much more as the window allows, and say how much has arrived."""
+        self.account.extend(self._host.window())
+        now = (self.account.limit, self.account.received)
+        if now != self._told:
+            self._told = now
+            self._send(Credit(limit=now[0], received=now[1]))
+
+    def _let_go(self, ids: Sequence[int]) -> list[int]:
+        theirs = [number for number in ids if number in self._ids]
+        self._ids.difference_update(theirs)
+        self.account.finished += len(theirs)
+        return theirs
+
+    async def _listen(self) -> None:
+        """Take messages as they come, except while there is no room for the bytes of more."""
+        while True:
+            if self._room.is_full:
+                await self._room.wait()
+                self._last_heard = time.monotonic()
+            self._hear(await self._socket.recv_multipart())
+            for _ in range(MESSAGES_A_TURN):
+                waiting = None if self._room.is_full else self._socket.recv_multipart(zmq.DONTWAIT)
+                if waiting is None or waiting.exception() is not None:
+                    break
+                self._hear(waiting.result())
+            self.extend_credit()
+            # A producer that never stops talking must not keep the other coroutines from running.
+            await asyncio.sleep(0)
+
+    async def _beat(self) -> None:
+        """Say each heartbeat that we live, and notice when the producer doesn't."""
+        while True:
+            await asyncio.sleep(self._settings.heartbeat)
+            silent = time.monotonic() - self._last_heard
+            if silent > MISSED * self._settings.heartbeat and not self._room.is_full:
+                self._end(f"nothing was heard for {silent:.1f} s")
+            self._send(Ping())
+            self.extend_credit()
+
+    def _hear(self, frames: list[bytes]) -> None:
+        """Take in one message; whatever its bytes, it can't do worse than be refused."""
+        self._last_heard = time.monotonic()
+        try:
+            message, payloads = decode(frames)
+            match message:
+                case Work():
+                    self._take(message, payloads)
+                case Pong():
+                    self.was_heard = True
+                case Bye():
+                    self._end("the producer leaves")
+                case Error(code="unknown_session"):
+                    self._end("the producer doesn't know this session")
+                case Error():
+                    log.warning("the producer can't use a message", producer=self.address, error=message.code)
+                case _:
+                    self._refuse(f"a producer never says {type(message).__name__}")
+        except ProtocolError as error:
+            self._refuse(str(error))
+
+    def _refuse(self, why: str) -> None:
+        metrics.REJECTED_FRAMES.inc()
+        log.warning("a message can't be used", producer=self.address, why=why[:300])
+        self._send(Error(code="malformed", detail=why[:500]))
+
+    def _take(self, work: Work, payloads: Sequence[bytes]) -> None:
+        """Accept leased objects, as many as were asked for."""
+        if len(work.items) > self.account.open:
+            self._refuse(f"{len(work.items)} objects came, {self.account.open} were asked for: none is taken")
+            return
+        self.was_heard = True
+        now = time.monotonic()
+        data = iter(payloads)
+        taken: list[Held] = []
+        for item in work.items:
+            held = Held(item, self, now, data=next(data) if item.inline else None)
+            self.account.received += 1
+            if item.id in self._ids:
+                self.account.finished += 1
+                continue
+            self._ids.add(item.id)
+            taken.append(held)
+        metrics.RECEIVED.inc(len(taken))
+        self._host.accept(taken)
+
+    def _send(self, message: Message) -> None:
+        """Send without waiting: a socket that is full of unsent messages leads to no producer."""
+        if self._socket.closed:
+            return
+        error = self._socket.send_multipart(encode(message), zmq.DONTWAIT).exception()
+        if error is not None:
+            self._end(f"a message can't be sent: {error}")
+
+    def _end(self, why: str) -> None:
+        if not self._over.done():
+            self._over.set_result(why)
+
+
+class Line:
+    """Sessions with one producer address, one after the other, for as long as the consumer runs."""
+
+    def __init__(self, open_session: Callable[[], Session], on_lost: Callable[[Session], None]) -> None:
+        self._open_session = open_session
+        self._on_lost = on_lost
+        self._leaving = False
+        self.session: Session | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Say whether the producer answered in this session."""
+        return self.session is not None and self.session.was_heard and not self.session.is_lost
+
+    async def run(self) -> None:
+        """Open a session whenever there is none."""
+        pause, most = PAUSE_SECONDS
+        while not self._leaving:
+            session = self.session = self._open_session()
+            why = await session.run()
+            self._on_lost(session)
+            log.info("session is over", producer=session.address, why=why, was_heard=session.was_heard)
+            pause = PAUSE_SECONDS[0] if session.was_heard else min(most, pause * 2)
+            if not self._leaving:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+
+    def leave(self) -> None:
+        """Say BYE and open no other session."""
+        self._leaving = True
+        if self.session is not None:
+            self.session.leave()

@@ -1,0 +1,143 @@
+"""One request to one TorchServe endpoint, blocking; which endpoint and what then is the balancer's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from sluice.errors import BatchRefused, EndpointDown, Overloaded
+from sluice.inference.wire import CONTENT_TYPE, Answer, Refusal, parse, path
+from sluice.ledger import Model
+from sluice.settings import Settings
+
+CONNECT_SECONDS: Final = 3.0
+ANSWER_MAX_BYTES: Final = 4 * 1024 * 1024
+SESSIONS_PER_THREAD: Final = 64
+CHUNK: Final = 64 * 1024
+
+# The endpoint itself is wrong for these, whatever the batch is: no such model, no right to ask, not TorchServe.
+WRONG_ENDPOINT: Final = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+FULL: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of TorchServe: `url` is connected to, `host` is the name it was found by."""
+
+    url: str
+    host: str
+
+    @property
+    def is_tls(self) -> bool:
+        """Say whether the name must be checked against a certificate."""
+        return self.url.startswith("https://")
+
+
+class _NamedAdapter(HTTPAdapter):
+    """Connects to an address, and checks the certificate against the name that the address came from."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        super().__init__()
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: object) -> None:  # noqa: FBT001, FBT002 - requests calls it so
+        super().init_poolmanager(  # type: ignore[no-untyped-call]
+            connections, maxsize, block, server_hostname=self._name, assert_hostname=self._name, **kwargs
+        )
+
+
+class Client:
+    """Keeps a connection open from each thread to each endpoint; safe to call from many threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._timeout = settings.torchserve_timeout
+        self._token = settings.torchserve_token
+        self._local = threading.local()
+
+    def predict(
+        self, endpoint: Endpoint, model: Model, body: bytes | bytearray, count: int, timeout: float | None = None
+    ) -> list[Answer | Refusal]:
+        """Give the answers for a packed batch of `count` images, or raise one of the InferenceErrors."""
+        seconds = timeout or self._timeout
+        deadline = time.monotonic() + seconds
+        try:
+            with self._session(endpoint).post(
+                endpoint.url + path(model),
+                data=body,
+                headers={"Content-Type": CONTENT_TYPE, "Host": endpoint.host},
+                timeout=(min(CONNECT_SECONDS, seconds), seconds),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                answer = _read(response, deadline)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise EndpointDown(f"{endpoint.url} gives no answer: {error}") from None
+        return self._judge(endpoint, response.status_code, answer, model, count)
+
+    def _judge(
+        self, endpoint: Endpoint, status: int, answer: bytes, model: Model, count: int
+    ) -> list[Answer | Refusal]:
+        if status == HTTPStatus.OK:
+            try:
+                return parse(answer, model, count)
+            except EndpointDown as error:
+                raise EndpointDown(f"{endpoint.url}: {error}") from None
+        said = f"{endpoint.url} answers {status}: {answer[:200].decode(errors='replace').strip()!r}"
+        if status in FULL:
+            raise Overloaded(said)
+        if status in WRONG_ENDPOINT or status < HTTPStatus.BAD_REQUEST:
+            raise EndpointDown(said)
+        raise BatchRefused(said)
+
+    def _session(self, endpoint: Endpoint) -> requests.Session:
+        """Give this thread's own session with an endpoint: sessions aren't made to be shared."""
+        sessions: OrderedDict[Endpoint, requests.Session] | None = getattr(self._local, "sessions", None)
+        if sessions is None:
+            sessions = self._local.sessions = OrderedDict()
+        session = sessions.get(endpoint)
+        if session is None:
+            session = sessions[endpoint] = self._open(endpoint)
+            if len(sessions) > SESSIONS_PER_THREAD:
+                sessions.popitem(last=False)[1].close()
+        sessions.move_to_end(endpoint)
+        return session
+
+    def _open(self, endpoint: Endpoint) -> requests.Session:
+        session = requests.Session()
+        # No proxy and no .netrc: endpoints are addresses of one's own network, and looking those up costs each request.
+        session.trust_env = False
+        if endpoint.is_tls:
+            session.mount(endpoint.url, _NamedAdapter(endpoint.host.rsplit(":", 1)[0]))
+        if self._token is not None:
+            session.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
+        return session
+
+
+def _read(response: requests.Response, deadline: float) -> bytes:
+    """Read an answer, but neither without end nor for ever."""
+    parts = bytearray()
+    while part := response.raw.read1(CHUNK, decode_content=True):
+        parts += part
+        if len(parts) > ANSWER_MAX_BYTES:
+            raise requests.ConnectionError(f"the answer has more than {ANSWER_MAX_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise requests.Timeout("the answer takes too long")
+    return bytes(parts)

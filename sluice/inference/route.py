@@ -1,0 +1,73 @@
+"""What is known of one model at one endpoint; no I/O here, the balancer does that.
+
+A route is up while predictions come back. It starts down, and a probe (a prediction of one blank image) brings it up.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from sluice.inference.client import Endpoint
+from sluice.ledger import Model
+
+PROBE_FIRST: Final = 0.25
+PROBE_MOST: Final = 2.0
+PROBE_UNWANTED: Final = 30.0
+FULL_FIRST: Final = 0.1
+FULL_MOST: Final = 2.0
+
+
+class Route:
+    """One model at one endpoint: is it up, how much does it take, when is it looked at next."""
+
+    def __init__(self, endpoint: Endpoint, model: Model, most: int) -> None:
+        self.endpoint = endpoint
+        self.model = model
+        self.is_up = False
+        self.is_probed = False
+        self.why = "no prediction has come back yet"
+        self.outstanding = 0
+        self.successes = 0
+        self.last_success = 0.0
+        self.next_probe = 0.0
+        self.not_before = 0.0
+        self._most = float(most)
+        self._limit = float(most)
+        self._full_wait = FULL_FIRST
+        self._probe_wait = PROBE_FIRST
+
+    def can_take(self, now: float) -> bool:
+        """Say whether a request may be sent at this moment."""
+        return self.is_up and now >= self.not_before and self.outstanding < int(self._limit)
+
+    def answered(self, now: float) -> None:
+        """Note a prediction: the route is up, and may carry a little more than before."""
+        self.is_up = True
+        self.why = ""
+        self.successes += 1
+        self.last_success = now
+        self._limit = min(self._most, self._limit + 1 / self._limit)
+        self._full_wait = FULL_FIRST
+        self._probe_wait = PROBE_FIRST
+        self.not_before = 0.0
+
+    def overloaded(self, now: float) -> None:
+        """Note a 503: wait a little, then send half as much at once. The route stays as it was, up or down."""
+        self._limit = max(1.0, self._limit / 2)
+        self.not_before = now + self._full_wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+        self._full_wait = min(FULL_MOST, self._full_wait * 2)
+
+    def failed(self, now: float, why: str) -> None:
+        """Note that no prediction came back: down, and probed at once, for it may have been the batch's fault."""
+        if self.is_up:
+            self.next_probe = now
+        self.is_up = False
+        self.why = why
+
+    def probe_failed(self, now: float, why: str, *, wanted: bool) -> None:
+        """Note that it is still down: probe again, later each time, though soon enough to see it return."""
+        self.is_up = False
+        self.why = why
+        self.next_probe = now + self._probe_wait * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, no secret
+        self._probe_wait = min(PROBE_MOST if wanted else PROBE_UNWANTED, self._probe_wait * 2)

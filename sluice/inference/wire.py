@@ -1,0 +1,73 @@
+"""What TorchServe's answer to a packed batch means; the request's bytes are `sluice.images.batch`.
+
+The answer is read strictly: a prediction becomes a row that nobody looks at again, so an answer of another model, of
+another length or with a label that the model doesn't have is no answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from sluice.errors import EndpointDown
+from sluice.ledger import Model
+
+CONTENT_TYPE: Final = "application/x-sluice-batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model says of one image: (index of label, score), best first."""
+
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the model's handler says of an image that it can't take."""
+
+    detail: str
+
+
+class _Error(msgspec.Struct, frozen=True):
+    error: str
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    model: str
+    digest: str
+    predictions: list[list[tuple[int, float]] | _Error]
+
+
+_decoder: Final = msgspec.json.Decoder(_Reply)
+
+
+def path(model: Model) -> str:
+    """Give the path that predictions of `model` come from."""
+    return f"/predictions/{model.name}/{model.version}"
+
+
+def parse(body: bytes, model: Model, count: int) -> list[Answer | Refusal]:
+    """Give the answers for `count` images, or raise EndpointDown because this is no answer of `model`."""
+    try:
+        reply = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise EndpointDown(f"the answer can't be read ({error}): is this TorchServe with Sluice's handler?") from None
+    if reply.digest != model.digest:
+        raise EndpointDown(
+            f"{reply.model[:100]} answers with digest {reply.digest[:64]}, the ledger has {model.digest} for "
+            f"{model.name}@{model.version}: the endpoint serves another archive; deploy the registered one"
+        )
+    if len(reply.predictions) != count:
+        raise EndpointDown(f"{count} images were sent, {len(reply.predictions)} predictions came back")
+    return [_answer(entry, len(model.labels)) for entry in reply.predictions]
+
+
+def _answer(entry: list[tuple[int, float]] | _Error, labels: int) -> Answer | Refusal:
+    if isinstance(entry, _Error):
+        return Refusal(entry.error[:400])
+    if not entry or any(not (0 <= index < labels and 0.0 <= score <= 1.0) for index, score in entry):
+        raise EndpointDown(f"a prediction is no list of (label below {labels}, score from 0 to 1): {entry[:5]}")
+    return Answer(tuple(entry))
