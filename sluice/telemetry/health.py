@@ -1,0 +1,108 @@
+"""Whether a process lives and would do work now, served over HTTP beside its metrics.
+
+/live fails only when the event loop has stopped turning, so that a busy or waiting process is never restarted for it.
+/ready fails, with the reasons in its body, while any condition that the process set is not so.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+if TYPE_CHECKING:
+    from sluice.settings import Settings
+
+STALLED_SECONDS: Final = 60.0
+REQUEST_SECONDS: Final = 5.0
+
+
+class Health:
+    """The conditions of one process; written by its event loop, read by the HTTP threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reasons: dict[str, str] = {"start": "starting"}
+        self._ticked = time.monotonic()
+
+    def set(self, name: str, ok: bool, why: str = "") -> None:  # noqa: FBT001 - read as a sentence: set("ledger", ok=True)
+        """Say that the condition `name` holds, or why it doesn't."""
+        with self._lock:
+            self._reasons.pop("start", None)
+            if ok:
+                self._reasons.pop(name, None)
+            else:
+                self._reasons[name] = why
+
+    def tick(self) -> None:
+        """Say that the event loop turns."""
+        self._ticked = time.monotonic()
+
+    def reasons(self) -> dict[str, str]:
+        """Give what keeps this process from doing work; empty when it is ready."""
+        with self._lock:
+            return dict(self._reasons)
+
+    @property
+    def lives(self) -> bool:
+        """Say whether the event loop turned lately."""
+        return time.monotonic() - self._ticked < STALLED_SECONDS
+
+
+class HealthServer:
+    """The HTTP server; `port` is the one it got."""
+
+    def __init__(self, host: str, port: int, health: Health) -> None:
+        self._server = ThreadingHTTPServer((host, port), _handler(health))
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def serve(settings: Settings, health: Health) -> HealthServer | None:
+    """Serve where the settings say, if they do."""
+    if settings.metrics_port == 0:
+        return None
+    return HealthServer(settings.metrics_host, settings.metrics_port, health)
+
+
+def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = REQUEST_SECONDS
+
+        def do_GET(self) -> None:
+            if self.path == "/metrics":
+                self._answer(HTTPStatus.OK, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+            elif self.path == "/live":
+                self._say(health.lives, "lives" if health.lives else f"no sign of life for {STALLED_SECONDS:.0f} s")
+            elif self.path == "/ready":
+                reasons = health.reasons()
+                self._say(not reasons, "\n".join(f"{name}: {why}" for name, why in reasons.items()) or "ready")
+            else:
+                self._answer(HTTPStatus.NOT_FOUND, b"try /metrics, /live or /ready\n", "text/plain")
+
+        def _say(self, ok: bool, text: str) -> None:  # noqa: FBT001 - private, read in one place
+            status = HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE
+            self._answer(status, f"{text}\n".encode(), "text/plain; charset=utf-8")
+
+        def _answer(self, status: HTTPStatus, body: bytes, content_type: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            """Keep probes out of the log."""
+
+    return Handler

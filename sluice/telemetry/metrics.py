@@ -1,0 +1,36 @@
+"""Every metric of every process, named by the words of docs/architecture.md."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SECONDS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+LISTED = Counter("sluice_listed_total", "Objects that a listing brought into the ledger")
+LEASED = Counter("sluice_leased_total", "Objects handed to a consumer")
+RECEIVED = Counter("sluice_received_total", "Objects received from a producer")
+DECODED = Counter("sluice_decoded_total", "Images decoded")
+INFERRED = Counter("sluice_inferred_total", "Images that TorchServe gave a prediction for")
+CACHED = Counter("sluice_cached_total", "Images answered from the content cache, without TorchServe")
+COMMITTED = Counter("sluice_committed_total", "Predictions committed")
+REDELIVERED = Counter("sluice_redelivered_total", "Objects handed out again after their lease was lost or returned")
+RETURNED = Counter("sluice_returned_total", "Objects that a consumer gave back unfinished")
+QUARANTINED = Counter("sluice_quarantined_total", "Objects given up, by reason", ["reason"])
+SUPERSEDED = Counter("sluice_superseded_total", "Objects whose key turned out to have a newer version")
+REJECTED_FRAMES = Counter("sluice_rejected_frames_total", "Messages that could not be understood")
+OVERLOADED = Counter("sluice_overloaded_total", "Batches that TorchServe answered with 503: send again later")
+TORCHSERVE_REQUESTS = Counter(
+    "sluice_torchserve_requests_total", "Requests to TorchServe, by endpoint and outcome", ["endpoint", "outcome"]
+)
+LEDGER_RETRIES = Counter("sluice_ledger_retries_total", "Transactions tried again, by cause", ["cause"])
+
+IN_FLIGHT = Gauge("sluice_in_flight", "Objects leased (producer) or held (consumer) and not finished")
+CREDIT = Gauge("sluice_credit", "Objects that consumers would take beyond those they hold")
+CONSUMERS = Gauge("sluice_consumers", "Consumers that this producer knows")
+QUEUE_DEPTH = Gauge("sluice_queue_depth", "What waits in a queue", ["queue"])
+ENDPOINT_UP = Gauge("sluice_endpoint_up", "Whether predictions come back from a TorchServe address", ["endpoint"])
+
+STAGE_SECONDS = Histogram("sluice_stage_seconds", "Seconds an image spent in a stage", ["stage"], buckets=SECONDS)
+OBJECT_SECONDS = Histogram("sluice_object_seconds", "Seconds from an object's lease to its end", buckets=SECONDS)
