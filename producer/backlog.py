@@ -1,0 +1,138 @@
+"""What waits to be fetched: pending objects by job, in the order in which they are to go.
+
+Pure and synchronous, like `producer.leases`. The backlog also remembers every object of this shard that is in hand
+(waiting, being fetched, ready, leased, or about to be judged), because a page of pending rows read from the ledger
+holds those too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from producer.leases import Object
+
+
+@dataclass(slots=True)
+class Queue:
+    """One running job's objects."""
+
+    priority: int
+    again: deque[Object] = field(default_factory=deque)
+    fresh: deque[Object] = field(default_factory=deque)
+    suspects: deque[Object] = field(default_factory=deque)
+    later: list[tuple[float, int, Object]] = field(default_factory=list)
+    held_until: float = float("-inf")
+    in_hand: int = 0
+
+    def waiting(self) -> int:
+        """Count what could be fetched, now or later."""
+        return len(self.again) + len(self.fresh) + len(self.suspects) + len(self.later)
+
+
+class Backlog:
+    """All running jobs' queues: strict priority, equal priorities in turn."""
+
+    def __init__(self) -> None:
+        self._queues: dict[int, Queue] = {}
+        self._in_hand: dict[int, int] = {}
+        self._reading = False
+        self._finished: set[int] = set()
+
+    def __contains__(self, object_id: int) -> bool:
+        return object_id in self._in_hand
+
+    def __len__(self) -> int:
+        """Count the objects in hand."""
+        return len(self._in_hand)
+
+    def set_jobs(self, priorities: dict[int, int]) -> list[int]:
+        """Say which jobs run; forgets what waits of the others and names them."""
+        gone = [job for job in self._queues if job not in priorities]
+        for job in gone:
+            queue = self._queues.pop(job)
+            for waiting in (*queue.again, *queue.fresh, *queue.suspects, *(entry[2] for entry in queue.later)):
+                self._in_hand.pop(waiting.id, None)
+        for job, priority in priorities.items():
+            if job in self._queues:
+                self._queues[job].priority = priority
+            else:
+                held = sum(1 for owner in self._in_hand.values() if owner == job)
+                self._queues[job] = Queue(priority, in_hand=held)
+        return gone
+
+    def waiting(self, job: int) -> int:
+        """Count a job's objects that wait to be fetched."""
+        return self._queues[job].waiting() if job in self._queues else 0
+
+    def in_hand(self, job: int) -> int:
+        """Count a job's objects in hand, whatever is being done with them."""
+        return self._queues[job].in_hand if job in self._queues else 0
+
+    def begin_read(self) -> None:
+        """Say that pending rows are about to be read.
+
+        What finishes until `add` may still be in the page that comes back, and must not be taken in again.
+        """
+        self._reading = True
+        self._finished.clear()
+
+    def add(self, found: Iterable[Object]) -> int:
+        """Take in what a page of pending rows holds and is not in hand; says how many that were."""
+        added = 0
+        for one in found:
+            queue = self._queues.get(one.job)
+            if queue is None or one.id in self._in_hand or one.id in self._finished:
+                continue
+            self._in_hand[one.id] = one.job
+            queue.in_hand += 1
+            (queue.suspects if one.alone else queue.fresh).append(one)
+            added += 1
+        self._reading = False
+        self._finished.clear()
+        return added
+
+    def requeue(self, found: Object, now: float, delay: float = 0.0) -> None:
+        """Put back what is in hand, first in line; or after a delay. Of a job that no longer runs: let go."""
+        queue = self._queues.get(found.job)
+        if queue is None:
+            self.finish(found)
+        elif delay > 0:
+            heappush(queue.later, (now + delay, found.id, found))
+        else:
+            (queue.suspects if found.alone else queue.again).append(found)
+
+    def finish(self, found: Object) -> None:
+        """Forget an object: it was committed, quarantined or superseded, or its job doesn't run."""
+        if self._in_hand.pop(found.id, None) is not None and found.job in self._queues:
+            self._queues[found.job].in_hand -= 1
+        if self._reading:
+            self._finished.add(found.id)
+
+    def hold(self, job: int, until: float) -> None:
+        """Fetch nothing of a job until then: its source doesn't answer."""
+        if job in self._queues:
+            self._queues[job].held_until = until
+
+    def take(self, now: float, *, suspects: bool, others: bool = True) -> Object | None:
+        """Give the object to fetch next, if any may be fetched now."""
+        for job, queue in sorted(self._queues.items(), key=lambda item: -item[1].priority):
+            if now < queue.held_until:
+                continue
+            while queue.later and queue.later[0][0] <= now:
+                due = heappop(queue.later)[2]
+                (queue.suspects if due.alone else queue.again).append(due)
+            if suspects and queue.suspects:
+                found = queue.suspects.popleft()
+            elif others and queue.again:
+                found = queue.again.popleft()
+            elif others and queue.fresh:
+                found = queue.fresh.popleft()
+            else:
+                continue
+            # Last among its equals: sorting keeps the order of insertion.
+            self._queues[job] = self._queues.pop(job)
+            return found
+        return None

@@ -1,0 +1,121 @@
+"""The jobs table as control plane: looked at each half second, obeyed at once.
+
+Every shard streams every running job. What is done once for a job (resolve its model, list it, notice its end, note its
+rate) is done by the shard that owns it: job id modulo shards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from producer.backlog import Backlog
+from producer.books import Books
+from producer.flow import Flow
+from producer.lister import Lister
+from producer.sources import Sources
+from sluice import ledger
+from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
+from sluice.ledger import Job
+from sluice.settings import Settings
+from sluice.telemetry import get_logger
+
+log = get_logger()
+
+RATE_SECONDS: Final = 2.0
+SMOOTHING: Final = 0.4
+
+
+class Control:
+    """Starts, stops and finishes jobs."""
+
+    def __init__(  # noqa: PLR0913 - the parts that it steers
+        self, settings: Settings, books: Books, backlog: Backlog, flow: Flow, lister: Lister, sources: Sources
+    ) -> None:
+        self._settings = settings
+        self.books = books
+        self._backlog = backlog
+        self._flow = flow
+        self._lister = lister
+        self._sources = sources
+        self._listings: dict[int, asyncio.Task[None]] = {}
+        self._rates: dict[int, tuple[float, int, float]] = {}
+        self._rated_at = 0.0
+
+    async def run(self) -> None:
+        """Look at the jobs for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self.look(tasks)
+                await asyncio.sleep(self._settings.poll_seconds)
+
+    async def look(self, tasks: asyncio.TaskGroup) -> None:
+        """Obey the jobs table once."""
+        jobs = await self.books.run(ledger.jobs.active)
+        running = {job.id: job for job in jobs if job.state == "running"}
+        self._flow.set_jobs(running)
+        self._sources.keep({job.source for job in running.values()})
+        mine = [job for job in jobs if job.id % self._settings.shards == self._settings.shard]
+        for job in mine:
+            if job.state == "pending":
+                await self._start(job)
+        self._list([job for job in mine if job.state == "running"], tasks)
+        await self._finish([job for job in mine if job.state == "running" and not job.watch])
+        await self._rate([job for job in mine if job.state == "running"])
+        await self._write_messages()
+
+    async def _start(self, job: Job) -> None:
+        try:
+            model = await self.books.run(lambda c: ledger.models.resolve(c, job.model))
+        except LedgerUnavailable:
+            raise
+        except (ConfigurationError, LedgerError) as error:
+            self._sources.say(job.id, str(error))
+            return
+        if await self.books.run(lambda c: ledger.jobs.start(c, job.id, model.id)):
+            self._sources.say(job.id, "")
+            log.info("job started", job=job.id, source=job.source, model=f"{model.name}@{model.version}")
+
+    def _list(self, running: list[Job], tasks: asyncio.TaskGroup) -> None:
+        wanted = {job.id for job in running}
+        for job_id in [job_id for job_id in self._listings if job_id not in wanted]:
+            self._listings.pop(job_id).cancel()
+        for job in running:
+            if job.id not in self._listings:
+                self._listings[job.id] = tasks.create_task(self._lister.follow(job))
+
+    async def _finish(self, running: list[Job]) -> None:
+        for job in running:
+            if self._backlog.in_hand(job.id) or not self._listings[job.id].done():
+                continue
+            if await self.books.run(lambda c, j=job.id: ledger.jobs.finish(c, j)):
+                log.info("job done", job=job.id)
+
+    async def _rate(self, running: list[Job]) -> None:
+        """Note each job's speed, from the counters: all consumers of all shards."""
+        now = time.monotonic()
+        if now - self._rated_at < RATE_SECONDS:
+            return
+        self._rated_at = now
+        self._rates = {job.id: self._rates[job.id] for job in running if job.id in self._rates}
+        for job in running:
+            found = await self.books.run(lambda c, j=job.id: ledger.progress.progress(c, j))
+            if found is None:
+                continue
+            done = found.done + found.quarantined
+            before = self._rates.get(job.id)
+            rate = 0.0
+            if before is not None:
+                since, count, smooth = before
+                current = max(0, done - count) / (now - since)
+                rate = current if smooth == 0 else smooth + SMOOTHING * (current - smooth)
+                rate = rate if rate > 0.01 else 0.0  # noqa: PLR2004 - the tail of the smoothing
+                if rate or smooth:
+                    await self.books.run(lambda c, j=job.id, r=rate: ledger.jobs.record_rate(c, j, r))
+            self._rates[job.id] = (now, done, rate)
+
+    async def _write_messages(self) -> None:
+        messages, self._sources.messages = self._sources.messages, {}
+        for job, message in messages.items():
+            await self.books.run(lambda c, j=job, m=message: ledger.jobs.set_message(c, j, m))

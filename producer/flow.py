@@ -1,0 +1,304 @@
+"""Objects on their way: pages of pending rows, fetches within the credits, WORK messages, and what comes back.
+
+Everything here runs on the event loop and holds no lock: the tables (backlog, leases) are changed between two awaits.
+Memory is bounded by `prefetch_bytes` for bytes and by the consumers' credit for objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from producer.backlog import Backlog
+from producer.books import Books
+from producer.leases import Grant, Lease, Leases, Loss, Object
+from producer.sources import Sources
+from producer.verdicts import Verdicts
+from sluice import ledger
+from sluice.errors import ObjectError, SourceError
+from sluice.ledger import Job
+from sluice.objects import Changed
+from sluice.protocol import Failure
+from sluice.reasons import REASONS
+from sluice.settings import Settings
+from sluice.telemetry import get_logger, metrics
+
+log = get_logger()
+
+PAGE: Final = 1000
+LOW_WATER: Final = 500
+# A page that ends early is the end of what is pending for now. It is looked at again after a while, longer each time
+# that nothing new is there: rows come from other shards' listings, from replays and from redelivery.
+FIRST_REST: Final = 0.25
+LONGEST_REST: Final = 4.0
+# Objects that arrive within this time share a WORK message.
+GATHER_SECONDS: Final = 0.005
+GATHER_OBJECTS: Final = 16
+FIRST_RETRY: Final = 1.0
+LONGEST_RETRY: Final = 30.0
+
+
+class Flow:
+    """One shard's stream of objects."""
+
+    def __init__(  # noqa: PLR0913 - the parts that it joins
+        self,
+        settings: Settings,
+        books: Books,
+        backlog: Backlog,
+        leases: Leases,
+        sources: Sources,
+        verdicts: Verdicts,
+    ) -> None:
+        self._settings = settings
+        self._books = books
+        self._backlog = backlog
+        self._leases = leases
+        self._sources = sources
+        self._verdicts = verdicts
+        self.send: Callable[[Grant], bool] = lambda _: False
+        self.unreachable: Callable[[bytes, float], None] = lambda _identity, _now: None
+        self._jobs: dict[int, Job] = {}
+        self._after: dict[int, int] = {}
+        self._rest: dict[int, tuple[float, float]] = {}
+        self._fetching = 0
+        self._fetching_bytes = 0
+        self._fetching_alone = 0
+        self._awake = asyncio.Event()
+        self._hungry = asyncio.Event()
+        self._gathering: asyncio.TimerHandle | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Stream for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._turn_pages())
+            while True:
+                await self._awake.wait()
+                self._awake.clear()
+                self.dispatch()
+                self._fetch()
+                self._hungry.set()
+
+    @property
+    def in_hand(self) -> int:
+        """Objects of this shard that are somewhere on their way."""
+        return len(self._backlog)
+
+    def wake(self) -> None:
+        """Say that something may be possible now that was not before."""
+        self._awake.set()
+
+    def set_jobs(self, jobs: dict[int, Job]) -> None:
+        """Say which jobs run now. What is fetched of others is dropped; what is leased comes back by itself."""
+        self._jobs = jobs
+        for job in self._backlog.set_jobs({job.id: job.priority for job in jobs.values()}):
+            for found in self._leases.withdraw(job):
+                self._backlog.finish(found)
+            self._after.pop(job, None)
+            self._rest.pop(job, None)
+        if self._leases.credit:
+            self.wake()
+
+    def more(self, job: int) -> None:
+        """Say that a job has new pending rows."""
+        self._rest.pop(job, None)
+        if self._leases.credit:
+            self.wake()
+
+    def dispatch(self) -> None:
+        """Send what is ready to those who have credit."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        now = time.monotonic()
+        for grant in self._leases.assign(now):
+            began = time.perf_counter()
+            if self.send(grant):
+                metrics.LEASED.inc(len(grant.items))
+                each = (time.perf_counter() - began) / len(grant.items)
+                for _ in grant.items:
+                    metrics.STAGE_SECONDS.labels(stage="hop").observe(each)
+            else:
+                # These never left: they are nobody's suspects.
+                self.returned(self._leases.take(grant.identity, [ready.object.id for ready in grant.items]))
+                self.unreachable(grant.identity, now)
+
+    # What the router says (producer.router.Desk)
+
+    def finished(self, leases: Sequence[Lease]) -> None:
+        """Let go of committed objects."""
+        now = time.monotonic()
+        for lease in leases:
+            metrics.OBJECT_SECONDS.observe(now - lease.since)
+            self._backlog.finish(lease.object)
+        self.wake()
+
+    def failed(self, pairs: Sequence[tuple[Object, Failure]]) -> None:
+        """Have verdicts written on what consumers could not classify."""
+        for found, failure in pairs:
+            if failure.reason == "changed":
+                self._spawn_recheck(found)
+            elif failure.reason in REASONS:
+                self._verdicts.fail(found, failure.reason, failure.detail)
+            else:
+                log.warning("a consumer gave an unknown reason: is it newer?", reason=failure.reason, object=found.id)
+                self._backlog.requeue(found, time.monotonic(), LONGEST_RETRY)
+        self.wake()
+
+    def returned(self, objects: Sequence[Object]) -> None:
+        """Put back what a consumer gave back: first in line."""
+        metrics.RETURNED.inc(len(objects))
+        for found in objects:
+            self._backlog.requeue(found, time.monotonic())
+        if objects:
+            self.wake()
+
+    def died(self, loss: Loss) -> None:
+        """Have the death counted; the objects come back after that."""
+        log.warning("consumer lost", consumer=loss.consumer, objects=len(loss.objects))
+        if loss.objects:
+            self._verdicts.die(loss.objects)
+
+    # Pages
+
+    async def _turn_pages(self) -> None:
+        while True:
+            await self._hungry.wait()
+            self._hungry.clear()
+            while await self._read_page():
+                self.wake()
+
+    async def _read_page(self) -> bool:
+        """Read the next page of the first job that needs one; False if none does now."""
+        if self._leases.wanted()[0] <= self._fetching:
+            return False
+        now = time.monotonic()
+        for job in sorted(self._jobs.values(), key=lambda j: (-j.priority, j.id)):
+            if self._backlog.waiting(job.id) >= LOW_WATER or now < self._rest.get(job.id, (0.0, 0.0))[0]:
+                continue
+            after = self._after.get(job.id, 0)
+            self._backlog.begin_read()
+            rows = await self._books.run(
+                lambda c, j=job.id, a=after: ledger.objects.pending(
+                    c, j, a, PAGE, self._settings.shard, self._settings.shards
+                )
+            )
+            added = self._backlog.add(
+                Object(r.id, job.id, job.model_id or 0, job.source, r.key, r.etag, r.size, r.attempts) for r in rows
+            )
+            self._after[job.id] = rows[-1].id if len(rows) == PAGE else 0
+            if len(rows) < PAGE:
+                last = self._rest.get(job.id, (0.0, FIRST_REST / 2))[1]
+                rest = FIRST_REST if added else min(last * 2, LONGEST_REST)
+                self._rest[job.id] = (time.monotonic() + rest, rest)
+                asyncio.get_running_loop().call_later(rest, self.wake)
+            return added > 0 or len(rows) == PAGE
+        return False
+
+    # Fetches
+
+    def _fetch(self) -> None:
+        """Start fetches while consumers want objects and there is room for bytes."""
+        now = time.monotonic()
+        while self._fetching < self._settings.fetch_concurrency:
+            total, alone = self._leases.wanted()
+            if total <= self._fetching or self._leases.bytes + self._fetching_bytes >= self._settings.prefetch_bytes:
+                return
+            found = self._backlog.take(now, suspects=alone > self._fetching_alone)
+            if found is None:
+                return
+            if found.size == 0:
+                self._verdicts.fail(found, "empty", "0 bytes")
+            elif found.size > self._settings.object_max_bytes:
+                self._verdicts.fail(
+                    found, "too_large", f"{found.size} bytes, more than {self._settings.object_max_bytes}"
+                )
+            elif not self._inline(found):
+                self._offer(found, None)
+            elif self._has_room(found.size):
+                self._spawn_fetch(found)
+            else:
+                self._backlog.requeue(found, now)
+                return
+
+    def _inline(self, found: Object) -> bool:
+        """Say whether the bytes travel in the message. What would fill half the memory alone never does."""
+        if self._settings.delivery == "reference" or found.size > self._settings.prefetch_bytes // 2:
+            return False
+        small = found.size <= self._settings.inline_max_bytes
+        return small or self._settings.delivery == "inline"
+
+    def _has_room(self, size: int) -> bool:
+        return self._leases.bytes + self._fetching_bytes + size <= self._settings.prefetch_bytes
+
+    def _spawn_fetch(self, found: Object) -> None:
+        if self._tasks is None:
+            raise RuntimeError("Flow.run() has not begun")
+        self._fetching += 1
+        self._fetching_bytes += found.size
+        self._fetching_alone += found.alone
+        self._tasks.create_task(self._fetch_one(found))
+
+    async def _fetch_one(self, found: Object) -> None:
+        began = time.perf_counter()
+        data = None
+        try:
+            data = await self._sources.get(found.source).read(found.key, found.etag, self._settings.object_max_bytes)
+        except Changed as change:
+            self._verdicts.change(found, change.listed)
+        except ObjectError as error:
+            self._verdicts.fail(found, error.reason, error.detail)
+        except SourceError as error:
+            self._backlog.requeue(found, time.monotonic(), self._trouble(found.job, str(error)))
+        finally:
+            self._fetching -= 1
+            self._fetching_bytes -= found.size
+            self._fetching_alone -= found.alone
+        if data is not None:
+            metrics.STAGE_SECONDS.labels(stage="s3").observe(time.perf_counter() - began)
+            self._sources.fine(found.job)
+            self._offer(found, data)
+        self.wake()
+
+    def _offer(self, found: Object, data: bytes | None) -> None:
+        if found.job not in self._jobs:
+            self._backlog.finish(found)
+            return
+        self._leases.offer(found, data, time.monotonic())
+        if self._leases.ready >= GATHER_OBJECTS or not self._fetching:
+            self.dispatch()
+        elif self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER_SECONDS, self.dispatch)
+
+    def _trouble(self, job: int, why: str) -> float:
+        """Note that a job's source doesn't answer; gives the seconds to wait."""
+        times = self._sources.trouble(job, why)
+        wait = min(FIRST_RETRY * 2.0 ** min(times - 1, 10), LONGEST_RETRY)
+        if times > self._settings.fetch_concurrency:
+            self._backlog.hold(job, time.monotonic() + wait)
+        asyncio.get_running_loop().call_later(wait, self.wake)
+        return wait
+
+    def _spawn_recheck(self, found: Object) -> None:
+        if self._tasks is None:
+            raise RuntimeError("Flow.run() has not begun")
+        self._tasks.create_task(self._recheck(found))
+
+    async def _recheck(self, found: Object) -> None:
+        """See what a key holds that a consumer found changed."""
+        try:
+            listed = await self._sources.get(found.source).head(found.key)
+        except ObjectError as error:
+            self._verdicts.fail(found, error.reason, error.detail)
+        except SourceError as error:
+            self._backlog.requeue(found, time.monotonic(), self._trouble(found.job, str(error)))
+        else:
+            if listed.etag == found.etag:
+                self._backlog.requeue(found, time.monotonic())
+            else:
+                self._verdicts.change(found, listed)
+        self.wake()

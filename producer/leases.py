@@ -1,0 +1,283 @@
+"""Who holds which object: sessions, credits, leases, deaths.
+
+Pure and synchronous: no sockets, no clock, no ledger. Time comes in as an argument and what is to be done comes out, so
+that every order of events can be tested. An object offered here is ready, then leased to one session, then handed back
+to the caller: by `done`, by `take` (failed or returned), or because its session ended (`bye`, `hello`, `lose`,
+`expire`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sluice.errors import ProtocolError
+
+HEARTBEATS_MISSED: Final = 3
+GROUP_OBJECTS: Final = 32
+GROUP_BYTES: Final = 2 * 1024 * 1024
+# However much credit a consumer claims: a message's ids, and what a death sends back, stay bounded.
+MOST_LEASES: Final = 4096
+# Two consumers died with it. Were they dying for another reason, its third one would take it to quarantine unjustly,
+# so it waits for a calm moment, though not for ever.
+CAREFUL_FROM: Final = 2
+CALM_SECONDS: Final = 5.0
+PATIENCE_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One pending object, as the producer holds it."""
+
+    id: int
+    job: int
+    model: int
+    source: str
+    key: bytes
+    etag: str
+    size: int
+    attempts: int = 0
+
+    @property
+    def alone(self) -> bool:
+        """A consumer died with it: it is suspected, and travels with no other suspect."""
+        return self.attempts > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An object that can be sent now: with its bytes, or as a reference where `data` is None."""
+
+    object: Object
+    data: bytes | None
+    since: float
+
+    @property
+    def size(self) -> int:
+        """Its bytes in this process's memory."""
+        return 0 if self.data is None else len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An object handed to a session."""
+
+    object: Object
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One WORK message to be sent."""
+
+    identity: bytes
+    items: list[Ready]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A consumer that died, and what it held."""
+
+    consumer: str
+    objects: list[Object]
+
+
+@dataclass(slots=True)
+class Session:
+    """One consumer's connection, from its HELLO on."""
+
+    identity: bytes
+    consumer: str
+    heard: float
+    silent_at: float
+    limit: int = 0
+    sent: int = 0
+    received: int = 0
+    leases: dict[int, Lease] = field(default_factory=dict)
+    unreceived: deque[int] = field(default_factory=deque)
+    suspect: int | None = None
+
+    @property
+    def open(self) -> int:
+        """How many more objects may be sent."""
+        return max(0, min(self.limit - self.sent, MOST_LEASES - len(self.leases)))
+
+
+class Leases:
+    """The table of sessions and of what each of them holds."""
+
+    def __init__(self, heartbeat: float) -> None:
+        self._silence = heartbeat * HEARTBEATS_MISSED
+        self._heartbeat = heartbeat
+        self._sessions: dict[bytes, Session] = {}
+        self._ready: deque[Ready] = deque()
+        self._suspects: deque[Ready] = deque()
+        self._last_death = float("-inf")
+        self.bytes = 0
+        """Bytes ready or sent and not yet received: what this process and its sockets hold."""
+
+    @property
+    def sessions(self) -> Iterable[Session]:
+        """All sessions; read only."""
+        return self._sessions.values()
+
+    @property
+    def in_flight(self) -> int:
+        """Objects leased and not finished."""
+        return sum(len(session.leases) for session in self._sessions.values())
+
+    @property
+    def credit(self) -> int:
+        """Objects that consumers would take now."""
+        return sum(session.open for session in self._sessions.values())
+
+    @property
+    def ready(self) -> int:
+        """Objects that wait to be leased."""
+        return len(self._ready) + len(self._suspects)
+
+    def wanted(self) -> tuple[int, int]:
+        """Say how many more objects are worth fetching: in all, and how many suspects among them."""
+        alone = sum(1 for s in self._sessions.values() if s.open and s.suspect is None) - len(self._suspects)
+        total = self.credit - self.ready
+        return max(0, total), max(0, min(alone, total))
+
+    def offer(self, found: Object, data: bytes | None, now: float) -> None:
+        """Take in an object that can be sent."""
+        ready = Ready(found, data, now)
+        self.bytes += ready.size
+        (self._suspects if found.alone else self._ready).append(ready)
+
+    def withdraw(self, job: int) -> list[Object]:
+        """Hand back what is ready of a job that no longer runs; what is leased stays so."""
+        withdrawn: list[Object] = []
+        for name in ("_ready", "_suspects"):
+            kept: deque[Ready] = deque()
+            for ready in getattr(self, name):
+                if ready.object.job == job:
+                    self.bytes -= ready.size
+                    withdrawn.append(ready.object)
+                else:
+                    kept.append(ready)
+            setattr(self, name, kept)
+        return withdrawn
+
+    def hello(self, identity: bytes, consumer: str, now: float) -> list[Object]:
+        """Begin a session. Hands back what an earlier session of this identity held.
+
+        Another session under the same name has probably died and come back: it has one heartbeat left to say that it
+        lives (two processes may share a name by mistake, and neither must starve).
+        """
+        back = self.bye(identity)
+        for other in self._sessions.values():
+            if other.consumer == consumer:
+                other.silent_at = min(other.silent_at, now + self._heartbeat * 1.5)
+        self._sessions[identity] = Session(identity, consumer, now, now + self._silence)
+        return back
+
+    def heard(self, identity: bytes, now: float) -> bool:
+        """Note a sign of life; False if there is no such session."""
+        session = self._sessions.get(identity)
+        if session is None:
+            return False
+        session.heard = now
+        session.silent_at = now + self._silence
+        return True
+
+    def extend(self, identity: bytes, limit: int, received: int) -> None:
+        """Take a CREDIT. Both numbers count from HELLO and never fall."""
+        session = self._sessions[identity]
+        if received > session.sent:
+            raise ProtocolError(f"CREDIT says {received} objects were received, {session.sent} were sent")
+        session.limit = max(session.limit, limit)
+        while session.received < received:
+            session.received += 1
+            self.bytes -= session.unreceived.popleft()
+
+    def assign(self, now: float) -> list[Grant]:
+        """Lease what is ready to those with credit: suspects first, one a consumer, then fair shares."""
+        grants = self._assign_suspects(now)
+        while self._ready:
+            takers = [session for session in self._sessions.values() if session.open]
+            if not takers:
+                break
+            share = min(GROUP_OBJECTS, -(-len(self._ready) // len(takers)))
+            for session in takers:
+                items = self._group(session, share, now)
+                if items:
+                    grants.append(Grant(session.identity, items))
+                    # Whoever was served goes last next time.
+                    self._sessions[session.identity] = self._sessions.pop(session.identity)
+        return grants
+
+    def done(self, identity: bytes, ids: Iterable[int]) -> list[Lease]:
+        """End the leases of committed objects. Ids that the session doesn't hold (late, repeated) change nothing."""
+        session = self._sessions[identity]
+        return [lease for lease in (self._release(session, i) for i in ids) if lease is not None]
+
+    def take(self, identity: bytes, ids: Iterable[int]) -> list[Object]:
+        """Hand back what a session failed on or returns; other ids change nothing."""
+        return [lease.object for lease in self.done(identity, ids)]
+
+    def bye(self, identity: bytes) -> list[Object]:
+        """End a session; nobody died. Hands back what it held."""
+        session = self._sessions.pop(identity, None)
+        if session is None:
+            return []
+        self.bytes -= sum(session.unreceived)
+        return [lease.object for lease in session.leases.values()]
+
+    def lose(self, identity: bytes, now: float) -> Loss | None:
+        """End a session whose consumer can't be reached any more."""
+        session = self._sessions.get(identity)
+        if session is None:
+            return None
+        self._last_death = now
+        return Loss(session.consumer, self.bye(identity))
+
+    def expire(self, now: float) -> list[Loss]:
+        """End the sessions that were silent for three heartbeats."""
+        silent = [session.identity for session in self._sessions.values() if now >= session.silent_at]
+        return [loss for loss in (self.lose(identity, now) for identity in silent) if loss is not None]
+
+    def _assign_suspects(self, now: float) -> list[Grant]:
+        grants: list[Grant] = []
+        calm = now - self._last_death >= CALM_SECONDS
+        takers = [session for session in self._sessions.values() if session.open and session.suspect is None]
+        kept: deque[Ready] = deque()
+        for ready in self._suspects:
+            careful = ready.object.attempts >= CAREFUL_FROM and not calm and now - ready.since < PATIENCE_SECONDS
+            if careful or not takers:
+                kept.append(ready)
+                continue
+            session = takers.pop()
+            session.suspect = ready.object.id
+            self._lease(session, ready, now)
+            grants.append(Grant(session.identity, [ready]))
+        self._suspects = kept
+        return grants
+
+    def _group(self, session: Session, share: int, now: float) -> list[Ready]:
+        """Lease a message's worth of objects to a session."""
+        items: list[Ready] = []
+        size = 0
+        while self._ready and len(items) < min(share, GROUP_OBJECTS) and session.open:
+            if items and size + self._ready[0].size > GROUP_BYTES:
+                break
+            ready = self._ready.popleft()
+            size += ready.size
+            self._lease(session, ready, now)
+            items.append(ready)
+        return items
+
+    def _lease(self, session: Session, ready: Ready, now: float) -> None:
+        session.sent += 1
+        session.unreceived.append(ready.size)
+        session.leases[ready.object.id] = Lease(ready.object, now)
+
+    def _release(self, session: Session, object_id: int) -> Lease | None:
+        if session.suspect == object_id:
+            session.suspect = None
+        return session.leases.pop(object_id, None)

@@ -1,0 +1,111 @@
+"""Listing: pages of a source into the ledger, from where the last page left off.
+
+A page and its cursor are one transaction, on the connection that holds this shard's lock: a killed producer's successor
+goes on at the page, and a producer that lost its lock can't write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+from producer.books import Books
+from producer.sources import Sources
+from sluice import ledger
+from sluice.errors import ConfigurationError, SourceError
+from sluice.ledger import Job, Listed
+from sluice.objects import SourceMissing
+from sluice.telemetry import get_logger, metrics
+
+log = get_logger()
+
+AT_ONCE = 4
+FIRST_RETRY = 1.0
+LONGEST_RETRY = 30.0
+
+
+class Lister:
+    """Lists jobs, a few at once."""
+
+    def __init__(self, books: Books, sources: Sources, more: Callable[[int], None]) -> None:
+        self._books = books
+        self._sources = sources
+        self._more = more
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def follow(self, job: Job) -> None:
+        """List a job to its end; a watch job again and again. Ends when there is nothing left to list."""
+        wait = FIRST_RETRY
+        while True:
+            try:
+                state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
+                if state.complete:
+                    if not job.watch:
+                        return
+                    await asyncio.sleep(max(0.0, job.watch_seconds - state.age_seconds))
+                    await self._books.run(lambda c: ledger.listing.restart(c, job.id))
+                async with self._turns:
+                    await self._list_all(job)
+            except (SourceMissing, ConfigurationError) as error:
+                if isinstance(error, SourceMissing) and await self._has_begun(job):
+                    wait = await self._wait(job, error, wait)
+                    continue
+                log.error("job failed", job=job.id, error=str(error))  # noqa: TRY400 - the sentence says it all
+                message = str(error)
+                await self._books.run(lambda c: ledger.jobs.fail(c, job.id, message))
+                return
+            except SourceError as error:
+                wait = await self._wait(job, error, wait)
+            else:
+                wait = FIRST_RETRY
+
+    async def _list_all(self, job: Job) -> None:
+        """List from the cursor to the end of the last repeat."""
+        while True:
+            state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
+            await self._list_once(job, state.cursor, state.repeat_no)
+            if state.repeat_no + 1 >= job.repeats:
+                return
+
+    async def _list_once(self, job: Job, after: bytes, repeat_no: int) -> None:
+        pages = self._sources.get(job.source).list(after)
+        following = asyncio.create_task(asyncio.to_thread(next, pages, None))
+        try:
+            while True:
+                began = time.perf_counter()
+                page: list[Listed] | None = await following
+                self._sources.fine(job.id)
+                if page is None:
+                    await self._write(job, [], repeat_no, last=True)
+                    log.info("listing complete", job=job.id, repeat=repeat_no)
+                    return
+                # The next page is read while this one is written.
+                following = asyncio.create_task(asyncio.to_thread(next, pages, None))
+                if page:
+                    await self._write(job, page, repeat_no, last=False)
+                    metrics.STAGE_SECONDS.labels(stage="list").observe((time.perf_counter() - began) / len(page))
+        finally:
+            following.cancel()
+
+    async def _write(self, job: Job, page: list[Listed], repeat_no: int, *, last: bool) -> None:
+        added = await self._books.run(
+            lambda c: ledger.listing.add_page(c, job.id, page, repeat_no=repeat_no, last=last, repeats=job.repeats)
+        )
+        metrics.LISTED.inc(added.new)
+        metrics.SUPERSEDED.inc(added.superseded)
+        if added.new:
+            self._more(job.id)
+
+    async def _has_begun(self, job: Job) -> bool:
+        state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
+        return bool(state.cursor or state.repeat_no or state.passes)
+
+    async def _wait(self, job: Job, error: SourceError, wait: float) -> float:
+        """Say why, wait, and give the next time to wait."""
+        log.warning("can't list", job=job.id, error=str(error), again_in=round(wait, 1))
+        self._sources.say(job.id, str(error))
+        self._sources.trouble(job.id, str(error))
+        await asyncio.sleep(wait * random.uniform(0.7, 1.0))  # noqa: S311 - jitter, no secret
+        return min(wait * 2, LONGEST_RETRY)

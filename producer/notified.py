@@ -1,0 +1,62 @@
+"""Watch jobs that need not wait for the next listing: S3 tells through SQS which objects are new or changed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+
+from producer.books import Books
+from sluice import ledger
+from sluice.errors import SourceError
+from sluice.ledger import Job
+from sluice.objects.notifications import Event, Notifications
+from sluice.settings import Settings
+from sluice.telemetry import get_logger, metrics
+
+log = get_logger()
+
+FIRST_RETRY = 1.0
+LONGEST_RETRY = 60.0
+
+
+class Notified:
+    """Writes notified objects into the watch jobs that they belong to."""
+
+    def __init__(self, settings: Settings, queue: str, books: Books, more: Callable[[int], None]) -> None:
+        self._queue = Notifications(queue, settings)
+        self._books = books
+        self._more = more
+
+    async def run(self) -> None:
+        """Follow the queue for ever; listing goes on beside it and finds what a notification missed."""
+        wait = FIRST_RETRY
+        while True:
+            try:
+                batch = await asyncio.to_thread(self._queue.receive)
+                if batch.events:
+                    await self._write(batch.events)
+                await asyncio.to_thread(self._queue.delete, batch.receipts)
+                wait = FIRST_RETRY
+            except SourceError as error:
+                log.warning("no notifications", error=str(error), again_in=round(wait, 1))
+                await asyncio.sleep(wait * random.uniform(0.7, 1.0))  # noqa: S311 - jitter, no secret
+                wait = min(wait * 2, LONGEST_RETRY)
+
+    async def _write(self, events: Sequence[Event]) -> None:
+        jobs = [job for job in await self._books.run(ledger.jobs.active) if job.watch]
+        for job in jobs:
+            # The newest of several events of one key counts.
+            entries = {event.listed.key: event.listed for event in events if _belongs(event, job)}
+            if not entries:
+                continue
+            page = [entries[key] for key in sorted(entries)]
+            added = await self._books.run(lambda c, j=job.id, p=page: ledger.listing.upsert_keys(c, j, p))
+            metrics.LISTED.inc(added.new)
+            metrics.SUPERSEDED.inc(added.superseded)
+            self._more(job.id)
+
+
+def _belongs(event: Event, job: Job) -> bool:
+    bucket, _, prefix = job.source.removeprefix("s3://").partition("/")
+    return job.source.startswith("s3://") and event.bucket == bucket and event.listed.key.startswith(prefix.encode())

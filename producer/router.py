@@ -1,0 +1,216 @@
+"""The ZeroMQ side: one ROUTER socket, frames in and out. What the messages mean for leases stands in producer.leases."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import zmq
+import zmq.asyncio
+
+from producer.leases import Grant, Lease, Leases, Loss, Object
+from sluice.errors import ProtocolError
+from sluice.protocol import (
+    Bye,
+    Credit,
+    Done,
+    Error,
+    Failed,
+    Failure,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    Return,
+    Work,
+    WorkItem,
+    decode,
+    encode,
+)
+from sluice.protocol.curve import Gate
+from sluice.protocol.frames import HEADER_MAX_BYTES
+from sluice.settings import Settings
+from sluice.telemetry import get_logger, metrics
+
+log = get_logger()
+
+REJECTED_LOG_SECONDS: Final = 10.0
+# Consumers' messages are lists of ids: some hundred in a queue are plenty, and a hostile peer can't fill the memory.
+RECEIVE_QUEUE: Final = 256
+SEND_QUEUE: Final = 8192
+LINGER_MILLISECONDS: Final = 1000
+
+
+class Desk(Protocol):
+    """Where the router takes what consumers say of their objects."""
+
+    def finished(self, leases: Sequence[Lease]) -> None:
+        """Committed."""
+        ...
+
+    def failed(self, pairs: Sequence[tuple[Object, Failure]]) -> None:
+        """Can't be classified, by their own fault."""
+        ...
+
+    def returned(self, objects: Sequence[Object]) -> None:
+        """Given back unfinished; nobody died."""
+        ...
+
+    def died(self, loss: Loss) -> None:
+        """Held by a consumer that died."""
+        ...
+
+    def wake(self) -> None:
+        """There may be credit now."""
+        ...
+
+
+class Router:
+    """Binds, receives, answers, sends. A context manager, so that the socket is always closed."""
+
+    def __init__(self, settings: Settings, leases: Leases, desk: Desk) -> None:
+        self._leases = leases
+        self._desk = desk
+        self._heartbeat = settings.heartbeat
+        self._context = zmq.asyncio.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._gate = Gate(settings, self._context)
+        self._rejected = 0
+        self._rejected_logged = float("-inf")
+        self._set_up(settings)
+        self.address = ""
+        self._bind = settings.bind
+
+    def __enter__(self) -> Router:
+        self._gate.open()
+        self._gate.guard(self._socket)
+        self._socket.bind(self._bind)
+        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        log.info("listening", address=self.address, curve=self._gate.closed_to_strangers)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close(LINGER_MILLISECONDS)
+        self._gate.close()
+        self._context.term()
+
+    async def receive(self) -> None:
+        """Take in messages for ever."""
+        while True:
+            frames = await self._socket.recv_multipart()
+            self.take(frames[0], frames[1:])
+
+    def take(self, identity: bytes, frames: Sequence[bytes]) -> None:
+        """Do what one message asks. Whatever the bytes, nothing is raised: what can't be used is answered with ERROR."""
+        try:
+            message, _ = decode(frames)
+            self._obey(identity, message, time.monotonic())
+        except ProtocolError as error:
+            self._reject(identity, "malformed", str(error))
+
+    def send(self, grant: Grant) -> bool:
+        """Send a WORK message; False if its consumer can't be reached."""
+        items = [_item(ready.object, inline=ready.data is not None) for ready in grant.items]
+        payloads = [ready.data for ready in grant.items if ready.data is not None]
+        return self._send(grant.identity, Work(items), payloads)
+
+    def probe(self, now: float) -> None:
+        """Knock at consumers that missed a heartbeat: ZeroMQ knows at once which of them are gone."""
+        quiet = [s.identity for s in self._leases.sessions if now - s.heard > self._heartbeat * 1.25]
+        for identity in quiet:
+            if not self._send(identity, Pong()):
+                self.unreachable(identity, now)
+
+    def unreachable(self, identity: bytes, now: float) -> None:
+        """End the session of a consumer that ZeroMQ can't find any more."""
+        loss = self._leases.lose(identity, now)
+        if loss is not None:
+            self._desk.died(loss)
+
+    def farewell(self) -> None:
+        """Tell every consumer to look for the successor."""
+        for session in list(self._leases.sessions):
+            self._send(session.identity, Bye())
+
+    def _set_up(self, settings: Settings) -> None:
+        socket = self._socket
+        milliseconds = int(settings.heartbeat * 1000)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        socket.setsockopt(zmq.MAXMSGSIZE, HEADER_MAX_BYTES)
+        socket.setsockopt(zmq.RCVHWM, RECEIVE_QUEUE)
+        socket.setsockopt(zmq.SNDHWM, SEND_QUEUE)
+        socket.setsockopt(zmq.LINGER, LINGER_MILLISECONDS)
+        # ZeroMQ's own heartbeat drops connections whose other end is gone without a word, with all that is queued.
+        socket.setsockopt(zmq.HEARTBEAT_IVL, milliseconds)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, milliseconds * 3)
+        socket.setsockopt(zmq.IPV6, 1)
+
+    def _obey(self, identity: bytes, message: Message, now: float) -> None:  # noqa: C901 - one branch a kind
+        if isinstance(message, Hello):
+            log.info("consumer connected", consumer=message.consumer)
+            self._desk.returned(self._leases.hello(identity, message.consumer, now))
+        elif isinstance(message, Error):
+            log.warning("a consumer complains", code=message.code, detail=message.detail)
+            self._leases.heard(identity, now)
+        elif isinstance(message, Work | Pong):
+            raise ProtocolError(f"a {type(message).__name__} is what a producer sends, not what it takes")
+        elif not self._leases.heard(identity, now):
+            if not isinstance(message, Bye):
+                self._answer(identity, Error("unknown_session", "say HELLO first, under a fresh identity"))
+        elif isinstance(message, Credit):
+            self._leases.extend(identity, message.limit, message.received)
+            self._desk.wake()
+        elif isinstance(message, Done):
+            self._desk.finished(self._leases.done(identity, message.ids))
+        elif isinstance(message, Failed):
+            reasons = {failure.id: failure for failure in message.failures}
+            self._desk.failed([(o, reasons[o.id]) for o in self._leases.take(identity, reasons)])
+        elif isinstance(message, Return):
+            self._desk.returned(self._leases.take(identity, message.ids))
+        elif isinstance(message, Ping):
+            self._answer(identity, Pong())
+        elif isinstance(message, Bye):
+            log.info("consumer left")
+            self._desk.returned(self._leases.bye(identity))
+
+    def _reject(self, identity: bytes, code: str, detail: str) -> None:
+        metrics.REJECTED_FRAMES.inc()
+        self._rejected += 1
+        now = time.monotonic()
+        if now - self._rejected_logged >= REJECTED_LOG_SECONDS:
+            log.warning("messages rejected", count=self._rejected, latest=detail[:200])
+            self._rejected, self._rejected_logged = 0, now
+        self._answer(identity, Error(code, detail[:500]))
+
+    def _answer(self, identity: bytes, message: Message) -> None:
+        """Send what nothing depends on: if it can't be sent, the peer is gone or doesn't listen."""
+        self._send(identity, message)
+
+    def _send(self, identity: bytes, message: Message, payloads: Sequence[bytes] = ()) -> bool:
+        """Send without waiting. False if the peer is gone, or so far behind that it will be."""
+        frames = [identity, *encode(message, payloads)]
+        sent: asyncio.Future[object] = self._socket.send_multipart(frames, flags=zmq.NOBLOCK, copy=False)
+        error = sent.exception()  # pyzmq ends a send that may not wait before it returns
+        if error is None:
+            return True
+        if isinstance(error, zmq.ZMQError) and error.errno in {errno.EHOSTUNREACH, zmq.EAGAIN}:
+            return False
+        raise error
+
+
+def _item(found: Object, *, inline: bool) -> WorkItem:
+    return WorkItem(
+        id=found.id,
+        job=found.job,
+        model=found.model,
+        source=found.source,
+        key=found.key,
+        etag=found.etag,
+        size=found.size,
+        inline=inline,
+        alone=found.alone,
+    )

@@ -1,0 +1,76 @@
+"""One owner a shard: a named lock in the database, held by the connection that writes listings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from pymysql.cursors import Cursor
+
+from producer.books import Books
+from sluice.errors import LedgerError
+from sluice.ledger import LockLost
+from sluice.settings import Settings
+from sluice.telemetry import get_logger
+from sluice.telemetry.health import Health
+
+T = TypeVar("T")
+
+log = get_logger()
+
+STANDBY_SECONDS: Final = 1.0
+# The server ends the lock's connection after 30 silent seconds, so that a vanished machine's shard becomes free.
+PROOF_SECONDS: Final = 5.0
+
+
+class ShardTaken(LedgerError):
+    """Raised when another producer took over this shard while the database was away."""
+
+
+class ShardLock(Books):
+    """The right to list for a shard and to lease its objects."""
+
+    def __init__(self, settings: Settings, health: Health) -> None:
+        super().__init__(settings, health, "lock")
+        self._lock = f"sluice.producer.{settings.shard}"
+        self._shard = settings.shard
+        self._shown = health
+
+    async def acquire(self) -> None:
+        """Wait until this process owns the shard: at once, or as a standby for as long as another owns it."""
+        waiting = False
+        while not await self._try():
+            if not waiting:
+                waiting = True
+                why = f"shard {self._shard} has another owner: this producer stands by and takes over when it ends"
+                log.warning("standing by", shard=self._shard, lock=self._lock, hint="give each producer its own shard")
+                self._shown.set("shard", ok=False, why=why)
+            await asyncio.sleep(STANDBY_SECONDS)
+        self._shown.set("shard", ok=True, why="")
+        log.info("shard owned", shard=self._shard)
+
+    async def run(self, work: Callable[[Cursor[Any]], T]) -> T:
+        """Run one transaction under the lock, taken again first if the database dropped it meanwhile."""
+        while True:
+            try:
+                return await super().run(work)
+            except LockLost:
+                if not await self._try():
+                    raise ShardTaken(
+                        f"shard {self._shard} was taken over by another producer while the database was away"
+                    ) from None
+                log.warning("lock taken again after a lost connection", shard=self._shard)
+
+    async def prove(self) -> None:
+        """Use the lock's connection from time to time, for ever: a lost lock is noticed even when nothing is listed."""
+        while True:
+            await asyncio.sleep(PROOF_SECONDS)
+            await self.run(_nothing)
+
+    async def _try(self) -> bool:
+        return await self.patiently(lambda: self.database.hold_lock(self._lock))
+
+
+def _nothing(cursor: Cursor[Any]) -> None:
+    cursor.execute("DO 0")

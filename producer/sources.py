@@ -1,0 +1,58 @@
+"""The sources of running jobs, each opened once, and how well they answer."""
+
+from __future__ import annotations
+
+from sluice.objects import Source, open_source
+from sluice.settings import Settings
+from sluice.telemetry import get_logger
+
+log = get_logger()
+
+# One object may fail for a moment; only when nothing else comes through is it the source.
+FAILURES_TOLD = 3
+
+
+class Sources:
+    """Opens sources and keeps what is to be said about them in `jobs.message`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open: dict[str, Source] = {}
+        self._failures: dict[int, int] = {}
+        self._told: dict[int, str] = {}
+        self.messages: dict[int, str] = {}
+        """Job -> what its message is to become; the control loop writes them."""
+
+    def get(self, source: str) -> Source:
+        """Give an open source."""
+        if source not in self._open:
+            self._open[source] = open_source(source, self._settings)
+        return self._open[source]
+
+    def trouble(self, job: int, why: str) -> int:
+        """Note a failure to list or read; says how many there were since the last success."""
+        times = self._failures[job] = self._failures.get(job, 0) + 1
+        if times == FAILURES_TOLD:
+            log.warning("source does not answer", job=job, error=why)
+            self.say(job, why)
+        return times
+
+    def fine(self, job: int) -> None:
+        """Note a success."""
+        if self._failures.pop(job, None):
+            self.say(job, "")
+
+    def say(self, job: int, message: str) -> None:
+        """Have a job's message written, if it is another than before."""
+        if self._told.get(job, "") != message:
+            self._told[job] = message
+            self.messages[job] = message
+
+    def keep(self, wanted: set[str]) -> None:
+        """Close the sources that no running job needs."""
+        for source in [source for source in self._open if source not in wanted]:
+            self._open.pop(source).close()
+
+    def close(self) -> None:
+        """Close all of them."""
+        self.keep(set())

@@ -1,0 +1,136 @@
+"""What becomes of objects that can't go on as they are: quarantined, superseded, or tried again.
+
+One writer, so that a thousand failures are one transaction and an absent ledger holds up nothing else. An object stays
+in hand until its verdict is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from producer.backlog import Backlog
+from producer.books import Books
+from producer.leases import Object
+from sluice import ledger
+from sluice.ledger import Failed, Listed
+from sluice.telemetry import get_logger, metrics
+
+log = get_logger()
+
+BATCH: Final = 1000
+# A key whose bytes change under each read would be read for ever.
+MOST_CHANGES: Final = 5
+KEYS_REMEMBERED: Final = 10_000
+DETAIL_LENGTH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One object given up, with the reason."""
+
+    object: Object
+    reason: str
+    detail: str
+
+
+class Verdicts:
+    """Collects verdicts and writes them."""
+
+    def __init__(self, books: Books, backlog: Backlog) -> None:
+        self._books = books
+        self._backlog = backlog
+        self._failed: list[Verdict] = []
+        self._died: list[Object] = []
+        self._changed: list[tuple[Object, Listed]] = []
+        self._changes: OrderedDict[tuple[int, bytes], int] = OrderedDict()
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def fail(self, found: Object, reason: str, detail: str) -> None:
+        """Quarantine an object."""
+        self._failed.append(Verdict(found, reason, detail[:DETAIL_LENGTH]))
+        self._ring()
+
+    def die(self, objects: Sequence[Object]) -> None:
+        """Count one consumer's death for each object that it held; the third takes an object to quarantine."""
+        self._died.extend(objects)
+        self._ring()
+
+    def change(self, found: Object, listed: Listed) -> None:
+        """Supersede an object by what its key holds now."""
+        if self._changes_of(found) >= MOST_CHANGES:
+            self.fail(found, "changing", f"changed {MOST_CHANGES} times while it was being read")
+        else:
+            self._changed.append((found, listed))
+            self._ring()
+
+    async def run(self) -> None:
+        """Write verdicts as they come, for ever."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._failed or self._died or self._changed:
+                await self._write()
+            self._idle.set()
+
+    async def flushed(self) -> None:
+        """Wait until all that was said is written."""
+        await self._idle.wait()
+
+    async def _write(self) -> None:
+        failed, self._failed = self._failed[:BATCH], self._failed[BATCH:]
+        died, self._died = self._died[:BATCH], self._died[BATCH:]
+        changed, self._changed = self._changed[:BATCH], self._changed[BATCH:]
+        if failed:
+            await self._quarantine(failed)
+        if died:
+            await self._count_deaths(died)
+        for found, listed in changed:
+            await self._books.run(lambda c, f=found, now=listed: ledger.listing.add_changed(c, f.job, f.id, now))
+            metrics.SUPERSEDED.inc()
+            self._backlog.finish(found)
+
+    async def _quarantine(self, verdicts: Sequence[Verdict]) -> None:
+        rows = [Failed(v.object.id, v.reason, v.detail) for v in verdicts]
+        await self._books.run(lambda c: ledger.objects.quarantine(c, rows))
+        for verdict in verdicts:
+            metrics.QUARANTINED.labels(reason=verdict.reason).inc()
+            log.info(
+                "quarantined",
+                object=verdict.object.id,
+                job=verdict.object.job,
+                reason=verdict.reason,
+                detail=verdict.detail,
+            )
+            self._backlog.finish(verdict.object)
+
+    async def _count_deaths(self, died: Sequence[Object]) -> None:
+        ids = [found.id for found in died]
+        condemned = set(await self._books.run(lambda c: ledger.objects.count_death(c, ids)))
+        now = asyncio.get_running_loop().time()
+        for found in died:
+            if found.id in condemned:
+                metrics.QUARANTINED.labels(reason="killed_consumers").inc()
+                log.warning("quarantined", object=found.id, job=found.job, reason="killed_consumers")
+                self._backlog.finish(found)
+            else:
+                metrics.REDELIVERED.inc()
+                self._backlog.requeue(replace(found, attempts=found.attempts + 1), now)
+
+    def _changes_of(self, found: Object) -> int:
+        """Count how often this key changed under a read, this time included."""
+        place = (found.job, found.key)
+        count = self._changes.pop(place, 0) + 1
+        self._changes[place] = count
+        if len(self._changes) > KEYS_REMEMBERED:
+            self._changes.popitem(last=False)
+        return count
+
+    def _ring(self) -> None:
+        self._idle.clear()
+        self._news.set()

@@ -1,0 +1,32 @@
+"""Where objects come from: an S3 bucket, or a local folder. Lists and reads them; knows nothing of jobs or leases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote
+
+from sluice.errors import ConfigurationError
+from sluice.objects.folder import Folder
+from sluice.objects.s3 import Bucket
+from sluice.objects.source import Changed, Source, SourceMissing
+from sluice.settings import Settings
+
+__all__ = ["Bucket", "Changed", "Folder", "Source", "SourceMissing", "open_source"]
+
+
+def open_source(source: str, settings: Settings) -> Source:
+    """Give the source that a job names: s3://bucket[/prefix] or file:///absolute/folder."""
+    scheme, separator, rest = source.partition("://")
+    if separator and scheme == "s3":
+        bucket, _, prefix = rest.partition("/")
+        if bucket:
+            return Bucket(bucket, prefix, settings)
+    if separator and scheme == "file" and rest.startswith("/"):
+        return Folder(_folder(rest))
+    raise ConfigurationError(f"{source!r} is no source: write s3://bucket/prefix or file:///absolute/folder")
+
+
+def _folder(path: str) -> Path:
+    """Take the path as it stands; where no such folder is, as a URL with %-escapes."""
+    plain = Path(path)
+    return plain if plain.is_dir() or "%" not in path else Path(unquote(path))

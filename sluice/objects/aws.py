@@ -1,0 +1,112 @@
+"""How AWS is reached: boto3's own chain of environment, files, roles and metadata, plus Sluice's settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
+from botocore.exceptions import BotoCoreError
+
+from sluice.errors import ConfigurationError
+from sluice.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+
+
+def open_session(settings: Settings) -> boto3.Session:
+    """Give a session with the configured profile, region and role."""
+    session = botocore.session.Session(profile=settings.s3_profile or None)
+    # A listing's page has a thousand time stamps that nobody reads; parsing them takes longer than all the rest.
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_as_it_stands)
+    if settings.s3_role:
+        _assume(session, settings.s3_role, settings.name)
+    try:
+        return boto3.Session(botocore_session=session, region_name=settings.s3_region or None)
+    except BotoCoreError as error:
+        raise ConfigurationError(f"{error}: correct SLUICE_S3_PROFILE") from error
+
+
+def open_s3(session: boto3.Session, settings: Settings, region: str | None = None) -> S3Client:
+    """Give a client whose every call has a timeout and few retries; callers wait and try again themselves."""
+    options: dict[str, Any] = {"s3": {"addressing_style": "path"}} if settings.s3_endpoint else {}
+    return session.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint or None,
+        region_name=region or session.region_name or "us-east-1",
+        config=Config(
+            connect_timeout=min(settings.s3_timeout, 10.0),
+            read_timeout=settings.s3_timeout,
+            retries={"mode": "standard", "max_attempts": 2},
+            max_pool_connections=settings.fetch_concurrency + 4,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            **options,
+        ),
+    )
+
+
+def open_sqs(session: boto3.Session, settings: Settings, queue: str, wait: int) -> SQSClient:
+    """Give a client for the queue's own endpoint, patient enough for a long poll of `wait` seconds."""
+    host = queue.split("/")[2] if queue.count("/") > 2 else ""  # noqa: PLR2004 - scheme://host/…
+    return session.client(
+        "sqs",
+        endpoint_url=None if is_aws(f"https://{host}") else queue[: queue.index(host) + len(host)],
+        region_name=session.region_name or "us-east-1",
+        config=Config(
+            connect_timeout=min(settings.s3_timeout, 10.0),
+            read_timeout=settings.s3_timeout + wait,
+            retries={"mode": "standard", "max_attempts": 2},
+        ),
+    )
+
+
+def is_aws(endpoint: str) -> bool:
+    """Tell AWS from the many other servers that speak S3."""
+    host = endpoint.partition("://")[2].partition("/")[0].partition(":")[0]
+    return host.endswith(AWS_DOMAINS)
+
+
+class _Role(CredentialProvider):
+    """Credentials of one role, refreshed before they run out."""
+
+    METHOD = "assume-role"
+    CANONICAL_NAME = "AssumeRole"
+
+    def __init__(self, session: botocore.session.Session, base: CredentialResolver, role: str, name: str) -> None:
+        super().__init__(session)
+        self._base = base
+        self._role = role
+        self._name = "".join(c if c.isalnum() or c in "=,.@-" else "-" for c in name)[:64]
+
+    def load(self) -> DeferredRefreshableCredentials | None:
+        source = self._base.load_credentials()
+        if source is None:
+            return None
+        fetcher = AssumeRoleCredentialFetcher(
+            client_creator=self.session.create_client,  # type: ignore[union-attr] # the stubs allow no session
+            source_credentials=source,
+            role_arn=self._role,
+            extra_args={"RoleSessionName": self._name},
+        )
+        return DeferredRefreshableCredentials(method=self.METHOD, refresh_using=fetcher.fetch_credentials)
+
+
+def _assume(session: botocore.session.Session, role: str, name: str) -> None:
+    base = session.get_component("credential_provider")
+    session.register_component("credential_provider", CredentialResolver([_Role(session, base, role, name)]))
+
+
+def _as_it_stands(value: object) -> object:
+    return value

@@ -1,0 +1,139 @@
+"""A local folder as a source: keys are paths inside it, an ETag is the time of the last change and the size."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from sluice.errors import ObjectError, SourceError
+from sluice.ledger import Listed
+from sluice.objects.source import Changed, SourceMissing
+
+log = structlog.get_logger(__name__)
+
+PAGE = 1000
+KEY_MAX_BYTES = 1024
+
+
+class Folder:
+    """Reads regular files below a folder. A link is followed to a file inside the folder, never out of it."""
+
+    def __init__(self, root: Path) -> None:
+        self._shown = root
+        self._root = os.fsencode(os.path.realpath(root))
+
+    def list(self, after: bytes) -> Iterator[list[Listed]]:
+        """Walk in the order of keys, which is the byte order of whole paths."""
+        if not os.path.isdir(self._root):  # noqa: PTH112 - keys are bytes, which pathlib does not take
+            raise SourceMissing(f"{self._shown} is no folder on this machine: correct the job's source")
+        page: list[Listed] = []
+        for key in self._keys(b"", after):
+            found = self._stat(key)
+            if found is None:
+                continue
+            page.append(Listed(key, _etag(found), found.st_size))
+            if len(page) == PAGE:
+                yield page
+                page = []
+        yield page
+
+    async def read(self, key: bytes, etag: str, limit: int) -> bytes:
+        """Read in a thread; the file is compared with its ETag before and after."""
+        return await asyncio.to_thread(self._read, key, etag, limit)
+
+    async def head(self, key: bytes) -> Listed:
+        """Say what the file is now."""
+        return await asyncio.to_thread(self._head, key)
+
+    def url(self, key: bytes) -> str:
+        """Name a file for people."""
+        return f"file://{self._shown}/{key.decode(errors='backslashreplace')}"
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _keys(self, folder: bytes, after: bytes) -> Iterator[bytes]:
+        """Give the paths below `folder` that come after a key."""
+        try:
+            with os.scandir(os.path.join(self._root, folder)) as entries:  # noqa: PTH118 - bytes
+                # A folder sorts as its name with the slash that stands in the keys below it.
+                names = sorted(e.name + (b"/" if e.is_dir(follow_symlinks=False) else b"") for e in entries)
+        except FileNotFoundError:
+            return  # removed while we walk
+        except OSError as error:
+            raise SourceError(f"{self._shown} can't be listed: {error.strerror}: make it readable") from error
+        for name in names:
+            key = folder + name
+            if name.endswith(b"/"):
+                if key > after or after.startswith(key):
+                    yield from self._keys(key, after)
+            elif len(key) > KEY_MAX_BYTES:
+                log.warning("path skipped: longer than a key may be", path=self.url(key), most_bytes=KEY_MAX_BYTES)
+            elif key > after:
+                yield key
+
+    def _stat(self, key: bytes) -> os.stat_result | None:
+        """Look at a file; None for what is gone, no regular file, or outside the folder."""
+        path = os.path.join(self._root, key)  # noqa: PTH118 - bytes
+        try:
+            found = os.lstat(path)
+            if stat.S_ISLNK(found.st_mode):
+                if not self._inside(path):
+                    return None
+                found = os.stat(path)  # noqa: PTH116 - bytes
+        except OSError:
+            return None
+        return found if stat.S_ISREG(found.st_mode) else None
+
+    def _inside(self, path: bytes) -> bool:
+        return os.path.realpath(path).startswith(self._root.rstrip(b"/") + b"/")
+
+    def _head(self, key: bytes) -> Listed:
+        found = self._stat(key)
+        if found is None:
+            raise self._gone(key)
+        return Listed(key, _etag(found), found.st_size)
+
+    def _read(self, key: bytes, etag: str, limit: int) -> bytes:
+        path = os.path.join(self._root, key)  # noqa: PTH118 - bytes
+        if not self._inside(path):
+            raise self._gone(key)
+        try:
+            # Non-blocking, so that a file replaced by a pipe can't hold the thread.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError as error:
+            raise ObjectError("access_denied", f"{self.url(key)}: {error.strerror}") from error
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise self._gone(key) from error
+        except OSError as error:
+            raise SourceError(f"{self.url(key)} can't be opened: {error.strerror}") from error
+        with open(descriptor, "rb", closefd=True) as file:  # noqa: PTH123 - a descriptor
+            self._compare(key, etag, os.fstat(descriptor), limit)
+            try:
+                data = file.read(limit + 1)
+            except OSError as error:  # an absent network disk says so too: not this file's fault
+                raise SourceError(f"{self.url(key)} can't be read: {error.strerror}") from error
+            self._compare(key, etag, os.fstat(descriptor), limit)
+        return data
+
+    def _compare(self, key: bytes, etag: str, found: os.stat_result, limit: int) -> None:
+        if not stat.S_ISREG(found.st_mode):
+            raise self._gone(key)
+        if _etag(found) != etag:
+            raise Changed(Listed(key, _etag(found), found.st_size))
+        if found.st_size > limit:
+            raise ObjectError("too_large", f"{found.st_size} bytes, more than {limit}")
+
+    def _gone(self, key: bytes) -> SourceError:
+        if not os.path.isdir(self._root):  # noqa: PTH112 - bytes
+            return SourceError(f"{self._shown} is gone: mount it again")
+        return ObjectError("not_found", f"{self.url(key)} is no file any more")
+
+
+def _etag(found: os.stat_result) -> str:
+    return f"{found.st_mtime_ns}-{found.st_size}"

@@ -1,0 +1,49 @@
+"""What a source must do, and the two ways in which it fails that its callers tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from sluice.errors import ObjectError, SourceError
+from sluice.ledger import Listed
+
+
+class SourceMissing(SourceError):
+    """Raised when the bucket or folder does not exist, as opposed to not answering."""
+
+
+class Changed(ObjectError):
+    """Raised when the key now holds other bytes than the ETag asked for; `listed` is what it holds."""
+
+    def __init__(self, listed: Listed) -> None:
+        super().__init__("changed", f"the object's ETag is now {listed.etag}")
+        self.listed = listed
+
+
+class Source(Protocol):
+    """One bucket or folder, open for listing and reading.
+
+    Every method raises SourceError when the source as a whole can't be read, and ObjectError when it is one object's
+    own fault.
+    """
+
+    def list(self, after: bytes) -> Iterator[list[Listed]]:
+        """Give pages of at most 1,000 objects in the order of their keys, after a key. Blocks: call it in a thread."""
+        ...
+
+    async def read(self, key: bytes, etag: str, limit: int) -> bytes:
+        """Give the object's bytes: those of `etag` and at most `limit`, or raise Changed or another ObjectError."""
+        ...
+
+    async def head(self, key: bytes) -> Listed:
+        """Say what the key holds now."""
+        ...
+
+    def url(self, key: bytes) -> str:
+        """Name an object for people."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        ...

@@ -1,0 +1,156 @@
+"""CURVE: keys, and who may connect.
+
+A key file has two lines, `public = "..."` and `secret = "..."`; what may be given away is written beside it as
+`NAME.pub`. A producer lets in the consumers whose .pub files lie in SLUICE_CURVE_CLIENTS (ZAP); everybody else's
+connection ends before a message is read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+import zmq.asyncio
+from zmq.auth.asyncio import AsyncioAuthenticator
+
+from sluice.errors import ConfigurationError
+from sluice.settings import Settings
+
+KEY_LENGTH = 40
+DOMAIN = "sluice"
+READ_AGAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, repr=False)
+class KeyPair:
+    """One process's keys, as Z85 text."""
+
+    public: bytes
+    secret: bytes
+
+
+def make_keys(path: Path) -> KeyPair:
+    """Write a new key file, readable by its owner alone, and its public half as `NAME.pub`."""
+    public, secret = zmq.curve_keypair()
+    shown = path.with_name(path.name + ".pub")
+    for file in (path, shown):
+        if file.exists():
+            raise ConfigurationError(f"{file} exists: name another file, or remove it if nobody uses that key any more")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(f'public = "{public.decode()}"\nsecret = "{secret.decode()}"\n')
+    shown.write_text(f'public = "{public.decode()}"\n', encoding="ascii")
+    return KeyPair(public, secret)
+
+
+def read_keys(path: Path) -> KeyPair:
+    """Read a key file."""
+    text = _text(path)
+    return KeyPair(_key(text, "public", path), _key(text, "secret", path))
+
+
+def read_public(path: Path) -> bytes:
+    """Read the public half of a key file, or of what lies beside one."""
+    return _key(_text(path), "public", path)
+
+
+def guard_client(socket: zmq.Socket[Any], settings: Settings) -> None:
+    """Make a consumer's socket speak CURVE, if a key is set; before it connects."""
+    if settings.curve_key is None:
+        return
+    if settings.curve_server is None:
+        raise ConfigurationError("SLUICE_CURVE_KEY is set: set SLUICE_CURVE_SERVER to the producers' public key too")
+    keys = read_keys(settings.curve_key)
+    server = settings.curve_server.encode()
+    if len(server) != KEY_LENGTH:
+        raise ConfigurationError("SLUICE_CURVE_SERVER is no public key: it is the 40 characters in the .pub file")
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+    socket.setsockopt(zmq.CURVE_SERVERKEY, server)
+
+
+class Gate:
+    """Who may connect to a producer: the holders of known keys; anybody, where no key is set."""
+
+    def __init__(self, settings: Settings, context: zmq.asyncio.Context) -> None:
+        self._key = settings.curve_key
+        self._clients = settings.curve_clients
+        self._context = context
+        self._authenticator: AsyncioAuthenticator | None = None
+
+    @property
+    def closed_to_strangers(self) -> bool:
+        """Whether keys are asked for."""
+        return self._key is not None
+
+    def open(self) -> None:
+        """Begin to answer ZeroMQ's questions about who may come in."""
+        if self._key is None:
+            return
+        if self._clients is None or not self._clients.is_dir():
+            raise ConfigurationError(
+                "SLUICE_CURVE_KEY is set: set SLUICE_CURVE_CLIENTS to the folder with the consumers' .pub files"
+            )
+        self._authenticator = AsyncioAuthenticator(self._context)
+        self._authenticator.start()
+        self._authenticator.configure_curve_callback(DOMAIN, credentials_provider=_Known(self._clients))
+
+    def guard(self, socket: zmq.Socket[Any]) -> None:
+        """Make a producer's socket ask for keys; before it binds."""
+        if self._key is None:
+            return
+        keys = read_keys(self._key)
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+        socket.setsockopt_string(zmq.ZAP_DOMAIN, DOMAIN)
+
+    def close(self) -> None:
+        """Stop answering."""
+        if self._authenticator is not None:
+            self._authenticator.stop()
+            self._authenticator = None
+
+
+class _Known:
+    """The public keys that may come in. For an unknown one the folder is read again: a consumer's key may be new."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read_at = time.monotonic()
+        self._keys = self._read()
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Answer pyzmq's question."""
+        del domain
+        now = time.monotonic()
+        if key not in self._keys and now - self._read_at > READ_AGAIN_SECONDS:
+            self._read_at = now
+            try:
+                self._keys = self._read()
+            except ConfigurationError:
+                return False  # half written, say; the keys read before stay known
+        return key in self._keys
+
+    def _read(self) -> frozenset[bytes]:
+        return frozenset(read_public(file) for file in self._folder.glob("*.pub"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} can't be read as a key: {error}: make one with `sluice keys`") from error
+
+
+def _key(text: str, name: str, path: Path) -> bytes:
+    found = re.search(rf'^{name}\s*=\s*"(\S{{{KEY_LENGTH}}})"\s*$', text, re.MULTILINE)
+    if found is None:
+        raise ConfigurationError(f"{path} holds no {name} key: make one with `sluice keys`")
+    return found.group(1).encode()

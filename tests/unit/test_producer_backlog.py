@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from producer.backlog import Backlog
+from producer.leases import Object
+
+
+def thing(number: int, job: int = 1, attempts: int = 0) -> Object:
+    return Object(number, job, 1, "s3://b", b"k", "e", 10, attempts)
+
+
+def ids(backlog: Backlog, *, suspects: bool = False, now: float = 0.0) -> list[int]:
+    taken = []
+    while (found := backlog.take(now, suspects=suspects)) is not None:
+        taken.append(found.id)
+    return taken
+
+
+def test_higher_priority_goes_first_and_equals_take_turns() -> None:
+    backlog = Backlog()
+    backlog.set_jobs({1: 0, 2: 0, 3: 5})
+    backlog.add([thing(n, job) for job in (1, 2, 3) for n in (job * 10, job * 10 + 1)])
+    assert ids(backlog) == [30, 31, 10, 20, 11, 21]
+
+
+def test_what_is_in_hand_is_not_taken_in_twice() -> None:
+    backlog = Backlog()
+    backlog.set_jobs({1: 0})
+    assert backlog.add([thing(1), thing(2)]) == 2
+    assert backlog.add([thing(1), thing(2), thing(3)]) == 1
+    assert len(backlog) == 3
+
+
+def test_an_object_that_finishes_while_a_page_is_read_is_not_taken_in_again() -> None:
+    backlog = Backlog()
+    backlog.set_jobs({1: 0})
+    backlog.add([thing(1)])
+    backlog.begin_read()
+    backlog.finish(thing(1))
+    assert backlog.add([thing(1)]) == 0
+    backlog.begin_read()
+    assert backlog.add([thing(1)]) == 1  # replayed, say
+
+
+def test_redelivered_objects_go_first_and_delayed_ones_when_due() -> None:
+    backlog = Backlog()
+    backlog.set_jobs({1: 0})
+    backlog.add([thing(n) for n in (1, 2, 3)])
+    first, second = backlog.take(0.0, suspects=False), backlog.take(0.0, suspects=False)
+    assert first
+    assert second
+    backlog.requeue(first, 0.0, delay=5.0)
+    backlog.requeue(second, 0.0)
+    assert ids(backlog) == [2, 3]
+    assert ids(backlog, now=4.9) == []
+    assert ids(backlog, now=5.0) == [1]
+
+
+def test_suspects_are_only_taken_when_asked_for() -> None:
+    backlog = Backlog()
+    backlog.set_jobs({1: 0})
+    backlog.add([thing(1, attempts=1), thing(2)])
+    assert ids(backlog) == [2]
+    assert ids(backlog, suspects=True) == [1]
+
+
+def test_a_held_job_lets_others_pass() -> None:
+    backlog = Backlog()
+    backlog.set_jobs({1: 9, 2: 0})
+    backlog.add([thing(1, 1), thing(2, 2)])
+    backlog.hold(1, until=10.0)
+    assert ids(backlog, now=1.0) == [2]
+    assert ids(backlog, now=10.0) == [1]
+
+
+def test_a_stopped_job_is_forgotten_but_for_what_is_out() -> None:
+    backlog = Backlog()
+    backlog.set_jobs({1: 0})
+    backlog.add([thing(1), thing(2), thing(3)])
+    out = backlog.take(0.0, suspects=False)
+    assert out
+    assert backlog.set_jobs({}) == [1]
+    assert len(backlog) == 1
+    backlog.set_jobs({1: 0})
+    assert backlog.in_hand(1) == 1
+    assert backlog.add([thing(1), thing(2), thing(3)]) == 2
+    backlog.requeue(out, 0.0)
+    assert ids(backlog) == [1, 2, 3]
+
+
+def test_what_comes_back_of_a_stopped_job_is_let_go() -> None:
+    backlog = Backlog()
+    backlog.set_jobs({1: 0})
+    backlog.add([thing(1)])
+    out = backlog.take(0.0, suspects=False)
+    assert out
+    backlog.set_jobs({})
+    backlog.requeue(out, 0.0)
+    assert len(backlog) == 0

@@ -1,0 +1,213 @@
+"""A running router against consumers good and bad, over real ZeroMQ."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import zmq
+import zmq.asyncio
+from test_protocol import mutated, samples
+
+from producer.leases import Lease, Leases, Loss, Object
+from producer.router import Router
+from sluice.protocol import Bye, Credit, Done, Error, Failed, Failure, Hello, Message, Ping, Pong, Return, Work, decode
+from sluice.protocol.curve import guard_client, make_keys
+from sluice.protocol.frames import encode
+from sluice.settings import Settings
+
+
+class Desk:
+    """Notes what the router says."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, Any]] = []
+
+    def finished(self, leases: Sequence[Lease]) -> None:
+        self.notes += [("done", lease.object.id) for lease in leases]
+
+    def failed(self, pairs: Sequence[tuple[Object, Failure]]) -> None:
+        self.notes += [("failed", (found.id, failure.reason)) for found, failure in pairs]
+
+    def returned(self, objects: Sequence[Object]) -> None:
+        self.notes += [("returned", found.id) for found in objects]
+
+    def died(self, loss: Loss) -> None:
+        self.notes += [("died", found.id) for found in loss.objects]
+
+    def wake(self) -> None:
+        self.notes.append(("wake", None))
+
+
+class Consumer:
+    """A DEALER that speaks the protocol."""
+
+    def __init__(self, address: str, settings: Settings | None = None, name: str = "c") -> None:
+        self.name = name
+        self.context = zmq.asyncio.Context()
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.ROUTING_ID, b"\x01" + random.randbytes(15))
+        if settings:
+            guard_client(self.socket, settings)
+        self.socket.connect(address)
+
+    async def say(self, message: Message) -> None:
+        await self.socket.send_multipart(encode(message))
+
+    async def hear(self) -> tuple[Message, Sequence[bytes]]:
+        async with asyncio.timeout(10):
+            return decode(await self.socket.recv_multipart())
+
+    def close(self) -> None:
+        self.socket.close(0)
+        self.context.term()
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(60):
+            await test
+
+    asyncio.run(limited())
+
+
+def on(**settings: Any) -> Settings:  # noqa: ANN401 - pydantic checks them
+    return Settings(bind="tcp://127.0.0.1:*", **settings)
+
+
+def thing(number: int) -> Object:
+    return Object(number, 1, 1, "s3://b", b"k", "e", 3)
+
+
+def test_a_consumer_is_greeted_served_and_heard() -> None:
+    async def test() -> None:
+        leases, desk = Leases(2.0), Desk()
+        with Router(on(), leases, desk) as router:
+            receiving = asyncio.create_task(router.receive())
+            consumer = Consumer(router.address)
+            await consumer.say(Hello("c"))
+            await consumer.say(Credit(4, 0))
+            await consumer.say(Ping())
+            assert await consumer.hear() == (Pong(), [])
+            for number in (1, 2, 3, 4, 5):
+                leases.offer(thing(number), b"abc", time.monotonic())
+            assert all(router.send(grant) for grant in leases.assign(time.monotonic()))
+            work, payloads = await consumer.hear()
+            assert isinstance(work, Work)
+            assert [item.id for item in work.items] == [1, 2, 3, 4]
+            assert list(payloads) == [b"abc"] * 4
+            await consumer.say(Done([1]))
+            await consumer.say(Failed([Failure(2, "corrupt", "x")]))
+            await consumer.say(Return([3, 99]))
+            await consumer.say(Bye())
+            await consumer.say(Ping())
+            message, _ = await consumer.hear()
+            assert isinstance(message, Error)
+            assert message.code == "unknown_session"
+            assert [note for note in desk.notes if note[0] != "wake"] == [
+                ("done", 1),
+                ("failed", (2, "corrupt")),
+                ("returned", 3),
+                ("returned", 4),
+            ]
+            receiving.cancel()
+            consumer.close()
+
+    run(test())
+
+
+def test_a_vanished_consumer_is_noticed_when_knocked_at() -> None:
+    async def test() -> None:
+        leases, desk = Leases(0.05), Desk()
+        with Router(on(), leases, desk) as router:
+            receiving = asyncio.create_task(router.receive())
+            consumer = Consumer(router.address)
+            await consumer.say(Hello("c"))
+            await consumer.say(Credit(1, 0))
+            await consumer.say(Ping())
+            await consumer.hear()
+            leases.offer(thing(1), b"abc", time.monotonic())
+            leases.assign(time.monotonic())
+            consumer.close()
+            while leases.in_flight:
+                await asyncio.sleep(0.01)
+                router.probe(time.monotonic() + 1)
+            assert ("died", 1) in desk.notes
+            receiving.cancel()
+
+    run(test())
+
+
+def test_ten_thousand_bad_messages_harm_nobody() -> None:
+    """Random, cut, changed and repeated messages: each is survived, and a good consumer is served as before."""
+
+    async def test() -> None:
+        chance = random.Random(11)
+        leases, desk = Leases(60.0), Desk()
+        with Router(on(), leases, desk) as router:
+            receiving = asyncio.create_task(router.receive())
+            good, bad = Consumer(router.address, name="good"), Consumer(router.address, name="bad")
+            await good.say(Hello("good"))
+            await good.say(Credit(3, 0))
+            await good.say(Ping())
+            assert await good.hear() == (Pong(), [])
+            for number in (1, 2, 3):
+                leases.offer(thing(number), b"abc", time.monotonic())
+            for grant in leases.assign(time.monotonic()):
+                assert router.send(grant)
+            last: list[bytes] = [b""]
+            for number in range(10_000):
+                if number % 4 != 0 or not last:
+                    last = mutated(chance, chance.choice(samples()))
+                await bad.socket.send_multipart(last or [b""])
+                if number % 50 == 0:
+                    while await bad.socket.poll(0):
+                        await bad.socket.recv_multipart()
+                    await asyncio.sleep(0)
+            work, _ = await good.hear()
+            assert isinstance(work, Work)
+            await good.say(Done([item.id for item in work.items]))
+            await good.say(Ping())
+            assert await good.hear() == (Pong(), [])
+            assert not receiving.done()
+            assert [note for note in desk.notes if note[0] != "wake"] == [("done", n) for n in (1, 2, 3)]
+            receiving.cancel()
+            good.close()
+            bad.close()
+
+    run(test())
+
+
+def test_an_unknown_key_gets_nothing(tmp_path: Path) -> None:
+    """With CURVE on: the known key is served; another key, and none at all, never reach the router."""
+
+    async def test() -> None:
+        server = make_keys(tmp_path / "server")
+        (tmp_path / "clients").mkdir()
+        make_keys(tmp_path / "clients" / "known")
+        make_keys(tmp_path / "stranger")
+        settings = on(curve_key=tmp_path / "server", curve_clients=tmp_path / "clients")
+        leases = Leases(60.0)
+        with Router(settings, leases, Desk()) as router:
+            receiving = asyncio.create_task(router.receive())
+            public = server.public.decode()
+            known = Consumer(router.address, Settings(curve_key=tmp_path / "clients" / "known", curve_server=public))
+            stranger = Consumer(router.address, Settings(curve_key=tmp_path / "stranger", curve_server=public))
+            plain = Consumer(router.address)
+            for consumer in (stranger, plain, known):
+                await consumer.say(Hello("c"))
+                await consumer.say(Ping())
+            assert await known.hear() == (Pong(), [])
+            assert not await stranger.socket.poll(500)
+            assert not await plain.socket.poll(100)
+            assert len(list(leases.sessions)) == 1
+            receiving.cancel()
+            for consumer in (known, stranger, plain):
+                consumer.close()
+
+    run(test())
