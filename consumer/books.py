@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from pymysql.cursors import Cursor
-
+from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import Database, Model, Prediction, models, predictions
+from sluice.ledger.connection import Cursor
 from sluice.settings import Settings
 
 T = TypeVar("T")
@@ -21,8 +21,7 @@ class Books:
     """Asks the ledger without keeping the event loop; one question at a time, since a connection takes no more."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._database: Database | None = None
+        self._database = Database(settings)
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._models: dict[int, Model] = {}
 
@@ -47,17 +46,15 @@ class Books:
 
     def close(self) -> None:
         """Close the connection as soon as it isn't in use."""
-        self._thread.submit(self._close)
+        self._thread.submit(self._database.close)
         self._thread.shutdown(wait=False)
 
     async def _run(self, ask: Callable[[Cursor], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, ask)
 
     def _ask(self, ask: Callable[[Cursor], T]) -> T:
-        if self._database is None:
-            self._database = Database(self._settings)
-        return self._database.run(ask)
-
-    def _close(self) -> None:
-        if self._database is not None:
-            self._database.close()
+        try:
+            return self._database.run(ask)
+        except ConfigurationError as error:
+            # A password that is changed under a running consumer must not count as its death.
+            raise LedgerError(str(error)) from error

@@ -209,5 +209,6 @@ async def serve_until_stopped(settings: Settings) -> None:
     try:
         await service.run()
     finally:
-        server.close()
+        if server is not None:
+            server.close()
     log.info("consumer is drained")

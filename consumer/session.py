@@ -10,8 +10,8 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeVar, cast
 
 import zmq
 import zmq.asyncio
@@ -40,6 +40,8 @@ from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
+
+T = TypeVar("T")
 
 MISSED: Final = 3
 MESSAGES_A_TURN: Final = 32
@@ -150,8 +152,10 @@ class Session:
                 self._last_heard = time.monotonic()
             self._hear(await self._socket.recv_multipart())
             for _ in range(MESSAGES_A_TURN):
-                waiting = None if self._room.is_full else self._socket.recv_multipart(zmq.DONTWAIT)
-                if waiting is None or waiting.exception() is not None:
+                if self._room.is_full:
+                    break
+                waiting = _now(self._socket.recv_multipart(zmq.DONTWAIT))
+                if waiting.exception() is not None:
                     break
                 self._hear(waiting.result())
             self.extend_credit()
@@ -218,13 +222,18 @@ class Session:
         """Send without waiting: a socket that is full of unsent messages leads to no producer."""
         if self._socket.closed:
             return
-        error = self._socket.send_multipart(encode(message), zmq.DONTWAIT).exception()
+        error = _now(self._socket.send_multipart(encode(message), zmq.DONTWAIT)).exception()
         if error is not None:
             self._end(f"a message can't be sent: {error}")
 
     def _end(self, why: str) -> None:
         if not self._over.done():
             self._over.set_result(why)
+
+
+def _now(answer: Awaitable[T]) -> asyncio.Future[T]:
+    """Give what pyzmq returns for DONTWAIT: a future that is done already, though it is typed more loosely."""
+    return cast("asyncio.Future[T]", answer)
 
 
 class Line:

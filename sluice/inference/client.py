@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 
 import requests
 import urllib3
@@ -59,7 +59,7 @@ class _NamedAdapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: object) -> None:  # noqa: FBT001, FBT002 - requests calls it so
-        super().init_poolmanager(  # type: ignore[no-untyped-call]
+        super().init_poolmanager(
             connections, maxsize, block, server_hostname=self._name, assert_hostname=self._name, **kwargs
         )
 
@@ -81,7 +81,7 @@ class Client:
         try:
             with self._session(endpoint).post(
                 endpoint.url + path(model),
-                data=body,
+                data=cast("bytes", body),  # any buffer is sent as it is, without a copy
                 headers={"Content-Type": CONTENT_TYPE, "Host": endpoint.host},
                 timeout=(min(CONNECT_SECONDS, seconds), seconds),
                 allow_redirects=False,
