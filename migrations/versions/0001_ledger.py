@@ -31,7 +31,8 @@ TABLES = {
             source        VARCHAR(1200) NOT NULL,
             model         VARCHAR(97) CHARACTER SET ascii NOT NULL DEFAULT '',
             model_id      INT UNSIGNED NULL,
-            state         ENUM('pending', 'running', 'paused', 'cancelled', 'done', 'failed') NOT NULL DEFAULT 'pending',
+            state         ENUM('pending', 'running', 'paused', 'cancelled', 'done', 'failed')
+                          NOT NULL DEFAULT 'pending',
             priority      INT NOT NULL DEFAULT 0,
             watch         BOOLEAN NOT NULL DEFAULT FALSE,
             watch_seconds INT UNSIGNED NOT NULL DEFAULT 60,
@@ -44,7 +45,8 @@ TABLES = {
             finished      TIMESTAMP(3) NULL,
             KEY by_state (state, priority)
         )""",
-    # Where a job's listing stands. `passes` counts whole listings done; `key_cursor` is the last key of the pass under way.
+    # Where a job's listing stands: `key_cursor` is the last key of the pass under way, `passes` counts those done.
+    # After the last repeat `repeat_no` equals the job's `repeats`: no pass is under way.
     "listings": """
         CREATE TABLE listings (
             job_id        INT UNSIGNED NOT NULL PRIMARY KEY,

@@ -1,0 +1,182 @@
+"""The table `jobs`: the control plane that people write and producers obey."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from sluice.errors import ConfigurationError, LedgerError
+from sluice.ledger.connection import Cursor
+from sluice.ledger.rows import Job
+
+COLUMNS: Final = (
+    "id, source, model, model_id, state, priority, watch, watch_seconds, repeats, message, created, started, finished"
+)
+SOURCE_MAX: Final = 1200
+MESSAGE_MAX: Final = 1000
+BUCKET_MAX: Final = 63
+
+ALLOWED: Final[dict[str, tuple[str, ...]]] = {
+    "paused": ("pending", "running"),
+    "running": ("paused",),
+    "cancelled": ("pending", "running", "paused"),
+}
+"""What a person may ask for -> the states it may be asked in."""
+
+
+def check_source(source: str) -> str:
+    """Give the source as it is kept, or say what a source looks like."""
+    parts = urlsplit(source)
+    if len(source) > SOURCE_MAX:
+        raise ConfigurationError(f"the source has {len(source)} characters, at most {SOURCE_MAX} can be kept")
+    if parts.scheme == "s3" and parts.netloc and len(parts.netloc) <= BUCKET_MAX:
+        return source if source.count("/") > 2 else f"{source}/"  # noqa: PLR2004 - s3://bucket without a path
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+        return source
+    raise ConfigurationError(
+        f"{source!r} is no source: give s3://bucket, s3://bucket/prefix or file:///folder (three slashes)"
+    )
+
+
+def submit(
+    cursor: Cursor,
+    source: str,
+    model: str = "",
+    *,
+    priority: int = 0,
+    watch: bool = False,
+    watch_seconds: int = 60,
+    repeats: int = 1,
+) -> int:
+    """Insert a job and give its id."""
+    if repeats < 1:
+        raise ConfigurationError(f"a job can't be repeated {repeats} times: give 1 or more")
+    cursor.execute(
+        "INSERT INTO jobs (source, model, priority, watch, watch_seconds, repeats) VALUES (%s, %s, %s, %s, %s, %s)",
+        (check_source(source), model, priority, watch, watch_seconds, repeats),
+    )
+    return int(cursor.lastrowid)
+
+
+def get(cursor: Cursor, job_id: int) -> Job | None:
+    """Give one job."""
+    cursor.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = %s", (job_id,))
+    row = cursor.fetchone()
+    return _job(row) if row else None
+
+
+def last(cursor: Cursor) -> Job | None:
+    """Give the job that was submitted last."""
+    cursor.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY id DESC LIMIT 1")
+    row = cursor.fetchone()
+    return _job(row) if row else None
+
+
+def list_jobs(cursor: Cursor) -> list[Job]:
+    """Give all jobs, the newest last."""
+    cursor.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY id")
+    return [_job(row) for row in cursor.fetchall()]
+
+
+def active(cursor: Cursor) -> list[Job]:
+    """Give the jobs that a producer has to do with, the most urgent first."""
+    cursor.execute(f"SELECT {COLUMNS} FROM jobs WHERE state IN ('pending', 'running') ORDER BY priority DESC, id")
+    return [_job(row) for row in cursor.fetchall()]
+
+
+def start(cursor: Cursor, job_id: int, model_id: int) -> bool:
+    """Move a pending job to running with its model; say whether it was pending."""
+    return bool(
+        cursor.execute(
+            "UPDATE jobs SET state = 'running', model_id = COALESCE(model_id, %s), message = '', "
+            "started = COALESCE(started, CURRENT_TIMESTAMP(3)) WHERE id = %s AND state = 'pending'",
+            (model_id, job_id),
+        )
+    )
+
+
+def finish(cursor: Cursor, job_id: int) -> bool:
+    """Move a running job to done if it is listed and nothing of it is pending; say whether it was moved.
+
+    The job's row is locked first, as `reopen` does, so that a replay and the end of a job come one after the other.
+    """
+    if lock(cursor, job_id) != "running":
+        return False
+    cursor.execute(
+        "SELECT EXISTS (SELECT 1 FROM listings WHERE job_id = %s AND complete) AS listed, "
+        "EXISTS (SELECT 1 FROM objects WHERE job_id = %s AND state = 'pending') AS pending",
+        (job_id, job_id),
+    )
+    row = cursor.fetchone()
+    if row is None or not row["listed"] or row["pending"]:
+        return False
+    cursor.execute(
+        "UPDATE jobs SET state = 'done', finished = CURRENT_TIMESTAMP(3), message = '' WHERE id = %s", (job_id,)
+    )
+    return True
+
+
+def lock(cursor: Cursor, job_id: int) -> str | None:
+    """Lock a job's row until the end of the transaction and give its state."""
+    cursor.execute("SELECT state FROM jobs WHERE id = %s FOR UPDATE", (job_id,))
+    row = cursor.fetchone()
+    return str(row["state"]) if row else None
+
+
+def reopen(cursor: Cursor, job_id: int) -> bool:
+    """Move a done job back to running, since something of it is pending again; say whether it was done."""
+    if lock(cursor, job_id) != "done":
+        return False
+    cursor.execute("UPDATE jobs SET state = 'running', finished = NULL WHERE id = %s", (job_id,))
+    return True
+
+
+def fail(cursor: Cursor, job_id: int, message: str) -> None:
+    """End a job that can't be done, saying why."""
+    cursor.execute(
+        "UPDATE jobs SET state = 'failed', message = %s, finished = CURRENT_TIMESTAMP(3) "
+        "WHERE id = %s AND state IN ('pending', 'running')",
+        (message[:MESSAGE_MAX], job_id),
+    )
+
+
+def set_message(cursor: Cursor, job_id: int, message: str) -> None:
+    """Say what a job waits for; an empty message says that it waits no more."""
+    cursor.execute("UPDATE jobs SET message = %s WHERE id = %s", (message[:MESSAGE_MAX], job_id))
+
+
+def change_state(cursor: Cursor, job_id: int, to: str) -> Job:
+    """Pause, resume ('running') or cancel a job, or say why that can't be done."""
+    lock(cursor, job_id)
+    job = get(cursor, job_id)
+    if job is None:
+        raise LedgerError(f"there is no job {job_id}: `sluice status` lists them")
+    allowed = ALLOWED[to]
+    if job.state == to:
+        return job
+    if job.state not in allowed:
+        raise LedgerError(f"job {job_id} is {job.state}: only a job that is {' or '.join(allowed)} can be made {to}")
+    state = "pending" if to == "running" and job.model_id is None else to
+    cursor.execute(
+        "UPDATE jobs SET state = %s, finished = IF(%s = 'cancelled', CURRENT_TIMESTAMP(3), NULL) WHERE id = %s",
+        (state, state, job_id),
+    )
+    changed = get(cursor, job_id)
+    assert changed is not None, "the row is locked by this transaction"  # noqa: S101 - for the type checker
+    return changed
+
+
+def set_priority(cursor: Cursor, job_id: int, priority: int) -> None:
+    """Change how urgent a job is; more is sooner."""
+    if get(cursor, job_id) is None:
+        raise LedgerError(f"there is no job {job_id}: `sluice status` lists them")
+    cursor.execute("UPDATE jobs SET priority = %s WHERE id = %s", (priority, job_id))
+
+
+def record_rate(cursor: Cursor, job_id: int, rate: float) -> None:
+    """Note a job's images a second, as measured now."""
+    cursor.execute("UPDATE jobs SET rate = %s, rate_at = CURRENT_TIMESTAMP(3) WHERE id = %s", (rate, job_id))
+
+
+def _job(row: dict[str, object]) -> Job:
+    return Job(**{**row, "watch": bool(row["watch"])})  # type: ignore[arg-type]

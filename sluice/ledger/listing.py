@@ -1,0 +1,154 @@
+"""Pages of a bucket's listing into the ledger, each one transaction with its cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from sluice.errors import LedgerError
+from sluice.ledger import counters
+from sluice.ledger.connection import Cursor
+from sluice.ledger.rows import Added, Listed, Listing
+
+STATEMENT_ROWS: Final = 1000
+NEWEST: Final = "SELECT id, object_key, generation, etag, state FROM objects WHERE job_id = %s AND repeat_no = %s "
+
+
+def state(cursor: Cursor, job_id: int) -> Listing:
+    """Say where a job's listing stands; a job that was never listed stands at its beginning."""
+    cursor.execute(
+        "SELECT key_cursor, repeat_no, passes, complete, "
+        "TIMESTAMPDIFF(MICROSECOND, updated, CURRENT_TIMESTAMP(3)) / 1e6 AS age FROM listings WHERE job_id = %s",
+        (job_id,),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return Listing(b"", 0, 0, complete=False, age_seconds=0.0)
+    return Listing(row["key_cursor"], row["repeat_no"], row["passes"], bool(row["complete"]), float(row["age"]))
+
+
+def add_page(
+    cursor: Cursor, job_id: int, entries: Sequence[Listed], *, repeat_no: int, last: bool, repeats: int
+) -> Added:
+    """Bring a page (in key order) into the ledger and move the cursor past it; `last` ends the pass or repeat.
+
+    Doing it again after a lost answer changes nothing: the rows are there, and the cursor of a repeat that has ended
+    does not move.
+    """
+    added = _add(cursor, job_id, entries, repeat_no, adjacent=True)
+    cursor.execute("INSERT IGNORE INTO listings (job_id) VALUES (%s)", (job_id,))
+    if not last:
+        if entries:
+            cursor.execute(
+                "UPDATE listings SET key_cursor = %s, updated = CURRENT_TIMESTAMP(3) "
+                "WHERE job_id = %s AND repeat_no = %s",
+                (entries[-1].key, job_id, repeat_no),
+            )
+        return added
+    # After the last repeat `repeat_no` stands at `repeats`: no pass is under way.
+    ended = repeat_no + 1 >= repeats
+    cursor.execute(
+        "UPDATE listings SET key_cursor = '', repeat_no = repeat_no + 1, passes = passes + %s, "
+        "complete = complete OR %s, updated = CURRENT_TIMESTAMP(3) WHERE job_id = %s AND repeat_no = %s",
+        (ended, ended, job_id, repeat_no),
+    )
+    return added
+
+
+def restart(cursor: Cursor, job_id: int) -> None:
+    """Begin another pass over a bucket that is watched."""
+    cursor.execute("UPDATE listings SET key_cursor = '', repeat_no = 0 WHERE job_id = %s", (job_id,))
+
+
+def upsert_keys(cursor: Cursor, job_id: int, entries: Iterable[Listed]) -> Added:
+    """Bring single keys, in any order, into the ledger: what a notification says; the cursor stays."""
+    newest = {entry.key: entry for entry in entries}
+    return _add(cursor, job_id, [newest[key] for key in sorted(newest)], 0, adjacent=False)
+
+
+def add_changed(cursor: Cursor, job_id: int, object_id: int, now: Listed) -> Added:
+    """Supersede an object whose key has other bytes now, and add its successor."""
+    cursor.execute("SELECT repeat_no, object_key FROM objects WHERE id = %s AND job_id = %s", (object_id, job_id))
+    row = cursor.fetchone()
+    if row is None or row["object_key"] != now.key:
+        raise LedgerError(f"object {object_id} is not {now.key!r} of job {job_id}")
+    return _add(cursor, job_id, [now], row["repeat_no"], adjacent=False)
+
+
+def _add(cursor: Cursor, job_id: int, entries: Sequence[Listed], repeat_no: int, *, adjacent: bool) -> Added:
+    known = _newest(cursor, job_id, entries, repeat_no, adjacent=adjacent) if entries else {}
+    fresh: list[tuple[Listed, int]] = []
+    outdated: list[int] = []
+    for entry in entries:
+        row = known.get(entry.key)
+        if row is None:
+            fresh.append((entry, 0))
+        elif row["etag"] != entry.etag:
+            fresh.append((entry, row["generation"] + 1))
+            outdated.append(row["id"])
+    superseded = _supersede(cursor, outdated)
+    archived = _insert(cursor, job_id, fresh, repeat_no)
+    counters.add(
+        cursor,
+        job_id,
+        listed=len(fresh),
+        done=-superseded.get("done", 0),
+        quarantined=archived - superseded.get("quarantined", 0),
+        superseded=sum(superseded.values()),
+    )
+    return Added(len(fresh), sum(superseded.values()))
+
+
+def _newest(
+    cursor: Cursor, job_id: int, entries: Sequence[Listed], repeat_no: int, *, adjacent: bool
+) -> dict[bytes, dict[str, Any]]:
+    """Give the newest row of each key: by range for a page, whose keys are neighbours, else key by key."""
+    if adjacent:
+        cursor.execute(
+            NEWEST + "AND object_key BETWEEN %s AND %s ORDER BY object_key, generation",
+            (job_id, repeat_no, entries[0].key, entries[-1].key),
+        )
+    else:
+        cursor.execute(
+            NEWEST + "AND object_key IN %s ORDER BY object_key, generation",
+            (job_id, repeat_no, [entry.key for entry in entries]),
+        )
+    return {row["object_key"]: row for row in cursor.fetchall()}
+
+
+def _supersede(cursor: Cursor, ids: Sequence[int]) -> dict[str, int]:
+    """Supersede rows and remove their predictions; give how many were in each state."""
+    if not ids:
+        return {}
+    cursor.execute("SELECT id, state FROM objects WHERE id IN %s ORDER BY id FOR UPDATE", (sorted(ids),))
+    rows = [row for row in cursor.fetchall() if row["state"] != "superseded"]
+    before: dict[str, int] = {}
+    for row in rows:
+        before[row["state"]] = before.get(row["state"], 0) + 1
+    if rows:
+        changed = [row["id"] for row in rows]
+        cursor.execute("DELETE FROM predictions WHERE object_id IN %s", (changed,))
+        cursor.execute(
+            "UPDATE objects SET state = 'superseded', reason = NULL, detail = NULL, updated = CURRENT_TIMESTAMP(3) "
+            "WHERE id IN %s",
+            (changed,),
+        )
+    return before
+
+
+def _insert(cursor: Cursor, job_id: int, fresh: Sequence[tuple[Listed, int]], repeat_no: int) -> int:
+    """Insert objects, those in an archive straight into quarantine; give how many those are."""
+    for first in range(0, len(fresh), STATEMENT_ROWS):
+        cursor.executemany(
+            "INSERT INTO objects (job_id, object_key, repeat_no, generation, etag, size, state, reason, detail) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                (job_id, entry.key, repeat_no, generation, entry.etag, entry.size)
+                + (("quarantined", "archived", "listed in an archive storage class") if entry.archived else _PENDING)
+                for entry, generation in fresh[first : first + STATEMENT_ROWS]
+            ],
+        )
+    return sum(entry.archived for entry, _ in fresh)
+
+
+_PENDING: Final = ("pending", None, None)

@@ -1,0 +1,92 @@
+"""The table `models`: which versions there are and which is live."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from sluice.errors import ConfigurationError
+from sluice.ledger.connection import Cursor
+from sluice.ledger.rows import Model
+
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+
+
+def register(
+    cursor: Cursor, name: str, version: str, digest: str, preprocessing: dict[str, object], labels: Sequence[str]
+) -> Model:
+    """Make a version known; a version that is known must be the same."""
+    if not NAME.fullmatch(name) or not VERSION.fullmatch(version):
+        raise ConfigurationError(f"{name}@{version} is no model name and version: use letters, digits, '.', '_', '-'")
+    cursor.execute(
+        "INSERT IGNORE INTO models (name, version, digest, preprocessing, labels) VALUES (%s, %s, %s, %s, %s)",
+        (name, version, digest, json.dumps(preprocessing), json.dumps(list(labels), ensure_ascii=False)),
+    )
+    model = _find(cursor, "name = %s AND version = %s", (name, version))[0]
+    if model.digest != digest:
+        raise ConfigurationError(
+            f"{name}@{version} is registered with digest {model.digest[:12]}, this one has {digest[:12]}: "
+            "give the new archive another version"
+        )
+    return model
+
+
+def promote(cursor: Cursor, name: str, version: str) -> Model:
+    """Make a version the live one of its name: jobs that start from now on use it."""
+    found = _find(cursor, "name = %s AND version = %s", (name, version))
+    if not found:
+        raise ConfigurationError(f"{name}@{version} is not registered: `sluice models list` shows what is")
+    cursor.execute("UPDATE models SET live = NULL WHERE name = %s AND version <> %s", (name, version))
+    cursor.execute("UPDATE models SET live = 1 WHERE id = %s", (found[0].id,))
+    return _find(cursor, "id = %s", (found[0].id,))[0]
+
+
+def get(cursor: Cursor, model_id: int) -> Model | None:
+    """Give one model."""
+    found = _find(cursor, "id = %s", (model_id,))
+    return found[0] if found else None
+
+
+def resolve(cursor: Cursor, spec: str) -> Model:
+    """Give the model that a job means by '', 'name' or 'name@version'."""
+    name, _, version = spec.partition("@")
+    if version:
+        found = _find(cursor, "name = %s AND version = %s", (name, version))
+    elif name:
+        found = _find(cursor, "name = %s AND live = 1", (name,))
+    else:
+        found = _find(cursor, "live = 1", ())
+    if not found:
+        what = f"no live version of {name}" if name and not version else f"no model {spec}" if spec else "no live model"
+        raise ConfigurationError(f"there is {what}: see `sluice models list`, then `sluice models promote`")
+    if len(found) > 1:
+        names = ", ".join(model.name for model in found)
+        raise ConfigurationError(f"several models are live ({names}): name one with --model")
+    return found[0]
+
+
+def list_models(cursor: Cursor) -> list[Model]:
+    """Give all models by name, versions in the order they came."""
+    return _find(cursor, "1 = 1 ORDER BY name, id", ())
+
+
+def _find(cursor: Cursor, where: str, values: tuple[object, ...]) -> list[Model]:
+    cursor.execute(
+        f"SELECT id, name, version, digest, preprocessing, labels, live FROM models WHERE {where}",
+        values,
+    )
+    return [
+        Model(
+            row["id"],
+            row["name"],
+            row["version"],
+            row["digest"],
+            json.loads(row["preprocessing"]),
+            json.loads(row["labels"]),
+            bool(row["live"]),
+        )
+        for row in cursor.fetchall()
+    ]

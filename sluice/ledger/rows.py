@@ -1,0 +1,147 @@
+"""What the ledger's functions take and give, one frozen dataclass a thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of `jobs`."""
+
+    id: int
+    source: str
+    model: str
+    model_id: int | None
+    state: str
+    priority: int
+    watch: bool
+    watch_seconds: int
+    repeats: int
+    message: str
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A row of the view `job_progress`."""
+
+    job: int
+    source: str
+    state: str
+    listed: int
+    pending: int
+    done: int
+    quarantined: int
+    superseded: int
+    listing_complete: bool
+    images_per_second: float
+    eta_seconds: float | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One entry of a bucket's listing."""
+
+    key: bytes
+    etag: str
+    size: int
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Where a job's listing stands; `age_seconds` is since its last page."""
+
+    cursor: bytes
+    repeat_no: int
+    passes: int
+    complete: bool
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What a page changed."""
+
+    new: int
+    superseded: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingObject:
+    """An object that waits for its prediction."""
+
+    id: int
+    key: bytes
+    etag: str
+    size: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A prediction to commit."""
+
+    object_id: int
+    job_id: int
+    model_id: int
+    label: str
+    score: float
+    top: tuple[tuple[str, float], ...]
+    sha256: bytes
+    consumer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An object to quarantine; `reason` is a code of sluice.reasons."""
+
+    object_id: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A quarantined object, for people."""
+
+    id: int
+    job: int
+    url: str
+    reason: str
+    detail: str
+    size: int
+    attempts: int
+    when: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A row of the view `results`."""
+
+    object_id: int
+    job: int
+    url: str
+    label: str
+    score: float
+    model: str
+    predicted: datetime
+    top: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A row of `models`."""
+
+    id: int
+    name: str
+    version: str
+    digest: str
+    preprocessing: dict[str, object]
+    labels: list[str]
+    live: bool
