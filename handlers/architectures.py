@@ -1,0 +1,57 @@
+"""The networks a model archive can hold, by name and without weights."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import nn
+
+CLASSES: Final = 1000
+
+
+def build(name: str) -> nn.Module:
+    """Make the network of that name; ValueError says which there are."""
+    if name == "noop":
+        return Noop()
+    if name == "efficientnet-lite0":
+        return _efficientnet_lite0()
+    import torchvision.models  # noqa: PLC0415 - takes seconds, and only its networks need it
+
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise ValueError(f"architecture {name!r}: expected noop, efficientnet-lite0 or a classifier of torchvision's")
+    network: nn.Module = torchvision.models.get_model(name, weights=None)
+    return network
+
+
+class Noop(nn.Module):
+    """Costs next to nothing and still depends on the image: for measuring all that isn't the model."""
+
+    STEP: Final = 28
+    mixing: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        features = 3 * 8 * 8
+        angles = torch.arange(features * CLASSES, dtype=torch.float64).reshape(features, CLASSES)
+        self.register_buffer("mixing", torch.cos(angles * 0.7548776662).float(), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Mix every 28th pixel of each 28th row into 1000 numbers."""
+        seen = images[:, :, :: self.STEP, :: self.STEP].float().reshape(images.shape[0], -1)
+        return seen @ self.mixing.to(seen.dtype)
+
+
+def _efficientnet_lite0() -> nn.Module:
+    from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415 - a TorchServe of other models lacks it
+
+    network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
+    for layer in network.modules():
+        # Even padding needs no copy of the picture with a margin: the convolution can pad for itself.
+        pad = getattr(layer, "static_padding", None)
+        if isinstance(layer, nn.Conv2d) and isinstance(pad, nn.ZeroPad2d):
+            left, right, top, bottom = pad.padding
+            if left == right and top == bottom:
+                layer.padding = (top, left)
+                layer.static_padding = nn.Identity()
+    return network

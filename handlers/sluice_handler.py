@@ -1,0 +1,153 @@
+"""The TorchServe handler of every model: images in, top classes out.
+
+Two ways in. Consumers send packed uint8 batches (sluice.images.batch) and get class numbers; a person sends a file
+(`curl -T cat.jpg`) and gets labels. What TorchServe collected into one server-side batch goes through the network
+together; what can't be read is answered with 400 and a reason, alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ts.torch_handler.base_handler import BaseHandler
+
+from handlers.architectures import build
+from sluice.images import BATCH_TYPE, BatchError, ImageError, Preprocessing, decode, unpack
+
+MAX_PIXELS: Final = 100_000_000
+"""Of a person's photo. Consumers have their own setting and send pixels."""
+
+TOP_FOR_CONSUMERS: Final = 5
+TOP_FOR_PEOPLE: Final = 10
+BAD_REQUEST: Final = 400
+
+logger = logging.getLogger(__name__)
+
+
+class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no types
+    """Answers for one model archive; TorchServe makes one in each worker process."""
+
+    def initialize(self, context: Any) -> None:  # noqa: ANN401 - TorchServe has no types
+        """Load the archive's network and check its weights against the digest they were built with."""
+        properties = context.system_properties
+        folder = Path(properties["model_dir"])
+        gpu = properties.get("gpu_id")
+        on_gpu = gpu is not None and torch.cuda.is_available()
+        self.device = torch.device(f"cuda:{gpu}" if on_gpu else "cpu")
+
+        card = json.loads((folder / "model.json").read_text())
+        self.answer_head = {"model": f"{card['name']}@{card['version']}", "digest": card["digest"]}
+        self.labels: list[str] = card["labels"]
+        self.preprocessing = Preprocessing.from_dict(card["preprocessing"])
+        mean, std = (
+            torch.tensor(values, device=self.device).view(1, 3, 1, 1)
+            for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
+        self.scale, self.shift = 1 / (255 * std), -mean / std
+
+        network = build(card["architecture"])
+        if card["weights"] is not None:
+            _load_weights(network, folder / card["weights"]["file"], card["weights"]["sha256"])
+        self.model = network.eval().to(self.device).to(memory_format=torch.channels_last)
+        side = self.preprocessing.crop
+        self.inference(self.preprocess([np.zeros((1, side, side, 3), np.uint8)]))  # the first run is slow: now, then
+        self.initialized = True
+        logger.info("%s on %s with %d threads", self.answer_head["model"], self.device, torch.get_num_threads())
+
+    def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[str]:  # noqa: ANN401
+        """Answer a server-side batch of requests, each a packed batch or a file."""
+        readings = [self._read(row, _content_type(context, index)) for index, row in enumerate(data)]
+        images = [reading for reading in readings if isinstance(reading, np.ndarray)]
+        tops = self.postprocess(self.inference(self.preprocess(images))) if images else []
+        answers, at = [], 0
+        for index, (row, reading) in enumerate(zip(data, readings, strict=True)):
+            context.set_response_content_type(index, "application/json")
+            if isinstance(reading, ImageError):
+                context.set_response_status(BAD_REQUEST, f"Bad image: {reading.reason}", index)
+                answers.append(json.dumps({"error": reading.detail, "reason": reading.reason}))
+                continue
+            mine, at = tops[at : at + len(reading)], at + len(reading)
+            packed = _is_packed(_content_type(context, index), row)
+            answers.append(self._for_consumer(mine) if packed else self._for_person(mine[0]))
+        return answers
+
+    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+        """Put (n, height, width, 3) bytes onto the device and normalise them there, without reordering them."""
+        joined = images[0] if len(images) == 1 else np.concatenate(images)
+        pixels = torch.from_numpy(joined).to(self.device).permute(0, 3, 1, 2)
+        return pixels.to(torch.float32).mul_(self.scale).add_(self.shift)
+
+    def inference(self, images: torch.Tensor) -> torch.Tensor:
+        """Give each image's probabilities."""
+        with torch.inference_mode(), torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
+            outputs: torch.Tensor = self.model(images)
+            return outputs.float().softmax(1)
+
+    def postprocess(self, probabilities: torch.Tensor) -> list[list[tuple[int, float]] | None]:
+        """Give each image's best classes, best first; None where the network gave no numbers."""
+        finite = probabilities.isfinite().all(1).tolist()
+        scores, classes = probabilities.topk(TOP_FOR_PEOPLE, dim=1)
+        return [
+            list(zip(numbers, (round(value, 6) for value in values), strict=True)) if good else None
+            for numbers, values, good in zip(classes.tolist(), scores.tolist(), finite, strict=True)
+        ]
+
+    def _read(self, row: Mapping[str, Any], content_type: str) -> NDArray[np.uint8] | ImageError:
+        try:
+            body = _body(row)
+            if not _is_packed(content_type, row):
+                return decode(body, self.preprocessing, MAX_PIXELS)[np.newaxis]
+            images = unpack(body)
+        except BatchError as error:
+            return ImageError("bad_batch", str(error))
+        except ImageError as error:
+            return error
+        side, (height, width) = self.preprocessing.crop, images.shape[1:3]
+        if (height, width) != (side, side):
+            return ImageError("bad_batch", f"its images are {width} x {height}: this model wants {side} x {side}")
+        return images
+
+    def _for_consumer(self, tops: Sequence[list[tuple[int, float]] | None]) -> str:
+        predictions = [
+            {"error": "the network's output is not finite"} if top is None else top[:TOP_FOR_CONSUMERS] for top in tops
+        ]
+        return json.dumps({**self.answer_head, "predictions": predictions}, separators=(",", ":"))
+
+    def _for_person(self, top: list[tuple[int, float]] | None) -> str:
+        if top is None:
+            return json.dumps({"error": "the network's output is not finite"})
+        # Two classes of ImageNet share a name: the better one stays.
+        best = {self.labels[number]: score for number, score in reversed(top)}
+        return json.dumps(dict(sorted(best.items(), key=lambda item: -item[1])), indent=2, ensure_ascii=False) + "\n"
+
+
+def _load_weights(network: torch.nn.Module, path: Path, sha256: str) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise ValueError(f"{path.name} has sha256 {found}, the archive says {sha256}: build the archive again")
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _content_type(context: Any, index: int) -> str:  # noqa: ANN401
+    return (context.get_request_header(index, "Content-Type") or "").lower()
+
+
+def _is_packed(content_type: str, row: Mapping[str, Any]) -> bool:
+    return content_type.startswith(BATCH_TYPE) and "body" in row
+
+
+def _body(row: Mapping[str, Any]) -> bytes | bytearray:
+    """Find the file: TorchServe calls a request's body 'body', and a form's fields as the sender named them."""
+    body = row.get("body", row.get("data"))
+    if not isinstance(body, bytes | bytearray):
+        raise ImageError("not_an_image", "send the file itself as the body (curl -T cat.jpg), or as form field 'data'")
+    return body

@@ -1,0 +1,12 @@
+"""Bytes of an image to the pixels a model wants, and many of those to one request's body.
+
+TorchServe's archives carry this package too, so that a person's photo and a consumer's are decoded by the same lines.
+It therefore imports Pillow, numpy and itself only.
+"""
+
+from sluice.images.batch import BATCH_TYPE, BatchError, pack, unpack
+from sluice.images.decode import FORMATS, decode
+from sluice.images.preprocessing import Preprocessing
+from sluice.images.refusal import ImageError
+
+__all__ = ["BATCH_TYPE", "FORMATS", "BatchError", "ImageError", "Preprocessing", "decode", "pack", "unpack"]

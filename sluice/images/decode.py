@@ -1,0 +1,110 @@
+"""Bytes of an image, of whatever format Pillow reads, to the square of pixels a model wants; or the reason why not.
+
+Pillow releases the GIL while it decodes and resizes, so threads decode in parallel. No Pillow exception leaves here.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from contextlib import nullcontext
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, JpegImagePlugin
+
+from sluice.images.pixels import square
+from sluice.images.preprocessing import Preprocessing
+from sluice.images.refusal import FAILURES, ImageError, unopened, unreadable
+
+# EPS is missing since reading it runs Ghostscript; WMF, MPEG, HDF5, GRIB and BUFR since Pillow can't read their pixels;
+# IPTC since it opens another image inside itself, of any format. Formats without a signature come last.
+_WANTED: Final = (
+    *("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "ICO", "CUR", "PSD", "ICNS", "DDS"),
+    *("QOI", "DIB", "PCX", "DCX", "SGI", "SUN", "XBM", "XPM", "MSP", "FITS", "FLI", "BLP", "FTEX", "GBR", "MCIDAS"),
+    *("PIXAR", "XVTHUMB", "IM", "IMT", "PCD", "SPIDER", "TGA"),
+)
+Image.init()
+FORMATS: Final = tuple(name for name in _WANTED if name in Image.OPEN)
+"""The formats that are tried, in this order."""
+
+# Pillow warns of odd metadata and large images; what matters of it is an ImageError here.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+_LARGE: Final = 16_000_000
+_one_large: Final = threading.Lock()
+"""Pixels of large images (more than _LARGE) are in memory one image at a time, whatever the number of threads."""
+
+_ORIENTATION: Final = 0x0112
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How to undo each EXIF orientation."""
+
+
+def decode(data: bytes | bytearray, spec: Preprocessing, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode to (crop, crop, 3) uint8, upright, on white; ImageError with a reason if that can't be.
+
+    An image of more than `max_pixels` is refused by its header, before memory is taken for it.
+    """
+    if not data:
+        raise ImageError("empty", "the file has 0 bytes")
+    try:
+        with _open(data, max_pixels) as image:
+            return _pixels(image, data, spec, max_pixels)
+    except Image.DecompressionBombError as error:
+        raise ImageError("too_many_pixels", f"an image inside the file is too large: {error}") from error
+    except MemoryError as error:
+        raise ImageError("too_many_pixels", "decoding it needs more memory than there is") from error
+
+
+def _open(data: bytes | bytearray, max_pixels: int) -> ImageFile.ImageFile:
+    # Pillow checks images inside others (ICO, BLP, WebP) itself, and refuses twice this number. It is a global, and
+    # the same for every call in a process, so threads don't disturb each other.
+    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except FAILURES as error:
+        raise unopened(data, error) from error
+    _check_size(image, max_pixels)
+    return image
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise ImageError("too_many_pixels", f"{image.width} x {image.height} pixels: at most {max_pixels} are decoded")
+
+
+def _pixels(
+    image: ImageFile.ImageFile, data: bytes | bytearray, spec: Preprocessing, max_pixels: int
+) -> NDArray[np.uint8]:
+    name = image.format or "image"
+    try:
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            # libjpeg scales by 1/2, 1/4 or 1/8 while it decodes, for a fraction of the time and memory.
+            image.draft(None, (spec.resize, spec.resize))
+        image.decodermaxblock = max(len(data), image.decodermaxblock)
+        with _one_large if image.width * image.height > _LARGE else nullcontext():
+            image.load()
+            _check_size(image, max_pixels)
+            small = square(image, spec)
+            turn = _turn(image)
+    except FAILURES as error:
+        raise unreadable(data, name, error) from error
+    return np.array(small if turn is None else small.transpose(turn))
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Read the EXIF orientation; broken metadata is no reason to refuse a good picture."""
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except FAILURES:
+        return None

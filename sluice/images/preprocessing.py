@@ -1,0 +1,53 @@
+"""What a model wants done to an image before it sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+INTERPOLATIONS = ("bilinear", "bicubic")
+CHANNELS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Resize the short side to `resize`, cut the centre square of `crop`, then (value / 255 - mean) / std.
+
+    Consumers do the first two and send bytes; the division happens beside the model, where it costs a quarter of the
+    traffic and, on a GPU, no time.
+    """
+
+    resize: int
+    crop: int
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be meant."""
+        if not 1 <= self.crop <= self.resize:
+            raise ValueError(f"crop is {self.crop}: expected 1 to resize, which is {self.resize}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation is {self.interpolation!r}: expected {' or '.join(INTERPOLATIONS)}")
+        if len(self.mean) != CHANNELS or len(self.std) != CHANNELS or min(self.std) <= 0:
+            raise ValueError("mean and std: expected three numbers each, those of std above 0")
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Preprocessing:
+        """Read what `to_dict` gave, or a recipe's table; ValueError says what is missing or wrong."""
+        names = set(cls.__dataclass_fields__)
+        if set(given) != names:
+            wrong = sorted(names ^ set(given))
+            raise ValueError(f"preprocessing: expected exactly {', '.join(sorted(names))}; look at {', '.join(wrong)}")
+        return cls(
+            resize=int(given["resize"]),
+            crop=int(given["crop"]),
+            interpolation=str(given["interpolation"]),
+            mean=tuple(float(value) for value in given["mean"]),
+            std=tuple(float(value) for value in given["std"]),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what JSON can hold."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
