@@ -6,12 +6,10 @@ import asyncio
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
-
-from pymysql.cursors import Cursor
+from typing import TypeVar
 
 from sluice.errors import LedgerUnavailable
-from sluice.ledger import Database
+from sluice.ledger import Cursor, Database
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
 from sluice.telemetry.health import Health
@@ -34,7 +32,7 @@ class Books:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"ledger-{name}")
         self._turn = asyncio.Lock()
 
-    async def run(self, work: Callable[[Cursor[Any]], T]) -> T:
+    async def run(self, work: Callable[[Cursor], T]) -> T:
         """Run `work` in one transaction; repeated until the database answers, so it must be safe to repeat."""
         return await self.patiently(lambda: self.database.run(work))
 

@@ -31,10 +31,10 @@ class Control:
     """Starts, stops and finishes jobs."""
 
     def __init__(  # noqa: PLR0913 - the parts that it steers
-        self, settings: Settings, books: Books, backlog: Backlog, flow: Flow, lister: Lister, sources: Sources
+        self, settings: Settings, books: Books, *, backlog: Backlog, flow: Flow, lister: Lister, sources: Sources
     ) -> None:
         self._settings = settings
-        self.books = books
+        self._books = books
         self._backlog = backlog
         self._flow = flow
         self._lister = lister
@@ -52,7 +52,7 @@ class Control:
 
     async def look(self, tasks: asyncio.TaskGroup) -> None:
         """Obey the jobs table once."""
-        jobs = await self.books.run(ledger.jobs.active)
+        jobs = await self._books.run(ledger.jobs.active)
         running = {job.id: job for job in jobs if job.state == "running"}
         self._flow.set_jobs(running)
         self._sources.keep({job.source for job in running.values()})
@@ -67,13 +67,13 @@ class Control:
 
     async def _start(self, job: Job) -> None:
         try:
-            model = await self.books.run(lambda c: ledger.models.resolve(c, job.model))
+            model = await self._books.run(lambda c: ledger.models.resolve(c, job.model))
         except LedgerUnavailable:
             raise
         except (ConfigurationError, LedgerError) as error:
             self._sources.say(job.id, str(error))
             return
-        if await self.books.run(lambda c: ledger.jobs.start(c, job.id, model.id)):
+        if await self._books.run(lambda c: ledger.jobs.start(c, job.id, model.id)):
             self._sources.say(job.id, "")
             log.info("job started", job=job.id, source=job.source, model=f"{model.name}@{model.version}")
 
@@ -89,7 +89,7 @@ class Control:
         for job in running:
             if self._backlog.in_hand(job.id) or not self._listings[job.id].done():
                 continue
-            if await self.books.run(lambda c, j=job.id: ledger.jobs.finish(c, j)):
+            if await self._books.run(lambda c, j=job.id: ledger.jobs.finish(c, j)):
                 log.info("job done", job=job.id)
 
     async def _rate(self, running: list[Job]) -> None:
@@ -100,7 +100,7 @@ class Control:
         self._rated_at = now
         self._rates = {job.id: self._rates[job.id] for job in running if job.id in self._rates}
         for job in running:
-            found = await self.books.run(lambda c, j=job.id: ledger.progress.progress(c, j))
+            found = await self._books.run(lambda c, j=job.id: ledger.progress.progress(c, j))
             if found is None:
                 continue
             done = found.done + found.quarantined
@@ -112,10 +112,10 @@ class Control:
                 rate = current if smooth == 0 else smooth + SMOOTHING * (current - smooth)
                 rate = rate if rate > 0.01 else 0.0  # noqa: PLR2004 - the tail of the smoothing
                 if rate or smooth:
-                    await self.books.run(lambda c, j=job.id, r=rate: ledger.jobs.record_rate(c, j, r))
+                    await self._books.run(lambda c, j=job.id, r=rate: ledger.jobs.record_rate(c, j, r))
             self._rates[job.id] = (now, done, rate)
 
     async def _write_messages(self) -> None:
         messages, self._sources.messages = self._sources.messages, {}
         for job, message in messages.items():
-            await self.books.run(lambda c, j=job, m=message: ledger.jobs.set_message(c, j, m))
+            await self._books.run(lambda c, j=job, m=message: ledger.jobs.set_message(c, j, m))

@@ -47,6 +47,7 @@ class Flow:
         self,
         settings: Settings,
         books: Books,
+        *,
         backlog: Backlog,
         leases: Leases,
         sources: Sources,

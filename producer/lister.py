@@ -41,7 +41,7 @@ class Lister:
         while True:
             try:
                 state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
-                if state.complete:
+                if state.repeat_no >= job.repeats:  # no pass is under way
                     if not job.watch:
                         return
                     await asyncio.sleep(max(0.0, job.watch_seconds - state.age_seconds))
@@ -52,9 +52,7 @@ class Lister:
                 if isinstance(error, SourceMissing) and await self._has_begun(job):
                     wait = await self._wait(job, error, wait)
                     continue
-                log.error("job failed", job=job.id, error=str(error))  # noqa: TRY400 - the sentence says it all
-                message = str(error)
-                await self._books.run(lambda c: ledger.jobs.fail(c, job.id, message))
+                await self._fail(job, str(error))
                 return
             except SourceError as error:
                 wait = await self._wait(job, error, wait)
@@ -63,11 +61,10 @@ class Lister:
 
     async def _list_all(self, job: Job) -> None:
         """List from the cursor to the end of the last repeat."""
-        while True:
-            state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
+        state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
+        while state.repeat_no < job.repeats:
             await self._list_once(job, state.cursor, state.repeat_no)
-            if state.repeat_no + 1 >= job.repeats:
-                return
+            state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
 
     async def _list_once(self, job: Job, after: bytes, repeat_no: int) -> None:
         pages = self._sources.get(job.source).list(after)
@@ -101,6 +98,10 @@ class Lister:
     async def _has_begun(self, job: Job) -> bool:
         state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
         return bool(state.cursor or state.repeat_no or state.passes)
+
+    async def _fail(self, job: Job, why: str) -> None:
+        log.error("job failed", job=job.id, error=why)
+        await self._books.run(lambda c: ledger.jobs.fail(c, job.id, why))
 
     async def _wait(self, job: Job, error: SourceError, wait: float) -> float:
         """Say why, wait, and give the next time to wait."""

@@ -1,4 +1,4 @@
-"""The ZeroMQ side: one ROUTER socket, frames in and out. What the messages mean for leases stands in producer.leases."""
+"""The ZeroMQ side: one ROUTER socket, frames in and out. Whose leases they move, `producer.leases` knows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import zmq
 import zmq.asyncio
@@ -84,7 +84,7 @@ class Router:
         self.address = ""
         self._bind = settings.bind
 
-    def __enter__(self) -> Router:
+    def __enter__(self) -> Self:
         self._gate.open()
         self._gate.guard(self._socket)
         self._socket.bind(self._bind)
@@ -104,7 +104,7 @@ class Router:
             self.take(frames[0], frames[1:])
 
     def take(self, identity: bytes, frames: Sequence[bytes]) -> None:
-        """Do what one message asks. Whatever the bytes, nothing is raised: what can't be used is answered with ERROR."""
+        """Do what one message asks. It never raises, whatever the bytes: what can't be used is answered with ERROR."""
         try:
             message, _ = decode(frames)
             self._obey(identity, message, time.monotonic())
@@ -147,7 +147,7 @@ class Router:
         # ZeroMQ's own heartbeat drops connections whose other end is gone without a word, with all that is queued.
         socket.setsockopt(zmq.HEARTBEAT_IVL, milliseconds)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, milliseconds * 3)
-        socket.setsockopt(zmq.IPV6, 1)
+        socket.setsockopt(zmq.IPV6, int("[" in settings.bind or "*" in settings.bind))
 
     def _obey(self, identity: bytes, message: Message, now: float) -> None:  # noqa: C901 - one branch a kind
         if isinstance(message, Hello):

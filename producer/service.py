@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Coroutine
 from typing import Final
 
 from producer.backlog import Backlog
@@ -28,7 +29,7 @@ TICK_SECONDS: Final = 0.5
 FLUSH_SECONDS: Final = 5.0
 
 
-class Stopped(Exception):  # noqa: N818 - not an error
+class Stopped(Exception):
     """Raised inside the task group when the process was told to stop."""
 
 
@@ -58,9 +59,10 @@ async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asy
     backlog, leases = Backlog(), Leases(settings.heartbeat)
     reading, writing = Books(settings, health, "read"), Books(settings, health, "write")
     sources, verdicts = Sources(settings), Verdicts(writing, backlog)
-    flow = Flow(settings, reading, backlog, leases, sources, verdicts)
+    flow = Flow(settings, reading, backlog=backlog, leases=leases, sources=sources, verdicts=verdicts)
     lister = Lister(lock, sources, flow.more)
-    control = Control(settings, Books(settings, health, "control"), backlog, flow, lister, sources)
+    books = Books(settings, health, "control")
+    control = Control(settings, books, backlog=backlog, flow=flow, lister=lister, sources=sources)
     try:
         with Router(settings, leases, flow) as router:
             flow.send, flow.unreachable = router.send, router.unreachable
@@ -87,8 +89,8 @@ async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asy
         await _flush(verdicts)
     finally:
         sources.close()
-        for books in (reading, writing, control.books):
-            await books.close()
+        for each in (reading, writing, books):
+            await each.close()
 
 
 async def _flush(verdicts: Verdicts) -> None:
@@ -132,9 +134,9 @@ async def _stop_when(stop: asyncio.Event) -> None:
     raise Stopped
 
 
-async def _until(stop: asyncio.Event, work: asyncio.Future[None] | object) -> bool:
+async def _until(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
     """Run `work` to its end, or until told to stop; says whether it ended."""
-    task = asyncio.ensure_future(work)  # type: ignore[arg-type,var-annotated]
+    task = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
-
-from pymysql.cursors import Cursor
+from typing import Final, TypeVar
 
 from producer.books import Books
 from sluice.errors import LedgerError
-from sluice.ledger import LockLost
+from sluice.ledger import Cursor, LockLost
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
 from sluice.telemetry.health import Health
@@ -22,6 +21,7 @@ log = get_logger()
 STANDBY_SECONDS: Final = 1.0
 # The server ends the lock's connection after 30 silent seconds, so that a vanished machine's shard becomes free.
 PROOF_SECONDS: Final = 5.0
+TAKE_AGAIN_SECONDS: Final = 10.0
 
 
 class ShardTaken(LedgerError):
@@ -50,17 +50,13 @@ class ShardLock(Books):
         self._shown.set("shard", ok=True, why="")
         log.info("shard owned", shard=self._shard)
 
-    async def run(self, work: Callable[[Cursor[Any]], T]) -> T:
+    async def run(self, work: Callable[[Cursor], T]) -> T:
         """Run one transaction under the lock, taken again first if the database dropped it meanwhile."""
         while True:
             try:
                 return await super().run(work)
             except LockLost:
-                if not await self._try():
-                    raise ShardTaken(
-                        f"shard {self._shard} was taken over by another producer while the database was away"
-                    ) from None
-                log.warning("lock taken again after a lost connection", shard=self._shard)
+                await self._take_again()
 
     async def prove(self) -> None:
         """Use the lock's connection from time to time, for ever: a lost lock is noticed even when nothing is listed."""
@@ -68,9 +64,18 @@ class ShardLock(Books):
             await asyncio.sleep(PROOF_SECONDS)
             await self.run(_nothing)
 
+    async def _take_again(self) -> None:
+        """Take the lock on a new connection. The server may need a moment to notice that the old one is gone."""
+        deadline = time.monotonic() + TAKE_AGAIN_SECONDS
+        while not await self._try():
+            if time.monotonic() > deadline:
+                raise ShardTaken(f"shard {self._shard} was taken over by another producer while the database was away")
+            await asyncio.sleep(STANDBY_SECONDS)
+        log.warning("lock taken again after a lost connection", shard=self._shard)
+
     async def _try(self) -> bool:
         return await self.patiently(lambda: self.database.hold_lock(self._lock))
 
 
-def _nothing(cursor: Cursor[Any]) -> None:
+def _nothing(cursor: Cursor) -> None:
     cursor.execute("DO 0")

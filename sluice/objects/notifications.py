@@ -1,7 +1,7 @@
 """S3's event notifications, read from an SQS queue: which objects are new or changed, without listing.
 
-Takes the three forms in which S3's events arrive: sent to the queue directly, through an SNS topic, through EventBridge.
-An event is only deleted from the queue once the caller has written what it says; one that comes twice does no harm.
+S3's events arrive in three forms, all taken: sent to the queue directly, through an SNS topic, through EventBridge. An
+event is only deleted from the queue once the caller has written what it says; one that comes twice does no harm.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from producer.router import Router
 from sluice.protocol import Bye, Credit, Done, Error, Failed, Failure, Hello, Message, Ping, Pong, Return, Work, decode
 from sluice.protocol.curve import guard_client, make_keys
 from sluice.protocol.frames import encode
-from sluice.settings import Settings
+from sluice.settings import Settings, read_settings
 
 
 class Desk:
@@ -77,7 +77,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 
 def on(**settings: Any) -> Settings:  # noqa: ANN401 - pydantic checks them
-    return Settings(bind="tcp://127.0.0.1:*", **settings)
+    return read_settings(bind="tcp://127.0.0.1:*", **settings)
 
 
 def thing(number: int) -> Object:
@@ -196,8 +196,8 @@ def test_an_unknown_key_gets_nothing(tmp_path: Path) -> None:
         with Router(settings, leases, Desk()) as router:
             receiving = asyncio.create_task(router.receive())
             public = server.public.decode()
-            known = Consumer(router.address, Settings(curve_key=tmp_path / "clients" / "known", curve_server=public))
-            stranger = Consumer(router.address, Settings(curve_key=tmp_path / "stranger", curve_server=public))
+            known = Consumer(router.address, read_settings(curve_key=tmp_path / "clients" / "known", curve_server=public))
+            stranger = Consumer(router.address, read_settings(curve_key=tmp_path / "stranger", curve_server=public))
             plain = Consumer(router.address)
             for consumer in (stranger, plain, known):
                 await consumer.say(Hello("c"))

@@ -8,7 +8,7 @@ import zmq
 
 from sluice.errors import ConfigurationError
 from sluice.protocol.curve import guard_client, make_keys, read_keys, read_public
-from sluice.settings import Settings
+from sluice.settings import read_settings
 
 
 def test_a_key_file_is_for_its_owner_alone_and_reads_back(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_consumer_with_a_key_needs_the_servers(tmp_path: Path) -> None:
     context = zmq.Context()
     with context.socket(zmq.DEALER) as socket:
         with pytest.raises(ConfigurationError, match="SLUICE_CURVE_SERVER"):
-            guard_client(socket, Settings(curve_key=tmp_path / "a"))
+            guard_client(socket, read_settings(curve_key=tmp_path / "a"))
         with pytest.raises(ConfigurationError, match="40 characters"):
-            guard_client(socket, Settings(curve_key=tmp_path / "a", curve_server="x"))
+            guard_client(socket, read_settings(curve_key=tmp_path / "a", curve_server="x"))
     context.term()
