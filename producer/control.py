@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Final
 
 from producer.backlog import Backlog
@@ -30,7 +31,7 @@ SMOOTHING: Final = 0.4
 class Control:
     """Starts, stops and finishes jobs."""
 
-    def __init__(  # noqa: PLR0913 - the parts that it steers
+    def __init__(
         self, settings: Settings, books: Books, *, backlog: Backlog, flow: Flow, lister: Lister, sources: Sources
     ) -> None:
         self._settings = settings
@@ -89,7 +90,7 @@ class Control:
         for job in running:
             if self._backlog.in_hand(job.id) or not self._listings[job.id].done():
                 continue
-            if await self._books.run(lambda c, j=job.id: ledger.jobs.finish(c, j)):
+            if await self._books.run(partial(ledger.jobs.finish, job_id=job.id)):
                 log.info("job done", job=job.id)
 
     async def _rate(self, running: list[Job]) -> None:
@@ -100,7 +101,7 @@ class Control:
         self._rated_at = now
         self._rates = {job.id: self._rates[job.id] for job in running if job.id in self._rates}
         for job in running:
-            found = await self._books.run(lambda c, j=job.id: ledger.progress.progress(c, j))
+            found = await self._books.run(partial(ledger.progress.progress, job_id=job.id))
             if found is None:
                 continue
             done = found.done + found.quarantined
@@ -112,10 +113,10 @@ class Control:
                 rate = current if smooth == 0 else smooth + SMOOTHING * (current - smooth)
                 rate = rate if rate > 0.01 else 0.0  # noqa: PLR2004 - the tail of the smoothing
                 if rate or smooth:
-                    await self._books.run(lambda c, j=job.id, r=rate: ledger.jobs.record_rate(c, j, r))
+                    await self._books.run(partial(ledger.jobs.record_rate, job_id=job.id, rate=rate))
             self._rates[job.id] = (now, done, rate)
 
     async def _write_messages(self) -> None:
         messages, self._sources.messages = self._sources.messages, {}
         for job, message in messages.items():
-            await self._books.run(lambda c, j=job, m=message: ledger.jobs.set_message(c, j, m))
+            await self._books.run(partial(ledger.jobs.set_message, job_id=job, message=message))

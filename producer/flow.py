@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from producer.backlog import Backlog
@@ -43,7 +44,7 @@ LONGEST_RETRY: Final = 30.0
 class Flow:
     """One shard's stream of objects."""
 
-    def __init__(  # noqa: PLR0913 - the parts that it joins
+    def __init__(
         self,
         settings: Settings,
         books: Books,
@@ -184,8 +185,13 @@ class Flow:
             after = self._after.get(job.id, 0)
             self._backlog.begin_read()
             rows = await self._books.run(
-                lambda c, j=job.id, a=after: ledger.objects.pending(
-                    c, j, a, PAGE, self._settings.shard, self._settings.shards
+                partial(
+                    ledger.objects.pending,
+                    job_id=job.id,
+                    after_id=after,
+                    limit=PAGE,
+                    shard=self._settings.shard,
+                    shards=self._settings.shards,
                 )
             )
             added = self._backlog.add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from producer.books import Books
 from sluice import ledger
@@ -51,7 +52,7 @@ class Notified:
             if not entries:
                 continue
             page = [entries[key] for key in sorted(entries)]
-            added = await self._books.run(lambda c, j=job.id, p=page: ledger.listing.upsert_keys(c, j, p))
+            added = await self._books.run(partial(ledger.listing.upsert_keys, job_id=job.id, entries=page))
             metrics.LISTED.inc(added.new)
             metrics.SUPERSEDED.inc(added.superseded)
             self._more(job.id)

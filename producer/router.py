@@ -6,7 +6,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Sequence
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, cast
 
 import zmq
 import zmq.asyncio
@@ -193,8 +193,9 @@ class Router:
     def _send(self, identity: bytes, message: Message, payloads: Sequence[bytes] = ()) -> bool:
         """Send without waiting. False if the peer is gone, or so far behind that it will be."""
         frames = [identity, *encode(message, payloads)]
-        sent: asyncio.Future[object] = self._socket.send_multipart(frames, flags=zmq.NOBLOCK, copy=False)
-        error = sent.exception()  # pyzmq ends a send that may not wait before it returns
+        # pyzmq ends a send that may not wait before it returns: what it gives is a future that is done.
+        sent = cast("asyncio.Future[object]", self._socket.send_multipart(frames, flags=zmq.NOBLOCK, copy=False))
+        error = sent.exception()
         if error is None:
             return True
         if isinstance(error, zmq.ZMQError) and error.errno in {errno.EHOSTUNREACH, zmq.EAGAIN}:

@@ -10,6 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from producer.backlog import Backlog
@@ -91,7 +92,7 @@ class Verdicts:
         if died:
             await self._count_deaths(died)
         for found, listed in changed:
-            await self._books.run(lambda c, f=found, now=listed: ledger.listing.add_changed(c, f.job, f.id, now))
+            await self._books.run(partial(ledger.listing.add_changed, job_id=found.job, object_id=found.id, now=listed))
             metrics.SUPERSEDED.inc()
             self._backlog.finish(found)
 

@@ -95,7 +95,7 @@ class _Role(CredentialProvider):
         if source is None:
             return None
         fetcher = AssumeRoleCredentialFetcher(
-            client_creator=self.session.create_client,  # type: ignore[union-attr] # the stubs allow no session
+            client_creator=self.session.create_client,
             source_credentials=source,
             role_arn=self._role,
             extra_args={"RoleSessionName": self._name},

@@ -43,8 +43,8 @@ def make_keys(path: Path) -> KeyPair:
             raise ConfigurationError(f"{file} exists: name another file, or remove it if nobody uses that key any more")
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f'public = "{public.decode()}"\nsecret = "{secret.decode()}"\n')
+    with os.fdopen(descriptor, "w", encoding="ascii") as secretly:
+        secretly.write(f'public = "{public.decode()}"\nsecret = "{secret.decode()}"\n')
     shown.write_text(f'public = "{public.decode()}"\n', encoding="ascii")
     return KeyPair(public, secret)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import zmq
 import zmq.asyncio
-from test_protocol import mutated, samples
 
 from producer.leases import Lease, Leases, Loss, Object
 from producer.router import Router
@@ -19,6 +18,7 @@ from sluice.protocol import Bye, Credit, Done, Error, Failed, Failure, Hello, Me
 from sluice.protocol.curve import guard_client, make_keys
 from sluice.protocol.frames import encode
 from sluice.settings import Settings, read_settings
+from tests.producer_fakes import mutated, samples
 
 
 class Desk:
@@ -196,7 +196,9 @@ def test_an_unknown_key_gets_nothing(tmp_path: Path) -> None:
         with Router(settings, leases, Desk()) as router:
             receiving = asyncio.create_task(router.receive())
             public = server.public.decode()
-            known = Consumer(router.address, read_settings(curve_key=tmp_path / "clients" / "known", curve_server=public))
+            known = Consumer(
+                router.address, read_settings(curve_key=tmp_path / "clients" / "known", curve_server=public)
+            )
             stranger = Consumer(router.address, read_settings(curve_key=tmp_path / "stranger", curve_server=public))
             plain = Consumer(router.address)
             for consumer in (stranger, plain, known):
