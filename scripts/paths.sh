@@ -1,0 +1,16 @@
+# Where things are: sourced by the other scripts, runs nothing.
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cache="${SLUICE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice}"
+python="$root/.venv/bin/python"
+# uv is pinned with its hashes; another pin is another folder.
+uv_home="$cache/uv-$(sha256sum "$root/scripts/uv.txt" | cut -c1-12)"
+uv="$uv_home/bin/uv"
+# The S3 server, pinned by version and by the hash that the Go checksum database has for it.
+gateway_module=github.com/versity/versitygw
+gateway_version=v1.8.0
+gateway_hash='h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc='
+gateway="$cache/versitygw-$gateway_version"
+# Servers of a distribution are often outside a person's PATH.
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/usr/libexec"
+# So that every script finds the project's packages, from wherever it is started.
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
