@@ -46,8 +46,8 @@ class Fetch:
     async def read(self, held: Held) -> bool:
         """Get one object's bytes; False: it is over, because they can't be had."""
         item = held.item
-        await self._flow.room.reserve(item.size)
-        held.weight = item.size
+        held.weight = min(item.size, self._settings.object_max_bytes)
+        await self._flow.room.reserve(held.weight)
         try:
             with metrics.STAGE_SECONDS.labels(stage="fetch").time():
                 held.data = await self._read(held)
@@ -57,14 +57,11 @@ class Fetch:
         except (SourceError, ConfigurationError) as error:
             log.warning("a source can't be read", source=item.source, why=str(error))
             self._flow.desk.give_back([held])
-        if held.is_over:
-            self._flow.room.release(held.weight)
-            return False
         # What it really has, not what the listing said.
-        self._flow.room.release(item.size)
+        self._flow.room.release(held.weight)
         held.weight = len(held.data or b"")
         self._flow.room.add(held.weight)
-        return True
+        return not held.is_over
 
     async def _read(self, held: Held) -> bytes:
         """Read, and read again if the source as a whole failed; that may pass."""

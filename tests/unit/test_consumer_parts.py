@@ -1,0 +1,185 @@
+"""The consumer's arithmetic and containers: credit, lanes, room, cache."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from consumer.cache import Cache
+from consumer.credit import FIRST_WINDOW, LEAST_WINDOW, Account, Pace
+from consumer.held import Held
+from consumer.lane import Lane, Room
+from sluice.inference import Answer
+from sluice.protocol import Failure, WorkItem
+
+
+class Nobody:
+    """A lessor that doesn't listen."""
+
+    is_lost = False
+
+    def done(self, ids: object) -> None:
+        pass
+
+    def failed(self, failures: list[Failure]) -> None:
+        pass
+
+    def give_back(self, ids: object) -> None:
+        pass
+
+
+def held(number: int = 1, sha256: bytes = b"", model: int = 1) -> Held:
+    item = WorkItem(id=number, job=1, model=model, source="s", key=b"", etag="", size=0, inline=True, alone=False)
+    return Held(item, Nobody(), 0.0, sha256=sha256)
+
+
+class TestPace:
+    def test_it_begins_small_and_follows_the_speed(self) -> None:
+        pace = Pace(256, 2.0, 0.0)
+        assert pace.window == FIRST_WINDOW
+        for tick in range(1, 100):
+            pace.finished(10)
+            pace.tick(tick * 0.25, busy=True)
+        assert pace.window == 80
+
+    def test_it_stays_between_its_bounds(self) -> None:
+        pace = Pace(256, 2.0, 0.0)
+        pace.finished(100_000)
+        pace.tick(1.0, busy=True)
+        assert pace.window == 256
+        for tick in range(2, 100):
+            pace.tick(float(tick), busy=True)
+        assert pace.window == LEAST_WINDOW
+        assert Pace(2, 2.0, 0.0).window == 2
+
+    def test_idle_time_is_no_slowness(self) -> None:
+        pace = Pace(256, 2.0, 0.0)
+        pace.finished(100)
+        pace.tick(1.0, busy=True)
+        before = pace.window
+        pace.tick(1000.0, busy=False)
+        assert pace.window == before
+
+    @given(some.lists(some.tuples(some.integers(0, 500), some.integers(0, 64), some.booleans()), max_size=60))
+    def test_credit_never_falls_and_bounds_what_is_held(self, steps: list[tuple[int, int, bool]]) -> None:
+        """I4, from the consumer's side: whatever the windows, no more is promised than the largest of them."""
+        account = Account()
+        largest = 0
+        for window, finished, arrives in steps:
+            largest = max(largest, window)
+            before = account.limit
+            account.extend(window)
+            assert account.limit >= before
+            if arrives:
+                account.received = account.limit
+            account.finished += min(finished, account.held)
+            assert account.limit - account.finished <= max(largest, account.limit - before + largest)
+            assert 0 <= account.held <= largest
+            assert account.open >= 0
+
+
+class TestLane:
+    def test_it_hands_over_in_order_and_in_parts(self) -> None:
+        async def scene() -> None:
+            lane = Lane("test")
+            lane.put_now([held(number) for number in range(5)])
+            assert [one.item.id for one in await lane.take(2)] == [0, 1]
+            assert [one.item.id for one in lane.take_now(9, lambda one: one.item.id % 2 == 0)] == [2, 4]
+            assert [one.item.id for one in lane.take_now(9)] == [3]
+            assert not lane.take_now(9)
+
+        asyncio.run(scene())
+
+    def test_a_full_lane_keeps_its_writer_waiting(self) -> None:
+        async def scene() -> None:
+            lane = Lane("test", limit=2)
+            await lane.put([held(1), held(2)])
+            writer = asyncio.create_task(lane.put([held(3)]))
+            await asyncio.sleep(0)
+            assert not writer.done()
+            lane.take_now(1)
+            await writer
+            assert len(lane) == 2
+
+        asyncio.run(scene())
+
+
+class TestRoom:
+    def test_bytes_wait_until_others_are_gone(self) -> None:
+        async def scene() -> None:
+            room = Room(100)
+            await room.reserve(60)
+            second = asyncio.create_task(room.reserve(60))
+            await asyncio.sleep(0)
+            assert not second.done()
+            room.release(60)
+            await second
+            room.add(60)
+            assert room.is_full
+
+        asyncio.run(scene())
+
+    def test_an_object_larger_than_the_room_comes_when_it_is_alone(self) -> None:
+        async def scene() -> None:
+            room = Room(100)
+            await room.reserve(10)
+            large = asyncio.create_task(room.reserve(1000))
+            await asyncio.sleep(0)
+            assert not large.done()
+            room.release(10)
+            await large
+            assert room.is_full
+
+        asyncio.run(scene())
+
+
+class TestCache:
+    def test_the_first_works_and_the_others_wait(self) -> None:
+        cache = Cache(10)
+        first, second, third = (held(number, b"x") for number in (1, 2, 3))
+        assert not cache.ask(first)
+        assert cache.ask(second)
+        assert cache.ask(third)
+        assert (first.leads, second.waits, third.waits) == (True, True, True)
+        first.answer = Answer(((3, 0.123456), (1, 0.5)))
+        assert cache.settle(first) == [second, third]
+        later = held(4, b"x")
+        assert cache.ask(later)
+        assert (later.answer, later.waits) == (first.answer, False)
+
+    def test_another_model_is_another_question(self) -> None:
+        cache = Cache(10)
+        assert not cache.ask(held(1, b"x", model=1))
+        assert not cache.ask(held(2, b"x", model=2))
+
+    def test_without_an_answer_the_next_one_works(self) -> None:
+        cache = Cache(10)
+        first = held(1, b"x")
+        cache.ask(first)
+        assert cache.settle(first) == []
+        assert not cache.ask(held(2, b"x"))
+
+    def test_the_least_recently_asked_is_forgotten(self) -> None:
+        cache = Cache(2)
+        for name in (b"a", b"b"):
+            one = held(1, name)
+            cache.ask(one)
+            one.answer = Answer(((0, 1.0),))
+            cache.settle(one)
+        assert cache.recall(held(2, b"a"))
+        third = held(3, b"c")
+        third.answer = Answer(((0, 1.0),))
+        cache.settle(third)
+        assert len(cache) == 2
+        assert cache.recall(held(4, b"a"))
+        assert not cache.recall(held(5, b"b"))
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_off_is_off(self, count: int) -> None:
+        cache = Cache(0)
+        for number in range(count):
+            assert not cache.ask(held(number, b"x"))
+        assert cache.settle(held(9, b"x")) == []
