@@ -42,7 +42,8 @@ def main() -> int:
     try:
         settings = read_settings(**vars(arguments))
         configure(settings)
-        asyncio.run(serve_until_stopped(settings))
+        # Not asyncio.run, which would wait for threads: see below.
+        asyncio.Runner().run(serve_until_stopped(settings))
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a person started this, and reads it
         return 2

@@ -8,9 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from sluice.errors import ConfigurationError, LedgerError
+from sluice.images import Preprocessing
 from sluice.ledger import Database, Model, Prediction, models, predictions
 from sluice.ledger.connection import Cursor
 from sluice.settings import Settings
+from sluice.telemetry import get_logger
+
+log = get_logger()
 
 T = TypeVar("T")
 
@@ -30,15 +34,16 @@ class Books:
         known = self._models.get(number)
         if known is None:
             known = await self._run(lambda cursor: models.get(cursor, number))
-            if known is not None:
-                self._models[number] = known
+            if known is None or not _is_usable(known):
+                return None
+            self._models[number] = known
         return known
 
     async def likely_models(self) -> Sequence[Model]:
         """Give the models that work may soon ask for: those that are live, and the newest."""
         known = await self._run(models.list_models)
         newest = sorted(known, key=lambda model: (model.live, model.id), reverse=True)
-        return newest[:NEWEST_MODELS]
+        return [model for model in newest[:NEWEST_MODELS] if _is_usable(model)]
 
     async def commit(self, rows: Sequence[Prediction]) -> set[int]:
         """Make predictions exist, in one transaction; give the objects that had none before."""
@@ -58,3 +63,13 @@ class Books:
         except ConfigurationError as error:
             # A password that is changed under a running consumer must not count as its death.
             raise LedgerError(str(error)) from error
+
+
+def _is_usable(model: Model) -> bool:
+    """Say whether images can be made ready for a model; a row is data, and must not end the process."""
+    try:
+        Preprocessing.from_dict(model.preprocessing)
+    except (ValueError, TypeError) as error:
+        log.error("a model's row can't be used: register it again", model=model.name, id=model.id, why=str(error))  # noqa: TRY400 - its traceback says nothing
+        return False
+    return True

@@ -30,7 +30,7 @@ from consumer.flow import Flow
 from consumer.held import Held
 from consumer.infer import Infer
 from consumer.session import FAREWELL_MILLISECONDS, Line, Session
-from sluice.errors import LedgerError
+from sluice.errors import ConfigurationError, LedgerError
 from sluice.inference import Balancer, Client
 from sluice.protocol.curve import guard_client
 from sluice.settings import Settings
@@ -64,6 +64,7 @@ class Service:
         self._infer = Infer(settings, self._flow, self._balancer)
         self._commit = Commit(settings.name, self._flow, self._books, self._note_ledger)
         self._context = zmq.asyncio.Context()
+        self._check_addresses()
         self._lines = [Line(partial(self._open, address), self._flow.drop_unbegun) for address in settings.producers]
 
     def stop(self) -> None:
@@ -119,6 +120,19 @@ class Service:
         self._context.destroy(linger=FAREWELL_MILLISECONDS)
 
     # Work comes in
+
+    def _check_addresses(self) -> None:
+        """Refuse, before anything starts, what no session could ever be opened with."""
+        for address in self._settings.producers:
+            with self._context.socket(zmq.DEALER) as socket:
+                socket.linger = 0
+                guard_client(socket, self._settings)
+                try:
+                    socket.connect(address)
+                except zmq.ZMQError as error:
+                    raise ConfigurationError(
+                        f"SLUICE_PRODUCERS has {address!r} ({error}): expected tcp://host:port"
+                    ) from error
 
     def _open(self, address: str) -> Session:
         socket = self._context.socket(zmq.DEALER)

@@ -19,7 +19,7 @@ import zmq.asyncio
 from consumer.credit import Account
 from consumer.held import Held
 from consumer.lane import Room
-from sluice.errors import ProtocolError
+from sluice.errors import ConfigurationError, ProtocolError
 from sluice.protocol import (
     Bye,
     Credit,
@@ -133,7 +133,9 @@ class Session:
     def extend_credit(self) -> None:
         """Ask for as much more as the window allows, and say how much has arrived."""
         self.account.extend(self._host.window())
-        now = (self.account.limit, self.account.received)
+        # What is said to have arrived is replaced: while there is no room for more bytes, it isn't said.
+        received = max(0, self._told[1]) if self._room.is_full else self.account.received
+        now = (self.account.limit, received)
         if now != self._told:
             self._told = now
             self._send(Credit(limit=now[0], received=now[1]))
@@ -252,13 +254,20 @@ class Line:
 
     async def run(self) -> None:
         """Open a session whenever there is none."""
-        pause, most = PAUSE_SECONDS
+        least, most = PAUSE_SECONDS
+        pause = least
         while not self._leaving:
-            session = self.session = self._open_session()
+            try:
+                session = self.session = self._open_session()
+            except ConfigurationError as error:
+                # They were good when the process began: a key file is being replaced, say.
+                log.warning("no session can be opened", why=str(error))
+                await asyncio.sleep(most)
+                continue
             why = await session.run()
             self._on_lost(session)
             log.info("session is over", producer=session.address, why=why, was_heard=session.was_heard)
-            pause = PAUSE_SECONDS[0] if session.was_heard else min(most, pause * 2)
+            pause = least if session.was_heard else min(most, pause * 2)
             if not self._leaving:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
 

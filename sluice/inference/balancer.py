@@ -236,7 +236,7 @@ class Balancer:
         while True:
             for url in self._settings.torchserve:
                 try:
-                    found = await asyncio.to_thread(resolve.endpoints, url)
+                    found = await asyncio.get_running_loop().run_in_executor(self._probes, resolve.endpoints, url)
                 except OSError as error:
                     log.warning("a TorchServe address can't be looked up", url=url, why=str(error))
                     continue

@@ -13,7 +13,7 @@ from consumer.credit import FIRST_WINDOW, LEAST_WINDOW, Account, Pace
 from consumer.held import Held
 from consumer.lane import Lane, Room
 from sluice.inference import Answer
-from sluice.protocol import Failure, WorkItem
+from sluice.protocol import WorkItem
 
 
 class Nobody:
@@ -24,7 +24,7 @@ class Nobody:
     def done(self, ids: object) -> None:
         pass
 
-    def failed(self, failures: list[Failure]) -> None:
+    def failed(self, failures: object) -> None:
         pass
 
     def give_back(self, ids: object) -> None:
