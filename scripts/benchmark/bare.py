@@ -1,0 +1,95 @@
+"""The rival to come near to: one process that reads files, decodes in threads and runs the network. Nothing else.
+
+No bucket, no database, no second process, no retry: what the machine can do with these images, threads and weights.
+Run as a program it prints one JSON line; the benchmark runs it so, that its memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+import zipfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from handlers.architectures import build
+from sluice.images import Preprocessing, decode
+
+MAX_PIXELS = 100_000_000
+
+
+class Network:
+    """A model archive's network, with its weights and its preprocessing."""
+
+    def __init__(self, archive: Path) -> None:
+        with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(archive) as packed:
+            card = json.loads(packed.read("model.json"))
+            self.network = build(card["architecture"])
+            if card["weights"] is not None:
+                weights = packed.extract(card["weights"]["file"], scratch)
+                self.network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        self.network.eval().to(memory_format=torch.channels_last)
+        self.labels: list[str] = card["labels"]
+        self.preprocessing = Preprocessing.from_dict(card["preprocessing"])
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.preprocessing.mean, self.preprocessing.std))
+        self.scale, self.shift = 1 / (255 * std), -mean / std
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """Read and decode a file."""
+        return decode(path.read_bytes(), self.preprocessing, MAX_PIXELS)
+
+    def predict(self, images: list[NDArray[np.uint8]]) -> list[tuple[str, float]]:
+        """Give each image's best label and its probability."""
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+            outputs = self.network(pixels.to(torch.float32).mul_(self.scale).add_(self.shift)).softmax(1)
+            scores, classes = outputs.max(1)
+        return [(self.labels[c], s) for c, s in zip(classes.tolist(), scores.tolist(), strict=True)]
+
+
+def batches(network: Network, files: list[Path], threads: int, size: int) -> Iterator[list[NDArray[np.uint8]]]:
+    """Decode in threads, two batches ahead of the network."""
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[NDArray[np.uint8]]] = deque()
+        following = iter(files)
+        for path in following:
+            ahead.append(pool.submit(network.read, path))
+            if len(ahead) >= 3 * size:
+                yield [ahead.popleft().result() for _ in range(size)]
+        while ahead:
+            yield [ahead.popleft().result() for _ in range(min(size, len(ahead)))]
+
+
+def main() -> None:
+    """Classify a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--repeat", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    network = Network(arguments.archive)
+    files = sorted(arguments.folder.glob("*.jpg"))
+    network.predict([network.read(path) for path in files[: arguments.batch]])  # the first run is slow
+
+    began, cpu = time.perf_counter(), time.process_time()
+    found: list[tuple[str, float]] = []
+    for images in batches(network, files * arguments.repeat, arguments.threads, arguments.batch):
+        found += network.predict(images)
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    predictions = {path.name: best for path, best in zip(files, found[: len(files)], strict=True)}
+    print(json.dumps({"images": len(found), "seconds": seconds, "cpu": cpu, "predictions": predictions}))
+
+
+if __name__ == "__main__":
+    main()
