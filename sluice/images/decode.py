@@ -6,6 +6,7 @@ Pillow releases the GIL while it decodes and resizes, so threads decode in paral
 from __future__ import annotations
 
 import io
+import re
 import threading
 import warnings
 from contextlib import nullcontext
@@ -61,7 +62,9 @@ def decode(data: bytes | bytearray, spec: Preprocessing, max_pixels: int) -> NDA
         with _open(data, max_pixels) as image:
             return _pixels(image, data, spec, max_pixels)
     except Image.DecompressionBombError as error:
-        raise ImageError("too_many_pixels", f"an image inside the file is too large: {error}") from error
+        pixels = re.search(r"\((\d+) pixels\)", str(error))
+        said = f"{pixels[1]} pixels" if pixels else "too many pixels"
+        raise ImageError("too_many_pixels", f"it has {said}: at most {max_pixels} are decoded") from error
     except MemoryError as error:
         raise ImageError("too_many_pixels", "decoding it needs more memory than there is") from error
 
@@ -80,7 +83,8 @@ def _open(data: bytes | bytearray, max_pixels: int) -> ImageFile.ImageFile:
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
-        raise ImageError("too_many_pixels", f"{image.width} x {image.height} pixels: at most {max_pixels} are decoded")
+        size = f"{image.width} x {image.height}"
+        raise ImageError("too_many_pixels", f"it has {size} pixels: at most {max_pixels} are decoded")
 
 
 def _pixels(

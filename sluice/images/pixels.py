@@ -33,7 +33,7 @@ def square(image: Image.Image, spec: Preprocessing) -> Image.Image:
         small = small.convert("RGBA")
         white = Image.new("RGBA", small.size, "white")
         small = Image.alpha_composite(white, small)
-    return small.convert("RGB")
+    return small if small.mode == "RGB" else small.convert("RGB")
 
 
 def _resized(image: Image.Image, spec: Preprocessing, gap: float | None) -> Image.Image:
