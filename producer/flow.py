@@ -28,6 +28,9 @@ from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
 
+HOP_SECONDS: Final = metrics.STAGE_SECONDS.labels(stage="hop")
+S3_SECONDS: Final = metrics.STAGE_SECONDS.labels(stage="s3")
+
 PAGE: Final = 1000
 LOW_WATER: Final = 500
 # A page that ends early is the end of what is pending for now. It is looked at again after a while, longer each time
@@ -123,7 +126,7 @@ class Flow:
                 metrics.LEASED.inc(len(grant.items))
                 each = (time.perf_counter() - began) / len(grant.items)
                 for _ in grant.items:
-                    metrics.STAGE_SECONDS.labels(stage="hop").observe(each)
+                    HOP_SECONDS.observe(each)
             else:
                 # These never left: they are nobody's suspects.
                 self.returned(self._leases.take(grant.identity, [ready.object.id for ready in grant.items]))
@@ -266,7 +269,7 @@ class Flow:
             self._fetching_bytes -= found.size
             self._fetching_alone -= found.alone
         if data is not None:
-            metrics.STAGE_SECONDS.labels(stage="s3").observe(time.perf_counter() - began)
+            S3_SECONDS.observe(time.perf_counter() - began)
             self._sources.fine(found.job)
             self._offer(found, data)
         self.wake()

@@ -1,8 +1,13 @@
-"""Messages as a broken or hostile peer might send them."""
+"""Peers of a producer: one that speaks the protocol, and the messages of one that is broken or hostile."""
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Sequence
+
+import zmq
+import zmq.asyncio
 
 from sluice.protocol import (
     Bye,
@@ -12,13 +17,17 @@ from sluice.protocol import (
     Failed,
     Failure,
     Hello,
+    Message,
     Ping,
     Pong,
     Return,
     Work,
     WorkItem,
+    decode,
     encode,
 )
+from sluice.protocol.curve import guard_client
+from sluice.settings import Settings
 
 
 def mutated(chance: random.Random, frames: list[bytes]) -> list[bytes]:
@@ -56,3 +65,49 @@ def samples() -> list[list[bytes]]:
         encode(Bye()),
         encode(Error("malformed", "x")),
     ]
+
+
+class FakeConsumer:
+    """A DEALER that speaks the protocol; commits what it is told to, as a consumer would."""
+
+    def __init__(self, address: str, settings: Settings | None = None, name: str = "c") -> None:
+        self.name = name
+        self.context = zmq.asyncio.Context()
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.ROUTING_ID, b"\x01" + random.randbytes(15))
+        if settings:
+            guard_client(self.socket, settings)
+        self.socket.connect(address)
+        self.received = 0
+        self.limit = 0
+
+    async def say(self, message: Message) -> None:
+        await self.socket.send_multipart(encode(message))
+
+    async def hear(self, seconds: float = 10.0) -> tuple[Message, Sequence[bytes]]:
+        async with asyncio.timeout(seconds):
+            return decode(await self.socket.recv_multipart())
+
+    async def greet(self, credit: int) -> None:
+        self.limit = credit
+        await self.say(Hello(self.name))
+        await self.say(Credit(credit, 0))
+
+    async def work(self, seconds: float = 10.0) -> dict[int, tuple[WorkItem, bytes | None]]:
+        """Wait for the next WORK: id -> item and bytes."""
+        while True:
+            message, payloads = await self.hear(seconds)
+            if isinstance(message, Work):
+                self.received += len(message.items)
+                given = iter(payloads)
+                return {item.id: (item, next(given) if item.inline else None) for item in message.items}
+
+    async def more(self, count: int) -> None:
+        """Extend the credit and say what was received."""
+        self.limit += count
+        await self.say(Credit(self.limit, self.received))
+
+    def close(self) -> None:
+        self.socket.close(0)
+        self.context.term()

@@ -9,16 +9,12 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-import zmq
-import zmq.asyncio
-
 from producer.leases import Lease, Leases, Loss, Object
 from producer.router import Router
-from sluice.protocol import Bye, Credit, Done, Error, Failed, Failure, Hello, Message, Ping, Pong, Return, Work, decode
-from sluice.protocol.curve import guard_client, make_keys
-from sluice.protocol.frames import encode
+from sluice.protocol import Bye, Credit, Done, Error, Failed, Failure, Hello, Ping, Pong, Return, Work
+from sluice.protocol.curve import make_keys
 from sluice.settings import Settings, read_settings
-from tests.producer_fakes import mutated, samples
+from tests.producer_fakes import FakeConsumer, mutated, samples
 
 
 class Desk:
@@ -43,31 +39,6 @@ class Desk:
         self.notes.append(("wake", None))
 
 
-class Consumer:
-    """A DEALER that speaks the protocol."""
-
-    def __init__(self, address: str, settings: Settings | None = None, name: str = "c") -> None:
-        self.name = name
-        self.context = zmq.asyncio.Context()
-        self.socket = self.context.socket(zmq.DEALER)
-        self.socket.setsockopt(zmq.LINGER, 0)
-        self.socket.setsockopt(zmq.ROUTING_ID, b"\x01" + random.randbytes(15))
-        if settings:
-            guard_client(self.socket, settings)
-        self.socket.connect(address)
-
-    async def say(self, message: Message) -> None:
-        await self.socket.send_multipart(encode(message))
-
-    async def hear(self) -> tuple[Message, Sequence[bytes]]:
-        async with asyncio.timeout(10):
-            return decode(await self.socket.recv_multipart())
-
-    def close(self) -> None:
-        self.socket.close(0)
-        self.context.term()
-
-
 def run(test: Coroutine[Any, Any, None]) -> None:
     async def limited() -> None:
         async with asyncio.timeout(60):
@@ -89,7 +60,7 @@ def test_a_consumer_is_greeted_served_and_heard() -> None:
         leases, desk = Leases(2.0), Desk()
         with Router(on(), leases, desk) as router:
             receiving = asyncio.create_task(router.receive())
-            consumer = Consumer(router.address)
+            consumer = FakeConsumer(router.address)
             await consumer.say(Hello("c"))
             await consumer.say(Credit(4, 0))
             await consumer.say(Ping())
@@ -126,7 +97,7 @@ def test_a_vanished_consumer_is_noticed_when_knocked_at() -> None:
         leases, desk = Leases(0.05), Desk()
         with Router(on(), leases, desk) as router:
             receiving = asyncio.create_task(router.receive())
-            consumer = Consumer(router.address)
+            consumer = FakeConsumer(router.address)
             await consumer.say(Hello("c"))
             await consumer.say(Credit(1, 0))
             await consumer.say(Ping())
@@ -151,7 +122,7 @@ def test_ten_thousand_bad_messages_harm_nobody() -> None:
         leases, desk = Leases(60.0), Desk()
         with Router(on(), leases, desk) as router:
             receiving = asyncio.create_task(router.receive())
-            good, bad = Consumer(router.address, name="good"), Consumer(router.address, name="bad")
+            good, bad = FakeConsumer(router.address, name="good"), FakeConsumer(router.address, name="bad")
             await good.say(Hello("good"))
             await good.say(Credit(3, 0))
             await good.say(Ping())
@@ -199,8 +170,8 @@ def test_an_unknown_key_gets_nothing(tmp_path: Path) -> None:
             known = Consumer(
                 router.address, read_settings(curve_key=tmp_path / "clients" / "known", curve_server=public)
             )
-            stranger = Consumer(router.address, read_settings(curve_key=tmp_path / "stranger", curve_server=public))
-            plain = Consumer(router.address)
+            stranger = FakeConsumer(router.address, read_settings(curve_key=tmp_path / "stranger", curve_server=public))
+            plain = FakeConsumer(router.address)
             for consumer in (stranger, plain, known):
                 await consumer.say(Hello("c"))
                 await consumer.say(Ping())

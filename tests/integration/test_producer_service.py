@@ -1,0 +1,394 @@
+"""The producer as a process: a real database, a real bucket, real ZeroMQ; the consumer is played by the test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sluice.ledger import Cursor, Database, Prediction, jobs, objects, predictions, progress
+from sluice.protocol import Bye, Done, Failed, Failure, Ping, Return
+from sluice.settings import Settings
+from tests.producer_fakes import FakeConsumer
+
+if TYPE_CHECKING:
+    from tests.producer_servers import MariaDB, TestBucket
+
+pytest_plugins = ["tests.producer_servers"]
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def database(own_settings: Settings) -> Iterator[Database]:
+    with Database(own_settings) as found:
+        yield found
+
+
+@pytest.fixture
+def start(own_settings: Settings, tmp_path: Path) -> Iterator[Start]:
+    """Start producers; whatever still runs at the end is killed, and what it logged is shown."""
+    started: list[subprocess.Popen[bytes]] = []
+    names = ("bind", "s3_endpoint", "heartbeat", "s3_timeout")
+    environment = {**os.environ, **{f"SLUICE_{name.upper()}": str(getattr(own_settings, name)) for name in names}}
+    environment["SLUICE_DATABASE_URL"] = own_settings.database_url.get_secret_value()
+    log = tmp_path / "producer.log"
+
+    def begin(*arguments: str, **more: str) -> subprocess.Popen[bytes]:
+        with log.open("ab") as out:
+            command = [sys.executable, "-m", "producer", *arguments]
+            process = subprocess.Popen(command, env={**environment, **more}, stdout=out, stderr=out)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+    print(log.read_text())  # noqa: T201 - pytest shows it where a test failed
+
+
+def play(
+    settings: Settings, part: Callable[[FakeConsumer], Awaitable[None]], name: str = "c", credit: int = 100
+) -> None:
+    """Let a consumer connect and play a part."""
+
+    async def whole() -> None:
+        consumer = FakeConsumer(settings.bind, name=name)
+        beating = asyncio.create_task(_beat(consumer, settings.heartbeat))
+        try:
+            async with asyncio.timeout(60):
+                await consumer.greet(credit)
+                await part(consumer)
+        finally:
+            beating.cancel()
+            consumer.close()
+
+    asyncio.run(whole())
+
+
+async def _beat(consumer: FakeConsumer, heartbeat: float) -> None:
+    while True:
+        await asyncio.sleep(heartbeat)
+        await consumer.say(Ping())
+
+
+def commit(database: Database, ids: list[int], job: int = 1) -> None:
+    rows = [Prediction(i, job, 1, "label", 1.0, (("label", 1.0),), b"\0" * 32, "test") for i in ids]
+    database.run(lambda c: predictions.commit(c, rows))
+
+
+def submit(database: Database, source: str, **options: Any) -> int:  # noqa: ANN401 - the job's columns
+    return database.run(lambda c: jobs.submit(c, source, **options))
+
+
+def state(database: Database, job: int = 1) -> str:
+    found = database.run(lambda c: jobs.get(c, job))
+    assert found
+    return found.state
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def reasons(database: Database) -> dict[str, str]:
+    rows = database.run(lambda c: objects.list_quarantined(c, limit=100))
+    return {row.url.rpartition("/")[2]: row.reason for row in rows}
+
+
+def test_a_bucket_flows_from_listing_to_done(
+    own_settings: Settings, database: Database, bucket: TestBucket, start: Start
+) -> None:
+    bucket.put(**{f"{n:02}.jpg": b"bytes %d" % n for n in range(20)}, empty=b"", large=b"x" * 3000, half=b"y" * 1500)
+    submit(database, f"s3://{bucket.name}")
+    start(SLUICE_OBJECT_MAX_BYTES="2000", SLUICE_INLINE_MAX_BYTES="1000")
+
+    async def part(consumer: FakeConsumer) -> None:
+        seen: dict[bytes, bytes | None] = {}
+        while len(seen) < 21:
+            for object_id, (item, data) in (await consumer.work()).items():
+                assert item.source == f"s3://{bucket.name}/"
+                assert not item.alone
+                seen[item.key] = data
+                await asyncio.to_thread(commit, database, [object_id])
+                await consumer.say(Done([object_id]))
+        assert seen.pop(b"half") is None, "large objects go as a reference"
+        assert seen == {b"%02d.jpg" % n: b"bytes %d" % n for n in range(20)}
+
+    play(own_settings, part)
+    until(lambda: state(database) == "done")
+    assert reasons(database) == {"empty": "empty", "large": "too_large"}
+
+
+def test_what_changes_after_the_listing_is_superseded_and_what_goes_is_not_found(
+    own_settings: Settings, database: Database, bucket: TestBucket, start: Start
+) -> None:
+    bucket.put(a=b"old", b=b"gone", c=b"stays")
+    submit(database, f"s3://{bucket.name}")
+    start()
+    until(lambda: database.run(lambda c: progress.progress(c, 1)).listing_complete)  # type: ignore[union-attr]
+    bucket.put(a=b"newer")
+    bucket.delete("b")
+
+    async def part(consumer: FakeConsumer) -> None:
+        seen: dict[bytes, bytes | None] = {}
+        while len(seen) < 2:
+            for object_id, (item, data) in (await consumer.work()).items():
+                seen[item.key] = data
+                await asyncio.to_thread(commit, database, [object_id])
+                await consumer.say(Done([object_id]))
+        assert seen == {b"a": b"newer", b"c": b"stays"}
+
+    play(own_settings, part)
+    until(lambda: state(database) == "done")
+    assert reasons(database) == {"b": "not_found"}
+    found = database.run(lambda c: progress.progress(c, 1))
+    assert found
+    assert (found.listed, found.done, found.quarantined, found.superseded) == (4, 2, 1, 1)
+
+
+def test_returned_failed_and_orphaned_objects(
+    own_settings: Settings, database: Database, tmp_path: Path, start: Start
+) -> None:
+    """What is returned comes again as it was; what a consumer died with comes alone; what failed is quarantined."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in "abc":
+        (folder / name).write_text(name)
+    submit(database, f"file://{folder}")
+    start()
+
+    async def give_back_and_die(consumer: FakeConsumer) -> None:
+        work: dict[int, Any] = {}
+        while len(work) < 3:
+            work |= await consumer.work()
+        first, second, _ = work
+        await consumer.say(Return([first]))
+        await consumer.say(Failed([Failure(second, "corrupt", "test")]))
+        await consumer.more(10)
+        ((again, (item, data)),) = (await consumer.work()).items()
+        assert (again, item.alone, data) == (first, False, work[first][1])
+
+    async def take_over(consumer: FakeConsumer) -> None:
+        for _ in range(2):
+            ((object_id, (item, _)),) = (await consumer.work()).items()
+            assert item.alone
+            await asyncio.to_thread(commit, database, [object_id])
+            await consumer.say(Done([object_id]))
+
+    play(own_settings, give_back_and_die, name="first")
+    play(own_settings, take_over, name="second")
+    until(lambda: state(database) == "done")
+    assert set(reasons(database).values()) == {"corrupt"}
+
+
+def test_three_consumers_dying_on_one_object_quarantine_it(
+    own_settings: Settings, database: Database, tmp_path: Path, start: Start
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "killer").write_text("x")
+    submit(database, f"file://{tmp_path}/photos")
+    start()
+
+    async def die(consumer: FakeConsumer) -> None:
+        await consumer.work(20)
+
+    for number in range(3):
+        play(own_settings, die, name=f"victim {number}")
+    until(lambda: reasons(database) == {"killer": "killed_consumers"})
+
+
+def test_jobs_are_paused_resumed_and_cancelled_within_a_second(
+    own_settings: Settings, database: Database, tmp_path: Path, start: Start
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(50):
+        (tmp_path / "photos" / f"{number}").write_text("x")
+    submit(database, f"file://{tmp_path}/photos")
+    start()
+
+    async def part(consumer: FakeConsumer) -> None:
+        def change(to: str) -> None:
+            database.run(lambda c: jobs.change_state(c, 1, to))
+
+        held = await consumer.work()
+        await asyncio.to_thread(change, "paused")
+        await asyncio.sleep(1.0)
+        while await consumer.socket.poll(10):
+            await consumer.hear()
+        await consumer.say(Return(list(held)))
+        consumer.received = 5
+        await consumer.more(100)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(consumer.work(), 1.0)
+        await asyncio.to_thread(change, "running")
+        assert await consumer.work(5)
+        await asyncio.to_thread(change, "cancelled")
+
+    play(own_settings, part, credit=5)
+    assert state(database) == "cancelled"
+
+
+def test_kill_9_and_sigterm_lose_nothing(
+    own_settings: Settings, database: Database, bucket: TestBucket, start: Start
+) -> None:
+    """A successor goes on where the killed one was, while a standby waits; SIGTERM says BYE and exits with 0."""
+    bucket.put(**{f"{n:02}": b"x" for n in range(30)})
+    submit(database, f"s3://{bucket.name}")
+    first = start()
+
+    async def some(consumer: FakeConsumer) -> None:
+        ids = list(await consumer.work())
+        await asyncio.to_thread(commit, database, ids[:1])
+        await consumer.say(Done(ids[:1]))
+
+    play(own_settings, some, credit=10)
+    standby = start()
+    first.kill()
+
+    async def rest(consumer: FakeConsumer) -> None:
+        done = 1
+        while done < 30:
+            ids = list(await consumer.work(20))
+            await asyncio.to_thread(commit, database, ids)
+            await consumer.say(Done(ids))
+            done += len(ids)
+        standby.send_signal(signal.SIGTERM)
+        while not isinstance((await consumer.hear())[0], Bye):
+            pass
+
+    play(own_settings, rest, name="other")
+    assert standby.wait(10) == 0
+    found = database.run(lambda c: progress.progress(c, 1))
+    assert found
+    assert (found.listed, found.done, found.pending) == (30, 30, 0)
+
+
+def test_leases_outlive_a_database_that_is_killed(
+    own_settings: Settings, database: Database, mariadb: MariaDB, tmp_path: Path, start: Start
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(20):
+        (tmp_path / "photos" / f"{number:02}").write_text("x")
+    submit(database, f"file://{tmp_path}/photos")
+    start(SLUICE_DATABASE_PATIENCE="1")
+
+    async def part(consumer: FakeConsumer) -> None:
+        held = list(await consumer.work())
+        await asyncio.to_thread(mariadb.kill)
+        await asyncio.sleep(3.0)
+        await asyncio.to_thread(mariadb.start)
+        done: set[int] = set()
+        await consumer.more(20)
+        while len(done) < 20:
+            await asyncio.to_thread(commit, database, held)
+            await consumer.say(Done(held))
+            assert not done & set(held), "nothing is delivered twice for it"
+            done |= set(held)
+            held = list(await consumer.work(20)) if len(done) < 20 else []
+
+    play(own_settings, part, credit=5)
+    until(lambda: state(database) == "done")
+    assert reasons(database) == {}
+
+
+def test_repeats_and_watch(own_settings: Settings, database: Database, tmp_path: Path, start: Start) -> None:
+    """A job repeated twice gives each key twice; a watch job finds what comes later and supersedes what changes."""
+    for folder in ("repeated", "watched"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a").write_text("x")
+    submit(database, f"file://{tmp_path}/repeated", repeats=2)
+    submit(database, f"file://{tmp_path}/watched", watch=True, watch_seconds=1)
+    start()
+
+    async def part(consumer: FakeConsumer) -> None:
+        async def take(count: int) -> list[tuple[int, bytes]]:
+            seen = []
+            while len(seen) < count:
+                for object_id, (item, _) in (await consumer.work()).items():
+                    await asyncio.to_thread(commit, database, [object_id], item.job)
+                    await consumer.say(Done([object_id]))
+                    seen.append((item.job, item.key))
+            return sorted(seen)
+
+        assert await take(3) == [(1, b"a"), (1, b"a"), (2, b"a")]
+        (tmp_path / "watched" / "b").write_text("new")
+        (tmp_path / "watched" / "a").write_text("changed")
+        assert await take(2) == [(2, b"a"), (2, b"b")]
+
+    play(own_settings, part)
+    until(lambda: state(database, 1) == "done")
+    assert state(database, 2) == "running"
+    found = database.run(lambda c: progress.progress(c, 2))
+    assert found
+    assert (found.listed, found.done, found.superseded) == (3, 2, 1)
+
+
+def test_two_shards_share_a_job(
+    own_settings: Settings, database: Database, tmp_path: Path, start: Start, other_port: int
+) -> None:
+    """Each block of 1,024 ids belongs to one shard; together they deliver all, each object once."""
+    (tmp_path / "photos").mkdir()
+    for number in range(2100):
+        (tmp_path / "photos" / f"{number:04}").write_text("x")
+    submit(database, f"file://{tmp_path}/photos")
+    other = f"tcp://127.0.0.1:{other_port}"
+    start("--shards", "2", "--shard", "0")
+    start("--shards", "2", "--shard", "1", "--bind", other)
+    seen: list[int] = []
+
+    async def part(consumer: FakeConsumer) -> None:
+        while True:
+            try:
+                ids = list(await asyncio.wait_for(consumer.work(), 3.0))
+            except TimeoutError:
+                return
+            seen.extend(ids)
+            await asyncio.to_thread(commit, database, ids)
+            await consumer.say(Done(ids))
+            await consumer.more(len(ids))
+
+    shares = []
+    for address in (own_settings.bind, other):
+        before = len(seen)
+        play(own_settings.model_copy(update={"bind": address}), part, credit=500)
+        shares.append(len(seen) - before)
+    assert len(seen) == len(set(seen)) == 2100
+    assert min(shares) > 0
+    until(lambda: state(database) == "done")
+
+
+def test_a_source_that_does_not_answer_quarantines_nothing(
+    own_settings: Settings, database: Database, bucket: TestBucket, start: Start
+) -> None:
+    """I5: the job says why it waits; `failed` is for a bucket that does not exist."""
+    bucket.put(a=b"x")
+    submit(database, f"s3://{bucket.name}")
+    submit(database, "s3://no-such-bucket-at-all")
+    start(SLUICE_S3_ENDPOINT="http://127.0.0.1:9", SLUICE_S3_TIMEOUT="0.5")
+
+    def message(cursor: Cursor) -> str:
+        job = jobs.get(cursor, 1)
+        return job.message if job else ""
+
+    until(lambda: "can't be reached" in database.run(message))
+    assert state(database) == "running"
+    assert reasons(database) == {}
+
+
+@pytest.mark.parametrize(("variable", "value"), [("SLUICE_SHARD", "7"), ("SLUICE_BIND", "nonsense")])
+def test_a_wrong_setting_is_a_sentence_and_exit_code_2(start: Start, variable: str, value: str) -> None:
+    assert start(**{variable: value}).wait(20) == 2
