@@ -1,0 +1,109 @@
+"""Ends the servers of a program that is gone, however it went; a process of its own, started by `Leash`.
+
+It reads from the program which process groups there are. When the program closes the pipe or dies, kill -9 included,
+it ends those that are left and removes the program's folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final, Self
+
+GRACE_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 0.05
+
+
+class Leash:
+    """The program's end of the pipe. Close it last: then the folder goes."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Hold what is started from now on; `folder`, if given, is removed at the end."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", __file__, str(folder or "")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C in the terminal is not for it
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def hold(self, group: int) -> None:
+        """End this process group when the program is gone."""
+        self._say(f"+{group}")
+
+    def let_go(self, group: int) -> None:
+        """Forget a group that has ended: its number may become another's."""
+        self._say(f"-{group}")
+
+    def close(self) -> None:
+        """End what is left, and wait for it."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait()
+
+    def _say(self, line: str) -> None:
+        if self._process.stdin is None or self._process.stdin.closed:
+            raise RuntimeError("the leash is closed: nothing may be started any more")
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+
+def signal_group(group: int, number: signal.Signals) -> bool:
+    """Signal all of a group; says whether any of it was left."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def end_groups(groups: set[int]) -> None:
+    """Ask each group to end, then make it."""
+    for group in groups:
+        signal_group(group, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < deadline:
+        groups = {group for group in groups if _is_left(group)}
+        if not groups:
+            return
+        time.sleep(POLL_SECONDS)
+    for group in groups:
+        signal_group(group, signal.SIGKILL)
+
+
+def _is_left(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def watch() -> None:
+    """Follow the program until it is gone, then clean up."""
+    groups: set[int] = set()
+    for line in sys.stdin:
+        group = int(line[1:])
+        if line.startswith("+"):
+            groups.add(group)
+        else:
+            groups.discard(group)
+    end_groups(groups)
+    if sys.argv[1]:
+        shutil.rmtree(sys.argv[1], ignore_errors=True)
+
+
+if __name__ == "__main__":
+    watch()
