@@ -1,4 +1,4 @@
-"""A private MariaDB, a private versitygw and an S3 server that fails on command, as fixtures for the producer's tests."""
+"""Fixtures for the producer's tests: a private MariaDB, a private versitygw, an S3 server that fails on command."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.delenv("AWS_PROFILE", raising=False)
         command = [server, "--port", f"127.0.0.1:{port}", "posix", str(tmp_path_factory.mktemp("buckets"))]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None)
+        wait_for(lambda: contextlib.closing(socket.create_connection(("127.0.0.1", port), 1)))
         yield f"http://127.0.0.1:{port}"
         process.kill()
         process.wait()
@@ -200,7 +200,7 @@ class FaultyS3:
                 if self.command != "HEAD":
                     self.wfile.write(body.encode())
 
-            do_HEAD = do_GET
+            do_HEAD = do_GET  # noqa: N815 - the base class's name
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
                 """Keep quiet."""

@@ -316,7 +316,7 @@ def test_repeats_and_watch(own_settings: Settings, database: Database, tmp_path:
 
     async def part(consumer: FakeConsumer) -> None:
         async def take(count: int) -> list[tuple[int, bytes]]:
-            seen = []
+            seen: list[tuple[int, bytes]] = []
             while len(seen) < count:
                 for object_id, (item, _) in (await consumer.work()).items():
                     await asyncio.to_thread(commit, database, [object_id], item.job)
@@ -348,6 +348,7 @@ def test_two_shards_share_a_job(
     other = f"tcp://127.0.0.1:{other_port}"
     start("--shards", "2", "--shard", "0")
     start("--shards", "2", "--shard", "1", "--bind", other)
+    until(lambda: database.run(lambda c: progress.progress(c, 1)).listing_complete)  # type: ignore[union-attr]
     seen: list[int] = []
 
     async def part(consumer: FakeConsumer) -> None:
@@ -372,7 +373,7 @@ def test_two_shards_share_a_job(
 
 
 def test_a_source_that_does_not_answer_quarantines_nothing(
-    own_settings: Settings, database: Database, bucket: TestBucket, start: Start
+    database: Database, bucket: TestBucket, start: Start
 ) -> None:
     """I5: the job says why it waits; `failed` is for a bucket that does not exist."""
     bucket.put(a=b"x")

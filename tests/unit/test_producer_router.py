@@ -167,7 +167,7 @@ def test_an_unknown_key_gets_nothing(tmp_path: Path) -> None:
         with Router(settings, leases, Desk()) as router:
             receiving = asyncio.create_task(router.receive())
             public = server.public.decode()
-            known = Consumer(
+            known = FakeConsumer(
                 router.address, read_settings(curve_key=tmp_path / "clients" / "known", curve_server=public)
             )
             stranger = FakeConsumer(router.address, read_settings(curve_key=tmp_path / "stranger", curve_server=public))
