@@ -4,7 +4,8 @@ from scripts.stack.database import DatabaseServer
 from scripts.stack.leash import Leash
 from scripts.stack.ports import free_port
 from scripts.stack.server import ROOT, Server, StackError
-from scripts.stack.stack import Stack, orderly_end
+from scripts.stack.servers import Servers, orderly_end
+from scripts.stack.stack import Stack
 from scripts.stack.storage import S3Server
 from scripts.stack.torchserve import TorchServe, archive_of, cache_folder, card_of
 from scripts.stack.workers import Worker
@@ -15,6 +16,7 @@ __all__ = [
     "Leash",
     "S3Server",
     "Server",
+    "Servers",
     "Stack",
     "StackError",
     "TorchServe",

@@ -1,101 +1,65 @@
-"""All of Sluice on this machine, in a private folder and on free ports: what the demo, the bench and the tests run on.
+"""A whole Sluice on those servers: a database with its tables, producers and consumers.
 
-with Stack(models=["noop"]) as stack:      # database with tables, S3, TorchServe, the first model live
-    stack.s3.fill("photos", ...)
-    stack.start_workers(consumers=2)
+with Servers(models=["noop"]) as servers:
+    servers.start()
+    with Stack(servers) as stack:
+        servers.s3.fill("photos", ...)
+        stack.start_workers(consumers=2)
 """
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Final, NoReturn, Self
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, Self
 
-from scripts.stack.database import DatabaseServer
-from scripts.stack.leash import Leash
 from scripts.stack.ports import free_port
 from scripts.stack.server import Server
-from scripts.stack.storage import S3Server
-from scripts.stack.torchserve import TorchServe, archive_of, card_of
+from scripts.stack.servers import Servers
+from scripts.stack.torchserve import card_of
 from scripts.stack.workers import Worker
 from sluice.ledger import Database, models, schema
 from sluice.settings import Settings, read_settings
 
-DATABASE: Final = "sluice"
+START_CONSUMERS: Final = 2
 
 
 class Stack:
-    """The servers, then the workers; leaving ends all of it in order and removes the folder."""
+    """A ledger of its own and the processes that work on it; leaving stops the processes, consumers first."""
 
-    def __init__(
-        self,
-        *,
-        models: Sequence[str] = ("noop",),
-        settings: Mapping[str, object] | None = None,
-        torchserve_workers: int = 1,
-        keep: bool = False,
-        say: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        """`settings` are for every process; the first of `models` is made live; `say` hears of each server."""
-        # Short: a socket's path may have 107 characters.
-        self.folder = Path(tempfile.mkdtemp(prefix="sluice-"))
-        self.workers: list[Worker] = []
-        self._more_settings = dict(settings or {})
-        self._say = say
-        self._leash = Leash(None if keep else self.folder)
-        self.database = DatabaseServer(self.folder, self._leash)
-        self.s3 = S3Server(self.folder, self._leash)
-        archives = [archive_of(model) for model in models]
-        self.torchserve = TorchServe(self.folder, self._leash, archives, workers=torchserve_workers)
-        self.bind = f"tcp://127.0.0.1:{free_port()}"
+    def __init__(self, servers: Servers, database: str = "sluice", **settings: object) -> None:
+        """`database` is the name of the new one; `settings` are for every process."""
+        self.servers = servers
+        self.database = database
+        self.producers: list[Worker] = []
+        self.consumers: list[Worker] = []
+        bind = f"tcp://127.0.0.1:{free_port()}"
+        self._settings = {"bind": bind, "producers": bind, **settings}
+        self._folder = servers.folder / f"logs-{database}"
+        self._folder.mkdir()
 
     def __enter__(self) -> Self:
-        """Start the servers, side by side."""
-        try:
-            begun = time.monotonic()
-            self.torchserve.start()
-            self.s3.start()
-            self.database.start()
-            for server in (self.database, self.s3, self.torchserve):
-                server.wait_ready()
-                self._say(f"{server.name} is ready ({time.monotonic() - begun:.0f} s)")
-            self.database.create(DATABASE)
-            schema.upgrade(self.settings)
-            self.register_models()
-        except BaseException:
-            self.close()
-            raise
+        """Make the database and its tables; make the models known, the first one live."""
+        self.servers.database.create(self.database)
+        schema.upgrade(self.settings)
+        self._register_models()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
-            self.show_logs()
-        self.close()
+            print(self.log_tails(), file=sys.stderr)
+        for worker in self.workers:
+            worker.terminate()
+        for worker in self.workers:
+            worker.stop()
 
     @property
-    def servers(self) -> list[Server]:
-        """Everything, in the order of stopping."""
-        consumers = [worker for worker in self.workers if worker.module == "consumer"]
-        producers = [worker for worker in self.workers if worker.module == "producer"]
-        return [*consumers, *producers, self.torchserve, self.s3, self.database]
-
-    @property
-    def producers(self) -> list[Worker]:
-        """The producers, by shard."""
-        return [worker for worker in self.workers if worker.module == "producer"]
-
-    @property
-    def consumers(self) -> list[Worker]:
-        """The consumers, in the order in which they were added."""
-        return [worker for worker in self.workers if worker.module == "consumer"]
+    def workers(self) -> list[Worker]:
+        """All processes, in the order of stopping."""
+        return [*self.consumers, *self.producers]
 
     @property
     def settings(self) -> Settings:
@@ -106,80 +70,54 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """The same as environment variables, for the `sluice` command; the S3 account is among them."""
         named = {f"SLUICE_{name.upper()}": str(value) for name, value in self._common().items()}
-        return {**named, **self.s3.environment}
+        return {**named, **self.servers.s3.environment}
 
-    def register_models(self) -> None:
-        """Make every archive known to the ledger, and the first one live."""
+    def add_producer(self, **settings: object) -> Worker:
+        """Add a producer, not started yet."""
+        self.producers.append(self._worker("producer", len(self.producers), settings))
+        return self.producers[-1]
+
+    def add_consumer(self, **settings: object) -> Worker:
+        """Add a consumer, not started yet."""
+        self.consumers.append(self._worker("consumer", len(self.consumers), settings))
+        return self.consumers[-1]
+
+    def start_workers(self, consumers: int = START_CONSUMERS, **settings: object) -> None:
+        """Add one producer and some consumers, start them, and wait until they would work."""
+        added = [self.add_producer(**settings), *(self.add_consumer(**settings) for _ in range(consumers))]
+        for worker in added:
+            worker.start()
+        for worker in added:
+            worker.wait_ready()
+
+    def log_tails(self) -> str:
+        """Give the end of each log, for the one who looks for a fault."""
+        servers: list[Server] = [*self.workers, *self.servers.all]
+        return "\n".join(f"--- {server.name}: the end of its log\n{server.log_tail()}" for server in servers)
+
+    def _register_models(self) -> None:
         with Database(self.settings) as database:
-            for number, archive in enumerate(self.torchserve.archives):
+            for number, archive in enumerate(self.servers.torchserve.archives):
                 card = card_of(archive)
                 what = [card[part] for part in ("name", "version", "digest", "preprocessing", "labels")]
                 database.run(lambda cursor, what=what: models.register(cursor, *what))  # type: ignore[misc]
                 if number == 0:
                     database.run(lambda cursor, what=what: models.promote(cursor, *what[:2]))  # type: ignore[misc]
 
-    def add_producer(self, **settings: object) -> Worker:
-        """Add a producer, not started yet."""
-        name = f"producer-{len(self.producers)}"
-        return self._add(
-            Worker(name, "producer", self.folder, self._leash, {**self._common(), **settings}, self.s3.environment)
+    def _worker(self, module: str, number: int, settings: Mapping[str, object]) -> Worker:
+        return Worker(
+            f"{module}-{number}",
+            module,
+            self._folder,
+            self.servers.leash,
+            {**self._common(), **settings},
+            self.servers.s3.environment,
         )
-
-    def add_consumer(self, **settings: object) -> Worker:
-        """Add a consumer, not started yet."""
-        name = f"consumer-{len(self.consumers)}"
-        return self._add(
-            Worker(name, "consumer", self.folder, self._leash, {**self._common(), **settings}, self.s3.environment)
-        )
-
-    def start_workers(self, consumers: int = 2) -> None:
-        """Add and start one producer and some consumers, and wait until they would work."""
-        added = [self.add_producer(), *(self.add_consumer() for _ in range(consumers))]
-        for worker in added:
-            worker.start()
-        for worker in added:
-            worker.wait_ready()
-            self._say(f"{worker.name} is ready")
-
-    def show_logs(self) -> None:
-        """Print the end of each log, for the one who looks for a fault."""
-        for server in self.servers:
-            print(f"--- {server.name}: the end of its log\n{server.log_tail()}", file=sys.stderr)
-
-    def close(self) -> None:
-        """Stop consumers, producers, then servers; then the folder goes."""
-        for worker in self.workers:
-            worker.terminate()
-        for server in self.servers:
-            server.stop()
-        self._leash.close()
-
-    def _add(self, worker: Worker) -> Worker:
-        self.workers.append(worker)
-        return worker
 
     def _common(self) -> dict[str, object]:
         return {
-            "database_url": self.database.url(DATABASE),
-            "s3_endpoint": self.s3.endpoint,
-            "bind": self.bind,
-            "producers": self.bind,
-            "torchserve": self.torchserve.address,
-            **self._more_settings,
+            "database_url": self.servers.database.url(self.database),
+            "s3_endpoint": self.servers.s3.endpoint,
+            "torchserve": self.servers.torchserve.address,
+            **self._settings,
         }
-
-
-@contextlib.contextmanager
-def orderly_end() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into SystemExit, so that context managers get to clean up."""
-
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        del frame
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

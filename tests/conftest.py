@@ -1,0 +1,124 @@
+"""Fixtures with real servers, each started at its first use and kept until the session's end.
+
+| fixture        | gives                                                                                       |
+| -------------- | ------------------------------------------------------------------------------------------- |
+| `database_url` | an empty database of the test's own, with its tables, as SLUICE_DATABASE_URL                |
+| `settings`     | Settings that reach that database, nothing else                                             |
+| `ledger`       | an open sluice.ledger.Database on it                                                        |
+| `s3`           | an S3 server: `.endpoint`, `.access_key`, `.secret_key`, `.client` (boto3), `.fill(bucket, pairs)` |
+| `bucket`       | the name of a new, empty bucket there                                                       |
+| `s3_settings`  | Settings that reach database and bucket; the S3 account is in the environment               |
+| `torchserve`   | a TorchServe: `.address`, `.models` (noop, efficientnet-lite0)                              |
+| `stack`        | a database, the S3 server and TorchServe, models registered, noop live; the test starts     |
+|                | producers and consumers with `.start_workers(...)`, `.add_producer(...)`, `.add_consumer(...)` |
+
+When a test with `stack` fails, the ends of all its logs are in its report.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterator
+from typing import Final
+
+import pytest
+
+from scripts.stack import S3Server, Servers, Stack, TorchServe
+from sluice.ledger import Database, schema
+from sluice.settings import Settings, read_settings
+
+ORDER: Final = ("unit", "integration", "chaos")
+_numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the fast tests first, whatever the folders' names."""
+    items.sort(
+        key=lambda item: next((place for place, part in enumerate(ORDER) if part in item.path.parts), len(ORDER))
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show a failed test's logs before they go."""
+    report = yield
+    stack = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and isinstance(stack, Stack):
+        report.sections.append(("logs", stack.log_tails()))
+    return report
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Hold the session's servers; the other fixtures start them."""
+    with Servers(models=["noop", "efficientnet-lite0"]) as servers:
+        yield servers
+
+
+@pytest.fixture
+def database_name(servers: Servers) -> Iterator[str]:
+    """Name a database that doesn't exist yet on a running server; it is dropped afterwards."""
+    servers.start(servers.database)
+    name = f"test{next(_numbers)}"
+    yield name
+    servers.start(servers.database)
+    servers.database.drop(name)
+
+
+@pytest.fixture
+def database_url(servers: Servers, database_name: str) -> str:
+    """Give an empty database of the test's own, with its tables."""
+    url = servers.database.create(database_name)
+    schema.upgrade(read_settings(database_url=url))
+    return url
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    """Reach the test's database; patience is short, so that a lost database fails a test and doesn't hang it."""
+    return read_settings(database_url=database_url, database_patience=10.0)
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Iterator[Database]:
+    """Open the test's database."""
+    with Database(settings) as database:
+        yield database
+
+
+@pytest.fixture
+def s3(servers: Servers) -> S3Server:
+    """Give the session's S3 server."""
+    servers.start(servers.s3)
+    return servers.s3
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> str:
+    """Make a new, empty bucket."""
+    name = f"bucket-{next(_numbers)}"
+    s3.client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def s3_settings(database_url: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Reach the test's database and the S3 server."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return read_settings(database_url=database_url, database_patience=10.0, s3_endpoint=s3.endpoint)
+
+
+@pytest.fixture
+def torchserve(servers: Servers) -> TorchServe:
+    """Give the session's TorchServe."""
+    servers.start(servers.torchserve)
+    return servers.torchserve
+
+
+@pytest.fixture
+def stack(servers: Servers, database_name: str) -> Iterator[Stack]:
+    """Give everything but the workers, on a ledger of the test's own; all three servers run when the test begins."""
+    servers.start()
+    with Stack(servers, database_name) as stack:
+        yield stack

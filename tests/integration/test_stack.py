@@ -1,0 +1,109 @@
+"""The servers that tests and scripts run on: that they work, die when told to, and leave nothing behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+import sklearn
+
+from scripts.stack import ROOT, Leash, Server, Stack, StackError, TorchServe, free_port
+from sluice.ledger import Database, jobs, progress
+
+SLEEPER = [sys.executable, "-c", "import subprocess, sys; subprocess.run(['sleep', '300'])"]
+
+
+def wait_for(condition: object, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    parent = psutil.Process(pid)
+    wait_for(parent.children)
+    return [parent, *parent.children(recursive=True)]
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+def test_ports_differ() -> None:
+    assert len({free_port() for _ in range(50)}) == 50
+
+
+def test_kill_ends_children_too(tmp_path: Path) -> None:
+    with Leash(None) as leash:
+        server = Server("sleeper", tmp_path, leash)
+        server.spawn(SLEEPER, {})
+        assert server.pid is not None
+        processes = family(server.pid)
+        server.kill()
+        wait_for(lambda: gone(processes))
+        assert server.exit_code == -signal.SIGKILL
+
+
+def test_leash_ends_what_a_killed_program_started(tmp_path: Path) -> None:
+    folder = tmp_path / "private"
+    folder.mkdir()
+    program = f"""
+import time
+from pathlib import Path
+from scripts.stack import Leash, Server
+folder = Path({str(folder)!r})
+server = Server("sleeper", folder, Leash(folder))
+server.spawn({SLEEPER!r}, {{}})
+print(server.pid, flush=True)
+time.sleep(300)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        processes = family(int(parent.stdout.readline()))
+        parent.kill()
+    wait_for(lambda: gone(processes) and not folder.exists())
+
+
+def test_a_server_that_ends_early_shows_its_log(tmp_path: Path) -> None:
+    with Leash(None) as leash:
+        server = Server("broken", tmp_path, leash)
+        server.spawn([sys.executable, "-c", "raise SystemExit('the disk is on fire')"], {})
+        with pytest.raises(StackError, match="the disk is on fire"):
+            server.wait_until(lambda: False, 10.0)
+
+
+def test_torchserve_answers_a_person_and_keeps_management_on_loopback(torchserve: TorchServe) -> None:
+    for connection in psutil.net_connections("tcp"):
+        if connection.laddr and connection.laddr.port in torchserve.ports.values():
+            assert connection.laddr.ip in {"127.0.0.1", "::ffff:127.0.0.1"}
+    photo = Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg"
+    answer = requests.put(f"{torchserve.address}/predictions/efficientnet-lite0", data=photo.read_bytes(), timeout=30)
+    assert next(iter(answer.json())) == "palace"
+
+
+def test_an_object_becomes_a_row_and_workers_survive_a_kill(stack: Stack, bucket: str) -> None:
+    client = stack.servers.s3.client
+    client.put_object(Bucket=bucket, Key="none.jpg", Body=b"")
+    client.put_object(Bucket=bucket, Key="text.jpg", Body=b"not a photo")
+    stack.start_workers(consumers=1)
+    stack.consumers[0].kill()
+    stack.consumers[0].start()
+    stack.consumers[0].wait_ready()
+    with Database(stack.settings) as database:
+        job = database.run(lambda cursor: jobs.submit(cursor, f"s3://{bucket}"))
+
+        def done() -> bool:
+            seen = database.run(lambda cursor: progress.progress(cursor, job))
+            return seen is not None and seen.state == "done" and seen.quarantined == 2
+
+        wait_for(done, 60)
+    assert stack.producers[0].metrics()["sluice_listed_total"] == 2
+    assert stack.consumers[0].stop() == 0
+    assert stack.producers[0].stop() == 0
