@@ -134,7 +134,7 @@ def commit(settings: Settings, model: Model, images: int) -> Stage:
                     Prediction(found.id, job, model.id, top[0][0], top[0][1], top, bytes(32), "bench")
                     for found in objects[first : first + COMMIT_ROWS]
                 ]
-                database.run(lambda cursor, rows=rows: ledger.predictions.commit(cursor, rows))
+                database.run(lambda cursor, rows=rows: ledger.predictions.commit(cursor, rows))  # type: ignore[misc]
 
         stage = _measure("commit", len(objects), commit_all)
         database.run(lambda cursor: ledger.jobs.change_state(cursor, job, "cancelled"))

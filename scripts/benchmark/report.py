@@ -1,0 +1,92 @@
+"""The benchmark's table and plot."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
+WIDTH: Final = 34
+
+
+def _row(name: str, *values: str) -> str:
+    return f"{name:<{WIDTH}}" + "".join(f"{value:>16}" for value in values)
+
+
+def _spread(values: list[float]) -> tuple[str, str]:
+    return f"{statistics.median(values):.1f}", f"{min(values):.1f} to {max(values):.1f}"
+
+
+def table(results: dict[str, Any]) -> str:
+    """Give the table."""
+    rounds, noop = results["rounds"], results["noop"]
+    model = results["arguments"]["model"]
+    lines = [
+        *(f"{key}: {value}" for key, value in results["machine"].items()),
+        "",
+        _row(f"images/s with {model}", "median", "range"),
+        _row("  bare loop, one process", *_spread([entry["bare"] for entry in rounds])),
+        _row("  Sluice, S3 to committed row", *_spread([entry["sluice"] for entry in rounds])),
+        _row("  plain client, one JPEG a request", *_spread([entry["plain"] for entry in rounds])),
+        _row("  Sluice / bare loop", f"{results['ratio_to_bare']:.2f}"),
+        _row("  Sluice / plain client", f"{results['ratio_to_plain']:.2f}"),
+        _row("images/s with no model", *_spread([entry["rate"] for entry in noop])),
+        "",
+        _row("ms an image, each stage alone", "clock", "processor"),
+        *(_row(f"  {s['name']}", f"{s['wall']:.2f}", f"{s['cpu']:.2f}") for s in results["stages"]),
+        "",
+        _row("seconds from lease to row", "p50", "p99"),
+        *(
+            _row(f"  {name}", *(f"{statistics.median(entry[p] for entry in runs):.2f}" for p in ("p50", "p99")))
+            for name, runs in ((model, rounds), ("no model", noop))
+        ),
+        "",
+        _row("processor ms an image", model, "no model"),
+        *(
+            _row(f"  {part}", *(f"{_median(runs, 'cpu_ms', part):.2f}" for runs in (rounds, noop)))
+            for part in rounds[0]["cpu_ms"]
+        ),
+        "",
+        _row("peak MiB of a process", model, "no model"),
+        *(
+            _row(f"  {part}", *(f"{_median(runs, 'peak_mib', part):.0f}" for runs in (rounds, noop)))
+            for part in rounds[0]["peak_mib"]
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _median(runs: list[dict[str, Any]], what: str, part: str) -> float:
+    return float(statistics.median(entry[what][part] for entry in runs))
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Draw what an image costs in each stage, and the rates beside each other."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    names = [stage["name"] for stage in results["stages"]]
+    left.barh(names, [stage["wall"] for stage in results["stages"]], color="#4477aa")
+    left.invert_yaxis()
+    left.set_xlabel("milliseconds an image, each stage alone")
+    for place, stage in enumerate(results["stages"]):
+        left.text(stage["wall"], place, f" {stage['wall']:.2f}", va="center")
+    left.margins(x=0.15)
+    rates = {
+        "bare loop": [entry["bare"] for entry in results["rounds"]],
+        "Sluice": [entry["sluice"] for entry in results["rounds"]],
+        "plain client": [entry["plain"] for entry in results["rounds"]],
+    }
+    heights = [statistics.median(values) for values in rates.values()]
+    right.bar(list(rates), heights, color=["#bbbbbb", "#4477aa", "#bbbbbb"])
+    for place, height in enumerate(heights):
+        right.text(place, height, f"{height:.1f}", ha="center", va="bottom")
+    right.set_ylabel(f"images/s with {results['arguments']['model']}")
+    right.margins(y=0.12)
+    figure.suptitle(results["machine"]["processor"])
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,172 @@
+"""Measure Sluice on this machine and print a table; JSON and a plot go to bench/.
+
+In one run, on the same photos: each stage alone, a bare in-process loop, a plain client that sends one JPEG a
+request, Sluice from S3 to committed row, and Sluice with a model that computes nothing. Bare loop, client and Sluice
+take turns, so that a machine that changes its speed changes it for all. Predictions must be equal among them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from scripts.benchmark import pipeline, plain, stages
+from scripts.benchmark.photos import write_photos
+from scripts.benchmark.report import plot, table
+from scripts.stack import ROOT, Servers, Stack, archive_of, cache_folder, card_of, orderly_end
+from sluice import ledger
+from sluice.images import Preprocessing
+from sluice.ledger import Database
+
+SCORE_TOLERANCE: Final = 2e-3
+"""Batches of other sizes take other paths through the same network: the last digits differ."""
+
+
+def bare(archive: Path, folder: Path, batch: int) -> dict[str, Any]:
+    """Run the bare loop in a process of its own."""
+    command = [sys.executable, "-m", "scripts.benchmark.bare", archive, folder]
+    options = ["--threads", str(os.cpu_count()), "--batch", str(batch)]
+    done = subprocess.run([*map(str, command), *options], check=True, capture_output=True, text=True, cwd=ROOT)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def assert_equal(name: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """End the benchmark if another way gave other predictions: a fast wrong answer is none."""
+    wrong = [
+        (key, found.get(key), best)
+        for key, best in expected.items()
+        if key not in found or found[key][0] != best[0] or abs(found[key][1] - best[1]) > SCORE_TOLERANCE
+    ]
+    if wrong or len(found) != len(expected):
+        raise SystemExit(
+            f"{name}: {len(wrong)} of {len(expected)} predictions differ from the bare loop's: {wrong[:3]}"
+        )
+
+
+def each_stage(servers: Servers, model: str, files: list[Path]) -> list[stages.Stage]:
+    """Measure the stages one by one."""
+    with Stack(servers, "stages") as stack, Database(stack.settings) as database:
+        noop = database.run(
+            lambda cursor: ledger.models.resolve(cursor, f"noop@{card_of(archive_of('noop'))['version']}")
+        )
+        return [
+            stages.s3(stack.settings, "photos", files),
+            stages.hop(files),
+            stages.decoding(Preprocessing.from_dict(card_of(archive_of(model))["preprocessing"]), files),
+            stages.request(stack.settings, servers.torchserve.address, noop, len(files)),
+            stages.commit(stack.settings, noop, 4000),
+        ]
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Do all runs."""
+    folder = cache_folder() / "bench" / f"photos-{arguments.images}"
+    say(f"photos: {arguments.images}")
+    files = write_photos(folder, arguments.images)
+    model, batch = arguments.model, arguments.batch
+    results: dict[str, Any] = {"machine": machine(), "arguments": vars(arguments)}
+    with Servers(models=[model, "noop"], say=say) as servers:
+        servers.start()
+        servers.s3.fill("photos", ((path.name, path.read_bytes()) for path in files))
+        say("each stage alone")
+        results["stages"] = [asdict(stage) for stage in each_stage(servers, model, files)]
+        rounds = []
+        for number in range(arguments.rounds):
+            say(f"round {number + 1} of {arguments.rounds}: bare loop")
+            loop = bare(archive_of(model), folder, batch)
+            say(f"round {number + 1} of {arguments.rounds}: Sluice")
+            sluice = pipeline.run(servers, f"round{number}", "photos", model, consumers=arguments.consumers)
+            say(f"round {number + 1} of {arguments.rounds}: plain client")
+            client = plain.classify(servers.torchserve.address, model, files, at_once=4 * (os.cpu_count() or 1))
+            assert_equal("Sluice", sluice.predictions, loop["predictions"])
+            assert_equal("plain client", client.predictions, loop["predictions"])
+            rounds.append(
+                {
+                    "bare": loop["images"] / loop["seconds"],
+                    "sluice": sluice.images / sluice.seconds,
+                    "plain": len(files) / client.seconds,
+                    "p50": sluice.p50,
+                    "p99": sluice.p99,
+                    "peak_mib": sluice.peak_mib,
+                    "cpu_ms": {part: seconds / sluice.images * 1000 for part, seconds in sluice.cpu.items()},
+                }
+            )
+        results["rounds"] = rounds
+        results["ratio_to_bare"] = statistics.median(entry["sluice"] / entry["bare"] for entry in rounds)
+        results["ratio_to_plain"] = statistics.median(entry["sluice"] / entry["plain"] for entry in rounds)
+        results["noop"] = []
+        for number in range(arguments.rounds):
+            say(f"round {number + 1} of {arguments.rounds}: Sluice with a model that computes nothing")
+            noop = pipeline.run(
+                servers, f"noop{number}", "photos", "noop", consumers=arguments.consumers, repeats=arguments.repeats
+            )
+            results["noop"].append(
+                {
+                    "images": noop.images,
+                    "rate": noop.images / noop.seconds,
+                    "p50": noop.p50,
+                    "p99": noop.p99,
+                    "peak_mib": noop.peak_mib,
+                    "cpu_ms": {part: seconds / noop.images * 1000 for part, seconds in noop.cpu.items()},
+                }
+            )
+    return results
+
+
+def machine() -> dict[str, str]:
+    """Name the machine that was measured."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": f"{model}, {os.cpu_count()} cores",
+        "memory": f"{memory:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+    }
+
+
+def say(text: str) -> None:
+    """Say what is under way, beside the output."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Measure, print, and write."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: scripts/bench --images 400 --rounds 3",
+    )
+    parser.add_argument("--images", type=int, default=400, help="different photos (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=int, default=8, help="how often a no-op run reads them (default: %(default)s)"
+    )
+    parser.add_argument("--model", default="resnet18", help="archive in the cache (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=32, help="images a batch (default: %(default)s)")
+    parser.add_argument("--consumers", type=int, default=1, help="consumer processes (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=ROOT / "bench", help="folder for JSON and plot")
+    arguments = parser.parse_args()
+    with orderly_end():
+        results = measure(arguments)
+    arguments.output.mkdir(exist_ok=True)
+    stem = arguments.output / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    stem.with_suffix(".json").write_text(json.dumps(results, indent=2, default=str) + "\n")
+    plot(results, stem.with_suffix(".png"))
+    print(table(results))
+    say(f"written: {stem}.json and .png")
+
+
+if __name__ == "__main__":
+    main()
