@@ -5,12 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
-
-from consumer.service import serve_until_stopped
-from sluice.errors import ConfigurationError
-from sluice.settings import read_settings
-from sluice.telemetry import configure
 
 EXAMPLES = """\
 examples:
@@ -39,6 +35,13 @@ def main() -> int:
     parser.add_argument("--name", help="this consumer in logs and rows; default: host-pid")
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="port of /metrics, /live and /ready; 0: off")
     arguments = parser.parse_args()
+    # Until the service takes this signal over there is nothing to drain; the imports below take a second of that time.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    from consumer.service import serve_until_stopped  # noqa: PLC0415 - see above
+    from sluice.errors import ConfigurationError  # noqa: PLC0415 - see above
+    from sluice.settings import read_settings  # noqa: PLC0415 - see above
+    from sluice.telemetry import configure  # noqa: PLC0415 - see above
+
     try:
         settings = read_settings(**vars(arguments))
         configure(settings)

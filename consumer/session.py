@@ -107,6 +107,8 @@ class Session:
 
     def leave(self) -> None:
         """Say BYE, and give ZeroMQ a moment to bring it over."""
+        if self.is_lost:
+            return
         self._send(Bye())
         self._socket.linger = FAREWELL_MILLISECONDS
         self._end("this consumer leaves")

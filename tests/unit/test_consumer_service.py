@@ -107,7 +107,7 @@ def _books_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def consumer(producer: FakeProducer, torchserve: FakeTorchServe, **others: object) -> Iterator[Running]:
     """A consumer that is up: it has said HELLO and asks for work."""
-    given = {"heartbeat": 0.2, "torchserve_patience": 1.0, "decode_threads": 2, "name": "tested", **others}
+    given = {"heartbeat": 1.0, "torchserve_patience": 1.0, "decode_threads": 2, "name": "tested", **others}
     settings = read_settings(producers=(producer.address,), torchserve=(torchserve.url,), **given)
     running = Running(settings)
     running.thread.start()
@@ -237,7 +237,7 @@ def test_a_drain_that_takes_too_long_gives_back(producer: FakeProducer, torchser
 
 @pytest.mark.parametrize("end", ["restart", "bye", "unknown", "silence"])
 def test_a_lost_session_is_followed_by_another(producer: FakeProducer, torchserve: FakeTorchServe, end: str) -> None:
-    with consumer(producer, torchserve):
+    with consumer(producer, torchserve, heartbeat=0.4):
         first = producer.peer
         if end == "bye":
             producer.send(Bye())

@@ -1,0 +1,217 @@
+"""The consumer as a process: a real database and real ZeroMQ, the producer played by the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.stack import TorchServe
+from scripts.stack.ports import free_port
+from scripts.stack.torchserve import card_of
+from sluice.images import Preprocessing, decode, pack
+from sluice.inference import Answer, Client
+from sluice.inference.resolve import endpoints
+from sluice.ledger import Cursor, Database, Listed, Model, jobs, listing, models, predictions, progress
+from sluice.objects import open_source
+from sluice.protocol import Work, WorkItem
+from sluice.settings import Settings, read_settings
+from tests.consumer_fakes import LABELS, PREPROCESSING, FakeProducer, FakeTorchServe, png
+
+
+@pytest.fixture
+def producer() -> Iterator[FakeProducer]:
+    fake = FakeProducer()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def fake_torchserve() -> Iterator[FakeTorchServe]:
+    with FakeTorchServe().running() as fake:
+        yield fake
+
+
+class Process:
+    """A consumer and where it reports."""
+
+    def __init__(self, settings: Settings, producer: FakeProducer, address: str, log: Path, **more: str) -> None:
+        self.port = free_port()
+        environment = {
+            **os.environ,
+            "SLUICE_DATABASE_URL": settings.database_url.get_secret_value(),
+            "SLUICE_PRODUCERS": producer.address,
+            "SLUICE_TORCHSERVE": address,
+            "SLUICE_METRICS_PORT": str(self.port),
+            "SLUICE_NAME": "tested",
+            **more,
+        }
+        self._log = log.open("ab")
+        self.running = subprocess.Popen(
+            [sys.executable, "-m", "consumer"], env=environment, stdout=self._log, stderr=self._log
+        )
+
+    def ready(self) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def close(self) -> None:
+        if self.running.poll() is None:
+            self.running.kill()
+        self.running.wait()
+        self._log.close()
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(settings: Settings, producer: FakeProducer, tmp_path: Path) -> Iterator[Start]:
+    """Start consumers; what is left of them at the end is killed, and what they logged is shown."""
+    started: list[Process] = []
+    log = tmp_path / "consumer.log"
+
+    def begin(address: str, **more: str) -> Process:
+        started.append(Process(settings, producer, address, log, **more))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.close()
+    print(log.read_text())  # noqa: T201 - pytest shows it where a test failed
+
+
+def job(ledger: Database, count: int, source: str = "s3://bucket/x") -> tuple[int, Model, list[int]]:
+    """A running job of so many pending objects."""
+
+    def make(cursor: Cursor) -> tuple[int, Model, list[int]]:
+        model = models.register(cursor, "fake", "1", "d" * 64, PREPROCESSING, LABELS)
+        models.promote(cursor, "fake", "1")
+        number = jobs.submit(cursor, source)
+        jobs.start(cursor, number, model.id)
+        entries = [Listed(b"key%05d" % place, "etag", 1) for place in range(count)]
+        listing.add_page(cursor, number, entries, repeat_no=0, last=True, repeats=1)
+        cursor.execute("SELECT id FROM objects WHERE job_id = %s ORDER BY id", (number,))
+        return number, model, [row["id"] for row in cursor.fetchall()]
+
+    return ledger.run(make)
+
+
+def test_predictions_are_rows(
+    ledger: Database, producer: FakeProducer, fake_torchserve: FakeTorchServe, start: Start
+) -> None:
+    number, model, ids = job(ledger, 5)
+    process = start(fake_torchserve.url)
+    assert producer.until(lambda: producer.limit > 0)
+    producer.lease({object_id: png(place) for place, object_id in enumerate(ids)}, model_id=model.id, job=number)
+    assert producer.until(lambda: producer.done == set(ids))
+    assert producer.until(lambda: process.ready()[0] == 200)
+    rows = ledger.run(lambda cursor: predictions.results(cursor, number))
+    assert [row.label for row in rows] == [f"label {place}" for place in range(5)]
+    assert rows[3].top == (("label 3", 0.75), ("label 0", 0.25))
+    # Delivered again, for its DONE was lost: nothing more is written, and the lease ends all the same.
+    producer.done.clear()
+    producer.lease({ids[0]: png(200)}, model_id=model.id, job=number)
+    assert producer.until(lambda: producer.done == {ids[0]})
+    found = ledger.run(lambda cursor: progress.progress(cursor, number))
+    assert found is not None
+    assert (found.done, found.pending) == (5, 0)
+    process.running.send_signal(signal.SIGTERM)
+    assert producer.until(lambda: producer.left)
+    assert process.running.wait(20) == 0
+
+
+def test_references_are_read_from_their_source(
+    ledger: Database, producer: FakeProducer, fake_torchserve: FakeTorchServe, start: Start, tmp_path: Path
+) -> None:
+    """One is there, one was replaced since it was listed, one is gone."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("gone.png", "replaced.png", "there.png"):
+        (folder / name).write_bytes(png(7))
+    source = folder.as_uri()
+    listed = [entry for page in open_source(source, read_settings()).list(b"") for entry in page]
+    (folder / "gone.png").unlink()
+    (folder / "replaced.png").write_bytes(png(8, side=50))
+    number, model, ids = job(ledger, 3, source)
+    start(fake_torchserve.url)
+    assert producer.until(lambda: producer.limit > 0)
+    items = [
+        WorkItem(object_id, number, model.id, source, entry.key, entry.etag, entry.size, inline=False, alone=False)
+        for object_id, entry in zip(ids, listed, strict=True)
+    ]
+    producer.sent += len(items)
+    producer.send(Work(items=items))
+    assert producer.until(lambda: len(producer.done) + len(producer.failed) == 3)
+    assert producer.failed == {ids[0]: "not_found", ids[1]: "changed"}
+    assert producer.done == {ids[2]}
+
+
+def test_it_says_why_it_is_not_ready_and_asks_for_nothing(
+    ledger: Database, producer: FakeProducer, start: Start
+) -> None:
+    job(ledger, 1)
+    process = start(f"http://127.0.0.1:{free_port()}")
+    assert producer.until(lambda: "gives no answer" in process.ready()[1])
+    assert process.ready()[0] == 503
+    assert producer.limit == 0
+    process.running.send_signal(signal.SIGTERM)
+    assert process.running.wait(20) == 0
+
+
+def test_a_second_signal_ends_it_at_once(
+    ledger: Database, producer: FakeProducer, fake_torchserve: FakeTorchServe, start: Start
+) -> None:
+    number, model, ids = job(ledger, 2)
+    process = start(fake_torchserve.url, SLUICE_BATCH_WAIT="0", SLUICE_DRAIN_SECONDS="100")
+    assert producer.until(lambda: producer.limit > 0)
+    fake_torchserve.answer = lambda _: (503, {})
+    producer.lease({ids[0]: png(1)}, model_id=model.id, job=number)
+    assert producer.until(lambda: producer.received == 1)
+    process.running.send_signal(signal.SIGTERM)
+    assert producer.until(lambda: "drain" in process.ready()[1])
+    assert process.running.poll() is None
+    process.running.send_signal(signal.SIGTERM)
+    assert process.running.wait(5) == -signal.SIGTERM
+
+
+def test_a_wrong_setting_ends_it_with_a_sentence() -> None:
+    environment = {**os.environ, "SLUICE_PRODUCERS": "producer:5600"}
+    run = subprocess.run(
+        [sys.executable, "-m", "consumer"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 2
+    assert "SLUICE_PRODUCERS" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_real_torchserve_answers_a_packed_batch(torchserve: TorchServe) -> None:
+    """The same photo gives the same prediction whatever the batch, and the digest is the archive's."""
+    card = card_of(torchserve.archives[torchserve.models.index("efficientnet-lite0")])
+    model = Model(1, card["name"], card["version"], card["digest"], card["preprocessing"], card["labels"], live=True)
+    spec = Preprocessing.from_dict(card["preprocessing"])
+    photo = Path(str(pytest.importorskip("sklearn").__file__)).parent / "datasets" / "images" / "flower.jpg"
+    image = decode(photo.read_bytes(), spec, 10**8)
+    blank = np.zeros_like(image)
+    client = Client(read_settings())
+    (endpoint,) = endpoints(torchserve.address)
+    alone = client.predict(endpoint, model, pack([image]), 1)[0]
+    among = client.predict(endpoint, model, pack([blank, image, blank]), 3)[1]
+    assert isinstance(alone, Answer)
+    assert isinstance(among, Answer)
+    assert model.labels[alone.top[0][0]] == "daisy"
+    assert among.top[0][0] == alone.top[0][0]
+    assert among.top[0][1] == pytest.approx(alone.top[0][1], abs=1e-3)
