@@ -22,7 +22,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,7 +96,8 @@ def read_recipe(which: str, weights: str | None) -> Recipe:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", recipe.name) or not re.fullmatch(r"[0-9.]{1,16}", recipe.version):
         raise BuildError(f"{path}: name is small letters, digits, '.' and '-'; version is digits and dots")
     if recipe.weights.startswith("random:"):
-        return Recipe(**{**vars(recipe), "version": f"{recipe.version}-random", "sha256": ""})
+        # By another name too: it must never stand where the real one is looked for.
+        return replace(recipe, name=f"{recipe.name}-random", version=f"{recipe.version}-random", sha256="")
     return recipe
 
 
@@ -276,7 +277,7 @@ def sample_prediction(archive: Path, scratch: Path) -> str:
 def build(recipe: Recipe, output: Path, *, force: bool) -> tuple[Path, dict[str, Any], bool]:
     """Build unless an archive of the same recipe and code is there; say which archive, what it is, whether it's new."""
     output.mkdir(parents=True, exist_ok=True)
-    archive = output / f"{recipe.name}{'-random' if recipe.version.endswith('-random') else ''}.mar"
+    archive = output / f"{recipe.name}.mar"
     built_from = fingerprint(recipe)
     there = read_card(archive)
     if there and there.get("built_from") == built_from and not force:

@@ -67,7 +67,7 @@ def test_every_recipe_can_be_read() -> None:
 
 def test_random_weights_mark_the_version_and_repeat(tmp_path: Path) -> None:
     recipe = read_recipe("efficientnet-lite0", "random:7")
-    assert recipe.version == "1.0-random"
+    assert (recipe.name, recipe.version) == ("efficientnet-lite0-random", "1.0-random")
     digests = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
