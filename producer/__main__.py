@@ -46,9 +46,21 @@ def main() -> int:
         serve(settings, health)
         asyncio.run(produce(settings, health))
     except SluiceError as error:
-        print(f"producer: {error}", file=sys.stderr)  # noqa: T201 - a person reads it where logs may be off
-        return 3 if isinstance(error, LedgerError) else 2 if isinstance(error, ConfigurationError) else 1
+        return _explain(error)
+    except ExceptionGroup as group:
+        # Of coroutines that fail together the first says why; the others follow from it.
+        cause: Exception = group
+        while isinstance(cause, ExceptionGroup):
+            cause = cause.exceptions[0]
+        if not isinstance(cause, SluiceError):
+            raise
+        return _explain(cause)
     return 0
+
+
+def _explain(error: SluiceError) -> int:
+    print(f"producer: {error}", file=sys.stderr)  # noqa: T201 - a person reads it where logs may be off
+    return 3 if isinstance(error, LedgerError) else 2 if isinstance(error, ConfigurationError) else 1
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import zmq
 import zmq.asyncio
 
 from producer.leases import Grant, Lease, Leases, Loss, Object
-from sluice.errors import ProtocolError
+from sluice.errors import ConfigurationError, ProtocolError
 from sluice.protocol import (
     Bye,
     Credit,
@@ -85,9 +85,18 @@ class Router:
         self._bind = settings.bind
 
     def __enter__(self) -> Self:
-        self._gate.open()
-        self._gate.guard(self._socket)
-        self._socket.bind(self._bind)
+        try:
+            self._gate.open()
+            self._gate.guard(self._socket)
+            self._socket.bind(self._bind)
+        except zmq.ZMQError as error:
+            self.__exit__()
+            raise ConfigurationError(
+                f"SLUICE_BIND is {self._bind}: {error.strerror}: name a free tcp://host:port"
+            ) from error
+        except ConfigurationError:
+            self.__exit__()
+            raise
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         log.info("listening", address=self.address, curve=self._gate.closed_to_strangers)
         return self

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
+from scripts.stack import S3Server
 from sluice.errors import ObjectError, SourceError
 from sluice.ledger import Listed
 from sluice.objects import Bucket, Changed, SourceMissing, open_source
 from sluice.objects.s3 import NOT_PLAIN
 from sluice.settings import Settings, read_settings
-
-if TYPE_CHECKING:
-    from tests.producer_servers import FaultyS3, TestBucket
-
-pytest_plugins = ["tests.producer_servers"]
+from tests.producer_servers import FaultyS3, Photos
 
 MIB = 1024 * 1024
 KEYS = [
@@ -37,26 +34,48 @@ KEYS = [
 ]
 
 
+@pytest.fixture
+def account(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Put the S3 account into the environment; gives the server's endpoint."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3.endpoint
+
+
+@pytest.fixture
+def photos(account: str, s3: S3Server, bucket: str) -> Photos:
+    assert account
+    return Photos(bucket, s3.client)
+
+
+@pytest.fixture
+def faulty(account: str) -> Iterator[FaultyS3]:
+    assert account
+    server = FaultyS3()
+    yield server
+    server.close()
+
+
 @pytest.fixture(params=["obstore", "boto3"])
-def settings(request: pytest.FixtureRequest, gateway: str) -> Settings:
-    return read_settings(s3_endpoint=gateway, s3_client=request.param, s3_timeout=2.0)
+def settings(request: pytest.FixtureRequest, account: str) -> Settings:
+    return read_settings(s3_endpoint=account, s3_client=request.param, s3_timeout=2.0)
 
 
 def listed(source: Bucket, after: bytes = b"") -> list[Listed]:
     return [entry for page in source.list(after) for entry in page]
 
 
-def opened(bucket: TestBucket, settings: Settings, prefix: str = "") -> Bucket:
-    source = open_source(f"s3://{bucket.name}/{prefix}", settings)
+def opened(photos: Photos, settings: Settings, prefix: str = "") -> Bucket:
+    source = open_source(f"s3://{photos.bucket}/{prefix}", settings)
     assert isinstance(source, Bucket)
     return source
 
 
-def test_every_key_is_listed_and_read_as_it_is(bucket: TestBucket, settings: Settings) -> None:
+def test_every_key_is_listed_and_read_as_it_is(photos: Photos, settings: Settings) -> None:
     for key in KEYS:
-        bucket.put_key(key, key.encode())
-    bucket.put_key("folder/", b"")
-    source = opened(bucket, settings)
+        photos.put_key(key, key.encode())
+    photos.put_key("folder/", b"")
+    source = opened(photos, settings)
     entries = listed(source)
     assert [entry.key for entry in entries] == sorted(key.encode() for key in KEYS)
 
@@ -76,19 +95,19 @@ def test_plain_keys_take_the_fast_way() -> None:
     assert not [key for key in KEYS if NOT_PLAIN.search(key) and not any(c in key for c in "\n\t\x7f")]
 
 
-def test_listing_pages_and_resumes(bucket: TestBucket, settings: Settings) -> None:
-    bucket.put(**{f"in/{n:04}": b"x" for n in range(3)}, out=b"x")
-    source = opened(bucket, settings, "in/")
+def test_listing_pages_and_resumes(photos: Photos, settings: Settings) -> None:
+    photos.put(**{f"in/{n:04}": b"x" for n in range(3)}, out=b"x")
+    source = opened(photos, settings, "in/")
     assert [entry.key for entry in listed(source)] == [b"in/0000", b"in/0001", b"in/0002"]
     assert [entry.key for entry in listed(source, b"in/0001")] == [b"in/0002"]
 
 
-def test_a_replaced_object_is_changed_and_a_deleted_one_not_found(bucket: TestBucket, settings: Settings) -> None:
-    bucket.put(a=b"first", b=b"gone")
-    source = opened(bucket, settings)
+def test_a_replaced_object_is_changed_and_a_deleted_one_not_found(photos: Photos, settings: Settings) -> None:
+    photos.put(a=b"first", b=b"gone")
+    source = opened(photos, settings)
     first, gone = listed(source)
-    bucket.put(a=b"second!")
-    bucket.delete("b")
+    photos.put(a=b"second!")
+    photos.delete("b")
     with pytest.raises(Changed) as changed:
         asyncio.run(source.read(b"a", first.etag, MIB))
     assert changed.value.listed == listed(source)[0] == asyncio.run(source.head(b"a"))
@@ -99,9 +118,9 @@ def test_a_replaced_object_is_changed_and_a_deleted_one_not_found(bucket: TestBu
         assert error.value.reason == "not_found"
 
 
-def test_an_object_larger_than_the_limit_is_not_read(bucket: TestBucket, settings: Settings) -> None:
-    bucket.put(a=b"12345")
-    source = opened(bucket, settings)
+def test_an_object_larger_than_the_limit_is_not_read(photos: Photos, settings: Settings) -> None:
+    photos.put(a=b"12345")
+    source = opened(photos, settings)
     with pytest.raises(ObjectError, match="too_large"):
         asyncio.run(source.read(b"a", listed(source)[0].etag, 4))
 
@@ -119,11 +138,11 @@ def test_an_absent_bucket_is_missing_and_an_absent_server_is_not(settings: Setti
 
 
 def test_wrong_credentials_are_the_buckets_fault(
-    bucket: TestBucket, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    photos: Photos, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bucket.put(a=b"1")
+    photos.put(a=b"1")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    source = opened(bucket, settings)
+    source = opened(photos, settings)
     with pytest.raises(SourceError, match="check credentials"):
         listed(source)
     with pytest.raises(SourceError) as error:

@@ -10,21 +10,38 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from sluice.ledger import Cursor, Database, Prediction, jobs, objects, predictions, progress
+from scripts.stack import S3Server, Servers
+from scripts.stack.ports import free_port
+from sluice.ledger import Cursor, Database, Prediction, jobs, models, objects, predictions, progress
 from sluice.protocol import Bye, Done, Failed, Failure, Ping, Return
 from sluice.settings import Settings
 from tests.producer_fakes import FakeConsumer
-
-if TYPE_CHECKING:
-    from tests.producer_servers import MariaDB, TestBucket
-
-pytest_plugins = ["tests.producer_servers"]
+from tests.producer_servers import Photos
 
 Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def own_settings(s3_settings: Settings) -> Settings:
+    """Add a live model, a free address and short waits."""
+
+    def register(cursor: Cursor) -> None:
+        models.register(cursor, "m", "1", "0" * 64, {}, ["label"])
+        models.promote(cursor, "m", "1")
+
+    with Database(s3_settings) as database:
+        database.run(register)
+    own = {"bind": f"tcp://127.0.0.1:{free_port()}", "heartbeat": 0.5, "s3_timeout": 2.0}
+    return s3_settings.model_copy(update=own)
+
+
+@pytest.fixture
+def photos(s3: S3Server, bucket: str) -> Photos:
+    return Photos(bucket, s3.client)
 
 
 @pytest.fixture
@@ -54,7 +71,8 @@ def start(own_settings: Settings, tmp_path: Path) -> Iterator[Start]:
         if process.poll() is None:
             process.kill()
         process.wait()
-    print(log.read_text())  # noqa: T201 - pytest shows it where a test failed
+    if log.exists():
+        print(log.read_text())  # noqa: T201 - pytest shows it where a test failed
 
 
 def play(
@@ -110,17 +128,17 @@ def reasons(database: Database) -> dict[str, str]:
 
 
 def test_a_bucket_flows_from_listing_to_done(
-    own_settings: Settings, database: Database, bucket: TestBucket, start: Start
+    own_settings: Settings, database: Database, photos: Photos, start: Start
 ) -> None:
-    bucket.put(**{f"{n:02}.jpg": b"bytes %d" % n for n in range(20)}, empty=b"", large=b"x" * 3000, half=b"y" * 1500)
-    submit(database, f"s3://{bucket.name}")
+    photos.put(**{f"{n:02}.jpg": b"bytes %d" % n for n in range(20)}, empty=b"", large=b"x" * 3000, half=b"y" * 1500)
+    submit(database, f"s3://{photos.bucket}")
     start(SLUICE_OBJECT_MAX_BYTES="2000", SLUICE_INLINE_MAX_BYTES="1000")
 
     async def part(consumer: FakeConsumer) -> None:
         seen: dict[bytes, bytes | None] = {}
         while len(seen) < 21:
             for object_id, (item, data) in (await consumer.work()).items():
-                assert item.source == f"s3://{bucket.name}/"
+                assert item.source == f"s3://{photos.bucket}/"
                 assert not item.alone
                 seen[item.key] = data
                 await asyncio.to_thread(commit, database, [object_id])
@@ -134,14 +152,14 @@ def test_a_bucket_flows_from_listing_to_done(
 
 
 def test_what_changes_after_the_listing_is_superseded_and_what_goes_is_not_found(
-    own_settings: Settings, database: Database, bucket: TestBucket, start: Start
+    own_settings: Settings, database: Database, photos: Photos, start: Start
 ) -> None:
-    bucket.put(a=b"old", b=b"gone", c=b"stays")
-    submit(database, f"s3://{bucket.name}")
+    photos.put(a=b"old", b=b"gone", c=b"stays")
+    submit(database, f"s3://{photos.bucket}")
     start()
     until(lambda: database.run(lambda c: progress.progress(c, 1)).listing_complete)  # type: ignore[union-attr]
-    bucket.put(a=b"newer")
-    bucket.delete("b")
+    photos.put(a=b"newer")
+    photos.delete("b")
 
     async def part(consumer: FakeConsumer) -> None:
         seen: dict[bytes, bytes | None] = {}
@@ -243,11 +261,11 @@ def test_jobs_are_paused_resumed_and_cancelled_within_a_second(
 
 
 def test_kill_9_and_sigterm_lose_nothing(
-    own_settings: Settings, database: Database, bucket: TestBucket, start: Start
+    own_settings: Settings, database: Database, photos: Photos, start: Start
 ) -> None:
     """A successor goes on where the killed one was, while a standby waits; SIGTERM says BYE and exits with 0."""
-    bucket.put(**{f"{n:02}": b"x" for n in range(30)})
-    submit(database, f"s3://{bucket.name}")
+    photos.put(**{f"{n:02}": b"x" for n in range(30)})
+    submit(database, f"s3://{photos.bucket}")
     first = start()
 
     async def some(consumer: FakeConsumer) -> None:
@@ -278,7 +296,7 @@ def test_kill_9_and_sigterm_lose_nothing(
 
 
 def test_leases_outlive_a_database_that_is_killed(
-    own_settings: Settings, database: Database, mariadb: MariaDB, tmp_path: Path, start: Start
+    own_settings: Settings, database: Database, servers: Servers, tmp_path: Path, start: Start
 ) -> None:
     (tmp_path / "photos").mkdir()
     for number in range(20):
@@ -288,9 +306,9 @@ def test_leases_outlive_a_database_that_is_killed(
 
     async def part(consumer: FakeConsumer) -> None:
         held = list(await consumer.work())
-        await asyncio.to_thread(mariadb.kill)
+        await asyncio.to_thread(servers.database.kill)
         await asyncio.sleep(3.0)
-        await asyncio.to_thread(mariadb.start)
+        await asyncio.to_thread(servers.start, servers.database)
         done: set[int] = set()
         await consumer.more(20)
         while len(done) < 20:
@@ -337,15 +355,13 @@ def test_repeats_and_watch(own_settings: Settings, database: Database, tmp_path:
     assert (found.listed, found.done, found.superseded) == (3, 2, 1)
 
 
-def test_two_shards_share_a_job(
-    own_settings: Settings, database: Database, tmp_path: Path, start: Start, other_port: int
-) -> None:
+def test_two_shards_share_a_job(own_settings: Settings, database: Database, tmp_path: Path, start: Start) -> None:
     """Each block of 1,024 ids belongs to one shard; together they deliver all, each object once."""
     (tmp_path / "photos").mkdir()
     for number in range(2100):
         (tmp_path / "photos" / f"{number:04}").write_text("x")
     submit(database, f"file://{tmp_path}/photos")
-    other = f"tcp://127.0.0.1:{other_port}"
+    other = f"tcp://127.0.0.1:{free_port()}"
     start("--shards", "2", "--shard", "0")
     start("--shards", "2", "--shard", "1", "--bind", other)
     until(lambda: database.run(lambda c: progress.progress(c, 1)).listing_complete)  # type: ignore[union-attr]
@@ -372,12 +388,10 @@ def test_two_shards_share_a_job(
     until(lambda: state(database) == "done")
 
 
-def test_a_source_that_does_not_answer_quarantines_nothing(
-    database: Database, bucket: TestBucket, start: Start
-) -> None:
+def test_a_source_that_does_not_answer_quarantines_nothing(database: Database, photos: Photos, start: Start) -> None:
     """I5: the job says why it waits; `failed` is for a bucket that does not exist."""
-    bucket.put(a=b"x")
-    submit(database, f"s3://{bucket.name}")
+    photos.put(a=b"x")
+    submit(database, f"s3://{photos.bucket}")
     submit(database, "s3://no-such-bucket-at-all")
     start(SLUICE_S3_ENDPOINT="http://127.0.0.1:9", SLUICE_S3_TIMEOUT="0.5")
 
