@@ -1,4 +1,7 @@
-"""The ledger: models, jobs, objects, predictions, listings, counters, feedback, and the views for people."""
+"""The ledger: models, jobs, objects, predictions, listings, counters, feedback, and the views for people.
+
+Tables are not made in a transaction, so each statement can be repeated where another upgrade was cut off.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ depends_on = None
 TABLES = {
     # `live` is 1 or NULL, so that the unique key lets one version of a name be live.
     "models": """
-        CREATE TABLE models (
+        CREATE TABLE IF NOT EXISTS models (
             id            INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
-            name          VARCHAR(64) CHARACTER SET ascii NOT NULL,
-            version       VARCHAR(32) CHARACTER SET ascii NOT NULL,
-            digest        CHAR(64) CHARACTER SET ascii NOT NULL,
+            name          VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+            version       VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+            digest        CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
             preprocessing JSON NOT NULL,
             labels        JSON NOT NULL,
             live          TINYINT UNSIGNED NULL,
@@ -26,10 +29,10 @@ TABLES = {
         )""",
     # The control plane. A person may insert (source) alone and update state and priority.
     "jobs": """
-        CREATE TABLE jobs (
+        CREATE TABLE IF NOT EXISTS jobs (
             id            INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
             source        VARCHAR(1200) NOT NULL,
-            model         VARCHAR(97) CHARACTER SET ascii NOT NULL DEFAULT '',
+            model         VARCHAR(97) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '',
             model_id      INT UNSIGNED NULL,
             state         ENUM('pending', 'running', 'paused', 'cancelled', 'done', 'failed')
                           NOT NULL DEFAULT 'pending',
@@ -48,7 +51,7 @@ TABLES = {
     # Where a job's listing stands: `key_cursor` is the last key of the pass under way, `passes` counts those done.
     # After the last repeat `repeat_no` equals the job's `repeats`: no pass is under way.
     "listings": """
-        CREATE TABLE listings (
+        CREATE TABLE IF NOT EXISTS listings (
             job_id        INT UNSIGNED NOT NULL PRIMARY KEY,
             key_cursor    VARBINARY(1024) NOT NULL DEFAULT '',
             repeat_no     INT UNSIGNED NOT NULL DEFAULT 0,
@@ -58,25 +61,25 @@ TABLES = {
         )""",
     # The single truth. A key that changes gets a new row with the next generation; the old one is superseded.
     "objects": """
-        CREATE TABLE objects (
+        CREATE TABLE IF NOT EXISTS objects (
             id            BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
             job_id        INT UNSIGNED NOT NULL,
             object_key    VARBINARY(1024) NOT NULL,
             repeat_no     INT UNSIGNED NOT NULL DEFAULT 0,
             generation    INT UNSIGNED NOT NULL DEFAULT 0,
-            etag          VARCHAR(128) CHARACTER SET ascii NOT NULL,
+            etag          VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
             size          BIGINT UNSIGNED NOT NULL,
             state         ENUM('pending', 'done', 'quarantined', 'superseded') NOT NULL DEFAULT 'pending',
             attempts      TINYINT UNSIGNED NOT NULL DEFAULT 0,
-            reason        VARCHAR(32) CHARACTER SET ascii NULL,
+            reason        VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NULL,
             detail        VARCHAR(500) NULL,
             updated       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-            UNIQUE KEY one_version (job_id, object_key, repeat_no, generation),
+            UNIQUE KEY one_version (job_id, repeat_no, object_key, generation),
             KEY by_state (job_id, state, id)
         )""",
     # One row an object, the first one wins. No foreign key: rows must be able to live on another shard or partition.
     "predictions": """
-        CREATE TABLE predictions (
+        CREATE TABLE IF NOT EXISTS predictions (
             object_id     BIGINT UNSIGNED NOT NULL PRIMARY KEY,
             job_id        INT UNSIGNED NOT NULL,
             model_id      INT UNSIGNED NOT NULL,
@@ -89,7 +92,7 @@ TABLES = {
         )""",
     # A job's counts, in slots so that consumers don't queue for one row; their sum is the count.
     "counters": """
-        CREATE TABLE counters (
+        CREATE TABLE IF NOT EXISTS counters (
             job_id        INT UNSIGNED NOT NULL,
             slot          TINYINT UNSIGNED NOT NULL,
             listed        BIGINT NOT NULL DEFAULT 0,
@@ -100,7 +103,7 @@ TABLES = {
         )""",
     # What people say of predictions.
     "feedback": """
-        CREATE TABLE feedback (
+        CREATE TABLE IF NOT EXISTS feedback (
             id            BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
             object_id     BIGINT UNSIGNED NOT NULL,
             label         VARCHAR(128) NOT NULL,
@@ -110,15 +113,16 @@ TABLES = {
         )""",
 }
 
+# A key is bytes. MySQL gives NULL for those that are no UTF-8, MariaDB puts a ? for each.
 URL = """CONCAT(
             CASE WHEN j.source LIKE 's3://%%'
                  THEN CONCAT(SUBSTRING_INDEX(j.source, '/', 3), '/')
                  ELSE CONCAT(TRIM(TRAILING '/' FROM j.source), '/') END,
-            CONVERT(o.object_key USING utf8mb4))"""
+            COALESCE(CONVERT(o.object_key USING utf8mb4), CONCAT('0x', HEX(o.object_key))))"""
 
 VIEWS = {
     "results": f"""
-        CREATE VIEW results AS
+        CREATE OR REPLACE VIEW results AS
         SELECT {URL} AS url, p.label AS label, p.score AS score, CONCAT(m.name, '@', m.version) AS model,
                p.created AS predicted, o.job_id AS job, p.top AS top, p.object_id AS object_id
         FROM predictions p
@@ -126,7 +130,7 @@ VIEWS = {
         JOIN jobs j ON j.id = o.job_id
         JOIN models m ON m.id = p.model_id""",
     "job_progress": """
-        CREATE VIEW job_progress AS
+        CREATE OR REPLACE VIEW job_progress AS
         SELECT j.id AS job, j.source AS source, j.state AS state,
                COALESCE(c.listed, 0) AS listed,
                COALESCE(c.listed - c.done - c.quarantined - c.superseded, 0) AS pending,
@@ -145,7 +149,7 @@ VIEWS = {
                           SUM(superseded) AS superseded
                    FROM counters GROUP BY job_id) c ON c.job_id = j.id""",
     "images": f"""
-        CREATE VIEW images AS
+        CREATE OR REPLACE VIEW images AS
         SELECT {URL} AS url, CASE WHEN o.state = 'pending' THEN NULL ELSE o.updated END AS process_date,
                o.state = 'done' AS flag, o.state AS state, o.reason AS reason, o.job_id AS job, o.id AS object_id
         FROM objects o
@@ -164,6 +168,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop all of it, rows included."""
     for view in reversed(VIEWS):
-        op.execute(f"DROP VIEW {view}")
+        op.execute(f"DROP VIEW IF EXISTS {view}")
     for table in reversed(TABLES):
-        op.execute(f"DROP TABLE {table}")
+        op.execute(f"DROP TABLE IF EXISTS {table}")

@@ -1,11 +1,12 @@
 """Does what always holds, hold? Each rule is one query for the rows that break it.
 
-These queries read whole tables: they are for `sluice check` and for tests, never for a running process. I3 needs the
-bytes and I4 and I7 need live processes; `sluice check` asks those itself.
+All rows are read, in slices short enough for one answer each: this is for `sluice check` and for tests, never for a
+running process. I3 needs the bytes and I4 and I7 need live processes; `sluice check` asks those itself.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,8 @@ from sluice.ledger.objects import DEATHS
 from sluice.reasons import REASONS
 
 SHOWN: Final = 20
+SLICE: Final = 20_000
+COUNTED: Final = ("listed", "done", "quarantined", "superseded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Breach:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A query whose rows (`id`) break the invariant."""
+    """A query for the ids that break the invariant, among those between two ids."""
 
     invariant: str
     sentence: str
@@ -38,66 +41,51 @@ class Rule:
 
 RULES: Final = (
     Rule(
-        "I1",
-        "jobs whose counters differ from their objects",
-        """SELECT j.id FROM jobs j
-           LEFT JOIN (SELECT job_id, SUM(listed) AS listed, SUM(done) AS done, SUM(quarantined) AS quarantined,
-                             SUM(superseded) AS superseded FROM counters GROUP BY job_id) c ON c.job_id = j.id
-           LEFT JOIN (SELECT job_id, COUNT(*) AS listed, SUM(state = 'done') AS done,
-                             SUM(state = 'quarantined') AS quarantined, SUM(state = 'superseded') AS superseded
-                      FROM objects GROUP BY job_id) o ON o.job_id = j.id
-           WHERE COALESCE(c.listed, 0) <> COALESCE(o.listed, 0) OR COALESCE(c.done, 0) <> COALESCE(o.done, 0)
-              OR COALESCE(c.quarantined, 0) <> COALESCE(o.quarantined, 0)
-              OR COALESCE(c.superseded, 0) <> COALESCE(o.superseded, 0)""",
-    ),
-    Rule(
-        "I1",
-        "jobs that are done with pending objects",
-        """SELECT j.id FROM jobs j WHERE j.state = 'done'
-           AND EXISTS (SELECT 1 FROM objects o WHERE o.job_id = j.id AND o.state = 'pending')""",
-    ),
-    Rule(
         "I2",
         "predictions made with another model than their job's",
         """SELECT p.object_id AS id FROM predictions p JOIN objects o ON o.id = p.object_id
-           JOIN jobs j ON j.id = o.job_id WHERE j.model_id IS NULL OR p.model_id <> j.model_id OR p.job_id <> j.id""",
+           LEFT JOIN jobs j ON j.id = o.job_id WHERE p.object_id BETWEEN %s AND %s
+           AND (j.model_id IS NULL OR p.model_id <> j.model_id OR p.job_id <> j.id)""",
     ),
     Rule(
         "I2",
-        "keys with more than one row that is not superseded",
-        """SELECT MAX(id) AS id FROM objects WHERE state <> 'superseded'
-           GROUP BY job_id, object_key, repeat_no HAVING COUNT(*) > 1""",
+        "objects that are not superseded though their key has a newer version",
+        """SELECT o.id FROM objects o WHERE o.id BETWEEN %s AND %s AND o.state <> 'superseded' AND EXISTS (
+               SELECT 1 FROM objects n WHERE n.job_id = o.job_id AND n.repeat_no = o.repeat_no
+               AND n.object_key = o.object_key AND n.generation > o.generation)""",
     ),
     Rule(
         "I3",
         "superseded objects whose key has no newer version",
-        """SELECT o.id FROM objects o WHERE o.state = 'superseded' AND NOT EXISTS (
-               SELECT 1 FROM objects n WHERE n.job_id = o.job_id AND n.object_key = o.object_key
-               AND n.repeat_no = o.repeat_no AND n.generation > o.generation)""",
+        """SELECT o.id FROM objects o WHERE o.id BETWEEN %s AND %s AND o.state = 'superseded' AND NOT EXISTS (
+               SELECT 1 FROM objects n WHERE n.job_id = o.job_id AND n.repeat_no = o.repeat_no
+               AND n.object_key = o.object_key AND n.generation > o.generation)""",
     ),
     Rule(
         "I5",
         "quarantined objects without a reason of their own",
-        "SELECT id FROM objects WHERE state = 'quarantined' AND (reason IS NULL OR reason NOT IN %s)",
+        """SELECT id FROM objects WHERE id BETWEEN %s AND %s AND state = 'quarantined'
+           AND (reason IS NULL OR reason NOT IN %s)""",
         (sorted(REASONS),),
     ),
     Rule(
         "I5",
         f"objects quarantined as killed_consumers before {DEATHS} consumers died",
-        "SELECT id FROM objects WHERE state = 'quarantined' AND reason = 'killed_consumers' AND attempts < %s",
+        """SELECT id FROM objects WHERE id BETWEEN %s AND %s AND state = 'quarantined'
+           AND reason = 'killed_consumers' AND attempts < %s""",
         (DEATHS,),
     ),
     Rule(
         "I6",
         "done objects without a prediction",
         """SELECT o.id FROM objects o LEFT JOIN predictions p ON p.object_id = o.id
-           WHERE o.state = 'done' AND p.object_id IS NULL""",
+           WHERE o.id BETWEEN %s AND %s AND o.state = 'done' AND p.object_id IS NULL""",
     ),
     Rule(
         "I6",
         "predictions whose object is not done",
         """SELECT p.object_id AS id FROM predictions p LEFT JOIN objects o ON o.id = p.object_id
-           WHERE o.id IS NULL OR o.state <> 'done'""",
+           WHERE p.object_id BETWEEN %s AND %s AND (o.id IS NULL OR o.state <> 'done')""",
     ),
 )
 
@@ -108,10 +96,71 @@ def check(cursor: Cursor) -> list[Breach]:
     cursor.execute("COMMIT")
     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-    breaches = []
-    for rule in RULES:
-        cursor.execute(rule.query, rule.values)
-        ids = [row["id"] for row in cursor.fetchall()]
-        if ids:
-            breaches.append(Breach(rule.invariant, rule.sentence, tuple(sorted(ids)[:SHOWN]), len(ids)))
-    return breaches
+    slices = _slices(cursor)
+    breaches = [_unbalanced(cursor, slices), _unfinished(cursor)]
+    breaches += [_broken(cursor, rule, slices) for rule in RULES]
+    return [breach for breach in breaches if breach.count]
+
+
+def _unbalanced(cursor: Cursor, slices: list[tuple[int, int]]) -> Breach:
+    """Compare each job's counters with its rows."""
+    found: Counter[tuple[int, str]] = Counter()
+    for ids_between in slices:
+        cursor.execute(
+            "SELECT job_id, state, COUNT(*) AS n FROM objects FORCE INDEX (PRIMARY) WHERE id BETWEEN %s AND %s "
+            "GROUP BY job_id, state",
+            ids_between,
+        )
+        for row in cursor.fetchall():
+            found[row["job_id"], row["state"]] += row["n"]
+            found[row["job_id"], "listed"] += row["n"]
+    cursor.execute(f"SELECT job_id, {', '.join(f'SUM({name}) AS {name}' for name in COUNTED)} FROM counters GROUP BY 1")
+    said = {(row["job_id"], name): int(row[name]) for row in cursor.fetchall() for name in COUNTED}
+    cursor.execute("SELECT id FROM jobs")
+    known = {row["id"] for row in cursor.fetchall()}
+    wrong = {job for job, name in {*found, *said} if name != "pending" and found[job, name] != said.get((job, name), 0)}
+    wrong |= {job for job, _ in found if job not in known}
+    return _breach("I1", "jobs whose counters differ from their objects, or that are missing", sorted(wrong))
+
+
+def _unfinished(cursor: Cursor) -> Breach:
+    """Look for jobs that ended too early."""
+    cursor.execute(
+        "SELECT j.id FROM jobs j WHERE j.state = 'done' AND EXISTS (SELECT 1 FROM objects o FORCE INDEX (by_state) "
+        "WHERE o.job_id = j.id AND o.state = 'pending') ORDER BY j.id"
+    )
+    return _breach("I1", "jobs that are done with pending objects", [row["id"] for row in cursor.fetchall()])
+
+
+def _broken(cursor: Cursor, rule: Rule, slices: list[tuple[int, int]]) -> Breach:
+    """Look for the rows that break a rule, slice by slice."""
+    ids: list[int] = []
+    count = 0
+    for ids_between in slices:
+        cursor.execute(rule.query, (*ids_between, *rule.values))
+        broken = sorted(row["id"] for row in cursor.fetchall())
+        count += len(broken)
+        ids += broken[: SHOWN - len(ids)]
+    return Breach(rule.invariant, rule.sentence, tuple(ids), count)
+
+
+def _breach(invariant: str, sentence: str, ids: list[int]) -> Breach:
+    return Breach(invariant, sentence, tuple(ids[:SHOWN]), len(ids))
+
+
+def _slices(cursor: Cursor) -> list[tuple[int, int]]:
+    """Give the ranges of ids that have rows, few enough in each for one answer."""
+    slices: list[tuple[int, int]] = []
+    last = -1
+    while True:
+        cursor.execute(
+            "SELECT (SELECT MIN(id) FROM objects WHERE id > %s) AS object, "
+            "(SELECT MIN(object_id) FROM predictions WHERE object_id > %s) AS prediction",
+            (last, last),
+        )
+        row = cursor.fetchone() or {}
+        following = [number for number in row.values() if number is not None]
+        if not following:
+            return slices
+        slices.append((min(following), min(following) + SLICE - 1))
+        last = slices[-1][1]

@@ -15,10 +15,11 @@ from typing import Any, Final, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pymysql
-from pymysql.constants import CR, ER
+from pymysql.constants import ER
 from pymysql.cursors import DictCursor
 
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
+from sluice.ledger.faults import cause_of, code_of, describe
 from sluice.settings import Settings
 from sluice.telemetry import metrics
 
@@ -27,34 +28,19 @@ T = TypeVar("T")
 SLOTS: Final = 16
 LOCK_IDLE_SECONDS: Final = 30
 CONTENDED_TRIES: Final = 20
-FIRST_WAIT: Final = 0.02
+FIRST_WAIT: Final = 0.01
 LONGEST_WAIT: Final = 1.0
+LONGEST_CONTENDED_WAIT: Final = 0.2
 
-CONTENDED: Final = frozenset({ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD})
-SCHEMA: Final = frozenset({ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR, ER.BAD_DB_ERROR})
-REFUSED: Final = frozenset({ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1698, 1251, 2059})
-NOT_NOW: Final = frozenset(
-    {
-        CR.CR_CONN_HOST_ERROR,
-        CR.CR_CONNECTION_ERROR,
-        CR.CR_SERVER_GONE_ERROR,
-        CR.CR_SERVER_LOST,
-        CR.CR_MALFORMED_PACKET,
-        ER.CON_COUNT_ERROR,
-        ER.SERVER_SHUTDOWN,
-        ER.DISK_FULL,
-        ER.RECORD_FILE_FULL,
-        ER.OPTION_PREVENTS_STATEMENT,
-        ER.QUERY_INTERRUPTED,
-        ER.ERROR_ON_WRITE,
-        ER.TOO_MANY_USER_CONNECTIONS,
-        ER.USER_LIMIT_REACHED,
-        1836,  # read-only mode
-        1927,  # connection was killed
-        3169,  # session was killed
-        4031,  # disconnected for inactivity
-    }
-)
+# Not the server's defaults but what the ledger is written for. MySQL takes the MariaDB part for a comment: it keeps
+# a long IN list from being made into a subquery, which would lock rows in another order.
+SESSION: Final = """
+    SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',
+    time_zone = '+00:00', innodb_lock_wait_timeout = {lock_wait}
+    /*M!100508 , in_predicate_conversion_threshold = 0 */"""
+ISOLATION: Final = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+# Locks are the whole server's, and MySQL's names end at 64 characters.
+GET_LOCK: Final = "SELECT GET_LOCK(CONCAT('sluice.', MD5(CONCAT(DATABASE(), '.', %s))), %s) AS held"
 
 
 class LockLost(LedgerError):
@@ -65,14 +51,18 @@ class Cursor(DictCursor):
     """What the ledger's functions are given: rows come as dictionaries, counters go to this connection's slot."""
 
     slot: int = 0
+    memory: dict[str, Any]
+    """Lasts for all tries of one `run`: a repeat finds here what an earlier try may have committed."""
 
 
 class Database:
     """One connection with one owner; it is opened at the first use. Each thread or task that writes makes its own."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._patience = settings.database_patience
         self._options = connect_options(settings)
+        # A statement must stop waiting for a row before the driver stops waiting for the statement.
+        self._session = SESSION.format(lock_wait=max(1, int(settings.database_timeout / 2)))
         self._connection: pymysql.Connection[Cursor] | None = None
         self._locks: set[str] = set()
         self._slot = random.randrange(SLOTS)  # noqa: S311 - spreads load, guards nothing
@@ -91,40 +81,44 @@ class Database:
 
     def run(self, work: Callable[[Cursor], T]) -> T:
         """Do `work` in one transaction; retry what may pass, give up with LedgerUnavailable after the patience."""
-        deadline = time.monotonic() + self._settings.database_patience
+        memory: dict[str, Any] = {}
+        deadline: float | None = None
         tries = 0
         while True:
             try:
-                return self._once(work)
+                return self._once(work, memory)
             except (pymysql.MySQLError, OSError) as error:
+                cause = cause_of(error)
                 tries += 1
-                cause = self._classify(error, tries)
+                if cause == "unavailable":
+                    self._drop()
                 if self._locks and self._connection is None:
-                    names = ", ".join(sorted(self._locks))
-                    self._locks.clear()
-                    raise LockLost(f"the connection that held {names} was lost ({describe(error)})") from error
-                wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-                if time.monotonic() + wait > deadline:
-                    raise LedgerUnavailable(
-                        f"the database gave no answer for {self._settings.database_patience:g} s ({describe(error)}): "
-                        "is it running, and does SLUICE_DATABASE_URL name it?"
-                    ) from error
+                    raise self._lock_lost(describe(error)) from error
+                now = time.monotonic()
+                deadline = deadline or now + self._patience
+                wait = _wait(tries, cause)
+                if now + wait > deadline or (cause == "contention" and tries >= CONTENDED_TRIES):
+                    raise self._gave_up(error, cause, tries) from error
                 metrics.LEDGER_RETRIES.labels(cause=cause).inc()
                 time.sleep(wait)
 
     def hold_lock(self, name: str) -> bool:
-        """Take a lock that lasts as long as this connection; say whether it is ours."""
+        """Take a lock that lasts as long as this connection; say whether it is ours.
+
+        The connection must be used more often than every 30 seconds from then on: that is how long the server keeps
+        the lock of a machine that vanished.
+        """
         held = self.run(lambda cursor: _take_lock(cursor, name))
         if held:
             self._locks.add(name)
         return held
 
-    def _once(self, work: Callable[[Cursor], T]) -> T:
+    def _once(self, work: Callable[[Cursor], T], memory: dict[str, Any]) -> T:
         connection = self._connection or self._open()
-        connection.begin()
         try:
+            connection.begin()
             with connection.cursor() as cursor:
-                cursor.slot = self._slot
+                cursor.slot, cursor.memory = self._slot, memory
                 result = work(cursor)
             connection.commit()
         except BaseException:
@@ -137,7 +131,16 @@ class Database:
         return result
 
     def _open(self) -> pymysql.Connection[Cursor]:
+        if self._locks:
+            raise self._lock_lost("it was interrupted")
         connection: pymysql.Connection[Cursor] = pymysql.connect(**self._options)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(self._session)
+                cursor.execute(ISOLATION)
+        except BaseException:
+            connection.close()
+            raise
         self._connection = connection
         return connection
 
@@ -147,31 +150,27 @@ class Database:
             with contextlib.suppress(pymysql.MySQLError, OSError):
                 connection.close()
 
-    def _classify(self, error: Exception, tries: int) -> str:
-        """Name the cause of a retry; raise what no retry mends. Drops the connection unless it is still good."""
-        code = error.args[0] if isinstance(error, pymysql.MySQLError) and error.args else None
-        if code in CONTENDED:
-            if tries >= CONTENDED_TRIES:
-                raise LedgerUnavailable(f"the database was busy {tries} times in a row ({describe(error)})") from error
-            return "contention"
-        if code in SCHEMA:
-            raise LedgerError(
-                f"the database has no such table or column ({describe(error)}): run `sluice db upgrade`"
-            ) from error
-        if code in REFUSED:
-            raise ConfigurationError(
-                f"the database refuses the user ({describe(error)}): correct SLUICE_DATABASE_URL or its password"
-            ) from error
-        if code in NOT_NOW or isinstance(error, OSError | pymysql.err.InterfaceError):
-            self._drop()
-            return "unavailable"
-        raise LedgerError(f"the database refused a statement ({describe(error)})") from error
+    def _lock_lost(self, why: str) -> LockLost:
+        names = ", ".join(sorted(self._locks))
+        self._locks.clear()
+        return LockLost(f"the connection that held {names} was lost ({why})")
+
+    def _gave_up(self, error: Exception, cause: str, tries: int) -> LedgerError:
+        what = describe(error)
+        if code_of(error) == ER.DUP_ENTRY:
+            return LedgerError(f"a row stands where another must be ({what}): `sluice check` says which rows are wrong")
+        if cause == "contention":
+            return LedgerUnavailable(f"rows stayed locked by others through {tries} tries ({what})")
+        return LedgerUnavailable(
+            f"the database gave no answer for {self._patience:g} s ({what}): "
+            "is it running, and does SLUICE_DATABASE_URL name it?"
+        )
 
 
-def describe(error: BaseException) -> str:
-    """Say what the driver said, in one line."""
-    parts = [str(part) for part in error.args] or [type(error).__name__]
-    return ": ".join(parts).replace("\n", " ")
+def _wait(tries: int, cause: str) -> float:
+    """Give the seconds before the next try: twice as long each time, and different for each process."""
+    longest = LONGEST_CONTENDED_WAIT if cause == "contention" else LONGEST_WAIT
+    return min(longest, FIRST_WAIT * 2.0**tries) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
 
 def connect_options(settings: Settings) -> dict[str, Any]:
@@ -194,7 +193,6 @@ def connect_options(settings: Settings) -> dict[str, Any]:
         "connect_timeout": max(1, round(settings.database_timeout)),
         "read_timeout": settings.database_timeout,
         "write_timeout": settings.database_timeout,
-        "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     }
     if settings.database_ca is not None:
         options["ssl"] = ssl.create_default_context(cafile=str(settings.database_ca))
@@ -204,6 +202,6 @@ def connect_options(settings: Settings) -> dict[str, Any]:
 def _take_lock(cursor: Cursor, name: str) -> bool:
     # A node that dies without closing its connection must not keep the lock for the server's usual eight hours.
     cursor.execute("SET SESSION wait_timeout = %s", (LOCK_IDLE_SECONDS,))
-    cursor.execute("SELECT GET_LOCK(CONCAT(DATABASE(), '.', %s), 0) AS got", (name,))
+    cursor.execute(GET_LOCK, (name, 0))
     row = cursor.fetchone()
-    return bool(row and row["got"] == 1)
+    return bool(row and row["held"] == 1)

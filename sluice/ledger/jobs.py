@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger.connection import Cursor
-from sluice.ledger.rows import Job
+from sluice.ledger.rows import Job, shortened
 
 COLUMNS: Final = (
     "id, source, model, model_id, state, priority, watch, watch_seconds, repeats, message, created, started, finished"
@@ -15,6 +16,7 @@ COLUMNS: Final = (
 SOURCE_MAX: Final = 1200
 MESSAGE_MAX: Final = 1000
 BUCKET_MAX: Final = 63
+MODEL: Final = re.compile(r"[A-Za-z0-9._-]{1,64}(@[A-Za-z0-9._-]{1,32})?")
 
 ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "paused": ("pending", "running"),
@@ -26,6 +28,8 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
 
 def check_source(source: str) -> str:
     """Give the source as it is kept, or say what a source looks like."""
+    if shortened(source, len(source)) != source:
+        raise ConfigurationError(f"{source!r} has bytes that are no UTF-8 text: rename the folder")
     parts = urlsplit(source)
     if len(source) > SOURCE_MAX:
         raise ConfigurationError(f"the source has {len(source)} characters, at most {SOURCE_MAX} can be kept")
@@ -49,12 +53,20 @@ def submit(
     repeats: int = 1,
 ) -> int:
     """Insert a job and give its id."""
+    source = check_source(source)
+    if model and not MODEL.fullmatch(model):
+        raise ConfigurationError(f"{model!r} is no model: give 'name' or 'name@version' as `sluice models list` shows")
     if repeats < 1:
         raise ConfigurationError(f"a job can't be repeated {repeats} times: give 1 or more")
+    # An earlier try may have been committed although its answer was lost; there must be one job for one question.
+    cursor.execute("SELECT id FROM jobs WHERE id = %s AND source = %s", (cursor.memory.get("submitted", 0), source))
+    if (row := cursor.fetchone()) is not None:
+        return int(row["id"])
     cursor.execute(
         "INSERT INTO jobs (source, model, priority, watch, watch_seconds, repeats) VALUES (%s, %s, %s, %s, %s, %s)",
-        (check_source(source), model, priority, watch, watch_seconds, repeats),
+        (source, model, priority, watch, watch_seconds, repeats),
     )
+    cursor.memory["submitted"] = cursor.lastrowid
     return int(cursor.lastrowid)
 
 
@@ -136,13 +148,13 @@ def fail(cursor: Cursor, job_id: int, message: str) -> None:
     cursor.execute(
         "UPDATE jobs SET state = 'failed', message = %s, finished = CURRENT_TIMESTAMP(3) "
         "WHERE id = %s AND state IN ('pending', 'running')",
-        (message[:MESSAGE_MAX], job_id),
+        (shortened(message, MESSAGE_MAX), job_id),
     )
 
 
 def set_message(cursor: Cursor, job_id: int, message: str) -> None:
     """Say what a job waits for; an empty message says that it waits no more."""
-    cursor.execute("UPDATE jobs SET message = %s WHERE id = %s", (message[:MESSAGE_MAX], job_id))
+    cursor.execute("UPDATE jobs SET message = %s WHERE id = %s", (shortened(message, MESSAGE_MAX), job_id))
 
 
 def change_state(cursor: Cursor, job_id: int, to: str) -> Job:

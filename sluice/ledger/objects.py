@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from sluice.ledger import counters, jobs
 from sluice.ledger.connection import Cursor
-from sluice.ledger.rows import Failed, PendingObject, Quarantined
+from sluice.ledger.rows import Failed, PendingObject, Quarantined, shortened
 
 BLOCK: Final = 1024
 """Shards own blocks of so many neighbouring ids."""
 DEATHS: Final = 3
 DETAIL_MAX: Final = 500
 REPLAY_ROWS: Final = 1000
+ATTEMPTS_MAX: Final = 255
+MAX_ID: Final = 2**64 - 1
 
 
 def pending(
     cursor: Cursor, job_id: int, after_id: int, limit: int, shard: int = 0, shards: int = 1
 ) -> list[PendingObject]:
-    """Give the next pending objects of a shard after an id, in order of id."""
-    # Without the hint MariaDB may read the index from its start, or the whole primary key.
+    """Give the next pending objects of a shard after an id, in order of id; fewer than the limit: there are no more."""
+    if shards == 1:
+        return _pending(cursor, job_id, after_id, MAX_ID, limit)
+    found: list[PendingObject] = []
+    while len(found) < limit:
+        # Block by block, so that what other shards have pending is jumped over instead of read.
+        begin = _own_block(after_id + 1, shard, shards)
+        after_id = max(after_id, begin - 1)
+        end = begin + BLOCK - 1
+        found += _pending(cursor, job_id, after_id, end, limit - len(found))
+        if len(found) < limit:
+            following = _pending(cursor, job_id, end, MAX_ID, 1)
+            if not following:
+                break
+            after_id = following[0].id - 1
+    return found
+
+
+def _own_block(object_id: int, shard: int, shards: int) -> int:
+    """Give the first id of the shard's block that has this id, or of its next one."""
+    block = object_id // BLOCK
+    return (block + (shard - block) % shards) * BLOCK
+
+
+def _pending(cursor: Cursor, job_id: int, after_id: int, last_id: int, limit: int) -> list[PendingObject]:
+    # Without the hint a server may read the primary key, over all that is done.
     cursor.execute(
         "SELECT id, object_key, etag, size, attempts FROM objects FORCE INDEX (by_state) "
-        "WHERE job_id = %s AND state = 'pending' AND id > %s AND (id DIV %s) MOD %s = %s ORDER BY id LIMIT %s",
-        (job_id, after_id, BLOCK, shards, shard, limit),
+        "WHERE job_id = %s AND state = 'pending' AND id > %s AND id <= %s ORDER BY id LIMIT %s",
+        (job_id, after_id, last_id, limit),
     )
     return [
         PendingObject(row["id"], row["object_key"], row["etag"], row["size"], row["attempts"])
@@ -34,51 +60,71 @@ def pending(
 
 def quarantine(cursor: Cursor, failures: Sequence[Failed]) -> int:
     """Give up pending objects; what is pending no more stays as it is. Give how many were quarantined."""
-    if not failures:
-        return 0
-    cursor.execute(
-        "SELECT id, job_id FROM objects WHERE id IN %s AND state = 'pending' ORDER BY id FOR UPDATE",
-        (sorted({failure.object_id for failure in failures}),),
-    )
-    job_of = {row["id"]: row["job_id"] for row in cursor.fetchall()}
+    job_of = lock_pending(cursor, [failure.object_id for failure in failures])
     given_up = {failure.object_id: failure for failure in failures if failure.object_id in job_of}
     for failure in given_up.values():
         cursor.execute(
             "UPDATE objects SET state = 'quarantined', reason = %s, detail = %s, updated = CURRENT_TIMESTAMP(3) "
             "WHERE id = %s",
-            (failure.reason, failure.detail[:DETAIL_MAX], failure.object_id),
+            (failure.reason, shortened(failure.detail, DETAIL_MAX), failure.object_id),
         )
     _count(cursor, [job_of[object_id] for object_id in given_up], sign=1)
     return len(given_up)
 
 
-def count_death(cursor: Cursor, ids: Sequence[int]) -> list[int]:
-    """Note that a consumer died with these objects; give those that had enough of it and are now quarantined."""
-    if not ids:
-        return []
+def lock_pending(cursor: Cursor, ids: Iterable[int]) -> dict[int, int]:
+    """Lock those of the objects that are pending, in order of id so that nobody waits in a circle; id -> job."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
     cursor.execute(
-        "UPDATE objects SET attempts = LEAST(attempts + 1, 255) WHERE id IN %s AND state = 'pending'", (sorted(ids),)
+        "SELECT id, job_id FROM objects FORCE INDEX (PRIMARY) WHERE id IN %s AND state = 'pending' "
+        "ORDER BY id FOR UPDATE",
+        (wanted,),
     )
-    cursor.execute(
-        "SELECT id FROM objects WHERE id IN %s AND state = 'pending' AND attempts >= %s", (sorted(ids), DEATHS)
-    )
-    condemned = [row["id"] for row in cursor.fetchall()]
+    return {row["id"]: row["job_id"] for row in cursor.fetchall()}
+
+
+def count_death(cursor: Cursor, ids: Sequence[int] | Mapping[int, int]) -> list[int]:
+    """Note that a consumer died with these objects; give those that had enough of it and are now quarantined.
+
+    Given as id -> deaths counted before, a repeat counts nothing more, even when a lost answer hid the first.
+    """
+    known = dict(ids) if isinstance(ids, Mapping) else _deaths(cursor, ids)
+    open_ids = lock_pending(cursor, known)
+    for deaths in sorted({known[object_id] for object_id in open_ids}):
+        cursor.execute(
+            "UPDATE objects SET attempts = GREATEST(attempts, %s) WHERE id IN %s",
+            (min(deaths + 1, ATTEMPTS_MAX), [object_id for object_id in open_ids if known[object_id] == deaths]),
+        )
+    enough = [object_id for object_id in open_ids if known[object_id] + 1 >= DEATHS]
     quarantine(
-        cursor, [Failed(object_id, "killed_consumers", f"{DEATHS} consumers died with it") for object_id in condemned]
+        cursor, [Failed(object_id, "killed_consumers", f"{DEATHS} consumers died with it") for object_id in enough]
     )
-    return condemned
+    return _killers(cursor, known)
+
+
+def _deaths(cursor: Cursor, ids: Sequence[int]) -> dict[int, int]:
+    """Give each object's deaths so far, as the first try of this transaction saw them."""
+    if "deaths" not in cursor.memory:
+        cursor.execute("SELECT id, attempts FROM objects WHERE id IN %s", (sorted(ids) or [0],))
+        cursor.memory["deaths"] = {row["id"]: row["attempts"] for row in cursor.fetchall()}
+    return dict(cursor.memory["deaths"])
+
+
+def _killers(cursor: Cursor, ids: Iterable[int]) -> list[int]:
+    cursor.execute(
+        "SELECT id FROM objects WHERE id IN %s AND state = 'quarantined' AND reason = 'killed_consumers' ORDER BY id",
+        (sorted(ids) or [0],),
+    )
+    return [row["id"] for row in cursor.fetchall()]
 
 
 def replay(
     cursor: Cursor, job_id: int | None = None, ids: Sequence[int] | None = None, reason: str | None = None
 ) -> int:
     """Make quarantined objects pending again, at most a thousand a call; give how many. Done jobs run again."""
-    where, values = _selection(job_id, ids, reason)
-    cursor.execute(
-        f"SELECT id, job_id FROM objects WHERE state = 'quarantined'{where} ORDER BY id LIMIT %s FOR UPDATE",
-        (*values, REPLAY_ROWS),
-    )
-    rows = cursor.fetchall()
+    rows = _quarantined(cursor, job_id, ids, reason, columns="id, job_id", limit=REPLAY_ROWS, locking=True)
     if rows:
         cursor.execute(
             "UPDATE objects SET state = 'pending', attempts = 0, reason = NULL, detail = NULL, "
@@ -101,52 +147,72 @@ def list_quarantined(
     reason: str | None = None,
 ) -> list[Quarantined]:
     """Give a page of the quarantine, in order of id."""
-    where, values = _selection(job_id, ids, reason, prefix="o.")
-    cursor.execute(
-        "SELECT o.id, o.job_id, i.url, o.reason, o.detail, o.size, o.attempts, o.updated "
-        "FROM objects o JOIN images i ON i.object_id = o.id "
-        f"WHERE o.state = 'quarantined' AND o.id > %s{where} ORDER BY o.id LIMIT %s",
-        (after_id, *values, limit),
-    )
+    columns = "id, job_id, reason, detail, size, attempts, updated"
+    rows = _quarantined(cursor, job_id, ids, reason, columns=columns, limit=limit, after_id=after_id)
+    if not rows:
+        return []
+    cursor.execute("SELECT object_id, url FROM images WHERE object_id IN %s", ([row["id"] for row in rows],))
+    urls = {row["object_id"]: row["url"] for row in cursor.fetchall()}
     return [
         Quarantined(
             row["id"],
             row["job_id"],
-            row["url"],
-            row["reason"],
+            urls.get(row["id"], ""),
+            row["reason"] or "",
             row["detail"] or "",
             row["size"],
             row["attempts"],
             row["updated"],
         )
-        for row in cursor.fetchall()
+        for row in rows
     ]
 
 
 def count_reasons(cursor: Cursor, job_id: int) -> dict[str, int]:
-    """Count a job's quarantine by reason; reads as many index entries as there are quarantined objects."""
+    """Count a job's quarantine by reason; reads as many rows as there are quarantined objects."""
     cursor.execute(
-        "SELECT reason, COUNT(*) AS n FROM objects WHERE job_id = %s AND state = 'quarantined' "
+        "SELECT reason, COUNT(*) AS n FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'quarantined' "
         "GROUP BY reason ORDER BY n DESC, reason",
         (job_id,),
     )
     return {row["reason"]: row["n"] for row in cursor.fetchall()}
 
 
-def _selection(
-    job_id: int | None, ids: Sequence[int] | None, reason: str | None, prefix: str = ""
-) -> tuple[str, list[object]]:
-    where, values = "", list[object]()
-    # Without a job the index can still be used: jobs are few, and each is one range of it.
-    where += f" AND {prefix}job_id = %s" if job_id is not None else f" AND {prefix}job_id IN (SELECT id FROM jobs)"
-    values += [job_id] if job_id is not None else []
-    if ids is not None:
-        where += f" AND {prefix}id IN %s"
-        values.append(list(ids) or [0])
+def _quarantined(
+    cursor: Cursor,
+    job_id: int | None,
+    ids: Sequence[int] | None,
+    reason: str | None,
+    *,
+    columns: str,
+    limit: int,
+    after_id: int = 0,
+    locking: bool = False,
+) -> list[dict[str, Any]]:
+    """Give the first quarantined rows after an id that fit what is asked for."""
+    where, values = "state = 'quarantined' AND id > %s", list[object]([after_id])
     if reason is not None:
-        where += f" AND {prefix}reason = %s"
-        values.append(reason)
-    return where, values
+        where, values = f"{where} AND reason = %s", [*values, reason]
+    if job_id is not None:
+        where, values = f"{where} AND job_id = %s", [*values, job_id]
+    lock = "FOR UPDATE" if locking else ""
+    if ids is not None:
+        index, where, values = "PRIMARY", f"{where} AND id IN %s", [*values, sorted(ids) or [0]]
+    else:
+        index = "by_state"
+    statement = f"SELECT {columns} FROM objects FORCE INDEX ({index}) WHERE {where}"
+    if job_id is not None or ids is not None:
+        cursor.execute(f"{statement} ORDER BY id LIMIT %s {lock}", (*values, limit))
+        return list(cursor.fetchall())
+    # No index has the quarantine of all jobs in order of id, but jobs are few, and each is a range of one.
+    cursor.execute("SELECT id FROM jobs ORDER BY id")
+    found: list[dict[str, Any]] = []
+    for row in cursor.fetchall():
+        cursor.execute(f"{statement} AND job_id = %s ORDER BY id LIMIT %s {lock}", (*values, row["id"], limit))
+        found += cursor.fetchall()
+        if locking and len(found) >= limit:
+            break
+    return sorted(found, key=lambda row: row["id"])[:limit]
 
 
 def _count(cursor: Cursor, of_jobs: Sequence[int], *, sign: int) -> None:

@@ -9,9 +9,11 @@ from typing import Final
 
 from sluice.ledger import counters
 from sluice.ledger.connection import Cursor
-from sluice.ledger.rows import Prediction, Result
+from sluice.ledger.objects import lock_pending
+from sluice.ledger.rows import Prediction, Result, shortened
 
 LABEL_MAX: Final = 128
+CONSUMER_MAX: Final = 64
 
 
 def commit(cursor: Cursor, rows: Sequence[Prediction]) -> set[int]:
@@ -23,36 +25,30 @@ def commit(cursor: Cursor, rows: Sequence[Prediction]) -> set[int]:
     first: dict[int, Prediction] = {}
     for row in rows:
         first.setdefault(row.object_id, row)
-    if not first:
+    job_of = lock_pending(cursor, first)
+    if not job_of:
         return set()
-    cursor.execute(
-        "SELECT id FROM objects WHERE id IN %s AND state = 'pending' ORDER BY id FOR UPDATE", (sorted(first),)
-    )
-    open_ids = [row["id"] for row in cursor.fetchall()]
-    if not open_ids:
-        return set()
-    new = [first[object_id] for object_id in open_ids]
     cursor.executemany(
         "INSERT INTO predictions (object_id, job_id, model_id, label, score, top, sha256, consumer) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
         [
             (
-                row.object_id,
-                row.job_id,
-                row.model_id,
-                row.label[:LABEL_MAX],
-                row.score,
-                json.dumps(row.top, ensure_ascii=False),
-                row.sha256,
-                row.consumer,
+                object_id,
+                job_id,
+                first[object_id].model_id,
+                shortened(first[object_id].label, LABEL_MAX),
+                first[object_id].score,
+                json.dumps(first[object_id].top),
+                first[object_id].sha256,
+                shortened(first[object_id].consumer, CONSUMER_MAX),
             )
-            for row in new
+            for object_id, job_id in job_of.items()
         ],
     )
-    cursor.execute("UPDATE objects SET state = 'done', updated = CURRENT_TIMESTAMP(3) WHERE id IN %s", (open_ids,))
-    for job_id, count in sorted(Counter(row.job_id for row in new).items()):
+    cursor.execute("UPDATE objects SET state = 'done', updated = CURRENT_TIMESTAMP(3) WHERE id IN %s", (list(job_of),))
+    for job_id, count in sorted(Counter(job_of.values()).items()):
         counters.add(cursor, job_id, done=count)
-    return set(open_ids)
+    return set(job_of)
 
 
 def results(cursor: Cursor, job_id: int, *, after_id: int = 0, limit: int = 1000) -> list[Result]:

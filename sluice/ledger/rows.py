@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 
+def shortened(text: str, length: int) -> str:
+    """Give text as a column can keep it: no longer than that, and without halves of characters (odd file names)."""
+    return text[:length].encode("utf-8", "replace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A row of `jobs`."""

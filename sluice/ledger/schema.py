@@ -2,72 +2,76 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import pymysql
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, pool
-from sqlalchemy.engine import Engine
+from sqlalchemy import Connection, create_engine, pool
+from sqlalchemy.exc import DBAPIError
 
-from sluice.errors import LedgerUnavailable
-from sluice.ledger.connection import Database, connect_options
+from sluice.errors import LedgerError, LedgerUnavailable
+from sluice.ledger.connection import GET_LOCK, Database, connect_options
+from sluice.ledger.faults import cause_of, describe
 from sluice.settings import Settings
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[2] / "migrations"
-LOCK: Final = "sluice.migrations"
-LOCK_TRIES: Final = 240
-LOCK_WAIT: Final = 0.5
+LOCK: Final = "migrations"
+LOCK_WAIT_SECONDS: Final = 120
 
 
 def upgrade(settings: Settings, revision: str = "head") -> None:
-    """Bring the tables to a revision; waits for a database that is starting, and for another upgrade."""
-    with _locked(settings):
-        _alembic(settings, lambda config: command.upgrade(config, revision))
+    """Bring the tables to a revision; waits for a database that is starting, and for another upgrade.
+
+    Tables are made outside transactions, so each migration can be run again where another was cut off.
+    """
+    _alembic(settings, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(settings: Settings, revision: str) -> None:
     """Take the tables back to a revision ('base': none is left, nor any row)."""
-    with _locked(settings):
-        _alembic(settings, lambda config: command.downgrade(config, revision))
+    _alembic(settings, lambda config: command.downgrade(config, revision))
 
 
 def current(settings: Settings) -> tuple[str | None, str | None]:
     """Give the database's revision and the newest there is."""
-    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
-    engine = _engine(settings)
-    with Database(settings) as database:
-        database.run(lambda cursor: cursor.execute("SELECT 1"))
-    with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision(), head
-
-
-def _locked(settings: Settings) -> Database:
-    """Give a connection that holds the migration lock until it is closed."""
-    database = Database(settings)
-    for _ in range(LOCK_TRIES):
-        if database.hold_lock(LOCK):
-            return database
-        time.sleep(LOCK_WAIT)
-    database.close()
-    raise LedgerUnavailable(f"another `sluice db` has been at work for {LOCK_TRIES * LOCK_WAIT:g} s: wait for its end")
-
-
-def _engine(settings: Settings) -> Engine:
-    options = connect_options(settings)
-    # Alembic talks through SQLAlchemy, whose own cursors are expected.
-    del options["cursorclass"], options["init_command"]
-    return create_engine("mysql+pymysql://", connect_args=options, poolclass=pool.NullPool)
+    newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    with _connected(settings) as connection:
+        return MigrationContext.configure(connection).get_current_revision(), newest
 
 
 def _alembic(settings: Settings, work: Callable[[Config], None]) -> None:
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with _engine(settings).connect() as connection:
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with _connected(settings) as connection:
+        # The lock is held by the connection that changes the tables: lost together, never apart.
+        if not connection.exec_driver_sql(GET_LOCK, (LOCK, LOCK_WAIT_SECONDS)).scalar():
+            raise LedgerUnavailable(f"another `sluice db` has been at work for {LOCK_WAIT_SECONDS} s: wait for its end")
+        connection.commit()
         config.attributes["connection"] = connection
         work(config)
         connection.commit()
+
+
+@contextmanager
+def _connected(settings: Settings) -> Iterator[Connection]:
+    """Give SQLAlchemy's kind of connection, which alembic asks for; its errors become the ledger's."""
+    with Database(settings) as database:
+        database.run(lambda cursor: cursor.execute("SELECT 1"))
+    options = connect_options(settings)
+    # SQLAlchemy expects plain cursors, and a large table takes its time to change.
+    del options["cursorclass"], options["read_timeout"]
+    engine = create_engine("mysql+pymysql://", creator=lambda: pymysql.connect(**options), poolclass=pool.NullPool)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        cause = cause_of(error.orig) if isinstance(error.orig, Exception) else "unavailable"
+        raise (LedgerUnavailable if cause == "unavailable" else LedgerError)(
+            f"the database ended it halfway ({describe(error.orig or error)}): do it again"
+        ) from error

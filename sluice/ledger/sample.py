@@ -1,0 +1,53 @@
+"""Done objects drawn at random, with what is needed to read their bytes again: for `sluice check --bytes` (I3)."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from sluice.ledger.connection import Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A done object and the digest of the bytes that its prediction was made from."""
+
+    object_id: int
+    job_id: int
+    source: str
+    key: bytes
+    etag: str
+    size: int
+    sha256: bytes
+
+
+def done_objects(cursor: Cursor, count: int) -> list[Sampled]:
+    """Draw at most `count` objects that have a prediction: one look-up by primary key each, never a scan."""
+    cursor.execute("SELECT MIN(object_id) AS low, MAX(object_id) AS high FROM predictions")
+    row = cursor.fetchone()
+    if row is None or row["low"] is None:
+        return []
+    ids = range(row["low"], row["high"] + 1)
+    starts = ids if len(ids) <= count else random.sample(ids, count)
+    drawn: dict[int, Sampled] = {}
+    for start in starts:
+        if start in drawn:
+            continue
+        # The next one from there: ids have gaps, and what falls into one must not be lost.
+        cursor.execute(
+            "SELECT p.object_id, o.job_id, j.source, o.object_key, o.etag, o.size, p.sha256 "
+            "FROM (SELECT object_id, sha256 FROM predictions WHERE object_id >= %s ORDER BY object_id LIMIT 1) p "
+            "JOIN objects o ON o.id = p.object_id JOIN jobs j ON j.id = o.job_id",
+            (start,),
+        )
+        for found in cursor.fetchall():
+            drawn[found["object_id"]] = Sampled(
+                found["object_id"],
+                found["job_id"],
+                found["source"],
+                found["object_key"],
+                found["etag"],
+                found["size"],
+                found["sha256"],
+            )
+    return list(drawn.values())

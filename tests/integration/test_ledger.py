@@ -1,0 +1,276 @@
+"""The ledger's functions on a real server: jobs, listing, objects, predictions, progress."""
+
+from __future__ import annotations
+
+import pytest
+
+from sluice.errors import ConfigurationError, LedgerError
+from sluice.ledger import (
+    Added,
+    Database,
+    Failed,
+    Listed,
+    Listing,
+    jobs,
+    listing,
+    models,
+    objects,
+    predictions,
+    progress,
+)
+from tests.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
+
+ODD_KEYS = [
+    b" ",
+    b"A.jpg",
+    b"a.jpg",
+    b"a.jpg ",
+    b"a.jpg  ",
+    b"a.jpg\x00",
+    b"a/../b.jpg",
+    b"back\\slash 'quote' \"double\" %s %(x)s",
+    b"new\nline\r\ttab",
+    "zürich/写真/📷.jpg".encode(),
+    "u\u0308mlaut".encode(),
+    "ümlaut".encode(),
+    b"\xff\xfe\x80 is no UTF-8",
+    b"k" * 1023 + b" ",
+    b"k" * 1024,
+]
+
+
+def test_a_job_from_submission_to_done(ledger: Database) -> None:
+    job = running_job(ledger)
+    assert [row.id for row in ledger.run(jobs.active)] == [job]
+    assert not ledger.run(lambda c: jobs.finish(c, job)), "it is not listed"
+    list_all(ledger, job, entries([b"a", b"b", b"c"]))
+    ids = ids_of(ledger, job)
+    assert not ledger.run(lambda c: jobs.finish(c, job)), "objects are pending"
+    assert ledger.run(lambda c: predictions.commit(c, [prediction(ids[b"a"], job), prediction(ids[b"b"], job)])) == {
+        ids[b"a"],
+        ids[b"b"],
+    }
+    assert ledger.run(lambda c: objects.quarantine(c, [Failed(ids[b"c"], "corrupt", "bad \udce9 detail")])) == 1
+    assert ledger.run(lambda c: jobs.finish(c, job))
+    assert ledger.run(jobs.active) == []
+    found = ledger.run(lambda c: progress.progress(c, job))
+    assert found is not None
+    assert (found.state, found.listed, found.pending, found.done, found.quarantined) == (("done", 3, 0, 2, 1))
+    assert found.listing_complete
+    results = ledger.run(lambda c: predictions.results(c, job))
+    assert [(row.url, row.label, row.model) for row in results] == [
+        ("s3://photos/a", "cat", "model@1"),
+        ("s3://photos/b", "cat", "model@1"),
+    ]
+    assert results[0].top == (("cat", 0.75), ("dög", 0.25))
+    assert ledger.run(lambda c: predictions.results(c, job, after_id=results[0].object_id, limit=1)) == results[1:]
+    assert breaches(ledger) == []
+
+
+def test_keys_are_bytes_that_come_back_as_they_went_in(ledger: Database) -> None:
+    """Case, trailing spaces and Unicode forms make different keys; any bytes up to 1,024 are a key."""
+    job = running_job(ledger)
+    page = entries(ODD_KEYS)
+    list_all(ledger, job, page)
+    ids = ids_of(ledger, job)
+    assert sorted(ids) == sorted(ODD_KEYS)
+    assert ledger.run(lambda c: listing.upsert_keys(c, job, reversed(page))) == Added(0, 0)
+    ledger.run(lambda c: predictions.commit(c, [prediction(number, job) for number in ids.values()]))
+    urls = {row.object_id: row.url for row in ledger.run(lambda c: predictions.results(c, job))}
+    assert urls[ids[b"a.jpg  "]] == "s3://photos/a.jpg  "
+    assert urls[ids["zürich/写真/📷.jpg".encode()]] == "s3://photos/zürich/写真/📷.jpg"
+    assert urls[ids[b"\xff\xfe\x80 is no UTF-8"]].startswith("s3://photos/")
+    assert breaches(ledger) == []
+
+
+def test_a_folders_urls(ledger: Database) -> None:
+    job = ledger.run(lambda c: jobs.submit(c, "file:///data/photos/"))
+    list_all(ledger, job, entries([b"sub/a.jpg"]))
+    ids = ids_of(ledger, job)
+    ledger.run(lambda c: objects.quarantine(c, [Failed(ids[b"sub/a.jpg"], "empty", "")]))
+    assert [row.url for row in ledger.run(objects.list_quarantined)] == ["file:///data/photos/sub/a.jpg"]
+
+
+def test_pages_move_the_cursor_and_repeats_begin_again(ledger: Database) -> None:
+    job = running_job(ledger, repeats=2)
+    stands = lambda: ledger.run(lambda c: listing.state(c, job))  # noqa: E731 - asked again and again
+
+    def add(keys: list[bytes], repeat_no: int, *, last: bool) -> Added:
+        page = entries(keys)
+        return ledger.run(lambda c: listing.add_page(c, job, page, repeat_no=repeat_no, last=last, repeats=2))
+
+    assert stands() == Listing(b"", 0, 0, complete=False, age_seconds=0.0)
+    assert add([b"a", b"b"], 0, last=False) == Added(2, 0)
+    assert (stands().cursor, stands().repeat_no) == (b"b", 0)
+    assert add([b"a", b"b"], 0, last=False) == Added(0, 0), "a page that comes again adds nothing"
+    assert add([b"c"], 0, last=True) == Added(1, 0)
+    assert (stands().cursor, stands().repeat_no, stands().complete) == (b"", 1, False)
+    assert add([b"c"], 0, last=True) == Added(0, 0), "the end of a repeat that comes again moves nothing"
+    assert (stands().repeat_no, stands().passes) == (1, 0)
+    assert add([b"a", b"b", b"c"], 1, last=True) == Added(3, 0)
+    assert (stands().repeat_no, stands().passes, stands().complete) == (2, 1, True)
+    ledger.run(lambda c: listing.restart(c, job))
+    assert (stands().cursor, stands().repeat_no, stands().passes, stands().complete) == (b"", 0, 1, True)
+    assert stands().age_seconds >= 0
+    assert breaches(ledger) == []
+
+
+def test_a_page_in_an_unusual_order_or_with_a_key_twice(ledger: Database) -> None:
+    """Some S3 servers sort by other rules; what counts is that each key has one row."""
+    job = running_job(ledger)
+    page = [Listed(key, "e", 1) for key in (b"b", b"a", b"c", b"a")]
+    list_all(ledger, job, page)
+    list_all(ledger, job, page)
+    assert sorted(ids_of(ledger, job)) == [b"a", b"b", b"c"]
+    assert ledger.run(lambda c: listing.restart(c, job)) is None
+    assert ledger.run(lambda c: listing.add_page(c, job, page, repeat_no=0, last=True, repeats=1)) == Added(0, 0)
+
+
+def test_a_new_etag_supersedes_in_every_state(ledger: Database) -> None:
+    job = running_job(ledger)
+    list_all(ledger, job, entries([b"done", b"pending", b"quarantined", b"same"]))
+    ids = ids_of(ledger, job)
+    ledger.run(lambda c: predictions.commit(c, [prediction(ids[b"done"], job), prediction(ids[b"same"], job)]))
+    ledger.run(lambda c: objects.quarantine(c, [Failed(ids[b"quarantined"], "empty", "")]))
+    changed = [*entries([b"done", b"pending", b"quarantined"], "new"), *entries([b"same"])]
+    assert ledger.run(lambda c: listing.upsert_keys(c, job, changed)) == Added(3, 3)
+    newer = ids_of(ledger, job)
+    assert sorted(newer) == [b"done", b"pending", b"quarantined"]
+    assert min(newer.values()) > max(ids.values())
+    late = [prediction(ids[b"done"], job, "late"), prediction(ids[b"pending"], job, "late")]
+    assert ledger.run(lambda c: predictions.commit(c, late)) == set(), "bytes of the old version make no row"
+    assert [row.object_id for row in ledger.run(lambda c: predictions.results(c, job))] == [ids[b"same"]]
+    now = Listed(b"pending", "newest", 3)
+    assert ledger.run(lambda c: listing.add_changed(c, job, newer[b"pending"], now)) == Added(1, 1)
+    assert ledger.run(lambda c: listing.add_changed(c, job, newer[b"pending"], now)) == Added(0, 0)
+    found = ledger.run(lambda c: progress.progress(c, job))
+    assert found is not None
+    assert (found.listed, found.pending, found.done, found.superseded) == (8, 3, 1, 4)
+    assert breaches(ledger) == []
+
+
+def test_archived_objects_go_straight_into_quarantine(ledger: Database) -> None:
+    job = running_job(ledger)
+    list_all(ledger, job, [Listed(b"cold", "e", 1, archived=True), Listed(b"warm", "e", 1)])
+    assert list(ids_of(ledger, job)) == [b"warm"]
+    assert ledger.run(lambda c: objects.count_reasons(c, job)) == {"archived": 1}
+    assert breaches(ledger) == []
+
+
+def test_three_deaths_and_no_fewer(ledger: Database) -> None:
+    """Given with the deaths known before, one death counts once however often its report is repeated."""
+    job = running_job(ledger)
+    list_all(ledger, job, entries([b"killer", b"other"]))
+    ids = ids_of(ledger, job)
+    killer = ids[b"killer"]
+    assert ledger.run(lambda c: objects.count_death(c, list(ids.values()))) == []
+    for _ in range(3):
+        assert ledger.run(lambda c: objects.count_death(c, {killer: 1})) == []
+    assert [row.attempts for row in ledger.run(lambda c: objects.pending(c, job, 0, 9))] == [2, 1]
+    for _ in range(2):
+        assert ledger.run(lambda c: objects.count_death(c, {killer: 2})) == [killer]
+    (row,) = ledger.run(lambda c: objects.list_quarantined(c, job))
+    assert (row.reason, row.attempts) == ("killed_consumers", 3)
+    assert ledger.run(lambda c: objects.count_death(c, [])) == []
+    assert breaches(ledger) == []
+
+
+def test_replay_opens_done_jobs_again(ledger: Database) -> None:
+    first, second = running_job(ledger), running_job(ledger)
+    for job in (first, second):
+        list_all(ledger, job, entries([b"a", b"b"]))
+        ids = ids_of(ledger, job)
+        failures = [Failed(ids[b"a"], "corrupt", "x"), Failed(ids[b"b"], "empty", "y")]
+        ledger.run(lambda c, failures=failures: objects.quarantine(c, failures))
+        assert ledger.run(lambda c, job=job: jobs.finish(c, job))
+    quarantined = ledger.run(objects.list_quarantined)
+    assert [row.job for row in quarantined] == [first, first, second, second]
+    assert ledger.run(lambda c: objects.list_quarantined(c, after_id=quarantined[1].id, limit=1)) == [quarantined[2]]
+    assert ledger.run(lambda c: objects.list_quarantined(c, reason="empty")) == [quarantined[1], quarantined[3]]
+    assert ledger.run(lambda c: objects.replay(c, ids=[quarantined[0].id])) == 1
+    assert ledger.run(lambda c: objects.replay(c, ids=[])) == 0
+    assert ledger.run(lambda c: objects.replay(c, second, reason="empty")) == 1
+    assert ledger.run(objects.replay) == 2
+    assert ledger.run(objects.list_quarantined) == []
+    assert [job.state for job in ledger.run(jobs.list_jobs)] == ["running", "running"]
+    assert ledger.run(progress.backlog) == 4
+    assert breaches(ledger) == []
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 64])
+def test_shards_share_the_pending_objects(ledger: Database, shards: int) -> None:
+    """Each object is one shard's, whatever is pending elsewhere and however small the pages are."""
+    job = running_job(ledger)
+    page = entries(f"{number:06}".encode() for number in range(5000))
+    list_all(ledger, job, page)
+    everything = ids_of(ledger, job)
+    found: list[int] = []
+    for shard in range(shards):
+        after, size = 0, 700
+        while True:
+            rows = ledger.run(lambda c, a=after, s=shard: objects.pending(c, job, a, size, s, shards))
+            assert all((row.id // 1024) % shards == shard for row in rows)
+            assert [row.id for row in rows] == sorted(row.id for row in rows)
+            found += [row.id for row in rows]
+            if len(rows) < size:
+                break
+            after = rows[-1].id
+    assert sorted(found) == sorted(everything.values())
+    assert len(set(found)) == len(found)
+
+
+def test_what_a_person_may_ask_of_a_job(ledger: Database) -> None:
+    register_id = ledger.run(register)
+    job = ledger.run(lambda c: jobs.submit(c, "s3://photos/2024", priority=3))
+    state = lambda to: ledger.run(lambda c: jobs.change_state(c, job, to)).state  # noqa: E731 - asked often
+    assert state("paused") == "paused"
+    assert state("running") == "pending", "it never ran"
+    assert ledger.run(lambda c: jobs.start(c, job, register_id))
+    assert not ledger.run(lambda c: jobs.start(c, job, register_id))
+    assert state("paused") == "paused"
+    assert state("running") == "running"
+    assert state("cancelled") == "cancelled"
+    with pytest.raises(LedgerError, match="is cancelled"):
+        state("running")
+    with pytest.raises(LedgerError, match="no job 99"):
+        ledger.run(lambda c: jobs.change_state(c, 99, "paused"))
+    ledger.run(lambda c: jobs.set_priority(c, job, -2))
+    found = ledger.run(lambda c: jobs.get(c, job))
+    assert found is not None
+    assert (found.source, found.priority, found.finished is not None) == ("s3://photos/2024", -2, True)
+    assert ledger.run(lambda c: jobs.get(c, 99)) is None
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["", "photos", "s3://", "s3:///x", "http://b/x", "file://host/x", "file:///\udce9", "s3://b/" + "x" * 1200],
+)
+def test_what_is_no_source_is_refused(ledger: Database, source: str) -> None:
+    with pytest.raises(ConfigurationError):
+        ledger.run(lambda c: jobs.submit(c, source))
+
+
+def test_models(ledger: Database) -> None:
+    def add(version: str, digest: str) -> int:
+        return ledger.run(lambda c: models.register(c, "net", version, digest * 64, {"crop": 224}, ["a", "ß"])).id
+
+    with pytest.raises(ConfigurationError, match="no live model"):
+        ledger.run(lambda c: models.resolve(c, ""))
+    first, second = add("1.0", "a"), add("2.0", "b")
+    assert add("1.0", "a") == first
+    with pytest.raises(ConfigurationError, match="another version"):
+        add("1.0", "c")
+    assert ledger.run(lambda c: models.promote(c, "net", "1.0")).live
+    assert ledger.run(lambda c: models.promote(c, "net", "2.0")).live
+    assert [model.live for model in ledger.run(models.list_models)] == [False, True]
+    assert ledger.run(lambda c: models.resolve(c, "")).id == second
+    assert ledger.run(lambda c: models.resolve(c, "net")).id == second
+    found = ledger.run(lambda c: models.resolve(c, "net@1.0"))
+    assert (found.id, found.preprocessing, found.labels) == (first, {"crop": 224}, ["a", "ß"])
+    for spec in ("other", "net@3", "other@1.0"):
+        with pytest.raises(ConfigurationError):
+            ledger.run(lambda c, spec=spec: models.resolve(c, spec))
+    ledger.run(lambda c: models.register(c, "second", "1", "d" * 64, {}, []))
+    ledger.run(lambda c: models.promote(c, "second", "1"))
+    with pytest.raises(ConfigurationError, match="several"):
+        ledger.run(lambda c: models.resolve(c, ""))
