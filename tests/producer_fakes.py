@@ -85,7 +85,7 @@ class FakeConsumer:
     async def say(self, message: Message) -> None:
         await self.socket.send_multipart(encode(message))
 
-    async def hear(self, seconds: float = 10.0) -> tuple[Message, Sequence[bytes]]:
+    async def hear(self, seconds: float = 60.0) -> tuple[Message, Sequence[bytes]]:
         async with asyncio.timeout(seconds):
             return decode(await self.socket.recv_multipart())
 
@@ -94,7 +94,7 @@ class FakeConsumer:
         await self.say(Hello(self.name))
         await self.say(Credit(credit, 0))
 
-    async def work(self, seconds: float = 10.0) -> dict[int, tuple[WorkItem, bytes | None]]:
+    async def work(self, seconds: float = 60.0) -> dict[int, tuple[WorkItem, bytes | None]]:
         """Wait for the next WORK: id -> item and bytes."""
         while True:
             message, payloads = await self.hear(seconds)
