@@ -1,0 +1,136 @@
+"""All commands put together, and how they end: exit codes, errors in a sentence, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from sluice import __version__
+from sluice.cli import check, database, jobs, keys, models, quarantine, results, status, submit
+from sluice.cli import config as config_command
+from sluice.cli.screen import complain
+from sluice.errors import ConfigurationError, LedgerUnavailable, ObjectError, SluiceError, SourceError
+
+NOT_SO: Final = 1
+USAGE: Final = 2
+UNREACHABLE: Final = 3
+INTERRUPTED: Final = 130
+
+EXAMPLES: Final = """\
+A first round:
+
+  sluice db upgrade
+  sluice models register efficientnet-lite0.mar --promote
+  sluice submit s3://photos/2024/ --wait
+  sluice results last --limit 10
+
+Exit codes:
+
+  0    fine
+  1    what was asked about is not so: a job failed, an invariant is broken
+  2    wrong usage or setting
+  3    database or source unreachable
+  130  stopped with Ctrl-C
+
+Settings come from the environment (SLUICE_...) or from the file that
+SLUICE_CONFIG names: `sluice config` shows them."""
+
+
+class Root(TyperGroup):
+    """Runs a command, and turns what goes wrong into a sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own context has no public name
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except SluiceError as error:
+            if _wants_traceback():
+                raise
+            complain(str(error), hint=_hint(error))
+            raise typer.Exit(exit_code(error)) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def exit_code(error: SluiceError) -> int:
+    """Give the exit code of an error; docs/operations.md lists them."""
+    if isinstance(error, ConfigurationError):
+        return USAGE
+    if isinstance(error, LedgerUnavailable) or (isinstance(error, SourceError) and not isinstance(error, ObjectError)):
+        return UNREACHABLE
+    return NOT_SO
+
+
+app = typer.Typer(
+    cls=Root,
+    name="sluice",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXAMPLES,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sluice {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Classify every image of a bucket once; leave one row per image in the database."""
+
+
+app.command("submit", epilog=submit.EXAMPLES)(submit.submit)
+app.command("status", epilog=status.EXAMPLES)(status.status)
+app.command("results", epilog=results.EXAMPLES)(results.results)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(models.app, name="models")
+app.command("check", epilog=check.EXAMPLES)(check.check)
+app.add_typer(database.app, name="db")
+app.command("keys", epilog=keys.EXAMPLES)(keys.keys)
+app.command("config", epilog=config_command.EXAMPLES)(config_command.config)
+
+
+def main() -> None:
+    """Run the command line; ends the process."""
+    # Names from a bucket may hold what the terminal's encoding can't show; that is no reason to fail.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(prog_name="sluice")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (head, say) has what it wanted; Python must not fail once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(NOT_SO)
+
+
+def _hint(error: SluiceError) -> str:
+    if isinstance(error, LedgerUnavailable):
+        return "`sluice config` shows the address that is asked; once the database answers, run the command again."
+    if exit_code(error) == UNREACHABLE:
+        return "`sluice config` shows the endpoint and profile; once the source answers, run the command again."
+    return ""
+
+
+def _wants_traceback() -> bool:
+    from sluice.settings import read_settings  # noqa: PLC0415 - only when something went wrong
+
+    try:
+        return read_settings().log_level == "debug"
+    except ConfigurationError:
+        return False

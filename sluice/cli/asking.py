@@ -1,0 +1,48 @@
+"""What commands share when they ask the ledger: settings, a connection, and which job a person means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from sluice.errors import LedgerError
+from sluice.ledger import Cursor, Database, Job
+from sluice.ledger import jobs as ledger_jobs
+from sluice.settings import Settings, read_settings
+
+PATIENCE: Final = 5.0
+"""A person waits shorter than a process does; SLUICE_DATABASE_PATIENCE, where it is set, counts."""
+
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's number, or 'last'.")]
+OptionalJob = Annotated[
+    str | None, typer.Argument(metavar="[JOB]", help="A job's number, or 'last'; all jobs if left out.")
+]
+
+
+def settings_of_a_person() -> Settings:
+    """Read the settings, with a person's patience."""
+    settings = read_settings()
+    if "database_patience" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"database_patience": PATIENCE})
+
+
+def open_database(settings: Settings | None = None) -> Database:
+    """Give the ledger's connection."""
+    return Database(settings or settings_of_a_person())
+
+
+def find_job(cursor: Cursor, asked: str) -> Job:
+    """Give the job that 'last' or a number means."""
+    if asked == "last":
+        job = ledger_jobs.last(cursor)
+        if job is None:
+            raise LedgerError("there is no job yet: `sluice submit SOURCE` makes one")
+        return job
+    if not asked.isascii() or not asked.isdigit():
+        raise typer.BadParameter(f"{asked!r} is neither a number nor 'last': `sluice jobs list` shows the numbers")
+    job = ledger_jobs.get(cursor, int(asked))
+    if job is None:
+        raise LedgerError(f"there is no job {int(asked)}: `sluice jobs list` shows what there is")
+    return job

@@ -1,0 +1,130 @@
+"""`sluice check`: do I1 to I7 hold? The database answers for most; bytes and live processes are asked if named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from sluice.cli.asking import open_database, settings_of_a_person
+from sluice.cli.screen import complain, console, safe
+from sluice.ledger import check as ledger_check
+from sluice.ledger import jobs as ledger_jobs
+from sluice.ledger.check import Breach
+
+MEANINGS: Final = {
+    "I1": "listed = pending + done + quarantined + superseded",
+    "I2": "one prediction for each object and model",
+    "I3": "a prediction's bytes are the ETag's bytes",
+    "I4": "no consumer is sent more than its credit",
+    "I5": "only an object's own fault quarantines it",
+    "I6": "done means that a prediction exists",
+    "I7": "memory is bounded",
+}
+BY_FLAG: Final = {
+    "I3": "give --bytes N to read N done objects again and compare",
+    "I4": "give --metrics URL of the running consumers",
+    "I7": "give --metrics URL of the running processes",
+}
+QUERY_SECONDS: Final = 3600.0
+"""These queries read whole tables; the usual wait for an answer would cut them off."""
+ROWS_SHOWN: Final = 10
+
+EXAMPLES: Final = """\
+Examples:
+
+  sluice check                what the database can tell
+  sluice check --bytes 200    and read 200 done objects again
+  sluice check --metrics 127.0.0.1:9101 --metrics 127.0.0.1:9102
+
+Exit code 1 if an invariant is broken, 3 if what was named gave no answer."""
+
+
+@dataclass
+class Verdict:
+    """What was found out about one invariant."""
+
+    verified: bool = False
+    breaches: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def check(
+    sampled: Annotated[int, typer.Option("--bytes", min=0, metavar="N", help="Read N done objects again (I3).")] = 0,
+    metrics: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="A process's /metrics (I4, I7); can be repeated.")
+    ] = None,
+    memory_limit: Annotated[int, typer.Option(min=1, metavar="MB", help="What I7 allows each process.")] = 400,
+) -> None:
+    """Check what must always hold, and name the rows that break it.
+
+    Reads whole tables: minutes for hundreds of millions of rows. Running
+    jobs don't disturb it.
+    """
+    verdicts = {name: Verdict() for name in MEANINGS}
+    unanswered: list[str] = []
+    _ask_database(verdicts)
+    if sampled:
+        from sluice.cli.check_bytes import check_bytes  # noqa: PLC0415 - brings boto3 and obstore
+
+        check_bytes(verdicts["I3"], sampled)
+    if metrics:
+        from sluice.cli.check_processes import check_processes  # noqa: PLC0415 - brings an HTTP client
+
+        unanswered = check_processes(verdicts["I4"], verdicts["I7"], metrics, memory_limit)
+    _show(verdicts)
+    for url in unanswered:
+        complain(f"no metrics from {url}", hint="start that process with SLUICE_METRICS_PORT set, or correct the URL")
+    if any(verdict.breaches for verdict in verdicts.values()):
+        raise typer.Exit(1)
+    if unanswered:
+        raise typer.Exit(3)
+
+
+def _ask_database(verdicts: dict[str, Verdict]) -> None:
+    settings = settings_of_a_person()
+    with open_database(settings) as database:
+        database.run(ledger_jobs.last)  # a database that is away is found out with the usual patience
+    with open_database(settings.model_copy(update={"database_timeout": QUERY_SECONDS})) as database:
+        breaches = database.run(ledger_check.check)
+    for name in ("I1", "I2", "I5", "I6"):
+        verdicts[name].verified = True
+    for breach in breaches:
+        verdicts[breach.invariant].breaches.append(_sentence(breach))
+
+
+def _sentence(breach: Breach) -> str:
+    rows = ", ".join(str(row) for row in breach.rows[:ROWS_SHOWN])
+    more = ", ..." if breach.count > min(len(breach.rows), ROWS_SHOWN) else ""
+    return f"{breach.count:,} {breach.sentence}: {rows}{more}"
+
+
+def _show(verdicts: dict[str, Verdict]) -> None:
+    screen = console()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, verdict in verdicts.items():
+        if verdict.breaches:
+            state = Text("BROKEN", style="bold red")
+        elif verdict.verified:
+            state = Text("holds", style="green")
+        else:
+            state = Text("not verified", style="yellow")
+        lines = [MEANINGS[name], *verdict.breaches, *verdict.notes]
+        if not verdict.verified and not verdict.breaches and not verdict.notes:
+            lines.append(BY_FLAG[name])
+        table.add_row(Text(name, style="bold"), state, safe_lines(lines))
+    screen.print(table)
+    asked = sum(1 for verdict in verdicts.values() if verdict.verified or verdict.breaches)
+    broken = sum(1 for verdict in verdicts.values() if verdict.breaches)
+    screen.print(f"\n{asked} of {len(verdicts)} verified, {broken} broken")
+
+
+def safe_lines(lines: list[str]) -> str:
+    """Put lines below each other, each made safe."""
+    return "\n".join(safe(line) for line in lines)

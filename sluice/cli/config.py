@@ -1,0 +1,68 @@
+"""`sluice config`: the settings as they are in effect, without secrets."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final
+
+import typer
+from pydantic import SecretStr
+from rich.table import Table
+from rich.text import Text
+
+from sluice.cli.screen import console, json_safe, safe
+from sluice.settings import Settings, read_settings
+
+HIDDEN: Final = "***"
+
+EXAMPLES: Final = """\
+Examples:
+
+  sluice config
+  sluice config --json | jq .database_url
+
+docs/configuration.md says what each one sets."""
+
+
+def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show the settings in effect; passwords and tokens are hidden."""
+    settings = read_settings()
+    shown = {name: shown_value(settings, name) for name in Settings.model_fields}
+    if as_json:
+        print(json_safe(json.dumps(shown, ensure_ascii=False, indent=1)))
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("from", no_wrap=True)
+    for name, value in shown.items():
+        is_set = name in settings.model_fields_set
+        table.add_row(
+            Text(f"SLUICE_{name.upper()}", style="bold" if is_set else ""),
+            "" if value is None else safe(value),
+            "set" if is_set else "default",
+        )
+    console().print(table)
+
+
+def shown_value(settings: Settings, name: str) -> Any:  # noqa: ANN401 - any setting's
+    """Give a setting as it may be shown: a URL keeps its host, no secret stays."""
+    value = getattr(settings, name)
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        return without_password(text) if "://" in text else HIDDEN
+    if isinstance(value, tuple):
+        return ",".join(without_password(part) for part in value)
+    if value is None or isinstance(value, int | float):
+        return value
+    return without_password(str(value))
+
+
+def without_password(text: str) -> str:
+    """Hide a URL's password, also one that should have been %-encoded: all between the first ':' and the last '@'."""
+    scheme, separator, rest = text.partition("://")
+    user, at, place = rest.rpartition("@")
+    if not separator or not at:
+        return text
+    name, colon, _ = user.partition(":")
+    return f"{scheme}://{name}:{HIDDEN}@{place}" if colon else text

@@ -1,0 +1,119 @@
+"""Follow jobs until they end: a live bar on a terminal, plain lines elsewhere. Survives a restart of the database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from sluice.cli.asking import settings_of_a_person
+from sluice.cli.screen import duration, finished_of, percent, rate, safe, sentence, state_text
+from sluice.errors import LedgerUnavailable
+from sluice.ledger import Cursor, Database, Progress
+
+ENDED: Final = frozenset({"done", "failed", "cancelled"})
+POLL_SECONDS: Final = 0.5
+LINE_SECONDS: Final = 5.0
+"""Without a terminal: at least so long between two lines that say nothing but a new count."""
+POLL_PATIENCE: Final = 2.0
+OUTAGE_SECONDS: Final = 600.0
+"""So long a database may be away before the watching ends; the jobs don't need it."""
+
+Look = Callable[[Cursor], list[Progress]]
+
+
+def follow(look: Look, screen: Console) -> list[Progress]:
+    """Show what `look` gives until all of it has ended; give the last of it."""
+    settings = settings_of_a_person().model_copy(update={"database_patience": POLL_PATIENCE})
+    with Database(settings) as database:
+        shown = _live if screen.is_terminal else _lines
+        return shown(_polls(database, look), screen)
+
+
+def _polls(database: Database, look: Look) -> Iterator[tuple[list[Progress], str]]:
+    """Give the progress and what is wrong with the database, again and again until all jobs have ended."""
+    seen: list[Progress] = []
+    away_since: float | None = None
+    while True:
+        try:
+            seen = database.run(look)
+            away_since = None
+            yield seen, ""
+            if all(progress.state in ENDED for progress in seen):
+                return
+        except LedgerUnavailable:
+            away_since = away_since or time.monotonic()
+            away = time.monotonic() - away_since
+            if away > OUTAGE_SECONDS:
+                raise
+            yield seen, f"no answer from the database for {duration(away)}; trying again"
+        time.sleep(POLL_SECONDS)
+
+
+def _live(polls: Iterator[tuple[list[Progress], str]], screen: Console) -> list[Progress]:
+    seen: list[Progress] = []
+    with Live(console=screen, refresh_per_second=8) as live:
+        for seen, trouble in polls:
+            live.update(view(seen, trouble, screen.width))
+    return seen
+
+
+def _lines(polls: Iterator[tuple[list[Progress], str]], screen: Console) -> list[Progress]:
+    seen: list[Progress] = []
+    said: dict[int, tuple[tuple[str, str], float]] = {}
+    was_away = False
+    for seen, trouble in polls:
+        if trouble and not was_away:
+            screen.print(Text(trouble), soft_wrap=True)
+        was_away = bool(trouble)
+        for progress in seen:
+            news, now = (progress.state, progress.message), time.monotonic()
+            before, at = said.get(progress.job, (("", ""), 0.0))
+            if news != before or (progress.state not in ENDED and now - at >= LINE_SECONDS):
+                said[progress.job] = (news, now)
+                screen.print(Text(sentence(progress)), soft_wrap=True)
+    return seen
+
+
+def view(seen: list[Progress], trouble: str, width: int) -> RenderableType:
+    """Draw a line and a bar a job."""
+    parts: list[RenderableType] = []
+    for progress in seen:
+        parts += [_head(progress), _bar(progress, width)]
+        if progress.message:
+            parts.append(Text(f"  {safe(progress.message)}", style="yellow"))
+    if trouble:
+        parts.append(Spinner("dots", Text(trouble, style="yellow")))
+    return Group(*parts) if parts else Text("no unfinished job")
+
+
+def _head(progress: Progress) -> Text:
+    line = Text.assemble((f"job {progress.job}", "bold"), "  ", state_text(progress.state), "  ", safe(progress.source))
+    if progress.state == "running" and not progress.listing_complete:
+        line.append("  listing goes on", style="dim")
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
+
+
+def _bar(progress: Progress, width: int) -> RenderableType:
+    finished, known = finished_of(progress)
+    figures = Table.grid(padding=(0, 1))
+    for _ in range(6):
+        figures.add_column(no_wrap=True)
+    waits = progress.state in {"pending", "running"} and not known
+    figures.add_row(
+        ProgressBar(total=max(known, 1), completed=finished, width=max(10, width - 70), pulse=waits),
+        Text(f"{percent(progress):>5}"),
+        Text(f"{finished:,}/{known:,}"),
+        Text(rate(progress.images_per_second), style="cyan"),
+        Text(f"{duration(progress.eta_seconds)} left" if progress.eta_seconds is not None and progress.pending else ""),
+        Text(f"{progress.quarantined:,} quarantined" if progress.quarantined else "", style="yellow"),
+    )
+    return figures

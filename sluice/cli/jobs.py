@@ -1,0 +1,96 @@
+"""`sluice jobs`: list jobs and steer them. A producer obeys within a second."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+from rich.table import Table
+
+from sluice.cli.asking import JobArgument, find_job, open_database
+from sluice.cli.screen import console, safe, state_text
+from sluice.ledger import Cursor, Job
+from sluice.ledger import jobs as ledger_jobs
+
+EXAMPLES: Final = """\
+Examples:
+
+  sluice jobs list
+  sluice jobs pause 7
+  sluice jobs resume last
+  sluice jobs priority 7 10"""
+
+app = typer.Typer(
+    help="List jobs; pause, resume, cancel them; say which comes first.", no_args_is_help=True, epilog=EXAMPLES
+)
+
+
+@app.command("list", epilog="Example:\n\n  sluice jobs list")
+def list_jobs() -> None:
+    """List all jobs with what was asked for; `sluice status` shows how far they are."""
+    with open_database() as database:
+        found = database.run(ledger_jobs.list_jobs)
+    screen = console()
+    if not found:
+        screen.print("no job yet: `sluice submit s3://bucket/prefix` makes one")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("job", "state", "prio"):
+        table.add_column(name, no_wrap=True, justify="left" if name == "state" else "right")
+    table.add_column("source", overflow="fold", ratio=1)
+    table.add_column("model", overflow="fold")
+    table.add_column("submitted", no_wrap=True)
+    for job in found:
+        extra = (" (watched)" if job.watch else "") + (f" (x {job.repeats:,})" if job.repeats > 1 else "")
+        table.add_row(
+            str(job.id),
+            state_text(job.state),
+            str(job.priority),
+            safe(job.source) + extra,
+            safe(job.model) or "live",
+            f"{job.created:%Y-%m-%d %H:%M}",
+        )
+    screen.print(table)
+
+
+@app.command(epilog="Example:\n\n  sluice jobs pause 7")
+def pause(job: JobArgument) -> None:
+    """Stop handing out a job's objects; what is under way is finished."""
+    _change(job, "paused")
+
+
+@app.command(epilog="Example:\n\n  sluice jobs resume 7")
+def resume(job: JobArgument) -> None:
+    """Let a paused job go on where it was."""
+    _change(job, "running")
+
+
+@app.command(epilog="Example:\n\n  sluice jobs cancel 7")
+def cancel(job: JobArgument) -> None:
+    """End a job for good; the predictions that it has stay."""
+    _change(job, "cancelled")
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog="Examples:\n\n  sluice jobs priority 7 10\n  sluice jobs priority last -5",
+)
+def priority(job: JobArgument, value: Annotated[int, typer.Argument(help="More is sooner; 0 is usual.")]) -> None:
+    """Say how urgent a job is: those with more come first, equals share."""
+
+    def change(cursor: Cursor) -> Job:
+        found = find_job(cursor, job)
+        ledger_jobs.set_priority(cursor, found.id, value)
+        return found
+
+    with open_database() as database:
+        found = database.run(change)
+    print(f"job {found.id} has priority {value}")
+
+
+def _change(asked: str, to: str) -> None:
+    with open_database() as database:
+        # The number is found out once: 'last' may mean another job when the transaction is tried again.
+        job_id = database.run(lambda cursor: find_job(cursor, asked)).id
+        changed = database.run(lambda cursor: ledger_jobs.change_state(cursor, job_id, to))
+    print(f"job {changed.id} is {changed.state}")

@@ -1,0 +1,164 @@
+"""`sluice quarantine`: what was given up, why, and trying it again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Final
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from sluice.cli.asking import OptionalJob, find_job, open_database
+from sluice.cli.screen import console, json_safe, safe
+from sluice.errors import ConfigurationError, LedgerError
+from sluice.ledger import Database, Quarantined
+from sluice.ledger import objects as ledger_objects
+from sluice.reasons import REASONS
+
+PAGE: Final = 1000
+EXAMPLES: Final = """\
+Examples:
+
+  sluice quarantine list last
+  sluice quarantine show 1234
+  sluice quarantine replay 7 --reason archived"""
+
+app = typer.Typer(help="See what was given up and why; try it again.", no_args_is_help=True, epilog=EXAMPLES)
+
+Reason = Annotated[str | None, typer.Option(help="Only this reason's code, as `list` shows it.")]
+
+
+@app.command(
+    "list",
+    epilog="Examples:\n\n  sluice quarantine list last\n  sluice quarantine list 7 --reason truncated --limit 500\n"
+    "  sluice quarantine list --json | jq -r .url",
+)
+def list_quarantined(
+    job: OptionalJob = None,
+    reason: Reason = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many rows at most.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")] = False,
+) -> None:
+    """List quarantined objects with their reasons."""
+    _known_reason(reason)
+    screen = console()
+    shown = 0
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("id", justify="right", no_wrap=True)
+    table.add_column("job", justify="right", no_wrap=True)
+    table.add_column("reason", no_wrap=True)
+    table.add_column("object", overflow="fold", ratio=3)
+    table.add_column("detail", overflow="fold", ratio=2)
+    with open_database() as database:
+        job_id = _job_id(database, job)
+        after = 0
+        while shown < limit:
+            size = min(PAGE, limit - shown)
+            page = _page(database, job_id, reason, after, size)
+            for row in page:
+                if as_json:
+                    print(_json(row))
+                else:
+                    table.add_row(str(row.id), str(row.job), safe(row.reason), safe(row.url), safe(row.detail))
+            shown += len(page)
+            if len(page) < size:
+                break
+            after = page[-1].id
+        more = bool(shown == limit and _page(database, job_id, reason, page[-1].id, 1))
+    if as_json:
+        return
+    if not shown:
+        screen.print("nothing is in quarantine" + (f" for {safe(reason)}" if reason else ""))
+        return
+    screen.print(table)
+    if more:
+        screen.print(Text(f"the first {shown:,}: --limit N shows more", style="dim"))
+
+
+@app.command(epilog="Example:\n\n  sluice quarantine show 1234")
+def show(
+    object_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="An object's id, from `quarantine list`.")],
+) -> None:
+    """Show all that is known of a quarantined object, and what its reason means."""
+    with open_database() as database:
+        found = database.run(lambda cursor: ledger_objects.list_quarantined(cursor, ids=[object_id]))
+    if not found:
+        raise LedgerError(f"object {object_id} is not in quarantine: `sluice quarantine list` shows what is")
+    row = found[0]
+    table = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("object", row.url),
+        ("id", row.id),
+        ("job", row.job),
+        ("reason", row.reason),
+        ("meaning", REASONS.get(row.reason, "")),
+        ("detail", row.detail),
+        ("size", f"{row.size:,} bytes"),
+        ("attempts", f"{row.attempts} consumers died with it" if row.attempts else "no consumer died with it"),
+        ("when", f"{row.when:%Y-%m-%d %H:%M:%S}"),
+        ("again", f"sluice quarantine replay --id {row.id}"),
+    ):
+        table.add_row(Text(name, style="bold"), Text(safe(value), overflow="fold"))
+    console().print(table)
+
+
+@app.command(
+    epilog="Examples:\n\n  sluice quarantine replay last\n  sluice quarantine replay 7 --reason archived\n"
+    "  sluice quarantine replay --id 1234 --id 1235\n  sluice quarantine replay --all"
+)
+def replay(
+    job: OptionalJob = None,
+    reason: Reason = None,
+    ids: Annotated[list[int] | None, typer.Option("--id", help="Only this object; can be repeated.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Of all jobs.")] = False,
+) -> None:
+    """Make quarantined objects pending again; a job that was done runs again.
+
+    Objects that still can't be classified come back to the quarantine.
+    """
+    _known_reason(reason)
+    if job is None and not ids and not everything:
+        raise ConfigurationError("say what to replay: a JOB, --id ID, or --all")
+    replayed, after = 0, 0
+    with open_database() as database:
+        job_id = _job_id(database, job)
+        # Page by page and each object once: what fails again at once must not be replayed for ever.
+        while page := _page(database, job_id, reason, after, PAGE, ids):
+            chosen = [row.id for row in page]
+            after = chosen[-1]
+            replayed += database.run(
+                lambda cursor, chosen=chosen: ledger_objects.replay(  # type: ignore[misc]
+                    cursor, job_id, ids=chosen, reason=reason
+                )
+            )
+    if ids and replayed < len(set(ids)):
+        raise LedgerError(
+            f"{replayed:,} of {len(set(ids)):,} objects replayed: the others are not in quarantine (any more)"
+        )
+    print(f"{replayed:,} objects are pending again" if replayed else "nothing is in quarantine that fits")
+
+
+def _page(
+    database: Database, job_id: int | None, reason: str | None, after: int, size: int, ids: list[int] | None = None
+) -> list[Quarantined]:
+    return database.run(
+        lambda cursor: ledger_objects.list_quarantined(
+            cursor, job_id, limit=size, after_id=after, ids=ids, reason=reason
+        )
+    )
+
+
+def _job_id(database: Database, job: str | None) -> int | None:
+    return None if job is None else database.run(lambda cursor: find_job(cursor, job)).id
+
+
+def _known_reason(reason: str | None) -> None:
+    if reason is not None and reason not in REASONS:
+        raise ConfigurationError(f"there is no reason {reason!r}: it is one of {', '.join(sorted(REASONS))}")
+
+
+def _json(row: Quarantined) -> str:
+    made = asdict(row) | {"meaning": REASONS.get(row.reason, "")}
+    return json_safe(json.dumps(made, ensure_ascii=False, default=str))

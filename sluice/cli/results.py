@@ -1,0 +1,232 @@
+"""`sluice results`: a job's predictions as a table, CSV, JSON lines or Parquet.
+
+Rows come in pages by object id and leave at once, so a job of any size takes the same memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Annotated, Any, Final
+
+import typer
+from rich.table import Table
+
+from sluice.cli.asking import JobArgument, find_job, open_database
+from sluice.cli.follow import ENDED
+from sluice.cli.screen import console, json_safe, safe, warn
+from sluice.errors import ConfigurationError
+from sluice.ledger import Database, Result
+from sluice.ledger import predictions as ledger_predictions
+from sluice.ledger import progress as ledger_progress
+
+PAGE: Final = 1000
+TABLE_ROWS: Final = 50
+PARQUET_PAGES: Final = 50
+"""Pages in a row group: Parquet compresses badly in small ones."""
+COLUMNS: Final = ("url", "label", "score", "model", "predicted", "object_id")
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+EXAMPLES: Final = """\
+Examples:
+
+  sluice results last                                  the first 50 rows
+  sluice results 7 --format csv --output photos.csv    all rows
+  sluice results 7 --format jsonl | jq -r .label | sort | uniq -c
+  sluice results 7 --format parquet --output photos.parquet
+
+The best rows first, in SQL:
+
+  SELECT url, label, score FROM results
+  WHERE job = 7 ORDER BY score DESC LIMIT 10;"""
+
+
+class Format(StrEnum):
+    """What the rows are written as."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+def results(
+    job: JobArgument,
+    as_format: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.TABLE,
+    output: Annotated[Path | None, typer.Option(help="File to write; it appears when it is whole.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help=f"So many rows at most; a table has {TABLE_ROWS}, the rest all.")
+    ] = None,
+) -> None:
+    """Write a job's predictions, in the order of its objects.
+
+    In CSV, a text that a spreadsheet would take for a formula gets a '
+    before it. Control characters are escaped on a terminal only.
+    """
+    if as_format is Format.PARQUET:
+        _need_pyarrow()
+        if output is None and sys.stdout.isatty():
+            raise ConfigurationError("Parquet is no text: name a file with --output, or redirect the output")
+    most = limit or (TABLE_ROWS if as_format is Format.TABLE else None)
+    with open_database() as database:
+        found = database.run(lambda cursor: find_job(cursor, job))
+        pages = _pages(database, found.id, most)
+        written = 0
+        with _opened(output) as file:
+            for count in WRITERS[as_format](pages, file):
+                written += count
+        progress = database.run(lambda cursor: ledger_progress.progress(cursor, found.id))
+    if output is not None:
+        print(f"{written:,} rows in {safe(output)}", file=sys.stderr)
+    if progress is None:
+        return
+    if progress.state not in ENDED and (progress.pending or not progress.listing_complete):
+        warn(f"job {found.id} is {progress.state}, {progress.pending:,} objects are pending: more rows may come")
+    if as_format is Format.TABLE and limit is None and written < progress.done:
+        warn(f"{written:,} of {progress.done:,} rows: --limit N shows more, --format csv writes all")
+
+
+def _pages(database: Database, job_id: int, most: int | None) -> Iterator[list[Result]]:
+    after, left = 0, most
+    while left is None or left > 0:
+        size = PAGE if left is None else min(PAGE, left)
+        page = database.run(
+            lambda cursor, after=after, size=size: ledger_predictions.results(  # type: ignore[misc]
+                cursor, job_id, after_id=after, limit=size
+            )
+        )
+        if page:
+            yield page
+        if len(page) < size:
+            return
+        after = page[-1].object_id
+        left = None if left is None else left - len(page)
+
+
+@contextlib.contextmanager
+def _opened(output: Path | None) -> Iterator[IO[bytes]]:
+    """Open what is written to. A file gets its name when it is whole; a pipe or device is written to as it is."""
+    if output is None:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    is_plain = not output.exists() or output.is_file()
+    partial = output.with_name(f"{output.name}.part") if is_plain else output
+    try:
+        with partial.open("wb") as file:
+            yield file
+        if is_plain:
+            partial.replace(output)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ConfigurationError(f"{output} can't be written: {error.strerror}: name another with --output") from error
+    finally:
+        if is_plain:
+            partial.unlink(missing_ok=True)
+
+
+def _write_table(pages: Iterable[list[Result]], file: IO[bytes]) -> Iterator[int]:
+    text = os.fdopen(os.dup(file.fileno()), "w", encoding="utf-8", errors="backslashreplace")
+    with text:
+        screen = console(text)
+        for number, page in enumerate(pages):
+            # Columns have the same width on each page, so that pages make one table.
+            table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=number == 0, expand=True)
+            table.add_column("url", overflow="fold", ratio=3)
+            table.add_column("label", overflow="fold", ratio=2)
+            table.add_column("score", justify="right", width=6, no_wrap=True)
+            for row in page:
+                table.add_row(safe(row.url), safe(row.label), f"{row.score:.4f}")
+            screen.print(table)
+            yield len(page)
+        text.flush()
+
+
+def _write_csv(pages: Iterable[list[Result]], file: IO[bytes]) -> Iterator[int]:
+    shown = safe if file.isatty() else str
+    with os.fdopen(os.dup(file.fileno()), "w", encoding="utf-8", errors="backslashreplace", newline="") as text:
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        for page in pages:
+            writer.writerows([shown(_guarded(value)) for value in _values(row)] for row in page)
+            yield len(page)
+
+
+def _write_jsonl(pages: Iterable[list[Result]], file: IO[bytes]) -> Iterator[int]:
+    for page in pages:
+        for row in page:
+            made: dict[str, Any] = dict(zip(COLUMNS, _values(row), strict=True))
+            made["top"] = [{"label": label, "score": score} for label, score in row.top]
+            file.write(json_safe(json.dumps(made, ensure_ascii=False)).encode() + b"\n")
+        yield len(page)
+
+
+def _write_parquet(pages: Iterable[list[Result]], file: IO[bytes]) -> Iterator[int]:
+    import pyarrow as pa  # noqa: PLC0415 - larger than all the rest together
+    import pyarrow.parquet as pq  # noqa: PLC0415 - the same
+
+    entry = pa.struct([("label", pa.string()), ("score", pa.float64())])
+    schema = pa.schema(
+        [
+            ("url", pa.string()),
+            ("label", pa.string()),
+            ("score", pa.float64()),
+            ("model", pa.string()),
+            ("predicted", pa.timestamp("ms")),
+            ("object_id", pa.uint64()),
+            ("top", pa.list_(entry)),
+        ]
+    )
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for rows in _groups(pages):
+            made = [
+                {name: getattr(row, name) for name in COLUMNS}
+                | {"top": [{"label": label, "score": score} for label, score in row.top]}
+                for row in rows
+            ]
+            writer.write_table(pa.Table.from_pylist(made, schema=schema))
+            yield len(rows)
+
+
+def _groups(pages: Iterable[list[Result]]) -> Iterator[list[Result]]:
+    group: list[Result] = []
+    for page in pages:
+        group += page
+        if len(group) >= PAGE * PARQUET_PAGES:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _values(row: Result) -> tuple[str | float | int, ...]:
+    return (row.url, row.label, row.score, row.model, row.predicted.isoformat(sep=" ", timespec="milliseconds"), row.object_id)
+
+
+def _guarded(value: str | float) -> str | float:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _need_pyarrow() -> None:
+    from importlib.util import find_spec  # noqa: PLC0415 - with its one use
+
+    if find_spec("pyarrow") is None:
+        raise ConfigurationError(
+            "Parquet needs pyarrow, which is not installed: pip install 'sluice[parquet]', or use --format csv"
+        )
+
+
+WRITERS: Final = {
+    Format.TABLE: _write_table,
+    Format.CSV: _write_csv,
+    Format.JSONL: _write_jsonl,
+    Format.PARQUET: _write_parquet,
+}

@@ -1,0 +1,116 @@
+"""How things are shown to people: safely, since names come from buckets, and in words.
+
+A key may hold line breaks, terminal escape codes, text that turns itself around, or what rich would take for markup.
+Everything shown goes through `safe`, and the consoles interpret no markup.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Final, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from sluice.ledger import Progress
+
+# Controls (C0, DEL, C1), line and paragraph separators, invisible and direction-changing characters, lone surrogates.
+UNSAFE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+MINUTE: Final = 60
+HOUR: Final = 3600
+STATE_STYLES: Final = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "yellow", "paused": "yellow"}
+
+
+def console(stream: TextIO | None = None, width: int | None = None) -> Console:
+    """Give a console that shows text as it is."""
+    shown = Console(file=stream or sys.stdout, markup=False, highlight=False, emoji=False, width=width)
+    if width is None and not shown.is_terminal:
+        # Nobody's window: wide enough for a log or a pipe not to be cut at 80.
+        shown.width = 200
+    return shown
+
+
+def safe(text: object) -> str:
+    r"""Escape what a terminal would obey, as \xNN or \uNNNN."""
+    return UNSAFE.sub(_escaped, str(text))
+
+
+def json_safe(text: str) -> str:
+    r"""Escape in JSON text what a terminal would obey; it stays the same JSON."""
+    return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    short = {10: "\\n", 13: "\\r", 9: "\\t"}.get(code)
+    return short or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")  # noqa: PLR2004 - one byte
+
+
+def complain(message: str, hint: str = "") -> None:
+    """Say on standard error what is wrong, in red, and what to do."""
+    first, *more = message.split("\n")
+    shown = console(sys.stderr)
+    shown.print(Text(f"error: {safe(first)}", style="bold red"), soft_wrap=True)
+    for line in [*more, *([hint] if hint else [])]:
+        shown.print(Text(f"  {safe(line.strip())}"), soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Say on standard error what a person should know."""
+    console(sys.stderr).print(Text(safe(message), style="yellow"), soft_wrap=True)
+
+
+def state_text(state: str) -> Text:
+    """Give a job's state in its colour."""
+    return Text(safe(state), style=STATE_STYLES.get(state, ""))
+
+
+def duration(seconds: float | None) -> str:
+    """Give a time in words: '45 s', '3 min 20 s', '2 h 05 min'."""
+    if seconds is None:
+        return ""
+    whole = max(0, round(seconds))
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // MINUTE} min {whole % MINUTE:02d} s"
+    return f"{whole // HOUR:,} h {whole % HOUR // MINUTE:02d} min"
+
+
+def rate(images_per_second: float) -> str:
+    """Give a rate in words, '' for none."""
+    return f"{images_per_second:,.1f}/s" if images_per_second > 0 else ""
+
+
+def finished_of(progress: Progress) -> tuple[int, int]:
+    """Give how many objects need nothing more, and how many are known that count (superseded ones don't)."""
+    return progress.done + progress.quarantined, progress.listed - progress.superseded
+
+
+def percent(progress: Progress) -> str:
+    """Give the share that is finished; never 100 % while something is pending or the listing goes on."""
+    finished, known = finished_of(progress)
+    if not known:
+        return "100 %" if progress.listing_complete else "0 %"
+    share = int(100 * finished / known)
+    return f"{min(share, 99) if progress.pending or not progress.listing_complete else share} %"
+
+
+def sentence(progress: Progress) -> str:
+    """Say in one line how far a job is."""
+    finished, known = finished_of(progress)
+    parts = [f"job {progress.job} {progress.state}: {finished:,} of {known:,} ({percent(progress)})"]
+    if not progress.listing_complete:
+        parts.append("listing goes on" if progress.state == "running" else "listing not complete")
+    if progress.quarantined:
+        parts.append(f"{progress.quarantined:,} quarantined")
+    if progress.images_per_second > 0:
+        parts.append(f"{progress.images_per_second:,.1f} images/s")
+    if progress.eta_seconds is not None and progress.pending:
+        parts.append(f"{duration(progress.eta_seconds)} left")
+    if progress.message:
+        parts.append(safe(progress.message))
+    return ", ".join(parts)

@@ -1,0 +1,153 @@
+"""`sluice submit`: make a job, and wait for its end if asked to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sluice.cli.asking import open_database
+from sluice.cli.follow import follow
+from sluice.cli.screen import console, duration, rate, safe, warn
+from sluice.errors import ConfigurationError, LedgerError
+from sluice.ledger import Cursor, Database, Job, Progress
+from sluice.ledger import jobs as ledger_jobs
+from sluice.ledger import models as ledger_models
+from sluice.ledger import objects as ledger_objects
+from sluice.ledger import progress as ledger_progress
+
+EXAMPLES: Final = """\
+Examples:
+
+  sluice submit s3://photos                 a whole bucket
+  sluice submit s3://photos/2024/ --wait    a prefix, with a progress bar
+  sluice submit s3://inbox --watch          new and changed keys as they come
+  sluice submit s3://sample --repeat 100    each object 100 times, to measure
+  sluice submit file:///srv/photos --model resnet18@1.0 --priority 5"""
+
+
+def submit(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="s3://bucket, s3://bucket/prefix or file:///folder.")],
+    model: Annotated[str, typer.Option(help="NAME or NAME@VERSION; left out: the only live one.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="List again and again; the job has no end.")] = False,
+    watch_seconds: Annotated[int, typer.Option(min=1, help="With --watch: seconds between two listings.")] = 60,
+    priority: Annotated[int, typer.Option(help="Jobs with more come first.")] = 0,
+    repeat: Annotated[int, typer.Option(min=1, help="Classify each object so many times.")] = 1,
+    wait: Annotated[bool, typer.Option("--wait", help="Show the progress until the job has ended.")] = False,
+) -> None:
+    """Have all images of a bucket, prefix or folder classified.
+
+    Prints the job's number; nothing else where the output is no terminal.
+    With --wait the exit code is 1 if the job fails or is cancelled.
+    Quarantined objects are a warning only.
+    """
+    screen = console()
+    once = _Once(source, model, priority, watch, watch_seconds, repeat)
+    with open_database() as database:
+        _know_model(database, model)
+        once.before = database.run(_last_id)
+        job_id = database.run(once)
+    if not wait:
+        if screen.is_terminal:
+            print(f"job {job_id} submitted: `sluice status {job_id} --watch` follows it")
+        else:
+            print(job_id)
+        return
+    if watch:
+        warn("a job with --watch has no end: Ctrl-C stops the watching, `sluice jobs cancel` the job")
+    wait_for(job_id, screen)
+
+
+class _Once:
+    """Inserts one job however often it is called: an insert may have been committed although its answer was lost."""
+
+    def __init__(self, source: str, model: str, priority: int, watch: bool, watch_seconds: int, repeats: int) -> None:
+        self.before = 0
+        self._wanted = (ledger_jobs.check_source(source), model, priority, watch, watch_seconds, repeats)
+        self._tried = False
+
+    def __call__(self, cursor: Cursor) -> int:
+        if self._tried:
+            for job in ledger_jobs.list_jobs(cursor):
+                made = (job.source, job.model, job.priority, job.watch, job.watch_seconds, job.repeats)
+                if job.id > self.before and made == self._wanted:
+                    return job.id
+        self._tried = True
+        source, model, priority, watch, watch_seconds, repeats = self._wanted
+        return ledger_jobs.submit(
+            cursor, source, model, priority=priority, watch=watch, watch_seconds=watch_seconds, repeats=repeats
+        )
+
+
+def wait_for(job_id: int, screen: Console) -> None:
+    """Follow a job to its end, sum it up, and exit with 1 if it didn't come to a good one."""
+
+    def look(cursor: Cursor) -> list[Progress]:
+        found = ledger_progress.progress(cursor, job_id)
+        return [found] if found else []
+
+    try:
+        seen = follow(look, screen)
+    except KeyboardInterrupt:
+        warn(
+            f"job {job_id} goes on: `sluice status {job_id} --watch` follows it, `sluice jobs cancel {job_id}` ends it"
+        )
+        raise
+    if not seen:
+        raise LedgerError(f"job {job_id} was deleted meanwhile: `sluice jobs list` shows what there is")
+    with open_database() as database:
+        job = database.run(lambda cursor: ledger_jobs.get(cursor, job_id))
+        reasons = database.run(lambda cursor: ledger_objects.count_reasons(cursor, job_id))
+    if job is not None:
+        _sum_up(job, seen[0], reasons, screen)
+    if seen[0].state != "done":
+        raise typer.Exit(1)
+
+
+def _sum_up(job: Job, progress: Progress, reasons: dict[str, int], screen: Console) -> None:
+    seconds = (job.finished - job.started).total_seconds() if job.finished and job.started else None
+    table = Table.grid(padding=(0, 2))
+    counts = f"{progress.done:,} done, {progress.quarantined:,} quarantined"
+    if progress.superseded:
+        counts += f", {progress.superseded:,} superseded by a newer version"
+    if progress.pending:
+        counts += f", {progress.pending:,} not begun"
+    table.add_row("objects", counts)
+    if seconds is not None:
+        pace = f", {rate((progress.done + progress.quarantined) / seconds)}" if seconds > 0 else ""
+        table.add_row("time", f"{seconds:,.1f} s{pace}" if seconds < 60 else f"{duration(seconds)}{pace}")  # noqa: PLR2004
+    table.add_row("look", f"sluice results {job.id} --limit 10")
+    table.add_row("SQL", f"SELECT url, label, score FROM results WHERE job = {job.id} ORDER BY score DESC LIMIT 10;")  # noqa: S608 - shown, not run; the id is a number
+    screen.print()
+    screen.print(table)
+    if reasons:
+        screen.print(Text(f"\nquarantined ({progress.quarantined:,}):", style="yellow"))
+        screen.print(_reasons_table(reasons))
+        screen.print(f"`sluice quarantine list {job.id}` shows them, `sluice quarantine replay {job.id}` tries again")
+
+
+def _reasons_table(reasons: dict[str, int]) -> Table:
+    from sluice.reasons import REASONS  # noqa: PLC0415 - with its one use
+
+    table = Table.grid(padding=(0, 2))
+    for reason, count in reasons.items():
+        table.add_row(f"{count:>7,}", safe(reason), REASONS.get(reason, ""))
+    return table
+
+
+def _know_model(database: Database, model: str) -> None:
+    """Refuse a model that is named and not there; without a name, only say so: it may still be registered."""
+    try:
+        database.run(lambda cursor: ledger_models.resolve(cursor, model))
+    except ConfigurationError as error:
+        if model:
+            raise
+        warn(f"{error}; the job waits until there is one")
+
+
+def _last_id(cursor: Cursor) -> int:
+    last = ledger_jobs.last(cursor)
+    return last.id if last else 0
