@@ -25,6 +25,7 @@ class DatabaseServer(Server):
 
     def __init__(self, folder: Path, leash: Leash) -> None:
         super().__init__("database", folder, leash)
+        self.user = USER
         self.port = free_port()
         self.password = secrets.token_hex(16)
         self._folder = folder / "database"

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from scripts.stack.ports import free_port
-from scripts.stack.server import Server
+from scripts.stack.server import Server, plain_environment
 from scripts.stack.servers import Servers
 from scripts.stack.torchserve import card_of
 from scripts.stack.workers import Worker
@@ -68,9 +68,9 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The same as environment variables, for the `sluice` command; the S3 account is among them."""
+        """The same as a whole environment, for the `sluice` command; the S3 account is in it."""
         named = {f"SLUICE_{name.upper()}": str(value) for name, value in self._common().items()}
-        return {**named, **self.servers.s3.environment}
+        return plain_environment(**named, **self.servers.s3.environment)
 
     def add_producer(self, **settings: object) -> Worker:
         """Add a producer, not started yet."""

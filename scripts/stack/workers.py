@@ -35,6 +35,7 @@ class Worker(Server):
         self.module = module
         self.metrics_port = free_port()
         self.settings = {"name": name, "metrics_port": self.metrics_port, **settings}
+        self.metrics_url = f"http://127.0.0.1:{self.metrics_port}/metrics"
         self._secrets = dict(secrets)
 
     def start(self) -> None:
@@ -57,7 +58,7 @@ class Worker(Server):
     def metrics(self) -> dict[str, float]:
         """Give its metrics by name, labels included as Prometheus writes them; empty while it doesn't answer."""
         try:
-            answer = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=ASK_SECONDS)
+            answer = requests.get(self.metrics_url, timeout=ASK_SECONDS)
         except requests.RequestException:
             return {}
         found: dict[str, float] = {}

@@ -1,0 +1,142 @@
+"""Photos and bad files for the demo, the same at each run: cut from the photographs that installed packages ship.
+
+Not for measuring: the formats and sizes are as mixed as those of a bucket that people upload to.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+import skimage
+import sklearn
+from PIL import Image
+
+SEED: Final = 20
+SAMPLES: Final = {
+    skimage: (
+        "data",
+        "astronaut.png brick.png camera.png chelsea.png clock_motion.png coffee.png coins.png grass.png gravel.png "
+        "horse.png hubble_deep_field.jpg ihc.png moon.png motorcycle_left.png motorcycle_right.png page.png retina.jpg "
+        "rocket.jpg text.png",
+    ),
+    sklearn: ("datasets/images", "china.jpg flower.jpg"),
+    mpl: ("mpl-data/sample_data", "grace_hopper.jpg"),
+}
+PHOTOGENIC: Final = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket", "china", "flower", "grace_hopper")
+"""Used more often than the others: the network knows what they show."""
+
+FORMATS: Final = ("jpg", "jpg", "jpg", "png", "webp", "jpg", "tiff", "jpg", "gif", "bmp")
+SIDES: Final = (180, 240, 320, 480, 640)
+THREADS: Final = 2
+BOMB_SIDE: Final = 30_000
+ORIENTATION: Final = 0x0112
+
+
+@cache
+def sample(name: str) -> Image.Image:
+    """Open one of the photographs."""
+    for package, (folder, files) in SAMPLES.items():
+        for file in files.split():
+            if Path(file).stem == name:
+                return Image.open(Path(package.__path__[0]) / folder / file).convert("RGB")
+    raise KeyError(name)
+
+
+def names() -> list[str]:
+    """Name every photograph there is."""
+    return [Path(file).stem for _, files in SAMPLES.values() for file in files.split()]
+
+
+def photos(count: int) -> Iterator[tuple[str, bytes]]:
+    """Make `count` different photos: (key, bytes)."""
+    subjects = names() + list(PHOTOGENIC) * 2
+    for name in subjects:
+        sample(name)  # opened here, so that the threads only read
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(lambda number: _photo(number, subjects[number % len(subjects)]), range(count))
+
+
+def bad_files() -> Iterator[tuple[str, bytes]]:
+    """Make 20 files that are in quarantine at the end, for nine different sorts of fault."""
+    whole = {
+        kind: _encode(sample("chelsea").resize((320, 213)), kind)
+        for kind in ("jpg", "png", "webp", "tiff", "gif", "bmp")
+    }
+    noise = random.Random(SEED).randbytes(4000)  # noqa: S311 - the same at each run
+    yield "bad/empty.jpg", b""
+    yield "bad/empty.png", b""
+    yield "bad/notes.jpg", b"Remember to upload the photos.\n" * 20
+    yield "bad/not-found.png", b"<!DOCTYPE html><html><body><h1>404 Not Found</h1></body></html>"
+    yield "bad/answer.webp", b'{"error": "access denied", "code": 403}'
+    yield "bad/report.jpg", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
+    yield "bad/backup.gif", b"PK\x03\x04" + noise
+    yield "bad/song.jpeg", b"ID3\x04\x00" + noise
+    yield "bad/table.tif", b"id;name;price\n1;apple;0.5\n" * 40
+    yield "bad/drawing.png", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="4"/></svg>'
+    yield "bad/noise.jpg", noise
+    yield "bad/only-a-start.jpg", whole["jpg"][:24]
+    for kind, data in whole.items():
+        yield f"bad/cut-off.{kind}", data[: len(data) // 3]
+    yield "bad/damaged.png", _damaged(whole["png"])
+    yield "bad/bomb.png", _bomb()
+
+
+def _photo(number: int, subject: str) -> tuple[str, bytes]:
+    """Cut, mirror, resize and encode: each number its own way."""
+    chance = random.Random(SEED * 1_000_003 + number)  # noqa: S311 - the same at each run
+    picture = sample(subject)
+    share = chance.uniform(0.7, 1.0) if number >= len(names()) else 1.0
+    width, height = int(picture.width * share), int(picture.height * share)
+    left, top = chance.randint(0, picture.width - width), chance.randint(0, picture.height - height)
+    scale = chance.choice(SIDES) / min(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    made = picture.resize(size, Image.Resampling.BICUBIC, (left, top, left + width, top + height))
+    if chance.random() < 0.5:  # noqa: PLR2004 - a coin
+        made = made.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    kind = FORMATS[number % len(FORMATS)]
+    return f"{subject}-{number:03d}.{kind}", _encode(made, kind, number)
+
+
+def _encode(picture: Image.Image, kind: str, number: int = 0) -> bytes:
+    """Write the picture; some JPEGs lie on their side, are grey or CMYK, as such files are."""
+    options: dict[str, Any] = {"jpg": {"quality": 88}, "webp": {"quality": 85}}.get(kind, {})
+    if kind == "jpg" and number % 20 == 1:
+        exif = Image.Exif()
+        exif[ORIENTATION] = 6
+        picture, options = picture.transpose(Image.Transpose.ROTATE_90), {**options, "exif": exif}
+    elif kind == "jpg" and number % 20 == 7:  # noqa: PLR2004 - any number would do
+        picture = picture.convert("CMYK")
+    elif kind == "jpg" and number % 20 == 12:  # noqa: PLR2004
+        picture = picture.convert("L")
+    elif kind == "gif":
+        picture = picture.quantize()
+    buffer = io.BytesIO()
+    picture.save(buffer, {"jpg": "JPEG"}.get(kind, kind.upper()), **options)
+    return buffer.getvalue()
+
+
+def _damaged(png: bytes) -> bytes:
+    """Spoil the pixels and keep the header."""
+    middle = len(png) // 2
+    return png[:middle] + bytes(200) + png[middle + 200 :]
+
+
+def _bomb() -> bytes:
+    """A small PNG that would take a gigabyte to decode: 30,000 x 30,000 black pixels."""
+    row = bytes(1 + BOMB_SIDE // 8)
+    pack = zlib.compressobj(9)
+    pixels = b"".join(pack.compress(row * 100) for _ in range(BOMB_SIDE // 100)) + pack.flush()
+    header = struct.pack(">IIBBBBB", BOMB_SIDE, BOMB_SIDE, 1, 0, 0, 0, 0)
+    chunk: Callable[[bytes, bytes], bytes] = lambda kind, data: (  # noqa: E731 - three uses, below
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
