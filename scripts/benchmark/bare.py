@@ -46,13 +46,16 @@ class Network:
         """Read and decode a file."""
         return decode(path.read_bytes(), self.preprocessing, MAX_PIXELS)
 
-    def predict(self, images: list[NDArray[np.uint8]]) -> list[tuple[str, float]]:
-        """Give each image's best label and its probability."""
+    def predict(self, images: list[NDArray[np.uint8]]) -> list[list[tuple[str, float]]]:
+        """Give each image's five best labels with their probabilities."""
         with torch.inference_mode():
             pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
             outputs = self.network(pixels.to(torch.float32).mul_(self.scale).add_(self.shift)).softmax(1)
-            scores, classes = outputs.max(1)
-        return [(self.labels[c], s) for c, s in zip(classes.tolist(), scores.tolist(), strict=True)]
+            scores, classes = outputs.topk(5, dim=1)
+        return [
+            [(self.labels[number], score) for number, score in zip(numbers, values, strict=True)]
+            for numbers, values in zip(classes.tolist(), scores.tolist(), strict=True)
+        ]
 
 
 def batches(network: Network, files: list[Path], threads: int, size: int) -> Iterator[list[NDArray[np.uint8]]]:
@@ -83,7 +86,7 @@ def main() -> None:
     network.predict([network.read(path) for path in files[: arguments.batch]])  # the first run is slow
 
     began, cpu = time.perf_counter(), time.process_time()
-    found: list[tuple[str, float]] = []
+    found: list[list[tuple[str, float]]] = []
     for images in batches(network, files * arguments.repeat, arguments.threads, arguments.batch):
         found += network.predict(images)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu

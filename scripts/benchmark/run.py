@@ -27,8 +27,9 @@ from sluice import ledger
 from sluice.images import Preprocessing
 from sluice.ledger import Database
 
-SCORE_TOLERANCE: Final = 2e-3
-"""Batches of other sizes take other paths through the same network: the last digits differ."""
+TOLERANCE: Final = 1e-3
+"""Of a score, as a share of it: batches of other sizes take other paths through the same network, and the last digits
+differ. Where two classes are nearer than that, either may come first."""
 
 
 def bare(archive: Path, folder: Path, batch: int) -> dict[str, Any]:
@@ -42,15 +43,20 @@ def bare(archive: Path, folder: Path, batch: int) -> dict[str, Any]:
 
 def assert_equal(name: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
     """End the benchmark if another way gave other predictions: a fast wrong answer is none."""
-    wrong = [
-        (key, found.get(key), best)
-        for key, best in expected.items()
-        if key not in found or found[key][0] != best[0] or abs(found[key][1] - best[1]) > SCORE_TOLERANCE
-    ]
+    wrong = [(key, found.get(key), top[0]) for key, top in expected.items() if not _is_among(found.get(key), top)]
     if wrong or len(found) != len(expected):
         raise SystemExit(
             f"{name}: {len(wrong)} of {len(expected)} predictions differ from the bare loop's: {wrong[:3]}"
         )
+
+
+def _is_among(best: tuple[str, float] | None, top: list[tuple[str, float]]) -> bool:
+    """Say whether a prediction is the first of `top`, or one that can't be told from it."""
+    first = top[0][1]
+    return best is not None and any(
+        label == best[0] and abs(score - best[1]) <= TOLERANCE * first and first - score <= TOLERANCE * first
+        for label, score in top
+    )
 
 
 def each_stage(servers: Servers, model: str, files: list[Path]) -> list[stages.Stage]:
@@ -78,6 +84,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     with Servers(models=[model, "noop"], say=say) as servers:
         servers.start()
         servers.s3.fill("photos", ((path.name, path.read_bytes()) for path in files))
+        os.environ.update(servers.s3.environment)  # the S3 stage reads in this process
         say("each stage alone")
         results["stages"] = [asdict(stage) for stage in each_stage(servers, model, files)]
         rounds = []
@@ -153,7 +160,7 @@ def main() -> None:
     parser.add_argument(
         "--repeats", type=int, default=8, help="how often a no-op run reads them (default: %(default)s)"
     )
-    parser.add_argument("--model", default="resnet18", help="archive in the cache (default: %(default)s)")
+    parser.add_argument("--model", default="resnet18-random", help="archive in the cache (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="images a batch (default: %(default)s)")
     parser.add_argument("--consumers", type=int, default=1, help="consumer processes (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / "bench", help="folder for JSON and plot")
