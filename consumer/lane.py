@@ -88,8 +88,7 @@ class Room:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
-        self._roomy = asyncio.Event()
-        self._roomy.set()
+        self._released = asyncio.Event()
 
     @property
     def is_full(self) -> bool:
@@ -99,26 +98,21 @@ class Room:
     def add(self, count: int) -> None:
         """Count bytes that are here already."""
         self._used += count
-        self._note()
 
     def release(self, count: int) -> None:
-        """Count bytes as gone."""
+        """Count bytes as gone; whoever waits looks again, for it may need little."""
         self._used -= count
-        self._note()
+        self._released.set()
 
     async def wait(self) -> None:
         """Wait until it isn't full."""
         while self.is_full:
-            await self._roomy.wait()
+            self._released.clear()
+            await self._released.wait()
 
     async def reserve(self, count: int) -> None:
         """Wait until so many bytes fit; one object larger than all the room fits when it is the only one."""
         while self._used and self._used + count > self._limit:
-            self._roomy.clear()
-            await self._roomy.wait()
+            self._released.clear()
+            await self._released.wait()
         self.add(count)
-
-    def _note(self) -> None:
-        # Whoever waits looks again after each release: it may need little.
-        if self._used < self._limit:
-            self._roomy.set()

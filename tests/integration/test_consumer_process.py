@@ -160,9 +160,7 @@ def test_references_are_read_from_their_source(
     assert producer.done == {ids[2]}
 
 
-def test_it_says_why_it_is_not_ready_and_asks_for_nothing(
-    ledger: Database, producer: FakeProducer, start: Start
-) -> None:
+def test_it_says_why_it_isnt_ready_and_asks_for_nothing(ledger: Database, producer: FakeProducer, start: Start) -> None:
     job(ledger, 1)
     process = start(f"http://127.0.0.1:{free_port()}")
     assert producer.until(lambda: "gives no answer" in process.ready()[1])

@@ -122,6 +122,21 @@ class TestRoom:
 
         asyncio.run(scene())
 
+    def test_whoever_waits_for_room_lets_others_run(self) -> None:
+        async def scene() -> None:
+            room = Room(100)
+            room.add(150)
+            reader = asyncio.create_task(room.wait())
+            await asyncio.sleep(0.01)
+            assert not reader.done()
+            room.release(20)
+            await asyncio.sleep(0.01)
+            assert not reader.done()
+            room.release(40)
+            await reader
+
+        asyncio.run(scene())
+
     def test_an_object_larger_than_the_room_comes_when_it_is_alone(self) -> None:
         async def scene() -> None:
             room = Room(100)
