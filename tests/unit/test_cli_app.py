@@ -1,0 +1,138 @@
+"""How the command ends: exit codes, sentences instead of tracebacks, help with examples, a quick start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from sluice import cli
+from sluice.cli import status
+from sluice.errors import (
+    ConfigurationError,
+    LedgerError,
+    LedgerUnavailable,
+    ObjectError,
+    Overloaded,
+    SluiceError,
+    SourceError,
+)
+
+COMMANDS = [
+    "",
+    "submit",
+    "status",
+    "results",
+    "check",
+    "keys",
+    "config",
+    *(f"jobs {name}".strip() for name in ("", "list", "pause", "resume", "cancel", "priority")),
+    *(f"quarantine {name}".strip() for name in ("", "list", "show", "replay")),
+    *(f"models {name}".strip() for name in ("", "list", "register", "promote")),
+    *(f"db {name}".strip() for name in ("", "upgrade", "downgrade", "current")),
+]
+HEAVY = (
+    "boto3",
+    "obstore",
+    "numpy",
+    "PIL",
+    "torch",
+    "pyarrow",
+    "alembic",
+    "sqlalchemy",
+    "structlog",
+    "requests",
+    "zmq",
+)
+
+Sluice = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def sluice(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sluice:
+    """Run the command in this process; give exit code, output and what went to standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sluice", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (int(ended.value.code or 0), *capfd.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_examples(command: str, sluice: Sluice) -> None:
+    code, out, _ = sluice(*command.split(), "--help")
+    assert code == 0
+    assert f"sluice {command}".strip() in out.partition("╰")[2]
+
+
+def test_version(sluice: Sluice) -> None:
+    assert sluice("--version") == (0, "sluice 0.1.0\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["status", "--nonsense"], ["submit"], ["submit", "nowhere"], ["status", "first"]]
+)
+def test_wrong_usage_is_2(arguments: list[str], sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluice.ledger.Database.run", lambda _, work: work(None))
+    code, out, err = sluice(*arguments)
+    assert (code, out) == (2, "")
+    assert err
+
+
+def test_an_unreachable_database_is_3_and_says_what_to_do(sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_DATABASE_URL", "mysql://u:hunter2@127.0.0.1:9/x")
+    monkeypatch.setenv("SLUICE_DATABASE_PATIENCE", "0.01")
+    code, out, err = sluice("status")
+    assert (code, out) == (3, "")
+    assert err.startswith("error: the database gave no answer")
+    assert "`sluice config`" in err
+    assert "hunter2" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (LedgerError("no such job"), 1),
+        (Overloaded("full"), 1),
+        (ObjectError("empty", "0 bytes"), 1),
+        (ConfigurationError("wrong"), 2),
+        (LedgerUnavailable("away"), 3),
+        (SourceError("no bucket"), 3),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_each_kind_of_error_has_its_code(
+    error: BaseException, expected: int, sluice: Sluice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(status, "open_database", fail)
+    code, _, err = sluice("status")
+    assert code == expected
+    assert "Traceback" not in err
+
+
+def test_an_error_is_shown_with_its_traceback_only_when_debugging(
+    sluice: Sluice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise LedgerError("no\x1b[2J such [red]job")
+
+    monkeypatch.setattr(status, "open_database", fail)
+    assert sluice("status") == (1, "", "error: no\\x1b[2J such [red]job\n")
+    monkeypatch.setenv("SLUICE_LOG_LEVEL", "debug")
+    monkeypatch.setattr(sys, "argv", ["sluice", "status"])
+    with pytest.raises(SluiceError):
+        cli.main()
+
+
+def test_starting_brings_nothing_heavy() -> None:
+    code = f"import sys, sluice.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,74 @@
+"""Where settings come from, what contradictions say, and that the documentation's table is theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sluice.errors import ConfigurationError
+from sluice.settings import Settings, markdown_table, read_settings
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"SLUICE_{name.upper()}", raising=False)
+    monkeypatch.delenv("SLUICE_CONFIG", raising=False)
+
+
+def test_the_documented_table_is_the_settings() -> None:
+    table = DOCUMENT.read_text().partition("a test compares -->\n")[2]
+    assert table == markdown_table() + "\n", "run `python -m sluice.settings` and paste its table"
+
+
+def test_arguments_come_before_the_environment_and_that_before_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "sluice.toml"
+    file.write_text("batch = 7\nwindow = 70\nheartbeat = 7.5\n")
+    monkeypatch.setenv("SLUICE_CONFIG", str(file))
+    monkeypatch.setenv("SLUICE_BATCH", "8")
+    monkeypatch.setenv("SLUICE_WINDOW", "80")
+    settings = read_settings(batch=9, heartbeat=None)
+    assert (settings.batch, settings.window, settings.heartbeat) == (9, 80, 7.5)
+
+
+def test_a_file_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SLUICE_CONFIG", str(tmp_path / "absent.toml"))
+    with pytest.raises(ConfigurationError, match="SLUICE_CONFIG names"):
+        read_settings()
+
+
+def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_PRODUCERS", "tcp://a:1, tcp://b:2,")
+    assert read_settings().producers == ("tcp://a:1", "tcp://b:2")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"SLUICE_BATCH": "0"}, "SLUICE_BATCH: "),
+        ({"SLUICE_SHARD": "2", "SLUICE_SHARDS": "2"}, "SLUICE_SHARD is 2"),
+        ({"SLUICE_CURVE_SERVER": "x" * 40}, "set SLUICE_CURVE_KEY too"),
+        ({"SLUICE_POLL_SECONDS": "soon"}, "SLUICE_POLL_SECONDS: "),
+    ],
+)
+def test_a_wrong_setting_is_named(given: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=said):
+        read_settings()
+
+
+def test_no_secret_is_in_an_error_or_in_what_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_DATABASE_URL", "mysql://u:hunter2@h/d")
+    monkeypatch.setenv("SLUICE_TORCHSERVE_TOKEN", "hunter2")
+    settings = read_settings()
+    assert "hunter2" not in str(settings.shown()) + repr(settings)
+    monkeypatch.setenv("SLUICE_BATCH", "0")
+    with pytest.raises(ConfigurationError) as raised:
+        read_settings()
+    assert "hunter2" not in str(raised.value)

@@ -1,0 +1,116 @@
+"""Logs, metrics and health as other processes see them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from sluice.settings import read_settings
+from sluice.telemetry import Health, HealthServer, configure, get_logger, health, metrics, serve
+
+NAMES = [
+    "sluice_listed",
+    "sluice_leased",
+    "sluice_in_flight",
+    "sluice_credit",
+    "sluice_received",
+    "sluice_decoded",
+    "sluice_inferred",
+    "sluice_cached",
+    "sluice_committed",
+    "sluice_redelivered",
+    "sluice_returned",
+    "sluice_quarantined",
+    "sluice_superseded",
+    "sluice_rejected_frames",
+    "sluice_queue_depth",
+    "sluice_stage_seconds",
+    "sluice_object_seconds",
+    "sluice_endpoint_up",
+    "sluice_overloaded",
+    "sluice_torchserve_requests",
+    "sluice_ledger_retries",
+    "sluice_consumers",
+]
+
+
+@pytest.fixture
+def state() -> Health:
+    return Health()
+
+
+@pytest.fixture
+def server(state: Health) -> Iterator[str]:
+    server = HealthServer("127.0.0.1", 0, state)
+    yield f"http://127.0.0.1:{server.port}"
+    server.close()
+
+
+def test_a_process_is_not_ready_before_it_says_so(server: str, state: Health) -> None:
+    assert requests.get(f"{server}/ready", timeout=5).status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    state.set("ledger", ok=True)
+    assert requests.get(f"{server}/ready", timeout=5).status_code == HTTPStatus.OK
+
+
+def test_ready_says_all_that_is_missing(server: str, state: Health) -> None:
+    state.set("ledger", ok=False, why="no answer")
+    state.set("torchserve", ok=False, why="no endpoint")
+    answer = requests.get(f"{server}/ready", timeout=5)
+    assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert answer.text == "ledger: no answer\ntorchserve: no endpoint\n"
+    state.set("ledger", ok=True)
+    assert requests.get(f"{server}/ready", timeout=5).text == "torchserve: no endpoint\n"
+
+
+def test_only_a_stopped_event_loop_is_no_life(server: str, state: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+    state.set("ledger", ok=False, why="no answer")
+    assert requests.get(f"{server}/live", timeout=5).status_code == HTTPStatus.OK
+    monkeypatch.setattr(health, "STALLED_SECONDS", 0.0)
+    assert requests.get(f"{server}/live", timeout=5).status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    monkeypatch.setattr(health, "STALLED_SECONDS", 60.0)
+    state.tick()
+    assert requests.get(f"{server}/live", timeout=5).status_code == HTTPStatus.OK
+
+
+def test_every_edge_of_the_flow_has_its_metric(server: str) -> None:
+    metrics.QUARANTINED.labels(reason="truncated").inc(0)
+    text = requests.get(f"{server}/metrics", timeout=5).text
+    families = {family.name for family in text_string_to_metric_families(text)}
+    assert families >= set(NAMES)
+    assert 'sluice_quarantined_total{reason="truncated"}' in text
+
+
+def test_unknown_paths_are_not_found(server: str) -> None:
+    assert requests.get(f"{server}/secrets", timeout=5).status_code == HTTPStatus.NOT_FOUND
+
+
+def test_nothing_is_served_without_a_port(state: Health) -> None:
+    assert serve(read_settings(metrics_port=0), state) is None
+
+
+def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a value holds can't break out of its line; other libraries' warnings come in the same shape."""
+    configure(read_settings(log_format="json"))
+    get_logger().info("read", key="a\nb\x1b[31m")
+    get_logger().debug("not shown")
+    logging.getLogger("other").warning("slow %s", "bucket")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    first, second = [json.loads(line) for line in captured.err.splitlines()]
+    assert (first["event"], first["key"], first["level"]) == ("read", "a\nb\x1b[31m", "info")
+    assert (second["event"], second["level"]) == ("slow bucket", "warning")
+
+
+def test_metrics_alone_bring_no_logs_and_no_server() -> None:
+    """`sluice status` passes here each time it starts."""
+    code = "import sys; from sluice.telemetry import metrics; print('structlog' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
