@@ -24,9 +24,11 @@ SEED: Final = 20
 SAMPLES: Final = {
     skimage: (
         "data",
-        "astronaut.png brick.png camera.png chelsea.png clock_motion.png coffee.png coins.png grass.png gravel.png "
-        "horse.png hubble_deep_field.jpg ihc.png moon.png motorcycle_left.png motorcycle_right.png page.png retina.jpg "
-        "rocket.jpg text.png",
+        (
+            "astronaut.png brick.png camera.png chelsea.png clock_motion.png coffee.png coins.png grass.png gravel.png "
+            "horse.png hubble_deep_field.jpg ihc.png moon.png motorcycle_left.png motorcycle_right.png page.png "
+            "retina.jpg rocket.jpg text.png"
+        ),
     ),
     sklearn: ("datasets/images", "china.jpg flower.jpg"),
     mpl: ("mpl-data/sample_data", "grace_hopper.jpg"),

@@ -1,0 +1,62 @@
+"""The demo, whole: what it makes, what it prints, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from scripts import demo, photos
+from scripts.stack import ROOT
+
+COMMAND = [sys.executable, "-m", "scripts.demo", "--once"]
+
+
+def left_behind(output: str) -> bool:
+    folder = re.search(r"TorchServe in (\S+), on free ports", output)
+    assert folder is not None
+    return Path(folder[1]).exists()
+
+
+def test_photos_differ_and_are_the_same_at_each_run() -> None:
+    made = dict(photos.photos(demo.PHOTOS))
+    assert len({hashlib.sha256(data).digest() for data in made.values()}) == demo.PHOTOS == len(made)
+    assert dict(photos.photos(30)) == dict(list(made.items())[:30])
+
+
+def test_there_are_20_bad_files() -> None:
+    assert len(dict(photos.bad_files())) == 20
+
+
+def test_every_photo_gets_its_row_and_every_bad_file_its_reason(tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    done = subprocess.run(
+        [*COMMAND, "--output", sheet], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{demo.PHOTOS} done, 20 quarantined" in done.stdout
+    for reason in ("empty", "not_an_image", "truncated", "corrupt", "too_many_pixels"):
+        assert reason in done.stdout
+    with Image.open(sheet) as opened:
+        assert opened.width > 2000
+    assert not left_behind(done.stdout)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_cleans_up_when_it_is_stopped(number: signal.Signals) -> None:
+    with subprocess.Popen(COMMAND, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ) as running:
+        assert running.stdout is not None
+        output = ""
+        while "database is ready" not in output:
+            output += running.stdout.readline()
+        running.send_signal(number)
+        running.communicate(timeout=60)
+        assert running.returncode == 128 + number
+    assert not left_behind(output)
