@@ -1,0 +1,191 @@
+"""The commands' parts that need no server: following, model cards, hidden passwords, what processes say."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from sluice.cli import check_processes, follow
+from sluice.cli.check import Verdict
+from sluice.cli.config import shown_value, without_password
+from sluice.cli.models import read_card
+from sluice.cli.screen import console
+from sluice.errors import ConfigurationError, LedgerUnavailable
+from sluice.ledger import Progress
+from sluice.settings import read_settings
+
+CARD: dict[str, Any] = {
+    "name": "m",
+    "version": "1.0",
+    "digest": "a" * 64,
+    "preprocessing": {"resize": 256, "crop": 224, "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]},
+    "labels": ["cat", "dog"],
+}
+
+
+def at(done: int, state: str = "running", message: str = "") -> list[Progress]:
+    return [Progress(1, "s3://b/", state, 10, 10 - done, done, 0, 0, True, 0.0, None, message)]  # noqa: FBT003 - a row
+
+
+class Answers:
+    """Stands for the database: gives one thing after another."""
+
+    def __init__(self, *given: list[Progress] | Exception) -> None:
+        self.given = list(given)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    def run(self, _: object) -> list[Progress]:
+        answer = self.given.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def followed(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a function, read below
+    def run(*given: list[Progress] | Exception) -> tuple[list[Progress], list[str]]:
+        monkeypatch.setattr(follow, "Database", lambda _: Answers(*given))
+        monkeypatch.setattr(follow, "POLL_SECONDS", 0)
+        stream = io.StringIO()
+        return follow.follow(lambda _: [], console(stream)), stream.getvalue().splitlines()
+
+    return run
+
+
+def test_following_survives_a_database_that_is_away(followed: Any) -> None:  # noqa: ANN401 - see the fixture
+    away = LedgerUnavailable("away")
+    last, lines = followed(at(3), away, away, at(4), at(10, "done"))
+    assert last == at(10, "done")
+    assert lines == [
+        "job 1 running: 3 of 10 (30 %)",
+        "no answer from the database for 0 s; trying again",
+        "job 1 done: 10 of 10 (100 %)",
+    ]
+
+
+def test_following_gives_up_on_a_database_that_stays_away(
+    followed: Any,  # noqa: ANN401 - see the fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follow, "OUTAGE_SECONDS", -1)
+    with pytest.raises(LedgerUnavailable):
+        followed(at(3), LedgerUnavailable("away"))
+
+
+def test_a_line_is_written_for_news_not_for_every_look(followed: Any) -> None:  # noqa: ANN401 - see the fixture
+    _, lines = followed(at(1), at(2), at(3, message="bucket gone"), at(4, message="bucket gone"), at(4, "failed"))
+    assert [line.partition(":")[2] for line in lines] == [
+        " 1 of 10 (10 %)",
+        " 3 of 10 (30 %), bucket gone",
+        " 4 of 10 (40 %)",
+    ]
+
+
+def archive(tmp_path: Path, card: object) -> Path:
+    path = tmp_path / "m.mar"
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr("model.json", card if isinstance(card, str) else json.dumps(card))
+    return path
+
+
+def test_an_archive_says_its_model(tmp_path: Path) -> None:
+    assert read_card(archive(tmp_path, CARD | {"more": 1}))["labels"] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "{",
+        "[]",
+        "\udcff".encode("utf-8", "surrogatepass").decode("latin-1"),
+        {**CARD, "digest": "short"},
+        {**CARD, "labels": []},
+        {**CARD, "labels": [1]},
+        {**CARD, "name": None},
+        {**CARD, "preprocessing": {"resize": 1}},
+        {**CARD, "preprocessing": CARD["preprocessing"] | {"crop": "wide"}},
+        {**CARD, "preprocessing": CARD["preprocessing"] | {"mean": None}},
+    ],
+)
+def test_a_card_that_cannot_be_meant_is_refused(tmp_path: Path, card: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"m\.mar"):
+        read_card(archive(tmp_path, card))
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.mar", tmp_path, Path(__file__)):
+        with pytest.raises(ConfigurationError, match=r"name a \.mar file|scripts/build-model"):
+            read_card(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mysql://u:pw@h:1/d", "mysql://u:***@h:1/d"),
+        ("mysql://u:p/w@x:y@h/d", "mysql://u:***@h/d"),
+        ("mysql://u@h/d", "mysql://u@h/d"),
+        ("http://h:8080", "http://h:8080"),
+        ("obstore", "obstore"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_no_setting_shows_a_secret() -> None:
+    settings = read_settings(
+        database_url="mysql://u:hunter2@h/d",
+        database_password="hunter2",
+        torchserve_token="hunter2",
+        torchserve="http://a:hunter2@h,http://b",
+        s3_endpoint="http://a:hunter2@h",
+    )
+    shown = {name: shown_value(settings, name) for name in type(settings).model_fields}
+    assert "hunter2" not in str(shown)
+    assert shown["torchserve"] == "http://a:***@h,http://b"
+    assert shown["database_password"] == "***"
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, *pages: dict[str, float] | None) -> tuple[Verdict, Verdict, list[str]]:
+    answers = {str(number): page for number, page in enumerate(pages)}
+    monkeypatch.setattr(check_processes, "_figures", answers.__getitem__)
+    credit, memory = Verdict(), Verdict()
+    return credit, memory, check_processes.check_processes(credit, memory, list(answers), 400)
+
+
+SOUND = {"sluice_received_total": 5.0, "sluice_credit": 0.0, "process_resident_memory_bytes": 3e8}
+
+
+def test_sound_processes_verify_credit_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    credit, memory, unanswered = judged(monkeypatch, SOUND, {"process_resident_memory_bytes": 1e8})
+    assert credit.verified
+    assert memory.verified
+    assert not credit.breaches + memory.breaches + unanswered
+
+
+def test_more_than_the_credit_and_too_much_memory_are_breaches(monkeypatch: pytest.MonkeyPatch) -> None:
+    credit, memory, _ = judged(monkeypatch, SOUND | {"sluice_credit": -2.0, "process_resident_memory_bytes": 5e8})
+    assert credit.breaches == ["0: 2 objects more than its credit"]
+    assert memory.breaches == ["0 has 500 MB, more than 400 MB"]
+
+
+def test_credit_is_not_called_verified_without_a_consumer_or_after_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not judged(monkeypatch, {"process_resident_memory_bytes": 1e8})[0].verified
+    assert not judged(monkeypatch, SOUND | {"sluice_rejected_frames_total": 1.0})[0].verified
+
+
+def test_nothing_is_called_verified_while_a_process_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    credit, memory, unanswered = judged(monkeypatch, SOUND, None)
+    assert unanswered == ["1"]
+    assert not credit.verified
+    assert not memory.verified
