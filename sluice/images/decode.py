@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-import threading
 import warnings
-from contextlib import nullcontext
 from typing import Final
 
 import numpy as np
@@ -19,6 +17,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 from sluice.images.pixels import square
 from sluice.images.preprocessing import Preprocessing
 from sluice.images.refusal import FAILURES, ImageError, unopened, unreadable
+from sluice.images.room import Room
 
 # EPS is missing since reading it runs Ghostscript; WMF, MPEG, HDF5, GRIB and BUFR since Pillow can't read their pixels;
 # IPTC since it opens another image inside itself, of any format. Formats without a signature come last.
@@ -34,9 +33,8 @@ FORMATS: Final = tuple(name for name in _WANTED if name in Image.OPEN)
 # Pillow warns of odd metadata and large images; what matters of it is an ImageError here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-_LARGE: Final = 16_000_000
-_one_large: Final = threading.Lock()
-"""Pixels of large images (more than _LARGE) are in memory one image at a time, whatever the number of threads."""
+_room: Final = Room(64_000_000)
+"""Four bytes a pixel: 256 MB at most, however many threads decode."""
 
 _ORIENTATION: Final = 0x0112
 _TURNS: Final = {
@@ -96,7 +94,7 @@ def _pixels(
             # libjpeg scales by 1/2, 1/4 or 1/8 while it decodes, for a fraction of the time and memory.
             image.draft(None, (spec.resize, spec.resize))
         image.decodermaxblock = max(len(data), image.decodermaxblock)
-        with _one_large if image.width * image.height > _LARGE else nullcontext():
+        with _room.hold(image.width * image.height):
             image.load()
             _check_size(image, max_pixels)
             small = square(image, spec)

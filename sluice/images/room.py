@@ -1,0 +1,33 @@
+"""A bound on the pixels that all threads of a process have in memory at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+
+class Room:
+    """Lets images in while their pixels fit; one that is larger than the room is let in alone."""
+
+    def __init__(self, pixels: int) -> None:
+        self._pixels: Final = pixels
+        self._taken = 0
+        self._changed = threading.Condition()
+        self._door = threading.Lock()
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room, and keep it for the length of the block."""
+        share = min(pixels, self._pixels)
+        # Who waits stands in the door: small images that come later don't keep a large one out for ever.
+        with self._door, self._changed:
+            self._changed.wait_for(lambda: self._taken + share <= self._pixels)
+            self._taken += share
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= share
+                self._changed.notify_all()
