@@ -41,6 +41,10 @@ class Server:
         """How it ended last; negative: by that signal. None while it lives."""
         return self._process.poll() if self._process else None
 
+    def start(self) -> None:
+        """Start it; returns before it is ready."""
+        raise NotImplementedError
+
     def spawn(self, command: Sequence[str | Path], environment: Mapping[str, str], cwd: Path = ROOT) -> None:
         """Start the process; its output is added to its log."""
         if self.pid is not None:

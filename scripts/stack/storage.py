@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import boto3
+import obstore
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from obstore.store import S3Store
 
 from scripts.stack.leash import Leash
 from scripts.stack.ports import free_port
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 REGION: Final = "us-east-1"
 START_SECONDS: Final = 30.0
-UPLOADS: Final = 8
+UPLOADS: Final = 16
 
 
 class S3Server(Server):
@@ -69,15 +72,20 @@ class S3Server(Server):
         self.wait_until(self._answers, seconds)
 
     def fill(self, bucket: str, objects: Iterable[tuple[str, bytes]]) -> int:
-        """Make the bucket and put objects into it, several at once; gives how many."""
-        self.client.create_bucket(Bucket=bucket)
+        """Put objects into a bucket (made if need be), several at once; gives how many. For keys without oddities."""
+        with contextlib.suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
+            self.client.create_bucket(Bucket=bucket)
+        store = S3Store(
+            bucket,
+            endpoint=self.endpoint,
+            region=REGION,
+            access_key_id=self.access_key,
+            secret_access_key=self.secret_key,
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": True},
+        )
         with ThreadPoolExecutor(UPLOADS) as pool:
-            return sum(
-                1
-                for _ in pool.map(
-                    lambda item: self.client.put_object(Bucket=bucket, Key=item[0], Body=item[1]), objects
-                )
-            )
+            return sum(1 for _ in pool.map(lambda item: obstore.put(store, item[0], item[1]), objects))
 
     def _answers(self) -> bool:
         try:
