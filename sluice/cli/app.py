@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, Any, Final
 
@@ -52,6 +51,13 @@ class Root(TyperGroup):
                 raise
             complain(str(error), hint=_hint(error))
             raise typer.Exit(exit_code(error)) from None
+        except BrokenPipeError:
+            raise  # the reader (head, say) has what it wanted: typer ends quietly
+        except OSError as error:
+            if _wants_traceback():
+                raise
+            complain(f"the system refuses: {error}", hint="a full disk or a missing permission is the usual cause")
+            raise typer.Exit(NOT_SO) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
@@ -113,10 +119,6 @@ def main() -> None:
         app(prog_name="sluice")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader (head, say) has what it wanted; Python must not fail once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(NOT_SO)
 
 
 def _hint(error: SluiceError) -> str:

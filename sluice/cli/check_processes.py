@@ -13,6 +13,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from sluice.cli.check import Verdict
+from sluice.cli.screen import counted
 
 TIMEOUT: Final = 5.0
 MB: Final = 1_000_000
@@ -39,7 +40,7 @@ def check_processes(credit: Verdict, memory: Verdict, urls: Sequence[str], limit
         credit.notes.append("none of the processes that answered has received objects: name the consumers' /metrics")
     elif not credit.notes and not unanswered:
         credit.verified = True
-        credit.notes.append(f"{consumers:,} consumers asked")
+        credit.notes.append(f"asked {counted(consumers, 'consumer')}")
     return unanswered
 
 

@@ -29,7 +29,9 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     settings = read_settings()
     shown = {name: shown_value(settings, name) for name in Settings.model_fields}
     if as_json:
-        print(json_safe(json.dumps(shown, ensure_ascii=False, indent=1)))
+        # Line by line: the breaks between the lines are JSON's own, a value's never stand as such.
+        for line in json.dumps(shown, ensure_ascii=False, indent=1).split("\n"):
+            print(json_safe(line))
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("setting", no_wrap=True)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.cli.asking import OptionalJob, find_job, open_database
-from sluice.cli.screen import console, json_safe, safe
+from sluice.cli.screen import console, counted, json_safe, safe
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import Database, Quarantined
 from sluice.ledger import objects as ledger_objects
@@ -96,7 +96,10 @@ def show(
         ("meaning", REASONS.get(row.reason, "")),
         ("detail", row.detail),
         ("size", f"{row.size:,} bytes"),
-        ("attempts", f"{row.attempts} consumers died with it" if row.attempts else "no consumer died with it"),
+        (
+            "attempts",
+            f"{counted(row.attempts, 'consumer')} died with it" if row.attempts else "no consumer died with it",
+        ),
         ("when", f"{row.when:%Y-%m-%d %H:%M:%S}"),
         ("again", f"sluice quarantine replay --id {row.id}"),
     ):
@@ -137,7 +140,7 @@ def replay(
         raise LedgerError(
             f"{replayed:,} of {len(set(ids)):,} objects replayed: the others are not in quarantine (any more)"
         )
-    print(f"{replayed:,} objects are pending again" if replayed else "nothing is in quarantine that fits")
+    print(f"made {counted(replayed, 'object')} pending again" if replayed else "nothing is in quarantine that fits")
 
 
 def _page(

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from sluice.cli.asking import JobArgument, find_job, open_database
 from sluice.cli.follow import ENDED
-from sluice.cli.screen import console, json_safe, safe, warn
+from sluice.cli.screen import console, counted, json_safe, safe, warn
 from sluice.errors import ConfigurationError
 from sluice.ledger import Database, Result
 from sluice.ledger import predictions as ledger_predictions
@@ -83,11 +83,11 @@ def results(
                 written += count
         progress = database.run(lambda cursor: ledger_progress.progress(cursor, found.id))
     if output is not None:
-        print(f"{written:,} rows in {safe(output)}", file=sys.stderr)
+        print(f"{counted(written, 'row')} in {safe(output)}", file=sys.stderr)
     if progress is None:
         return
     if progress.state not in ENDED and (progress.pending or not progress.listing_complete):
-        warn(f"job {found.id} is {progress.state}, {progress.pending:,} objects are pending: more rows may come")
+        warn(f"job {found.id} is {progress.state}, {counted(progress.pending, 'object')} pending: more rows may come")
     if as_format is Format.TABLE and limit is None and written < progress.done:
         warn(f"{written:,} of {progress.done:,} rows: --limit N shows more, --format csv writes all")
 
@@ -208,7 +208,14 @@ def _groups(pages: Iterable[list[Result]]) -> Iterator[list[Result]]:
 
 
 def _values(row: Result) -> tuple[str | float | int, ...]:
-    return (row.url, row.label, row.score, row.model, row.predicted.isoformat(sep=" ", timespec="milliseconds"), row.object_id)
+    return (
+        row.url,
+        row.label,
+        row.score,
+        row.model,
+        row.predicted.isoformat(sep=" ", timespec="milliseconds"),
+        row.object_id,
+    )
 
 
 def _guarded(value: str | float) -> str | float:

@@ -80,6 +80,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole // HOUR:,} h {whole % HOUR // MINUTE:02d} min"
 
 
+def counted(number: int, noun: str) -> str:
+    """Give a number with its noun: '1 object', '1,200 objects'."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def rate(images_per_second: float) -> str:
     """Give a rate in words, '' for none."""
     return f"{images_per_second:,.1f}/s" if images_per_second > 0 else ""

@@ -18,6 +18,8 @@ from sluice.ledger import Cursor, Job, Progress
 from sluice.ledger import progress as ledger_progress
 
 ENDED_SHOWN: Final = 10
+GAP: Final = 2
+SOURCE_LEAST: Final = 10
 
 EXAMPLES: Final = """\
 Examples:
@@ -112,27 +114,35 @@ def _show_all(seen: list[Progress], screen: Console) -> None:
     if not seen:
         screen.print("no job yet: `sluice submit s3://bucket/prefix` makes one")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("job", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("source", ratio=1, no_wrap=True, overflow="ellipsis", min_width=12)
-    for name in ("finished", "", "quarant.", "rate", "left"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for progress in shown:
-        finished, known = finished_of(progress)
-        table.add_row(
-            str(progress.job),
-            state_text(progress.state),
-            safe(progress.source),
-            f"{finished:,}/{known:,}",
-            percent(progress),
-            f"{progress.quarantined:,}",
-            rate(progress.images_per_second),
-            duration(progress.eta_seconds) if progress.pending else "",
-        )
-    screen.print(table)
+    screen.print(_table(shown, screen.width))
     for progress in shown:
         if progress.message:
             screen.print(Text(f"job {progress.job}: {safe(progress.message)}", style="yellow"), soft_wrap=True)
     if hidden:
         screen.print(Text(f"{len(hidden):,} older jobs that ended: `sluice jobs list` shows them", style="dim"))
+
+
+def _table(shown: list[Progress], width: int) -> Table:
+    figures = [
+        (
+            str(progress.job),
+            progress.state,
+            f"{percent(progress)} of {finished_of(progress)[1]:,}",
+            f"{progress.quarantined:,}",
+            rate(progress.images_per_second),
+            duration(progress.eta_seconds) if progress.pending else "",
+        )
+        for progress in shown
+    ]
+    heads = ("job", "state", "finished", "quar.", "rate", "left")
+    # The source gets what the figures leave, since they must never be cut.
+    taken = sum(max(map(len, column)) + GAP for column in zip(heads, *figures, strict=True))
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    table.add_column(heads[0], justify="right", no_wrap=True)
+    table.add_column(heads[1], no_wrap=True)
+    table.add_column("source", no_wrap=True, overflow="ellipsis", max_width=max(SOURCE_LEAST, width - taken))
+    for head in heads[2:]:
+        table.add_column(head, justify="right", no_wrap=True)
+    for progress, (job, state, *rest) in zip(shown, figures, strict=True):
+        table.add_row(job, state_text(state), safe(progress.source), *rest)
+    return table

@@ -45,11 +45,14 @@ def submit(
     Quarantined objects are a warning only.
     """
     screen = console()
-    once = _Once(source, model, priority, watch, watch_seconds, repeat)
+    ledger_jobs.check_source(source)  # before anything is said of models
     with open_database() as database:
         _know_model(database, model)
-        once.before = database.run(_last_id)
-        job_id = database.run(once)
+        job_id = database.run(
+            lambda cursor: ledger_jobs.submit(
+                cursor, source, model, priority=priority, watch=watch, watch_seconds=watch_seconds, repeats=repeat
+            )
+        )
     if not wait:
         if screen.is_terminal:
             print(f"job {job_id} submitted: `sluice status {job_id} --watch` follows it")
@@ -59,27 +62,6 @@ def submit(
     if watch:
         warn("a job with --watch has no end: Ctrl-C stops the watching, `sluice jobs cancel` the job")
     wait_for(job_id, screen)
-
-
-class _Once:
-    """Inserts one job however often it is called: an insert may have been committed although its answer was lost."""
-
-    def __init__(self, source: str, model: str, priority: int, watch: bool, watch_seconds: int, repeats: int) -> None:
-        self.before = 0
-        self._wanted = (ledger_jobs.check_source(source), model, priority, watch, watch_seconds, repeats)
-        self._tried = False
-
-    def __call__(self, cursor: Cursor) -> int:
-        if self._tried:
-            for job in ledger_jobs.list_jobs(cursor):
-                made = (job.source, job.model, job.priority, job.watch, job.watch_seconds, job.repeats)
-                if job.id > self.before and made == self._wanted:
-                    return job.id
-        self._tried = True
-        source, model, priority, watch, watch_seconds, repeats = self._wanted
-        return ledger_jobs.submit(
-            cursor, source, model, priority=priority, watch=watch, watch_seconds=watch_seconds, repeats=repeats
-        )
 
 
 def wait_for(job_id: int, screen: Console) -> None:
@@ -146,8 +128,3 @@ def _know_model(database: Database, model: str) -> None:
         if model:
             raise
         warn(f"{error}; the job waits until there is one")
-
-
-def _last_id(cursor: Cursor) -> int:
-    last = ledger_jobs.last(cursor)
-    return last.id if last else 0

@@ -112,21 +112,6 @@ def test_a_model_that_is_not_there_is_refused_when_it_is_named(sluice: Sluice) -
     assert sluice("status")[1] == ""
 
 
-def test_an_insert_whose_answer_was_lost_makes_one_job(
-    sluice: Sluice, ledger: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = Database.run
-
-    def twice(self: Database, work: Callable[[Cursor], object]) -> object:
-        run(self, work)
-        return run(self, work)
-
-    monkeypatch.setattr(Database, "run", twice)
-    assert sluice("submit", "s3://photos")[:2] == (0, "1\n")
-    monkeypatch.undo()
-    assert len(ledger.run(jobs.list_jobs)) == 1
-
-
 def test_status_of_a_job_and_of_all(sluice: Sluice, job: int) -> None:
     said = f"job {job} done: 8 of 8 (100 %), 2 quarantined\n"
     assert sluice("status", job) == (0, said, "")
@@ -150,7 +135,7 @@ def test_a_failed_job_is_exit_code_1(sluice: Sluice, ledger: Database) -> None:
 
 
 def test_the_summary_after_waiting(sluice: Sluice, job: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sluice.cli.submit._Once.__call__", lambda *_: job)
+    monkeypatch.setattr("sluice.ledger.jobs.submit", lambda *_, **__: job)
     code, out, _ = sluice("submit", "s3://photos", "--wait")
     assert code == 0
     assert "6 done, 2 quarantined" in out
@@ -226,9 +211,9 @@ def test_the_quarantine_is_listed_shown_and_replayed(sluice: Sluice, job: int) -
     assert sluice("quarantine", "list", "--reason", "empty")[1] == "nothing is in quarantine for empty\n"
     assert sluice("quarantine", "list", "--reason", "nonsense")[0] == 2
     assert sluice("quarantine", "replay")[0] == 2
-    assert sluice("quarantine", "replay", "--id", rows[0]["id"])[1] == "1 objects are pending again\n"
+    assert sluice("quarantine", "replay", "--id", rows[0]["id"])[1] == "made 1 object pending again\n"
     assert sluice("quarantine", "replay", "--id", rows[0]["id"])[0] == 1
-    assert sluice("quarantine", "replay", job)[1] == "1 objects are pending again\n"
+    assert sluice("quarantine", "replay", job)[1] == "made 1 object pending again\n"
     assert sluice("status", job)[1].startswith(f"job {job} running: 6 of 8 (75 %)")
     assert sluice("quarantine", "show", rows[0]["id"])[0] == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,6 +131,27 @@ def test_an_error_is_shown_with_its_traceback_only_when_debugging(
     monkeypatch.setattr(sys, "argv", ["sluice", "status"])
     with pytest.raises(SluiceError):
         cli.main()
+
+
+def test_the_settings_are_json_without_secrets(sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_DATABASE_URL", "mysql://u:hunter2@h/d")
+    monkeypatch.setenv("SLUICE_NAME", "a\nb\x1b[31m")
+    code, out, _ = sluice("config", "--json")
+    shown = json.loads(out)
+    assert code == 0
+    assert (shown["database_url"], shown["name"]) == ("mysql://u:***@h/d", "a\nb\x1b[31m")
+    assert "\x1b" not in out
+    assert "hunter2" not in out + sluice("config")[1]
+
+
+def test_a_full_disk_is_a_sentence(sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(status, "open_database", fail)
+    code, _, err = sluice("status")
+    assert code == 1
+    assert err.startswith("error: the system refuses: [Errno 28] No space left on device\n")
 
 
 def test_starting_brings_nothing_heavy() -> None:

@@ -20,7 +20,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_documented_table_is_the_settings() -> None:
-    table = DOCUMENT.read_text().partition("a test compares -->\n")[2]
+    table = DOCUMENT.read_text().partition("a test compares -->\n\n")[2]
     assert table == markdown_table() + "\n", "run `python -m sluice.settings` and paste its table"
 
 
