@@ -116,6 +116,8 @@ class Demo:
         """Keep it up for a look around."""
         client = stack.servers.folder / "client.cnf"
         stack.servers.database.write_client_file(client, stack.database)
+        environment = stack.servers.folder / "env"
+        stack.write_environment(environment)
         lines = [
             "",
             "All of it stays up until Ctrl-C, which removes it. To look around, in another terminal:",
@@ -123,6 +125,7 @@ class Demo:
             f"  mariadb --defaults-extra-file={client}",
             *(f"    {sql}" for sql in TO_TRY),
             "",
+            f"  source {environment}; {Path(sys.executable).parent / 'sluice'} status",
             f"  curl -T some-photo.jpg {stack.servers.torchserve.address}/predictions/{MODEL}",
             f"  curl {stack.consumers[0].metrics_url}",
         ]

@@ -9,8 +9,10 @@ with Servers(models=["noop"]) as servers:
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -69,8 +71,12 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The same as a whole environment, for the `sluice` command; the S3 account is in it."""
-        named = {f"SLUICE_{name.upper()}": str(value) for name, value in self._common().items()}
-        return plain_environment(**named, **self.servers.s3.environment)
+        return plain_environment(**self._variables())
+
+    def write_environment(self, path: Path) -> None:
+        """Write the stack's own part of it, for a shell to source; a file, so that no terminal shows a password."""
+        path.touch(mode=0o600)
+        path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in self._variables().items()))
 
     def add_producer(self, **settings: object) -> Worker:
         """Add a producer, not started yet."""
@@ -113,6 +119,10 @@ class Stack:
             {**self._common(), **settings},
             self.servers.s3.environment,
         )
+
+    def _variables(self) -> dict[str, str]:
+        named = {f"SLUICE_{name.upper()}": str(value) for name, value in self._common().items()}
+        return {**named, **self.servers.s3.environment}
 
     def _common(self) -> dict[str, object]:
         return {
