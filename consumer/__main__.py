@@ -18,7 +18,7 @@ examples:
       as in a container: http://127.0.0.1:9100/ready says whether it would work, and why not
 
 Every setting is SLUICE_<NAME> in the environment or a line of the TOML file that SLUICE_CONFIG names; see
-docs/configuration.md. SIGTERM drains: what is begun is finished, the rest goes back to the producer.
+README.md. SIGTERM drains: what is begun is finished, the rest goes back to the producer.
 """
 
 

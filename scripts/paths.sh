@@ -14,3 +14,5 @@ gateway="$cache/versitygw-$gateway_version"
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/usr/libexec"
 # So that every script finds the project's packages, from wherever it is started.
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+# Without bytecode every start of a process parses all that it imports again.
+unset PYTHONDONTWRITEBYTECODE

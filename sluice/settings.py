@@ -1,7 +1,7 @@
 """Every setting of every process, in one typed table: name, type, default, sentence.
 
 Each is read from the environment as SLUICE_<NAME>, else from the TOML file that SLUICE_CONFIG names, else it has the
-default below. `python -m sluice.settings` prints the table that stands in docs/configuration.md.
+default below. `python -m sluice.settings` prints the table that stands in README.md.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - pydantic chec
 
 
 def markdown_table() -> str:
-    """Give the table of docs/configuration.md."""
+    """Give the table of README.md."""
     rows = ["| variable | default | what it sets |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         default = field.get_default()

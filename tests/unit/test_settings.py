@@ -9,7 +9,7 @@ import pytest
 from sluice.errors import ConfigurationError
 from sluice.settings import Settings, markdown_table, read_settings
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
+DOCUMENT = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(autouse=True)
