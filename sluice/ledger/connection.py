@@ -25,6 +25,11 @@ from sluice.telemetry import metrics
 
 T = TypeVar("T")
 
+MYSQL_PORT: Final = 3306
+UNREADABLE: Final = (
+    "SLUICE_DATABASE_URL can't be read: expected mysql://user:password@host:port/database, "
+    "with the user and the password %-encoded"
+)
 SLOTS: Final = 16
 LOCK_IDLE_SECONDS: Final = 30
 CONTENDED_TRIES: Final = 20
@@ -175,15 +180,20 @@ def _wait(tries: int, cause: str) -> float:
 
 def connect_options(settings: Settings) -> dict[str, Any]:
     """Give pymysql's arguments for the database that the settings name."""
-    url = urlsplit(settings.database_url.get_secret_value())
+    try:
+        url = urlsplit(settings.database_url.get_secret_value())
+        port = url.port or MYSQL_PORT
+    except ValueError:
+        # Its message would show a part of the password, where that has a / or a : that is not %-encoded.
+        raise ConfigurationError(UNREADABLE) from None
     if url.scheme not in {"mysql", "mariadb"} or not url.hostname or len(url.path) <= 1:
-        raise ConfigurationError("SLUICE_DATABASE_URL can't be read: expected mysql://user:password@host:port/database")
+        raise ConfigurationError(UNREADABLE)
     password = unquote(url.password or "")
     if settings.database_password is not None:
         password = settings.database_password.get_secret_value()
     options: dict[str, Any] = {
         "host": url.hostname,
-        "port": url.port or 3306,
+        "port": port,
         "user": unquote(url.username or ""),
         "password": password,
         "database": unquote(url.path[1:]),
@@ -195,7 +205,12 @@ def connect_options(settings: Settings) -> dict[str, Any]:
         "write_timeout": settings.database_timeout,
     }
     if settings.database_ca is not None:
-        options["ssl"] = ssl.create_default_context(cafile=str(settings.database_ca))
+        try:
+            options["ssl"] = ssl.create_default_context(cafile=str(settings.database_ca))
+        except OSError as error:
+            raise ConfigurationError(
+                f"SLUICE_DATABASE_CA ({settings.database_ca}) can't be read as certificates in PEM: {error}"
+            ) from error
     return options
 
 

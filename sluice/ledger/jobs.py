@@ -97,11 +97,12 @@ def active(cursor: Cursor) -> list[Job]:
 
 
 def start(cursor: Cursor, job_id: int, model_id: int) -> bool:
-    """Move a pending job to running with its model; say whether it was pending."""
+    """Move a job that has not begun to running with its model; say whether this was its beginning."""
     return bool(
         cursor.execute(
             "UPDATE jobs SET state = 'running', model_id = COALESCE(model_id, %s), message = '', "
-            "started = COALESCE(started, CURRENT_TIMESTAMP(3)) WHERE id = %s AND state = 'pending'",
+            "started = COALESCE(started, CURRENT_TIMESTAMP(3)) "
+            "WHERE id = %s AND (state = 'pending' OR (state = 'running' AND model_id IS NULL))",
             (model_id, job_id),
         )
     )

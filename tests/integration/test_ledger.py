@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from sluice.errors import ConfigurationError, LedgerError
@@ -93,7 +95,9 @@ def test_a_folders_urls(ledger: Database) -> None:
 
 def test_pages_move_the_cursor_and_repeats_begin_again(ledger: Database) -> None:
     job = running_job(ledger, repeats=2)
-    stands = lambda: ledger.run(lambda c: listing.state(c, job))  # noqa: E731 - asked again and again
+
+    def stands() -> Listing:
+        return ledger.run(lambda c: listing.state(c, job))
 
     def add(keys: list[bytes], repeat_no: int, *, last: bool) -> Added:
         page = entries(keys)
@@ -181,8 +185,8 @@ def test_replay_opens_done_jobs_again(ledger: Database) -> None:
         list_all(ledger, job, entries([b"a", b"b"]))
         ids = ids_of(ledger, job)
         failures = [Failed(ids[b"a"], "corrupt", "x"), Failed(ids[b"b"], "empty", "y")]
-        ledger.run(lambda c, failures=failures: objects.quarantine(c, failures))
-        assert ledger.run(lambda c, job=job: jobs.finish(c, job))
+        ledger.run(partial(objects.quarantine, failures=failures))
+        assert ledger.run(partial(jobs.finish, job_id=job))
     quarantined = ledger.run(objects.list_quarantined)
     assert [row.job for row in quarantined] == [first, first, second, second]
     assert ledger.run(lambda c: objects.list_quarantined(c, after_id=quarantined[1].id, limit=1)) == [quarantined[2]]
@@ -206,13 +210,15 @@ def test_shards_share_the_pending_objects(ledger: Database, shards: int) -> None
     everything = ids_of(ledger, job)
     found: list[int] = []
     for shard in range(shards):
-        after, size = 0, 700
+        after = 0
         while True:
-            rows = ledger.run(lambda c, a=after, s=shard: objects.pending(c, job, a, size, s, shards))
+            rows = ledger.run(
+                partial(objects.pending, job_id=job, after_id=after, limit=700, shard=shard, shards=shards)
+            )
             assert all((row.id // 1024) % shards == shard for row in rows)
             assert [row.id for row in rows] == sorted(row.id for row in rows)
             found += [row.id for row in rows]
-            if len(rows) < size:
+            if len(rows) < 700:
                 break
             after = rows[-1].id
     assert sorted(found) == sorted(everything.values())
@@ -222,7 +228,10 @@ def test_shards_share_the_pending_objects(ledger: Database, shards: int) -> None
 def test_what_a_person_may_ask_of_a_job(ledger: Database) -> None:
     register_id = ledger.run(register)
     job = ledger.run(lambda c: jobs.submit(c, "s3://photos/2024", priority=3))
-    state = lambda to: ledger.run(lambda c: jobs.change_state(c, job, to)).state  # noqa: E731 - asked often
+
+    def state(to: str) -> str:
+        return ledger.run(lambda c: jobs.change_state(c, job, to)).state
+
     assert state("paused") == "paused"
     assert state("running") == "pending", "it never ran"
     assert ledger.run(lambda c: jobs.start(c, job, register_id))
@@ -269,7 +278,7 @@ def test_models(ledger: Database) -> None:
     assert (found.id, found.preprocessing, found.labels) == (first, {"crop": 224}, ["a", "ß"])
     for spec in ("other", "net@3", "other@1.0"):
         with pytest.raises(ConfigurationError):
-            ledger.run(lambda c, spec=spec: models.resolve(c, spec))
+            ledger.run(partial(models.resolve, spec=spec))
     ledger.run(lambda c: models.register(c, "second", "1", "d" * 64, {}, []))
     ledger.run(lambda c: models.promote(c, "second", "1"))
     with pytest.raises(ConfigurationError, match="several"):

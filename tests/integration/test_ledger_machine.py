@@ -1,0 +1,289 @@
+"""Any order of what producers, consumers and people do to the ledger, beside a model of it in memory.
+
+After each step the counters, the pending objects and the results are the model's, and no invariant is broken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sluice.errors import LedgerError
+from sluice.ledger import (
+    Added,
+    Cursor,
+    Database,
+    Failed,
+    Listed,
+    PendingObject,
+    check,
+    jobs,
+    listing,
+    objects,
+    predictions,
+    progress,
+)
+from tests.ledger_rows import SOURCE, prediction, register
+
+KEYS = [b"a", b"A", b"a ", b"a\x00", b"b/../c", "ü".encode(), b"\xff", b"z" * 1024]
+JOBS = 2
+SHARDS = 3
+
+pages = st.dictionaries(st.sampled_from(KEYS), st.sampled_from("123"), max_size=len(KEYS))
+picks = st.lists(st.integers(0, 40), max_size=8)
+which = st.integers(0, JOBS - 1)
+
+
+@dataclass
+class Row:
+    """An object as the model knows it."""
+
+    id: int
+    job: int
+    key: bytes
+    etag: str
+    state: str = "pending"
+    reason: str = ""
+    attempts: int = 0
+    label: str = ""
+
+
+@dataclass
+class Job:
+    """A job as the model knows it; `newest` has the last row of each key."""
+
+    id: int
+    state: str = "pending"
+    started: bool = False
+    complete: bool = False
+    rows: list[Row] = field(default_factory=list)
+    newest: dict[bytes, Row] = field(default_factory=dict)
+
+    def count(self, state: str) -> int:
+        return sum(row.state == state for row in self.rows)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """What may happen, each in the ledger and in the model."""
+
+    def __init__(self, ledger: Database) -> None:
+        super().__init__()
+        self.ledger = ledger
+        self.jobs: list[Job] = []
+
+    @initialize()
+    def begin(self) -> None:
+        for table in ("objects", "predictions", "jobs", "counters", "listings"):
+            self.ledger.run(lambda c, table=table: c.execute(f"DELETE FROM {table}"))  # type: ignore[misc]
+        self.ledger.run(register)
+        for _ in range(JOBS):
+            self.jobs.append(Job(self.ledger.run(lambda c: jobs.submit(c, SOURCE))))
+        self.start(0)
+
+    @property
+    def rows(self) -> list[Row]:
+        return sorted((row for job in self.jobs for row in job.rows), key=lambda row: row.id)
+
+    def chosen(self, numbers: list[int]) -> list[Row]:
+        """Give rows of any job and state, some of them more than once."""
+        rows = self.rows
+        return [rows[number % len(rows)] for number in numbers] if rows else []
+
+    def learn(self, job: Job, entries: list[Listed]) -> Added:
+        """Do to the model what a page does; the new rows' ids are the ledger's business."""
+        new = superseded = 0
+        for entry in entries:
+            old = job.newest.get(entry.key)
+            if old and old.etag == entry.etag:
+                continue
+            if old:
+                old.state, old.label = "superseded", ""
+                superseded += 1
+            row = Row(0, job.id, entry.key, entry.etag)
+            if entry.archived:
+                row.state, row.reason = "quarantined", "archived"
+            job.rows.append(row)
+            job.newest[entry.key] = row
+            new += 1
+        self.name_rows(job)
+        return Added(new, superseded)
+
+    def name_rows(self, job: Job) -> None:
+        def ask(cursor: Cursor) -> dict[bytes, int]:
+            cursor.execute("SELECT id, object_key FROM objects WHERE job_id = %s ORDER BY generation", (job.id,))
+            return {row["object_key"]: row["id"] for row in cursor.fetchall()}
+
+        ids = self.ledger.run(ask)
+        for row in job.rows:
+            row.id = row.id or ids[row.key]
+
+    @precondition(lambda self: any(job.state == "running" for job in self.jobs))
+    @rule(number=which, page=pages, last=st.booleans(), twice=st.booleans(), archived=st.booleans())
+    def list_page(self, number: int, page: dict[bytes, str], *, last: bool, twice: bool, archived: bool) -> None:
+        job = self.jobs[number]
+        if job.state != "running":
+            return
+        entries = [Listed(key, etag, 1, archived and key == b"a") for key, etag in sorted(page.items())]
+
+        def add(cursor: Cursor) -> Added:
+            listing.restart(cursor, job.id)
+            return listing.add_page(cursor, job.id, entries, repeat_no=0, last=last, repeats=1)
+
+        added = self.ledger.run(add)
+        assert added == self.learn(job, entries)
+        job.complete |= last
+        if twice:
+            assert self.ledger.run(add) == Added(0, 0)
+
+    @rule(number=which, page=pages)
+    def notify(self, number: int, page: dict[bytes, str]) -> None:
+        job = self.jobs[number]
+        if job.started and job.state in {"running", "paused"}:
+            entries = [Listed(key, etag, 1) for key, etag in page.items()]
+            assert self.ledger.run(lambda c: listing.upsert_keys(c, job.id, entries)) == self.learn(job, entries)
+
+    @rule(numbers=picks)
+    def change(self, numbers: list[int]) -> None:
+        for row in self.chosen(numbers[:1]):
+            job = next(job for job in self.jobs if job.id == row.job)
+            if job.state == "running":
+                now = Listed(row.key, "changed", 2)
+                added = self.ledger.run(lambda c, row=row, now=now: listing.add_changed(c, row.job, row.id, now))  # type: ignore[misc]
+                assert added == self.learn(job, [now])
+
+    @rule(numbers=picks, stranger=st.booleans(), label=st.sampled_from(["cat", "dög"]), twice=st.booleans())
+    def commit(self, numbers: list[int], label: str, *, stranger: bool, twice: bool) -> None:
+        rows = self.chosen(numbers)
+        batch = [prediction(row.id, row.job, label) for row in rows]
+        if stranger:
+            batch.insert(0, prediction(2**50, 1, label))
+        expected = {row.id for row in rows if row.state == "pending"}
+        assert self.ledger.run(lambda c: predictions.commit(c, batch)) == expected
+        for row in rows:
+            if row.state == "pending":
+                row.state, row.label = "done", label
+        if twice:
+            assert self.ledger.run(lambda c: predictions.commit(c, batch)) == set()
+
+    @rule(numbers=picks, reason=st.sampled_from(["corrupt", "empty"]))
+    def quarantine(self, numbers: list[int], reason: str) -> None:
+        rows = {row.id: row for row in self.chosen(numbers)}
+        failures = [Failed(number, reason, "x" * 600) for number in rows]
+        waiting = [row for row in rows.values() if row.state == "pending"]
+        assert self.ledger.run(lambda c: objects.quarantine(c, failures)) == len(waiting)
+        for row in waiting:
+            row.state, row.reason = "quarantined", reason
+
+    @rule(numbers=picks, twice=st.booleans())
+    def die(self, numbers: list[int], *, twice: bool) -> None:
+        rows = {row.id: row for row in self.chosen(numbers)}
+        deaths = {row.id: row.attempts for row in rows.values()}
+        for _ in range(1 + twice):
+            condemned = self.ledger.run(lambda c: objects.count_death(c, deaths))
+            for row in rows.values():
+                if row.state == "pending":
+                    row.attempts = deaths[row.id] + 1
+                    if row.attempts >= 3:
+                        row.state, row.reason = "quarantined", "killed_consumers"
+            killers = [
+                row.id for row in rows.values() if (row.state, row.reason) == ("quarantined", "killed_consumers")
+            ]
+            assert condemned == sorted(killers)
+
+    @rule(number=st.none() | which, reason=st.sampled_from([None, "corrupt", "killed_consumers", "archived"]))
+    def replay(self, number: int | None, reason: str | None) -> None:
+        job_id = None if number is None else self.jobs[number].id
+        rows = [
+            row
+            for row in self.rows
+            if row.state == "quarantined" and reason in {None, row.reason} and job_id in {None, row.job}
+        ]
+        listed = self.ledger.run(lambda c: objects.list_quarantined(c, job_id, reason=reason))
+        assert [(row.id, row.reason) for row in listed] == [(row.id, row.reason) for row in rows]
+        assert self.ledger.run(lambda c: objects.replay(c, job_id, reason=reason)) == len(rows)
+        for row in rows:
+            row.state, row.reason, row.attempts = "pending", "", 0
+        for job in self.jobs:
+            if job.state == "done" and job.id in {row.job for row in rows}:
+                job.state = "running"
+
+    @rule(number=which)
+    def start(self, number: int) -> None:
+        job = self.jobs[number]
+        assert self.ledger.run(lambda c: jobs.start(c, job.id, 1)) == (job.state == "pending")
+        if job.state == "pending":
+            job.state, job.started = "running", True
+
+    @rule(number=which, to=st.sampled_from(["paused", "running", "paused", "running", "cancelled"]))
+    def ask(self, number: int, to: str) -> None:
+        job = self.jobs[number]
+        if job.state != to and job.state not in jobs.ALLOWED[to]:
+            try:
+                self.ledger.run(lambda c: jobs.change_state(c, job.id, to))
+            except LedgerError:
+                return
+            raise AssertionError(f"{job.state} became {to}")
+        job.state = self.ledger.run(lambda c: jobs.change_state(c, job.id, to)).state
+        assert job.state == ("pending" if to == "running" and not job.started else to)
+
+    @rule(number=which)
+    def finish(self, number: int) -> None:
+        job = self.jobs[number]
+        may = job.state == "running" and job.complete and not job.count("pending")
+        assert self.ledger.run(lambda c: jobs.finish(c, job.id)) == may
+        job.state = "done" if may else job.state
+
+    @invariant()
+    def no_breach(self) -> None:
+        assert self.ledger.run(check.check) == []
+
+    @invariant()
+    def counts_are_the_models(self) -> None:
+        backlog = 0
+        for job in self.jobs:
+            found = self.ledger.run(lambda c, job=job: progress.progress(c, job.id))  # type: ignore[misc]
+            assert found is not None
+            assert (found.state, found.listed, found.listing_complete) == (job.state, len(job.rows), job.complete)
+            counts = {name: getattr(found, name) for name in ("pending", "done", "quarantined", "superseded")}
+            assert counts == {name: job.count(name) for name in counts}
+            backlog += found.pending if job.state == "running" else 0
+        assert self.ledger.run(progress.backlog) == backlog
+
+    @invariant()
+    def rows_are_the_models(self) -> None:
+        for job in self.jobs:
+            waiting = [row for shard in range(SHARDS) for row in self.pending(job, shard)]
+            expected = [(row.id, row.attempts) for row in job.rows if row.state == "pending"]
+            assert sorted((row.id, row.attempts) for row in waiting) == sorted(expected)
+            done = self.ledger.run(lambda c, job=job: predictions.results(c, job.id))  # type: ignore[misc]
+            assert {row.object_id: row.label for row in done} == {r.id: r.label for r in job.rows if r.state == "done"}
+
+    def pending(self, job: Job, shard: int) -> list[PendingObject]:
+        return self.ledger.run(lambda c: objects.pending(c, job.id, 0, 100, shard, SHARDS))
+
+
+def test_any_order_of_events(ledger: Database) -> None:
+    class Machine(LedgerMachine):
+        def __init__(self) -> None:
+            super().__init__(ledger)
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=30,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+        ),
+    )

@@ -1,0 +1,183 @@
+"""Migrations up and down, and what a person writes and reads with plain SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from scripts.stack import Servers
+from sluice.errors import LedgerError, LedgerUnavailable
+from sluice.ledger import Cursor, Database, Failed, jobs, listing, objects, predictions, progress, schema
+from sluice.settings import Settings, read_settings
+from tests.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
+
+
+@pytest.fixture
+def empty(servers: Servers, database_name: str) -> Settings:
+    """Reach a database without tables."""
+    return read_settings(database_url=servers.database.create(database_name), database_patience=30.0)
+
+
+@pytest.fixture
+def fresh(empty: Settings) -> Iterator[Database]:
+    """Open that database."""
+    with Database(empty) as database:
+        yield database
+
+
+def ask(database: Database, statement: str) -> list[dict[str, Any]]:
+    def work(cursor: Cursor) -> list[dict[str, Any]]:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+
+    return database.run(work)
+
+
+def tables(database: Database) -> set[str]:
+    return {str(next(iter(row.values()))) for row in ask(database, "SHOW TABLES")}
+
+
+def test_up_down_and_up_again(empty: Settings, fresh: Database) -> None:
+    newest = schema.current(empty)[1]
+    assert schema.current(empty) == (None, newest)
+    schema.upgrade(empty)
+    schema.upgrade(empty)
+    assert schema.current(empty) == (newest, newest)
+    assert {"jobs", "objects", "predictions", "results", "images", "job_progress"} <= tables(fresh)
+    schema.downgrade(empty, "base")
+    assert tables(fresh) == {"alembic_version"}
+    assert schema.current(empty) == (None, newest)
+    schema.upgrade(empty)
+    assert breaches(fresh) == []
+
+
+def test_upgrades_at_the_same_time(empty: Settings, fresh: Database) -> None:
+    """Each pod may run it as it starts: one does the work, the others wait for it."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(schema.upgrade, [empty] * 4))
+    assert len(ask(fresh, "SELECT * FROM alembic_version")) == 1
+
+
+def test_an_upgrade_that_was_cut_off_is_run_again(empty: Settings, fresh: Database) -> None:
+    """Tables are made one by one: the next upgrade finds some of them there."""
+    schema.upgrade(empty)
+    job = running_job(fresh)
+    for statement in ("DROP VIEW images", "DROP TABLE feedback, counters", "DELETE FROM alembic_version"):
+        fresh.run(lambda c, statement=statement: c.execute(statement))  # type: ignore[misc]
+    schema.upgrade(empty)
+    assert {"feedback", "counters", "images"} <= tables(fresh)
+    assert fresh.run(lambda c: jobs.get(c, job)) is not None
+
+
+def test_an_upgrade_waits_for_a_database_that_starts(servers: Servers, empty: Settings, fresh: Database) -> None:
+    servers.database.kill()
+    with ThreadPoolExecutor(1) as pool:
+        upgrade = pool.submit(schema.upgrade, empty.model_copy(update={"database_patience": 120.0}))
+        servers.start(servers.database)
+        upgrade.result()
+    assert "jobs" in tables(fresh)
+    with pytest.raises(LedgerUnavailable):
+        schema.upgrade(read_settings(database_url="mysql://u@127.0.0.1:1/d", database_patience=0.2))
+
+
+def test_a_job_in_plain_sql(ledger: Database) -> None:
+    """A person needs to know one column to start a job, and one to pause it."""
+    model = ledger.run(register)
+    ask(ledger, "INSERT INTO jobs (source) VALUES ('s3://photos/2024')")
+    (job,) = ledger.run(jobs.active)
+    assert (job.state, job.priority, job.watch, job.repeats, job.model) == ("pending", 0, False, 1, "")
+    assert ledger.run(lambda c: jobs.start(c, job.id, model))
+    list_all(ledger, job.id, entries([b"2024/a.jpg", b"2024/b.jpg", b"2024/c.jpg"]))
+    ids = ids_of(ledger, job.id)
+    ledger.run(lambda c: predictions.commit(c, [prediction(ids[b"2024/a.jpg"], job.id)]))
+    ledger.run(lambda c: objects.quarantine(c, [Failed(ids[b"2024/b.jpg"], "corrupt", "")]))
+    ledger.run(lambda c: jobs.record_rate(c, job.id, 0.5))
+    assert ask(ledger, "SELECT url, label, score, model FROM results") == [
+        {"url": "s3://photos/2024/a.jpg", "label": "cat", "score": 0.75, "model": "model@1"}
+    ]
+    rows = ask(ledger, "SELECT url, flag, process_date IS NULL AS waits, reason FROM images ORDER BY url")
+    assert [tuple(row.values()) for row in rows] == [
+        ("s3://photos/2024/a.jpg", 1, 0, None),
+        ("s3://photos/2024/b.jpg", 0, 0, "corrupt"),
+        ("s3://photos/2024/c.jpg", 0, 1, None),
+    ]
+    (row,) = ask(ledger, "SELECT pending, done, quarantined, eta_seconds, images_per_second FROM job_progress")
+    assert [float(value) for value in row.values()] == [1, 1, 1, 2, 0.5]
+    ask(ledger, "UPDATE jobs SET state = 'paused'")
+    assert ledger.run(jobs.active) == []
+
+
+def test_a_schema_from_elsewhere_is_named(empty: Settings, fresh: Database) -> None:
+    schema.upgrade(empty)
+    ask(fresh, "ALTER TABLE jobs DROP COLUMN watch")
+    with pytest.raises(LedgerError, match="sluice db upgrade"):
+        fresh.run(jobs.active)
+
+
+ROWS = 4000
+BIG = {"objects", "o", "predictions", "p"}
+"""The tables that grow, by the names that statements and views give them."""
+
+
+@pytest.fixture
+def filled(ledger: Database) -> int:
+    """A job with some rows of each state, and statistics that say so."""
+    job, other = running_job(ledger), running_job(ledger)
+    for number in (job, other):
+        list_all(ledger, number, entries(f"{key:05}".encode() for key in range(ROWS)))
+        ids = list(ids_of(ledger, number).values())
+        rows = [prediction(i, number) for i in ids[: ROWS // 2]]
+        ledger.run(lambda c, rows=rows: predictions.commit(c, rows))  # type: ignore[misc]
+        failed = [Failed(i, "empty", "") for i in ids[ROWS // 2 : ROWS // 2 + 50]]
+        ledger.run(lambda c, failed=failed: objects.quarantine(c, failed))  # type: ignore[misc]
+    ask(ledger, "ANALYZE TABLE jobs, objects, predictions, counters, listings, models")
+    return job
+
+
+def test_no_statement_scans_the_objects(ledger: Database, filled: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every statement of a running process, explained by the server, reads big tables through an index it needs."""
+    seen: list[str] = []
+    execute = Cursor.execute
+
+    def note(self: Cursor, query: Any, args: Any = None) -> int:  # noqa: ANN401 - as pymysql has it
+        if isinstance(query, str):  # rows of executemany come as bytes
+            seen.append(self.mogrify(query, args))
+        return execute(self, query, args)
+
+    ids = list(ids_of(ledger, filled).values())
+    monkeypatch.setattr(Cursor, "execute", note)
+    for work in (
+        lambda c: objects.pending(c, filled, ids[5], 100),
+        lambda c: objects.pending(c, filled, ids[5], 100, 1, 3),
+        lambda c: objects.count_death(c, {ids[0]: 0}),
+        lambda c: objects.count_death(c, [ids[0]]),
+        lambda c: objects.quarantine(c, [Failed(ids[1], "empty", "")]),
+        lambda c: objects.list_quarantined(c, limit=10),
+        lambda c: objects.list_quarantined(c, filled, limit=10, reason="empty"),
+        lambda c: objects.count_reasons(c, filled),
+        lambda c: objects.replay(c, filled, reason="empty"),
+        lambda c: objects.replay(c, ids=[ids[1]]),
+        lambda c: predictions.commit(c, [prediction(i, filled) for i in ids[2:600]]),
+        lambda c: predictions.results(c, filled, after_id=1000, limit=100),
+        lambda c: listing.add_page(c, filled, entries([b"x1", b"x2"]), repeat_no=0, last=False, repeats=1),
+        lambda c: listing.upsert_keys(c, filled, entries([b"00001", b"03999"], "new")),
+        lambda c: jobs.finish(c, filled),
+        jobs.active,
+        progress.backlog,
+        progress.all_progress,
+        lambda c: progress.progress(c, filled),
+    ):
+        ledger.run(work)
+    monkeypatch.undo()
+    statements = [query for query in seen if query.split()[0] in {"SELECT", "UPDATE", "DELETE"}]
+    assert len(statements) > 25
+    for query in statements:
+        plan = ask(ledger, f"EXPLAIN {query}")
+        for row in plan:
+            if row["table"] in BIG:
+                assert row["type"] not in {"ALL", "index"}, f"{row}\n{query}"
+        if "job_progress" in query:
+            assert not BIG & {row["table"] for row in plan}

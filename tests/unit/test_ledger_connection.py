@@ -1,0 +1,109 @@
+"""What the ledger makes of the driver's errors and of the database's URL, without a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+from pymysql.constants import CR, ER
+
+from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
+from sluice.ledger.connection import connect_options
+from sluice.ledger.faults import cause_of, describe
+from sluice.ledger.rows import shortened
+from sluice.settings import Settings
+
+SECRET = "p@ss/w:rd%"
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (pymysql.OperationalError(ER.LOCK_DEADLOCK, "deadlock"), "contention"),
+        (pymysql.OperationalError(ER.LOCK_WAIT_TIMEOUT, "lock wait"), "contention"),
+        (pymysql.IntegrityError(ER.DUP_ENTRY, "another was first"), "contention"),
+        (pymysql.OperationalError(CR.CR_SERVER_LOST, "killed at COMMIT"), "unavailable"),
+        (pymysql.OperationalError(CR.CR_SERVER_GONE_ERROR, "killed before"), "unavailable"),
+        (pymysql.OperationalError(CR.CR_CONN_HOST_ERROR, "refused"), "unavailable"),
+        (pymysql.OperationalError(ER.CON_COUNT_ERROR, "too many connections"), "unavailable"),
+        (pymysql.OperationalError(ER.OPTION_PREVENTS_STATEMENT, "--read-only"), "unavailable"),
+        (pymysql.OperationalError(ER.DISK_FULL, "disk full"), "unavailable"),
+        (pymysql.OperationalError(ER.RECORD_FILE_FULL, "table is full"), "unavailable"),
+        (pymysql.InternalError(ER.GET_ERRNO, "got error 28 from storage engine"), "unavailable"),
+        (pymysql.OperationalError(1927, "connection was killed"), "unavailable"),
+        (pymysql.InternalError("Packet sequence number wrong"), "unavailable"),
+        (pymysql.InterfaceError(0, ""), "unavailable"),
+        (ConnectionResetError(104, "reset by peer"), "unavailable"),
+        (TimeoutError("timed out"), "unavailable"),
+    ],
+)
+def test_what_may_pass(error: Exception, cause: str) -> None:
+    assert cause_of(error) == cause
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "advice"),
+    [
+        (pymysql.ProgrammingError(ER.NO_SUCH_TABLE, "no table"), LedgerError, "sluice db upgrade"),
+        (pymysql.OperationalError(ER.BAD_FIELD_ERROR, "no column"), LedgerError, "sluice db upgrade"),
+        (pymysql.OperationalError(ER.BAD_DB_ERROR, "no database"), ConfigurationError, "CREATE DATABASE"),
+        (pymysql.OperationalError(ER.ACCESS_DENIED_ERROR, "denied"), ConfigurationError, "password"),
+        (pymysql.OperationalError(1142, "SELECT command denied"), ConfigurationError, "rights"),
+        (pymysql.ProgrammingError(ER.PARSE_ERROR, "syntax"), LedgerError, "refused a statement"),
+        (pymysql.DataError(ER.DATA_TOO_LONG, "too long"), LedgerError, "refused a statement"),
+        (pymysql.ProgrammingError("nan can not be used with MySQL"), LedgerError, "refused a statement"),
+    ],
+)
+def test_what_no_retry_mends(error: Exception, raised: type[Exception], advice: str) -> None:
+    with pytest.raises(raised, match=advice) as caught:
+        cause_of(error)
+    assert not isinstance(caught.value, LedgerUnavailable)
+
+
+def test_an_error_is_one_line() -> None:
+    assert describe(pymysql.OperationalError(1, "two\nlines")) == "1: two lines"
+    assert describe(ConnectionResetError()) == "ConnectionResetError"
+
+
+def options(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic checks each
+    return connect_options(Settings(**settings))
+
+
+def test_the_urls_parts() -> None:
+    url = "mysql://us%40er:p%40ss%2Fw%3Ard%25@db.example:3307/slu%20ice"
+    found = options(database_url=url, database_timeout=3)
+    assert [found[name] for name in ("host", "port", "user", "password", "database", "read_timeout")] == [
+        "db.example",
+        3307,
+        "us@er",
+        SECRET,
+        "slu ice",
+        3.0,
+    ]
+    assert "ssl" not in found
+
+
+def test_the_password_may_stand_apart() -> None:
+    assert options(database_url="mariadb://u@h/d", database_password=SECRET)["password"] == SECRET
+
+
+@pytest.mark.parametrize(
+    "url", ["", "postgres://u@h/d", "mysql://u@h", "mysql://u@h/", "mysql:///d", "mysql://u:top/secret@h/d"]
+)
+def test_a_url_that_cant_be_read_is_not_repeated(url: str) -> None:
+    """The message must not carry the password into a log."""
+    with pytest.raises(ConfigurationError, match="expected mysql://") as caught:
+        options(database_url=url)
+    assert "top" not in str(caught.value)
+
+
+def test_a_missing_ca_is_a_wrong_setting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="SLUICE_DATABASE_CA"):
+        options(database_ca=tmp_path / "none.pem")
+
+
+def test_text_is_kept_as_the_columns_can() -> None:
+    assert shortened("ab\udce9c", 3) == "ab?"
+    assert shortened("📷" * 3, 2) == "📷📷"
