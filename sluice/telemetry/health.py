@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from sluice.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from sluice.settings import Settings
 
@@ -73,7 +75,13 @@ def serve(settings: Settings, health: Health) -> HealthServer | None:
     """Serve where the settings say, if they do."""
     if settings.metrics_port == 0:
         return None
-    return HealthServer(settings.metrics_host, settings.metrics_port, health)
+    try:
+        return HealthServer(settings.metrics_host, settings.metrics_port, health)
+    except OSError as error:
+        raise ConfigurationError(
+            f"/metrics can't be served on {settings.metrics_host}:{settings.metrics_port} ({error.strerror}): "
+            "give SLUICE_METRICS_HOST an address of this machine and SLUICE_METRICS_PORT a free port, or 0 for none"
+        ) from error
 
 
 def _handler(health: Health) -> type[BaseHTTPRequestHandler]:

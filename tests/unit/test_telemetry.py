@@ -13,6 +13,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from sluice.errors import ConfigurationError
 from sluice.settings import read_settings
 from sluice.telemetry import Health, HealthServer, configure, get_logger, health, metrics, serve
 
@@ -94,6 +95,12 @@ def test_unknown_paths_are_not_found(server: str) -> None:
 
 def test_nothing_is_served_without_a_port(state: Health) -> None:
     assert serve(read_settings(metrics_port=0), state) is None
+
+
+def test_a_port_that_is_taken_is_named_with_the_remedy(server: str, state: Health) -> None:
+    port = int(server.rpartition(":")[2])
+    with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}.*SLUICE_METRICS_PORT"):
+        serve(read_settings(metrics_port=port), state)
 
 
 def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
