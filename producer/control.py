@@ -54,16 +54,19 @@ class Control:
     async def look(self, tasks: asyncio.TaskGroup) -> None:
         """Obey the jobs table once."""
         jobs = await self._books.run(ledger.jobs.active)
-        running = {job.id: job for job in jobs if job.state == "running"}
+        # Plain SQL may say 'running' of a job that never began: it is started like a pending one.
+        begun = [job for job in jobs if job.state == "running" and job.model_id is not None]
+        running = {job.id: job for job in begun}
         self._flow.set_jobs(running)
         self._sources.keep({job.source for job in running.values()})
         mine = [job for job in jobs if job.id % self._settings.shards == self._settings.shard]
         for job in mine:
-            if job.state == "pending":
+            if job.id not in running:
                 await self._start(job)
-        self._list([job for job in mine if job.state == "running"], tasks)
-        await self._finish([job for job in mine if job.state == "running" and not job.watch])
-        await self._rate([job for job in mine if job.state == "running"])
+        mine = [job for job in mine if job.id in running]
+        self._list(mine, tasks)
+        await self._finish([job for job in mine if not job.watch])
+        await self._rate(mine)
         await self._write_messages()
 
     async def _start(self, job: Job) -> None:
