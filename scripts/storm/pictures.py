@@ -18,7 +18,7 @@ COMMENT: Final = b"\xff\xfe"
 def _template(side: int) -> bytes:
     picture = Image.merge("RGB", [Image.linear_gradient("L").rotate(turn) for turn in (0, 90, 180)])
     data = io.BytesIO()
-    picture.resize((side, side), Image.Resampling.BICUBIC).save(data, "JPEG", quality=90)
+    picture.resize((side, side), Image.Resampling.BICUBIC).save(data, "JPEG", quality=90, progressive=True)
     return data.getvalue()
 
 

@@ -14,17 +14,24 @@ import time
 from typing import Final
 
 from scripts.stack import Servers, orderly_end
+from scripts.storm import overload, slow
 from scripts.storm.pictures import pictures
 from scripts.storm.schedule import Counts
 from scripts.storm.storm import BUCKET, storm
 from scripts.storm.verdict import Outcome
 
 FULL: Final = 20_000
+OVERLOAD_OBJECTS: Final = 500
+RECOVERY_SECONDS: Final = 5.0
+SLOW_OBJECTS: Final = 3000
+SLOW_BAR: Final = 1.15
 KINDS: Final = ("consumer", "producer", "database", "torchserve", "drain")
 EXAMPLES: Final = """\
 examples:
   scripts/chaos --objects 20000 --seeds 1,2,3   the full storm, three times
   scripts/chaos --objects 1500 --seeds 7        a small one
+  scripts/chaos --overload                      TorchServe gone for 60 s, then full for 60 s
+  scripts/chaos --slow                          one of four consumers ten times slower
 """
 
 
@@ -71,12 +78,43 @@ def print_table(outcomes: list[Outcome]) -> None:
     sys.stdout.flush()
 
 
+def run_overload(seconds: float) -> int:
+    """Take TorchServe away, then fill it, and print what came of it; gives the exit code."""
+    with Servers(models=["noop"], say=say) as servers:
+        servers.start(servers.database, servers.s3)
+        servers.s3.fill(overload.BUCKET, pictures(OVERLOAD_OBJECTS))
+        found = overload.overload(servers, seconds, say)
+    print("TorchServe  seconds  done meanwhile  first row after its return")
+    for outage in found.outages:
+        print(f"{outage.kind:<10}  {outage.seconds:7.0f}  {outage.done_during:14}  {outage.recovery:.2f} s")
+    print(f"quarantined {found.quarantined}, answers 503: {found.full_answers}, breaches: {found.breaches or 'none'}")
+    for name, peak in found.peak_mb.items():
+        print(f"{name}: {found.before_mb[name]:.0f} MB before, {peak:.0f} MB at its peak")
+    slow = any(outage.recovery > RECOVERY_SECONDS for outage in found.outages)
+    return 1 if found.quarantined or found.breaches or slow else 0
+
+
+def run_slow(objects: int) -> int:
+    """Slow one consumer down, and print what it cost; gives the exit code."""
+    with Servers(models=["noop"], say=say) as servers:
+        servers.start()
+        servers.s3.fill(slow.BUCKET, pictures(objects, slow.SIDE))
+        found = slow.slow(servers, objects)
+    print(f"objects {found.objects}, a fast consumer does {found.fast_rate:.1f} a second; done by each:")
+    for name, count in found.by_consumer.items():
+        print(f"  {name}: {count}")
+    print(f"makespan {found.makespan:.1f} s, ideal split {found.ideal:.1f} s: {found.ratio:.3f} times as long")
+    return 1 if found.ratio > SLOW_BAR else 0
+
+
 def main() -> None:
     """Read the arguments and run."""
     parser = argparse.ArgumentParser(
         prog="scripts/chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXAMPLES
     )
-    parser.add_argument("--objects", type=int, default=FULL, metavar="N", help="objects a storm (default: %(default)s)")
+    parser.add_argument(
+        "--objects", type=int, metavar="N", help=f"objects of a job (default: {FULL}; with --slow {SLOW_OBJECTS})"
+    )
     parser.add_argument(
         "--seeds",
         type=lambda text: [int(part) for part in text.split(",")],
@@ -84,9 +122,18 @@ def main() -> None:
         metavar="A,B,...",
         help="one storm each (default: 1,2,3)",
     )
+    parser.add_argument("--overload", action="store_true", help="take TorchServe away, then fill it, instead")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, metavar="N", help="how long, with --overload (default: 60)"
+    )
+    parser.add_argument("--slow", action="store_true", help="slow one consumer of four down, instead")
     arguments = parser.parse_args()
     with orderly_end():
-        sys.exit(run_storms(arguments.objects, arguments.seeds))
+        if arguments.overload:
+            sys.exit(run_overload(arguments.seconds))
+        if arguments.slow:
+            sys.exit(run_slow(arguments.objects or SLOW_OBJECTS))
+        sys.exit(run_storms(arguments.objects or FULL, arguments.seeds))
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ class Storm:
             self._moved = now
         for worker in self._stack.workers:
             if worker.pid is not None:
-                self._outcome.peak_mb = max(self._outcome.peak_mb, _resident(worker.pid) / MB)
+                self._outcome.peak_mb = max(self._outcome.peak_mb, resident(worker.pid) / MB)
 
     def _supervise(self, now: float) -> None:
         """Start again what was killed, has drained or fell over by itself."""
@@ -187,7 +187,8 @@ def storm(servers: Servers, seed: int, objects: int, counts: Counts, say: Callab
     return outcome
 
 
-def _resident(pid: int) -> int:
+def resident(pid: int) -> int:
+    """Give the bytes that a process has in memory; 0 when it is gone."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.NoSuchProcess:
