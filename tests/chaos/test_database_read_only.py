@@ -1,0 +1,89 @@
+"""A database that takes no writes for a while: work stands still, and goes on by itself."""
+
+from __future__ import annotations
+
+import time
+
+import pymysql
+
+from scripts.stack import Servers, Stack
+from scripts.storm.pictures import pictures
+from scripts.storm.storm import resident
+from scripts.storm.verdict import Outcome, judge
+from sluice.ledger import Database, jobs, progress
+
+OBJECTS = 300
+USER = "plain"
+READ_ONLY_SECONDS = 5.0
+LIMIT_SECONDS = 120.0
+
+
+def administrate(servers: Servers, *statements: str) -> None:
+    """As root, who only comes in through the socket: the stack's own user may not grant."""
+    with (
+        pymysql.connect(
+            unix_socket=str(servers.folder / "db.sock"), user="root", password=servers.database.password
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def test_a_read_only_database_loses_nothing(mortal_servers: Servers) -> None:
+    """Read-only holds for all but administrators, so the workers come in as somebody else."""
+    servers = mortal_servers
+    servers.start()
+    servers.s3.fill("readonly", pictures(OBJECTS))
+    password = servers.database.password
+    administrate(
+        servers,
+        f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{password}'",
+        f"GRANT ALL ON readonly.* TO '{USER}'@'127.0.0.1'",
+    )
+    url = f"mysql://{USER}:{password}@127.0.0.1:{servers.database.port}/readonly"
+    with (
+        Stack(servers, "readonly", cache_entries=0, database_url=url, database_patience=2.0) as stack,
+        Database(stack.settings) as database,
+    ):
+        stack.start_workers(2)
+        job = database.run(lambda cursor: jobs.submit(cursor, "s3://readonly", "noop"))
+        wait_for(database, job, 1)
+        administrate(servers, "SET GLOBAL read_only = ON")
+        try:
+            time.sleep(1.0)
+            stood = done(database, job)
+            time.sleep(READ_ONLY_SECONDS)
+            assert done(database, job) == stood
+        finally:
+            administrate(servers, "SET GLOBAL read_only = OFF")
+        assert all(worker.pid and resident(worker.pid) for worker in stack.workers)
+        wait_for(database, job, OBJECTS)
+        outcome = Outcome(0, OBJECTS)
+        settle(database, job)
+        judge(database, job, outcome)
+        assert outcome.breaches == []
+
+
+def done(database: Database, job: int) -> int:
+    found = database.run(lambda cursor: progress.progress(cursor, job))
+    assert found is not None
+    return found.done
+
+
+def wait_for(database: Database, job: int, count: int) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while done(database, job) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def settle(database: Database, job: int) -> None:
+    """Wait until the producer has seen that all is done."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while True:
+        found = database.run(lambda cursor: jobs.get(cursor, job))
+        if found is not None and found.state == "done":
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,26 @@
+"""TorchServe gone, then full: that is no object's fault, and memory doesn't grow by it."""
+
+from __future__ import annotations
+
+from scripts.stack import Servers
+from scripts.storm import overload
+from scripts.storm.pictures import pictures
+
+OBJECTS = 200
+SECONDS = 10.0
+GROWTH_MB = 60.0
+"""What outages may add. Bytes held without bound would be hundreds in this time."""
+
+
+def test_torchserve_gone_and_full_quarantines_nothing(mortal_servers: Servers) -> None:
+    mortal_servers.start(mortal_servers.database, mortal_servers.s3)
+    mortal_servers.s3.fill(overload.BUCKET, pictures(OBJECTS))
+    found = overload.overload(mortal_servers, SECONDS, print)
+    assert found.quarantined == 0
+    assert found.breaches == []
+    # Both ended with rows again, else there'd be no figure of it.
+    assert [outage.kind for outage in found.outages] == ["gone", "full"]
+    assert found.outages[1].done_during == 0, "TorchServe was not full"
+    assert found.full_answers > 0
+    for name, peak in found.peak_mb.items():
+        assert peak - found.before_mb[name] < GROWTH_MB, name
