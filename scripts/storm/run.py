@@ -58,7 +58,19 @@ def run_storms(objects: int, seeds: list[int]) -> int:
 
 def print_table(outcomes: list[Outcome]) -> None:
     """Print a row a seed, and whatever was broken."""
-    heads = ["seed", "objects", "seconds", *KINDS, "redelivered", "lost", "duplicate", "peak MB", "breaches"]
+    heads = [
+        "seed",
+        "objects",
+        "seconds",
+        *KINDS,
+        "redelivered",
+        "suspects",
+        "twice",
+        "lost",
+        "duplicate",
+        "peak MB",
+        "breaches",
+    ]
     print("  ".join(f"{head:>{max(7, len(head))}}" for head in heads))
     for outcome in outcomes:
         cells = [
@@ -67,6 +79,8 @@ def print_table(outcomes: list[Outcome]) -> None:
             f"{outcome.seconds:.0f}",
             *(outcome.blows[kind] for kind in KINDS),
             outcome.redelivered,
+            outcome.suspects,
+            outcome.twice,
             outcome.lost,
             outcome.duplicate,
             f"{outcome.peak_mb:.0f}",

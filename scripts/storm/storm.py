@@ -40,13 +40,17 @@ class Drain:
 class Storm:
     """One seed's run on one stack."""
 
-    def __init__(self, stack: Stack, job: int, outcome: Outcome, faults: Sequence[Fault]) -> None:
+    def __init__(
+        self, stack: Stack, job: int, outcome: Outcome, faults: Sequence[Fault], say: Callable[[str], None]
+    ) -> None:
         self._stack = stack
         self._job = job
         self._outcome = outcome
         self._faults = deque(faults)
         # Short patience: while the ledger is away, others are to be killed and started all the same.
         self._database = Database(stack.settings.model_copy(update={"database_patience": 0.2}))
+        self._say = say
+        self._said = 0
         self._last_blow = 0.0
         self._down: dict[Victim, float] = {}
         self._drains: dict[Victim, Drain] = {}
@@ -83,6 +87,10 @@ class Storm:
         before, self._progress = self._progress, found
         if before is None or found is None or found.done != before.done:
             self._moved = now
+        tenths = 10 * found.done // self._outcome.objects if found else 0
+        if tenths > self._said:
+            self._said = tenths
+            self._say(f"{tenths}0 % are done, {len(self._faults)} blows are left")
         for worker in self._stack.workers:
             if worker.pid is not None:
                 self._outcome.peak_mb = max(self._outcome.peak_mb, resident(worker.pid) / MB)
@@ -179,7 +187,7 @@ def storm(servers: Servers, seed: int, objects: int, counts: Counts, say: Callab
         stack.start_workers(CONSUMERS)
         with Database(stack.settings) as database:
             job = database.run(lambda cursor: ledger.jobs.submit(cursor, f"s3://{BUCKET}", "noop"))
-            Storm(stack, job, outcome, make_schedule(seed, counts)).run()
+            Storm(stack, job, outcome, make_schedule(seed, counts), say).run()
             servers.start(servers.database)
             judge(database, job, outcome)
         if outcome.breaches:

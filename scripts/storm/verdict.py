@@ -28,7 +28,9 @@ class Outcome:
     seconds: float = 0.0
     blows: Counter[str] = field(default_factory=Counter)
     redelivered: int = 0
-    deaths: int = 0
+    suspects: int = 0
+    """Objects that a consumer died with; `twice`: that two died with, one short of quarantine."""
+    twice: int = 0
     lost: int = 0
     duplicate: int = 0
     peak_mb: float = 0.0
@@ -40,7 +42,8 @@ def judge(database: Database, job: int, outcome: Outcome) -> None:
     digests = {key(number).encode(): hashlib.sha256(picture(number)).digest() for number in range(outcome.objects)}
     rows = database.run(lambda cursor: _rows(cursor, job))
     found = Counter(bytes(row["name"]) for row in rows)
-    outcome.deaths = sum(row["attempts"] for row in rows)
+    outcome.suspects = sum(row["attempts"] > 0 for row in rows)
+    outcome.twice = sum(row["attempts"] > 1 for row in rows)
     outcome.lost = len(digests.keys() - found.keys())
     outcome.duplicate = sum(found.values()) - len(found)
     wrong = [row["name"] for row in rows if digests.get(bytes(row["name"])) != bytes(row["sha256"])]
