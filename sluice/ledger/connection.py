@@ -44,8 +44,8 @@ SESSION: Final = """
     time_zone = '+00:00', innodb_lock_wait_timeout = {lock_wait}
     /*M!100508 , in_predicate_conversion_threshold = 0 */"""
 ISOLATION: Final = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
-# Locks are the whole server's, and MySQL's names end at 64 characters.
-GET_LOCK: Final = "SELECT GET_LOCK(CONCAT('sluice.', MD5(CONCAT(DATABASE(), '.', %s))), %s) AS held"
+# Locks are the whole server's, and MySQL's names end at 64 characters. Newer MySQLs have no MD5().
+GET_LOCK: Final = "SELECT GET_LOCK(CONCAT('sluice.', LEFT(SHA2(CONCAT(DATABASE(), '.', %s), 256), 40)), %s) AS held"
 
 
 class LockLost(LedgerError):
