@@ -175,7 +175,7 @@ def test_no_statement_scans_the_objects(ledger: Database, filled: int, monkeypat
     statements = [query for query in seen if query.split()[0] in {"SELECT", "UPDATE", "DELETE"}]
     assert len(statements) > 25
     for query in statements:
-        plan = ask(ledger, f"EXPLAIN {query}")
+        plan = ask(ledger, f"EXPLAIN FORMAT=TRADITIONAL {query}")
         for row in plan:
             if row["table"] in BIG:
                 assert row["type"] not in {"ALL", "index"}, f"{row}\n{query}"
