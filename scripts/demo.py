@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -122,7 +123,7 @@ class Demo:
             "",
             "All of it stays up until Ctrl-C, which removes it. To look around, in another terminal:",
             "",
-            f"  mariadb --defaults-extra-file={client}",
+            f"  {'mariadb' if shutil.which('mariadb') else 'mysql'} --defaults-extra-file={client}",
             *(f"    {sql}" for sql in TO_TRY),
             "",
             f"  source {environment}; {Path(sys.executable).parent / 'sluice'} status",

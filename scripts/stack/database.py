@@ -59,6 +59,8 @@ class DatabaseServer(Server):
                 f"--pid-file={self._folder / 'pid'}",
                 f"--init-file={first}",
                 "--skip-name-resolve",
+                "--skip-log-bin",
+                "--loose-mysqlx=OFF",  # of MySQL's only: a second port, the same for every server
                 "--character-set-server=utf8mb4",
                 "--innodb-buffer-pool-size=256M",
                 "--max-connections=300",
