@@ -58,19 +58,8 @@ def run_storms(objects: int, seeds: list[int]) -> int:
 
 def print_table(outcomes: list[Outcome]) -> None:
     """Print a row a seed, and whatever was broken."""
-    heads = [
-        "seed",
-        "objects",
-        "seconds",
-        *KINDS,
-        "redelivered",
-        "suspects",
-        "twice",
-        "lost",
-        "duplicate",
-        "peak MB",
-        "breaches",
-    ]
+    counts = ["redelivered", "suspects", "twice", "lost", "duplicate"]
+    heads = ["seed", "objects", "seconds", *KINDS, *counts, "peak MB", "breaches"]
     print("  ".join(f"{head:>{max(7, len(head))}}" for head in heads))
     for outcome in outcomes:
         cells = [
