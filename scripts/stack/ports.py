@@ -40,3 +40,8 @@ def free_port() -> int:
         _held[port] = descriptor
         return port
     raise RuntimeError(f"none of {TRIES} ports between {RANGE.start} and {RANGE.stop} is free on 127.0.0.1")
+
+
+def give_back(port: int) -> None:
+    """Let others have the port, once its server is gone for good."""
+    os.close(_held.pop(port))

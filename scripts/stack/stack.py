@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from scripts.stack.ports import free_port
+from scripts.stack.ports import free_port, give_back
 from scripts.stack.server import Server, plain_environment
 from scripts.stack.servers import Servers
 from scripts.stack.torchserve import card_of
@@ -36,7 +36,8 @@ class Stack:
         self.database = database
         self.producers: list[Worker] = []
         self.consumers: list[Worker] = []
-        bind = f"tcp://127.0.0.1:{free_port()}"
+        self._port = free_port()
+        bind = f"tcp://127.0.0.1:{self._port}"
         self._settings = {"bind": bind, "producers": bind, **settings}
         self._folder = servers.folder / f"logs-{database}"
         self._folder.mkdir()
@@ -57,6 +58,8 @@ class Stack:
             worker.terminate()
         for worker in self.workers:
             worker.stop()
+            give_back(worker.metrics_port)
+        give_back(self._port)
 
     @property
     def workers(self) -> list[Worker]:
