@@ -178,7 +178,7 @@ def test_the_more_urgent_job_goes_first(stack: Stack, desk: Desk, bucket: str) -
     producer.start()
     until(lambda: all(desk.progress(job).listing_complete for job in (calm, urgent)), "both listings")
     for _ in range(2):
-        stack.add_consumer(cache_entries=0).start()
+        stack.add_consumer(cache_entries=0, window=16).start()
     assert desk.ended(urgent).done == 400
     assert desk.ended(calm).done == 400
     early = desk.sql(

@@ -26,6 +26,7 @@ from tests.producer_fakes import FakeConsumer, mutated, samples
 
 FRAMES = 10_000
 PEERS = 5
+REPEATS = 60
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
@@ -36,10 +37,12 @@ def desk(stack: Stack) -> Iterator[Desk]:
 
 
 def fill(stack: Stack, bucket: str, count: int) -> None:
+    """Put in pictures of coarse noise: each gets an answer with a score of its own."""
     for number in range(count):
+        noise = Image.frombytes("RGB", (8, 8), random.Random(number).randbytes(192))
         buffer = io.BytesIO()
-        Image.new("RGB", (64, 64), (number, 80, 120)).save(buffer, "JPEG")
-        stack.servers.s3.client.put_object(Bucket=bucket, Key=f"{number:03}.jpg", Body=buffer.getvalue())
+        noise.resize((64, 64), Image.Resampling.NEAREST).save(buffer, "PNG")
+        stack.servers.s3.client.put_object(Bucket=bucket, Key=f"{number:03}.png", Body=buffer.getvalue())
 
 
 class Keys:
@@ -131,7 +134,7 @@ def test_ten_thousand_hostile_messages_at_a_running_job_change_no_row(stack: Sta
     stack.servers.s3.client.put_object(Bucket=bucket, Key="text.jpg", Body=b"text")
     stack.start_workers(consumers=2, cache_entries=0)
     before = [worker.pid for worker in stack.workers]
-    job = desk.submit(f"s3://{bucket}", repeats=30)
+    job = desk.submit(f"s3://{bucket}", repeats=REPEATS)
     until(lambda: desk.progress(job).done > 20, "its first rows")
     ids = [row["id"] for row in desk.sql("SELECT id FROM objects WHERE job_id = %s", job)]
     chance = random.Random(11)
@@ -148,19 +151,22 @@ def test_ten_thousand_hostile_messages_at_a_running_job_change_no_row(stack: Sta
         if number % 50 == 0:  # and some that don't speak ZeroMQ at all
             with socket.create_connection((address.hostname, address.port or 0), 5) as raw:
                 raw.sendall(chance.randbytes(chance.randrange(1, 200)))
-    during = desk.progress(job).state
+        if number == FRAMES // 2:
+            assert desk.progress(job).state == "running", "the job was to be under way: make it longer"
     for peer in peers:
         peer.close()
     context.term()
     until(lambda: stack.producers[0].metrics()["sluice_rejected_frames_total"] > FRAMES / 10, "their arrival")
-    assert during == "running", "the job was to be under way: make it longer"
     ended = desk.ended(job)
-    assert (ended.done, ended.quarantined, ended.superseded) == (30 * 50, 30, 0)
+    assert (ended.done, ended.quarantined, ended.superseded) == (REPEATS * 50, REPEATS, 0)
     assert desk.sql("SELECT DISTINCT reason FROM objects WHERE state = 'quarantined'") == [{"reason": "not_an_image"}]
-    # The key says which bytes must have been seen.
+    # One key, one content, one answer. Its last digits depend on the batch that it was computed in, and with them which
+    # of the no-op model's many equals is named; another picture's answer would have another score.
     wrong = desk.sql(
         "SELECT o.object_key FROM predictions p JOIN objects o ON o.id = p.object_id "
-        "GROUP BY o.object_key HAVING COUNT(DISTINCT p.sha256, p.label, p.score) <> 1 OR COUNT(*) <> 30"
+        "GROUP BY o.object_key "
+        "HAVING COUNT(DISTINCT p.sha256) <> 1 OR MAX(p.score) / MIN(p.score) > 1.0001 OR COUNT(*) <> %s",
+        REPEATS,
     )
     assert wrong == []
     assert [worker.pid for worker in stack.workers] == before
