@@ -165,8 +165,12 @@ class Flow:
     def died(self, loss: Loss) -> None:
         """Have the death counted; the objects come back after that."""
         log.warning("consumer lost", consumer=loss.consumer, objects=len(loss.objects))
+        for found in loss.spared:
+            metrics.REDELIVERED.inc()
+            self._backlog.requeue(found, time.monotonic())
         if loss.objects:
             self._verdicts.die(loss.objects)
+        self.wake()
 
     # Pages
 

@@ -25,6 +25,11 @@ MOST_LEASES: Final = 4096
 CAREFUL_FROM: Final = 2
 CALM_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 30.0
+# Nor does its third death count where consumers die without it, or where nobody here saw the others: it gets another
+# chance, a few times, so that what really kills is given up in the end.
+STORM_SECONDS: Final = 60.0
+MOST_SPARED: Final = 3
+MOST_REMEMBERED: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +83,11 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A consumer that died, and what it held."""
+    """A consumer that died, and what it held: what the death counts for, and what it doesn't."""
 
     consumer: str
     objects: list[Object]
+    spared: list[Object] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -115,6 +121,10 @@ class Leases:
         self._ready: deque[Ready] = deque()
         self._suspects: deque[Ready] = deque()
         self._last_death = float("-inf")
+        self._deaths: deque[tuple[float, frozenset[int]]] = deque()
+        """The consumers lost of late: when, and what they held."""
+        self._spared: dict[int, int] = {}
+        """Objects that a consumer died with, and how often that was not counted."""
         self.bytes = 0
         """Bytes ready or sent and not yet received: what this process and its sockets hold."""
 
@@ -214,12 +224,14 @@ class Leases:
 
     def done(self, identity: bytes, ids: Iterable[int]) -> list[Lease]:
         """End the leases of committed objects. Ids that the session doesn't hold (late, repeated) change nothing."""
-        session = self._sessions[identity]
-        return [lease for lease in (self._release(session, i) for i in ids) if lease is not None]
+        ended = self._end(identity, ids)
+        for lease in ended:
+            self._spared.pop(lease.object.id, None)
+        return ended
 
     def take(self, identity: bytes, ids: Iterable[int]) -> list[Object]:
         """Hand back what a session failed on or returns; other ids change nothing."""
-        return [lease.object for lease in self.done(identity, ids)]
+        return [lease.object for lease in self._end(identity, ids)]
 
     def bye(self, identity: bytes) -> list[Object]:
         """End a session; nobody died. Hands back what it held."""
@@ -234,13 +246,28 @@ class Leases:
         session = self._sessions.get(identity)
         if session is None:
             return None
+        held = self.bye(identity)
+        spared = [found for found in held if self._is_spared(found, now)]
+        for found in held:
+            self._spared[found.id] = self._spared.pop(found.id, 0) + (found in spared)
+        while len(self._spared) > MOST_REMEMBERED:
+            del self._spared[next(iter(self._spared))]
         self._last_death = now
-        return Loss(session.consumer, self.bye(identity))
+        self._deaths.append((now, frozenset(found.id for found in held)))
+        return Loss(session.consumer, [found for found in held if found not in spared], spared)
 
     def expire(self, now: float) -> list[Loss]:
         """End the sessions that were silent for three heartbeats."""
         silent = [session.identity for session in self._sessions.values() if now >= session.silent_at]
         return [loss for loss in (self.lose(identity, now) for identity in silent) if loss is not None]
+
+    def _is_spared(self, found: Object, now: float) -> bool:
+        """Say whether this death is more likely to be another's work."""
+        while self._deaths and now - self._deaths[0][0] > STORM_SECONDS:
+            self._deaths.popleft()
+        if found.attempts < CAREFUL_FROM or self._spared.get(found.id, 0) >= MOST_SPARED:
+            return False
+        return found.id not in self._spared or any(found.id not in ids for _, ids in self._deaths)
 
     def _assign_suspects(self, now: float) -> list[Grant]:
         grants: list[Grant] = []
@@ -276,6 +303,10 @@ class Leases:
         session.sent += 1
         session.unreceived.append(ready.size)
         session.leases[ready.object.id] = Lease(ready.object, now)
+
+    def _end(self, identity: bytes, ids: Iterable[int]) -> list[Lease]:
+        session = self._sessions[identity]
+        return [lease for lease in (self._release(session, i) for i in ids) if lease is not None]
 
     def _release(self, session: Session, object_id: int) -> Lease | None:
         if session.suspect == object_id:

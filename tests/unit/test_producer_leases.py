@@ -9,7 +9,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from producer.leases import GROUP_BYTES, GROUP_OBJECTS, PATIENCE_SECONDS, Leases, Object
+from producer.leases import (
+    CALM_SECONDS,
+    GROUP_BYTES,
+    GROUP_OBJECTS,
+    MOST_SPARED,
+    PATIENCE_SECONDS,
+    Leases,
+    Object,
+)
 from sluice.errors import ProtocolError
 
 HEARTBEAT = 2.0
@@ -148,6 +156,45 @@ def test_what_two_consumers_died_with_waits_for_calm_but_not_for_ever() -> None:
     assert len(leases.assign(10.0 + PATIENCE_SECONDS)) == 1
 
 
+def deaths_until_the_third_counts(leases: Leases, *, others_die: bool) -> int:
+    """Kill consumers with one object until it is given up, and count them."""
+    attempts, now = 0, 0.0
+    for number in range(1, 20):
+        now += CALM_SECONDS + 1
+        if others_die:
+            leases.lose(connected(leases, "other", now=now), now)
+            now += CALM_SECONDS + 1
+        victim = connected(leases, "victim", now=now)
+        leases.offer(thing(1, attempts), b"", now)
+        assert leases.assign(now)
+        loss = leases.lose(victim, now)
+        assert loss is not None
+        attempts += len(loss.objects)
+        if attempts == 3:
+            return number
+    raise AssertionError("it kills for ever")
+
+
+def test_the_third_death_of_what_kills_alone_counts_at_once() -> None:
+    assert deaths_until_the_third_counts(Leases(HEARTBEAT), others_die=False) == 3
+
+
+def test_in_a_storm_the_third_death_is_spared_a_few_times() -> None:
+    assert deaths_until_the_third_counts(Leases(HEARTBEAT), others_die=True) == 3 + MOST_SPARED
+
+
+def test_two_deaths_that_another_producer_counted_do_not_condemn() -> None:
+    """What killed those is unknown here, so the first death seen here is spared, and the next one counts."""
+    leases = Leases(HEARTBEAT)
+    for now, counted in ((10.0, 0), (20.0, 1)):
+        victim = connected(leases, "victim", now=now)
+        leases.offer(thing(1, attempts=2), b"", now)
+        assert leases.assign(now)
+        loss = leases.lose(victim, now)
+        assert loss is not None
+        assert (len(loss.objects), len(loss.spared)) == (counted, 1 - counted)
+
+
 def test_withdraw_drops_what_is_ready_of_one_job() -> None:
     leases = Leases(HEARTBEAT)
     leases.offer(thing(1, job=1), b"abc", 0.0)
@@ -261,9 +308,11 @@ class LeasesMachine(RuleBasedStateMachine):
         gone = before - {s.identity for s in self.leases.sessions}
         assert len(losses) == len(gone)
         held = {number for name in gone for number in self._ended(name)}
-        back = [found for loss in losses for found in loss.objects]
-        assert {o.id for o in back} == held
-        self._came_back(back, died=True)
+        counted = [found for loss in losses for found in loss.objects]
+        spared = [found for loss in losses for found in loss.spared]
+        assert sorted(o.id for o in counted + spared) == sorted(held)
+        self._came_back(counted, died=True)
+        self._came_back(spared, died=False)
 
     @invariant()
     def sessions_agree(self) -> None:
