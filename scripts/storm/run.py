@@ -103,7 +103,10 @@ def run_slow(objects: int) -> int:
         servers.start()
         servers.s3.fill(slow.BUCKET, pictures(objects, slow.SIDE))
         found = slow.slow(servers, objects)
-    print(f"objects {found.objects}, a fast consumer does {found.fast_rate:.1f} a second; done by each:")
+    before, after = found.fast_rates
+    print(
+        f"objects {found.objects}; a fast consumer did {before:.1f} a second before, {after:.1f} after; done by each:"
+    )
     for name, count in found.by_consumer.items():
         print(f"  {name}: {count}")
     print(f"makespan {found.makespan:.1f} s, ideal split {found.ideal:.1f} s: {found.ratio:.3f} times as long")

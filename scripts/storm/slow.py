@@ -2,7 +2,8 @@
 
 Consumers are slowed by SIGSTOP and SIGCONT, all four: the three fast ones run for a quarter of each period, the slow
 one for a fortieth, one after the other. So they never compete for a core, and a consumer's speed is its share. The
-ideal comes from a run of the three fast ones alone, between its first and last tenth.
+ideal comes from the three fast ones alone, between the first and last tenth of a run before and of one after: if the two
+differ much, something else was busy on this machine and the figure is worth nothing.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Slow:
     """What both runs came to."""
 
     objects: int
-    fast_rate: float
-    """Objects a second of one fast consumer."""
+    fast_rates: tuple[float, float]
+    """Objects a second of one fast consumer, before and after."""
     ideal: float
     makespan: float
     by_consumer: dict[str, int]
@@ -82,14 +83,19 @@ class DutyCycle(AbstractContextManager["DutyCycle"]):
 
 
 def slow(servers: Servers, objects: int) -> Slow:
-    """Run the job with the fast ones alone, then with the slow one beside them."""
+    """Run the job with the slow one, and before and after it with the fast ones alone."""
     servers.start()
-    moments = _run(servers, "fast", objects, [FAST_SHARE] * FAST)[0]
-    first, last = objects // 10, objects * 9 // 10
-    rate = (last - first) / (_moment(moments, last) - _moment(moments, first)) / FAST
+    before = _fast_rate(servers, "before", objects)
     moments, by_consumer = _run(servers, "slow", objects, [FAST_SHARE] * FAST + [FAST_SHARE / TIMES_SLOWER])
-    ideal = objects / (rate * (FAST + 1 / TIMES_SLOWER))
-    return Slow(objects, rate, ideal, moments[-1][0], by_consumer)
+    after = _fast_rate(servers, "after", objects)
+    ideal = objects / ((before + after) / 2 * (FAST + 1 / TIMES_SLOWER))
+    return Slow(objects, (before, after), ideal, moments[-1][0], by_consumer)
+
+
+def _fast_rate(servers: Servers, name: str, objects: int) -> float:
+    moments = _run(servers, name, objects, [FAST_SHARE] * FAST)[0]
+    first, last = objects // 10, objects * 9 // 10
+    return (last - first) / (_moment(moments, last) - _moment(moments, first)) / FAST
 
 
 def _run(
