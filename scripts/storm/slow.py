@@ -2,8 +2,8 @@
 
 Consumers are slowed by SIGSTOP and SIGCONT, all four: the three fast ones run for a quarter of each period, the slow
 one for a fortieth, one after the other. So they never compete for a core, and a consumer's speed is its share. The
-ideal comes from the three fast ones alone, between the first and last tenth of a run before and of one after: if the two
-differ much, something else was busy on this machine and the figure is worth nothing.
+ideal comes from the three fast ones alone, between the first and last tenth of a run before and of one after. If the
+two differ much, something else was busy on this machine and the figure is worth nothing.
 """
 
 from __future__ import annotations
