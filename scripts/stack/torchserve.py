@@ -101,6 +101,7 @@ class TorchServe(Server):
                 LOG_LOCATION=str(logs),
                 METRICS_LOCATION=str(logs),
                 OMP_NUM_THREADS=str(self._threads),
+                OMP_WAIT_POLICY="PASSIVE",
                 PATH=f"{program.parent}:{os.environ.get('PATH', '')}",
             ),
             cwd=self._folder,
