@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from scripts.stack import Servers, Stack, Worker
+from scripts.stack import Servers, Stack, Worker, archive_of, card_of
 from sluice import ledger
 from sluice.ledger import Database
 
@@ -34,11 +34,12 @@ class Run:
 
 def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int, repeats: int = 1) -> Run:
     """Classify a bucket with fresh processes and a fresh ledger."""
+    spec = f"{model}@{card_of(archive_of(model))['version']}"
     with Stack(servers, name, cache_entries=0) as stack:
         stack.start_workers(consumers)
         before = _cpu(servers, stack.workers)
         with Database(stack.settings) as database:
-            job = database.run(lambda cursor: ledger.jobs.submit(cursor, f"s3://{bucket}", model, repeats=repeats))
+            job = database.run(lambda cursor: ledger.jobs.submit(cursor, f"s3://{bucket}", spec, repeats=repeats))
             _wait(database, job)
             row = database.run(lambda cursor: ledger.jobs.get(cursor, job))
             done = database.run(lambda cursor: ledger.progress.progress(cursor, job))
