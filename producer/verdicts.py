@@ -111,8 +111,9 @@ class Verdicts:
             self._backlog.finish(verdict.object)
 
     async def _count_deaths(self, died: Sequence[Object]) -> None:
-        ids = [found.id for found in died]
-        condemned = set(await self._books.run(lambda c: ledger.objects.count_death(c, ids)))
+        # With what was counted before, so that doing it again after a lost answer counts no death twice.
+        deaths = {found.id: found.attempts for found in died}
+        condemned = set(await self._books.run(lambda c: ledger.objects.count_death(c, deaths)))
         now = asyncio.get_running_loop().time()
         for found in died:
             if found.id in condemned:

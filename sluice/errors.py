@@ -4,7 +4,9 @@ SluiceError
 ├── ConfigurationError      a setting or an argument is wrong
 ├── ProtocolError           a frame that can't be understood
 ├── LedgerError             the database refused what was asked
-│   └── LedgerUnavailable   the database can't be reached, for now
+│   ├── LedgerUnavailable   the database can't be reached, for now
+│   ├── LockLost            (sluice.ledger) the connection that held a lock is gone
+│   └── ShardTaken          (producer.shard) another producer owns the shard now
 ├── SourceError             the bucket or folder as a whole can't be read
 │   └── ObjectError         one object can't be classified, by its own fault
 └── InferenceError          TorchServe gave no prediction
