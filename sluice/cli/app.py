@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Annotated, Any, Final
 
@@ -47,15 +48,13 @@ class Root(TyperGroup):
         try:
             return super().invoke(ctx)
         except SluiceError as error:
-            if _wants_traceback():
-                raise
+            _trace()
             complain(str(error), hint=_hint(error))
             raise typer.Exit(exit_code(error)) from None
         except BrokenPipeError:
             raise  # the reader (head, say) has what it wanted: typer ends quietly
         except OSError as error:
-            if _wants_traceback():
-                raise
+            _trace()
             complain(f"the system refuses: {error}", hint="a full disk or a missing permission is the usual cause")
             raise typer.Exit(NOT_SO) from None
         except KeyboardInterrupt:
@@ -129,10 +128,12 @@ def _hint(error: SluiceError) -> str:
     return ""
 
 
-def _wants_traceback() -> bool:
-    from sluice.settings import read_settings  # noqa: PLC0415 - only when something went wrong
+def _trace() -> None:
+    """Show where an error came from to one who asked for it with SLUICE_LOG_LEVEL=debug."""
+    import traceback  # noqa: PLC0415 - only when something went wrong
 
-    try:
-        return read_settings().log_level == "debug"
-    except ConfigurationError:
-        return False
+    from sluice.settings import read_settings  # noqa: PLC0415 - the same
+
+    with contextlib.suppress(ConfigurationError):
+        if read_settings().log_level == "debug":
+            traceback.print_exc()

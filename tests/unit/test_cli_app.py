@@ -17,7 +17,6 @@ from sluice.errors import (
     LedgerUnavailable,
     ObjectError,
     Overloaded,
-    SluiceError,
     SourceError,
 )
 
@@ -128,9 +127,10 @@ def test_an_error_is_shown_with_its_traceback_only_when_debugging(
     monkeypatch.setattr(status, "open_database", fail)
     assert sluice("status") == (1, "", "error: no\\x1b[2J such [red]job\n")
     monkeypatch.setenv("SLUICE_LOG_LEVEL", "debug")
-    monkeypatch.setattr(sys, "argv", ["sluice", "status"])
-    with pytest.raises(SluiceError):
-        cli.main()
+    code, _, err = sluice("status")
+    assert code == 1
+    assert err.startswith("Traceback")
+    assert err.endswith("error: no\\x1b[2J such [red]job\n")
 
 
 def test_the_settings_are_json_without_secrets(sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
