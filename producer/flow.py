@@ -120,6 +120,7 @@ class Flow:
             self._gathering.cancel()
             self._gathering = None
         now = time.monotonic()
+        unsent: list[Grant] = []
         for grant in self._leases.assign(now):
             began = time.perf_counter()
             if self.send(grant):
@@ -128,9 +129,13 @@ class Flow:
                 for _ in grant.items:
                     HOP_SECONDS.observe(each)
             else:
-                # These never left: they are nobody's suspects.
-                self.returned(self._leases.take(grant.identity, [ready.object.id for ready in grant.items]))
-                self.unreachable(grant.identity, now)
+                unsent.append(grant)
+        # These never left, so they are nobody's suspects: all of them are taken back before their session ends, which
+        # may have been granted several messages.
+        for grant in unsent:
+            self.returned(self._leases.take(grant.identity, [ready.object.id for ready in grant.items]))
+        for identity in {grant.identity for grant in unsent}:
+            self.unreachable(identity, now)
 
     # What the router says (producer.router.Desk)
 
