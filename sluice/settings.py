@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -151,7 +152,10 @@ class Settings(BaseSettings):
             return (init_settings, env_settings)
         if not Path(config).is_file():
             raise ConfigurationError(f"SLUICE_CONFIG names {config!r}, which is no file: correct it or unset it")
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config))
+        try:
+            return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"SLUICE_CONFIG names {config!r}, which is no TOML: {error}") from error
 
     def shown(self) -> dict[str, Any]:
         """What differs from the defaults, for the one log line at start; secrets stay hidden."""

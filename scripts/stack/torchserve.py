@@ -60,14 +60,17 @@ class TorchServe(Server):
         workers: int = 1,
         threads: int | None = None,
         options: dict[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
         """Serve `archives` with `workers` processes a model, each computing with `threads` (default: cores / workers).
 
-        `options` are lines of its configuration that take the place of those in the template.
+        `options` are lines of its configuration that take the place of those in the template; `port` is where it
+        answers (default: a free one).
         """
         super().__init__(name, folder, leash)
         self.archives = list(archives)
-        self.ports = {port: free_port() for port in PORTS}
+        self.ports = {name: free_port() for name in PORTS}
+        self.ports["inference_port"] = port or self.ports["inference_port"]
         self.address = f"http://127.0.0.1:{self.ports['inference_port']}"
         self._folder = folder / name
         self._workers = workers

@@ -75,7 +75,10 @@ def cancel(job: JobArgument) -> None:
     context_settings={"ignore_unknown_options": True},
     epilog="Examples:\n\n  sluice jobs priority 7 10\n  sluice jobs priority last -5",
 )
-def priority(job: JobArgument, value: Annotated[int, typer.Argument(help="More is sooner; 0 is usual.")]) -> None:
+def priority(
+    job: JobArgument,
+    value: Annotated[int, typer.Argument(min=-(2**31), max=2**31 - 1, help="More is sooner; 0 is usual.")],
+) -> None:
     """Say how urgent a job is: those with more come first, equals share."""
 
     def change(cursor: Cursor) -> Job:

@@ -34,14 +34,14 @@ def submit(
     model: Annotated[str, typer.Option(help="NAME or NAME@VERSION; left out: the only live one.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="List again and again; the job has no end.")] = False,
     watch_seconds: Annotated[int, typer.Option(min=1, help="With --watch: seconds between two listings.")] = 60,
-    priority: Annotated[int, typer.Option(help="Jobs with more come first.")] = 0,
+    priority: Annotated[int, typer.Option(min=-(2**31), max=2**31 - 1, help="Jobs with more come first.")] = 0,
     repeat: Annotated[int, typer.Option(min=1, help="Classify each object so many times.")] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Show the progress until the job has ended.")] = False,
 ) -> None:
     """Have all images of a bucket, prefix or folder classified.
 
     Prints the job's number; nothing else where the output is no terminal.
-    With --wait the exit code is 1 if the job fails or is cancelled.
+    With --wait the exit code is 1 if the job fails, is cancelled, or finds nothing to classify.
     Quarantined objects are a warning only.
     """
     screen = console()
@@ -83,6 +83,9 @@ def wait_for(job_id: int, screen: Console) -> None:
     with open_database() as database:
         job = database.run(lambda cursor: ledger_jobs.get(cursor, job_id))
         reasons = database.run(lambda cursor: ledger_objects.count_reasons(cursor, job_id))
+    if seen[0].state == "done" and seen[0].listed == 0:
+        warn(f"nothing is under {safe(seen[0].source)}: a prefix is taken as it is written, '*' stands for itself")
+        raise typer.Exit(1)
     if job is not None:
         _sum_up(job, seen[0], reasons, screen)
     if seen[0].state != "done":
@@ -99,7 +102,8 @@ def _sum_up(job: Job, progress: Progress, reasons: dict[str, int], screen: Conso
         counts += f", {progress.pending:,} not begun"
     table.add_row("objects", counts)
     if seconds is not None:
-        pace = f", {rate((progress.done + progress.quarantined) / seconds)}" if seconds > 0 else ""
+        pace = rate((progress.done + progress.quarantined) / seconds) if seconds > 0 else ""
+        pace = pace and f", {pace}"
         table.add_row("time", f"{seconds:,.1f} s{pace}" if seconds < 60 else f"{duration(seconds)}{pace}")  # noqa: PLR2004
     table.add_row("look", f"sluice results {job.id} --limit 10")
     table.add_row("SQL", f"SELECT url, label, score FROM results WHERE job = {job.id} ORDER BY score DESC LIMIT 10;")  # noqa: S608 - shown, not run; the id is a number

@@ -15,7 +15,7 @@ COLUMNS: Final = (
 )
 SOURCE_MAX: Final = 1200
 MESSAGE_MAX: Final = 1000
-BUCKET_MAX: Final = 63
+BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 MODEL: Final = re.compile(r"[A-Za-z0-9._-]{1,64}(@[A-Za-z0-9._-]{1,32})?")
 
 ALLOWED: Final[dict[str, tuple[str, ...]]] = {
@@ -33,13 +33,22 @@ def check_source(source: str) -> str:
     parts = urlsplit(source)
     if len(source) > SOURCE_MAX:
         raise ConfigurationError(f"the source has {len(source)} characters, at most {SOURCE_MAX} can be kept")
-    if parts.scheme == "s3" and parts.netloc and len(parts.netloc) <= BUCKET_MAX:
+    if source.startswith("s3://"):
+        check_bucket(source.split("/")[2])
         return source if source.count("/") > 2 else f"{source}/"  # noqa: PLR2004 - s3://bucket without a path
-    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+    if source.startswith("file://") and not parts.netloc and parts.path.startswith("/"):
         return source
     raise ConfigurationError(
         f"{source!r} is no source: give s3://bucket, s3://bucket/prefix or file:///folder (three slashes)"
     )
+
+
+def check_bucket(name: str) -> None:
+    """Say so if no bucket can have this name."""
+    if not BUCKET.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} is no bucket's name: 3 to 63 lower-case letters, digits, '.' and '-', as in s3://photos/2024/"
+        )
 
 
 def submit(

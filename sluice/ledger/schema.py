@@ -12,10 +12,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, pool
 from sqlalchemy.exc import DBAPIError
 
-from sluice.errors import LedgerError, LedgerUnavailable
+from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from sluice.ledger.connection import GET_LOCK, Database, connect_options
 from sluice.ledger.faults import cause_of, describe
 from sluice.settings import Settings
@@ -54,7 +55,10 @@ def _alembic(settings: Settings, work: Callable[[Config], None]) -> None:
             raise LedgerUnavailable(f"another `sluice db` has been at work for {LOCK_WAIT_SECONDS} s: wait for its end")
         connection.commit()
         config.attributes["connection"] = connection
-        work(config)
+        try:
+            work(config)
+        except CommandError as error:
+            raise ConfigurationError(f"{error}: `sluice db current` shows the revisions there are") from error
         connection.commit()
 
 

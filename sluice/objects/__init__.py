@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from sluice.errors import ConfigurationError
+from sluice.ledger.jobs import check_bucket
 from sluice.objects.folder import Folder
 from sluice.objects.s3 import Bucket
 from sluice.objects.source import Changed, Source, SourceMissing
@@ -20,6 +21,7 @@ def open_source(source: str, settings: Settings) -> Source:
     if separator and scheme == "s3":
         bucket, _, prefix = rest.partition("/")
         if bucket:
+            check_bucket(bucket)
             return Bucket(bucket, prefix, settings)
     if separator and scheme == "file" and rest.startswith("/"):
         return Folder(_folder(rest))

@@ -143,6 +143,19 @@ def test_the_summary_after_waiting(sluice: Sluice, job: int, monkeypatch: pytest
     assert f"WHERE job = {job} ORDER BY score DESC" in out
 
 
+def test_waiting_for_nothing_is_exit_code_1(sluice: Sluice, ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prefix with a typing error must not look like work that was done."""
+
+    def list_nothing(cursor: Cursor, *_: object, **__: object) -> int:
+        cursor.execute("INSERT INTO jobs (source, state) VALUES ('s3://photos/*.jpg', 'done')")
+        return int(cursor.lastrowid)
+
+    monkeypatch.setattr("sluice.ledger.jobs.submit", list_nothing)
+    code, _, err = sluice("submit", "s3://photos/*.jpg", "--wait")
+    assert code == 1
+    assert "nothing is under s3://photos/*.jpg" in err
+
+
 def urls(photos: Path) -> list[str]:
     return [f"file://{photos}/{key.decode()}" for key in sorted(KEYS)[:-2]]
 

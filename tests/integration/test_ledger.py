@@ -252,7 +252,19 @@ def test_what_a_person_may_ask_of_a_job(ledger: Database) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["", "photos", "s3://", "s3:///x", "http://b/x", "file://host/x", "file:///\udce9", "s3://b/" + "x" * 1200],
+    [
+        "",
+        "photos",
+        "s3://",
+        "s3://PHOTOS",
+        "s3://photos?x=1",
+        "S3://photos",
+        "s3:///x",
+        "http://b/x",
+        "file://host/x",
+        "file:///\udce9",
+        "s3://b/" + "x" * 1200,
+    ],
 )
 def test_what_is_no_source_is_refused(ledger: Database, source: str) -> None:
     with pytest.raises(ConfigurationError):

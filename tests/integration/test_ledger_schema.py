@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scripts.stack import Servers
-from sluice.errors import LedgerError, LedgerUnavailable
+from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from sluice.ledger import Cursor, Database, Failed, jobs, listing, objects, predictions, progress, schema
 from sluice.settings import Settings, read_settings
 from tests.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
@@ -81,6 +81,11 @@ def test_an_upgrade_waits_for_a_database_that_starts(servers: Servers, empty: Se
     assert "jobs" in tables(fresh)
     with pytest.raises(LedgerUnavailable):
         schema.upgrade(read_settings(database_url="mysql://u@127.0.0.1:1/d", database_patience=0.2))
+
+
+def test_a_revision_that_there_is_not_is_said_with_the_remedy(empty: Settings) -> None:
+    with pytest.raises(ConfigurationError, match=r"nope.*sluice db current"):
+        schema.upgrade(empty, "nope")
 
 
 def test_a_job_in_plain_sql(ledger: Database) -> None:

@@ -209,7 +209,7 @@ def test_no_secret_is_ever_written_down(stack: Stack, desk: Desk, bucket: str, t
         url.replace(right, f"{wrong}/{right}:x"),
         url.replace(right, f"{wrong}@{right}"),
     ):
-        for arguments in (["status"], ["config"], ["submit", "s3://x"], ["db", "upgrade"], ["check"]):
+        for arguments in (["status"], ["config"], ["submit", "s3://photos"], ["db", "upgrade"], ["check"]):
             for level in ("info", "debug"):
                 done = desk.command(*arguments, SLUICE_DATABASE_URL=bad, SLUICE_LOG_LEVEL=level)
                 said += done.stdout + done.stderr

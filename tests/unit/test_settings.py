@@ -42,6 +42,14 @@ def test_a_file_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_p
         read_settings()
 
 
+def test_a_file_that_is_no_toml_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text('batch = "x')
+    monkeypatch.setenv("SLUICE_CONFIG", str(file))
+    with pytest.raises(ConfigurationError, match=r"broken\.toml.*no TOML"):
+        read_settings()
+
+
 def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_PRODUCERS", "tcp://a:1, tcp://b:2,")
     assert read_settings().producers == ("tcp://a:1", "tcp://b:2")

@@ -1,0 +1,41 @@
+"""scripts/torchserve: what the README has a person start by hand."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import requests
+
+from scripts.stack import ROOT, free_port
+
+
+def test_it_answers_on_its_port_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    port = free_port()
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [ROOT / "scripts" / "torchserve", "noop", "--port", str(port)],
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+        )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert f"http://127.0.0.1:{port}/predictions/noop" in line, log.read_text()
+    picture = next((ROOT / ".venv").glob("lib/python3*/site-packages/sklearn/datasets/images/china.jpg")).read_bytes()
+    answer = requests.post(f"http://127.0.0.1:{port}/predictions/noop", data=picture, timeout=30)
+    assert len(answer.json()) == 10
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
+def test_an_archive_that_is_not_there_is_named_with_the_remedy() -> None:
+    done = subprocess.run(
+        [ROOT / "scripts" / "torchserve", "nonsense"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert "nonsense.mar" in done.stderr
+    assert "scripts/build-model nonsense" in done.stderr
