@@ -143,7 +143,7 @@ def test_the_summary_after_waiting(sluice: Sluice, job: int, monkeypatch: pytest
     assert f"WHERE job = {job} ORDER BY score DESC" in out
 
 
-def test_waiting_for_nothing_is_exit_code_1(sluice: Sluice, ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_nothing_is_exit_code_1(sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prefix with a typing error must not look like work that was done."""
 
     def list_nothing(cursor: Cursor, *_: object, **__: object) -> int:
