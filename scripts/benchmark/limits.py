@@ -30,6 +30,7 @@ from typing import Final
 import psutil
 
 from scripts.benchmark.photos import sample_photographs
+from scripts.benchmark.pipeline import peak_mib
 from scripts.benchmark.run import machine
 from scripts.stack import ROOT, Servers, Stack, Worker, orderly_end
 from sluice import ledger
@@ -156,7 +157,7 @@ def memory(servers: Servers, sizes: tuple[int, int]) -> Iterator[Figure]:
             stack.start_workers(consumers=1)
             _run(database, repeats=size // PHOTOS)
             for worker in stack.workers:
-                peaks[worker.module].append(_peak_mib(worker))
+                peaks[worker.module].append(peak_mib(worker.pid))
     for module, (short, long) in peaks.items():
         for size, peak in zip(sizes, (short, long), strict=True):
             yield Figure("memory", f"{module}, peak in a job of {size:,}", peak, "MiB", 400 * 1e6 / MIB)
@@ -199,11 +200,6 @@ def _times(call: Callable[[], None], count: int) -> list[float]:
 
 def _first_lease(producer: Worker) -> None:
     producer.wait_until(lambda: producer.metrics().get("sluice_leased_total", 0) > 0, LIMIT_SECONDS)
-
-
-def _peak_mib(worker: Worker) -> float:
-    lines = Path(f"/proc/{worker.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def _children_seconds() -> float:

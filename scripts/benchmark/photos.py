@@ -9,27 +9,19 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import skimage
-import sklearn
 from PIL import Image
+
+from scripts.photos import sample
 
 WIDTH: Final = 500
 HEIGHT: Final = 375
 TARGET_BYTES: Final = 67_000
-SAMPLES: Final = {
-    skimage: ("astronaut.png", "coffee.png", "chelsea.png", "motorcycle_left.png", "rocket.jpg"),
-    sklearn: ("china.jpg", "flower.jpg"),
-}
-FOLDERS: Final = {skimage: "data", sklearn: "datasets/images"}
+SUBJECTS: Final = ("astronaut", "coffee", "chelsea", "motorcycle_left", "rocket", "china", "flower")
 
 
 def sample_photographs() -> list[Image.Image]:
-    """Open the photographs that the packages ship."""
-    opened = []
-    for package, names in SAMPLES.items():
-        folder = Path(package.__path__[0]) / FOLDERS[package]
-        opened += [Image.open(folder / name).convert("RGB") for name in names]
-    return opened
+    """Open the photographs that the packages ship and that are large enough to cut from."""
+    return [sample(name) for name in SUBJECTS]
 
 
 def _near_target(photo: Image.Image) -> bytes:
@@ -57,12 +49,12 @@ def write_photos(folder: Path, count: int, seed: int = 1) -> list[Path]:
         if path.exists():
             return path
         random = np.random.default_rng((seed, number))
-        sample = samples[number % len(samples)]
-        scale = random.uniform(0.5, 1.0) * min(sample.width / WIDTH, sample.height / HEIGHT)
+        whole = samples[number % len(samples)]
+        scale = random.uniform(0.5, 1.0) * min(whole.width / WIDTH, whole.height / HEIGHT)
         width, height = int(WIDTH * scale), int(HEIGHT * scale)
-        left = int(random.integers(0, sample.width - width + 1))
-        top = int(random.integers(0, sample.height - height + 1))
-        cut = sample.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, (left, top, left + width, top + height))
+        left = int(random.integers(0, whole.width - width + 1))
+        top = int(random.integers(0, whole.height - height + 1))
+        cut = whole.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, (left, top, left + width, top + height))
         if random.random() < 0.5:  # noqa: PLR2004 - a coin
             cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         part = path.with_suffix(".part")

@@ -16,7 +16,6 @@ from sluice.ledger import Database
 
 POLL_SECONDS: Final = 0.25
 LIMIT_SECONDS: Final = 1800.0
-MIB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -100,16 +99,13 @@ def _cpu(servers: Servers, workers: Sequence[Worker]) -> dict[str, float]:
 
 def _peaks(servers: Servers, workers: Sequence[Worker]) -> dict[str, float]:
     """Give the highest resident size of each part's largest process."""
-    return {
-        name: max(_peak_bytes(process.pid) for process in tree) / MIB for name, tree in _trees(servers, workers).items()
-    }
+    return {name: max(peak_mib(process.pid) for process in tree) for name, tree in _trees(servers, workers).items()}
 
 
-def _peak_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def peak_mib(pid: int | None) -> float:
+    """Give the highest resident size that a process ever had; 0 for one that has ended and waits to be reaped."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
 def _quantile(metrics: dict[str, float], share: float) -> float:

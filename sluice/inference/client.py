@@ -14,7 +14,8 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from sluice.errors import BatchRefused, EndpointDown, Overloaded
-from sluice.inference.wire import CONTENT_TYPE, Answer, Refusal, parse, path
+from sluice.images import BATCH_TYPE
+from sluice.inference.wire import Answer, Refusal, parse, path
 from sluice.ledger import Model
 from sluice.settings import Settings
 
@@ -82,7 +83,7 @@ class Client:
             with self._session(endpoint).post(
                 endpoint.url + path(model),
                 data=cast("bytes", body),  # any buffer is sent as it is, without a copy
-                headers={"Content-Type": CONTENT_TYPE, "Host": endpoint.host},
+                headers={"Content-Type": BATCH_TYPE, "Host": endpoint.host},
                 timeout=(min(CONNECT_SECONDS, seconds), seconds),
                 allow_redirects=False,
                 stream=True,

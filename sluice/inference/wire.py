@@ -14,8 +14,6 @@ import msgspec
 from sluice.errors import EndpointDown
 from sluice.ledger import Model
 
-CONTENT_TYPE: Final = "application/x-sluice-batch"
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
 
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger.connection import Cursor
@@ -30,20 +29,22 @@ def check_source(source: str) -> str:
     """Give the source as it is kept, or say what a source looks like."""
     if shortened(source, len(source)) != source:
         raise ConfigurationError(f"{source!r} has bytes that are no UTF-8 text: rename the folder")
-    parts = urlsplit(source)
     if len(source) > SOURCE_MAX:
         raise ConfigurationError(f"the source has {len(source)} characters, at most {SOURCE_MAX} can be kept")
-    if source.startswith("s3://"):
-        check_bucket(source.split("/")[2])
-        return source if source.count("/") > 2 else f"{source}/"  # noqa: PLR2004 - s3://bucket without a path
-    if source.startswith("file://") and not parts.netloc and parts.path.startswith("/"):
+    # Not urlsplit: it drops line breaks and has opinions on brackets, and a key may hold both.
+    scheme, _, rest = source.partition("://")
+    bucket, slash, _ = rest.partition("/")
+    if scheme == "s3" and bucket:
+        _check_bucket(bucket)
+        return source if slash else f"{source}/"
+    if scheme == "file" and rest.startswith("/"):
         return source
     raise ConfigurationError(
         f"{source!r} is no source: give s3://bucket, s3://bucket/prefix or file:///folder (three slashes)"
     )
 
 
-def check_bucket(name: str) -> None:
+def _check_bucket(name: str) -> None:
     """Say so if no bucket can have this name."""
     if not BUCKET.fullmatch(name):
         raise ConfigurationError(

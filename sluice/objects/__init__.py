@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote
 
-from sluice.errors import ConfigurationError
-from sluice.ledger.jobs import check_bucket
+from sluice.ledger.jobs import check_source
 from sluice.objects.folder import Folder
 from sluice.objects.s3 import Bucket
 from sluice.objects.source import Changed, Source, SourceMissing
@@ -17,15 +16,11 @@ __all__ = ["Bucket", "Changed", "Folder", "Source", "SourceMissing", "open_sourc
 
 def open_source(source: str, settings: Settings) -> Source:
     """Give the source that a job names: s3://bucket[/prefix] or file:///absolute/folder."""
-    scheme, separator, rest = source.partition("://")
-    if separator and scheme == "s3":
-        bucket, _, prefix = rest.partition("/")
-        if bucket:
-            check_bucket(bucket)
-            return Bucket(bucket, prefix, settings)
-    if separator and scheme == "file" and rest.startswith("/"):
+    scheme, _, rest = check_source(source).partition("://")
+    if scheme == "file":
         return Folder(_folder(rest))
-    raise ConfigurationError(f"{source!r} is no source: write s3://bucket/prefix or file:///absolute/folder")
+    bucket, _, prefix = rest.partition("/")
+    return Bucket(bucket, prefix, settings)
 
 
 def _folder(path: str) -> Path:

@@ -259,6 +259,7 @@ def test_what_a_person_may_ask_of_a_job(ledger: Database) -> None:
         "s3://PHOTOS",
         "s3://photos?x=1",
         "S3://photos",
+        "s3://[photos",
         "s3:///x",
         "http://b/x",
         "file://host/x",
