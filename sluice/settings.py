@@ -111,10 +111,14 @@ class Settings(BaseSettings):
     # Both
     name: str = Field(default_factory=_process_name, max_length=64, description="This process in logs and rows.")
     heartbeat: float = Field(2.0, gt=0, description="Seconds between PINGs; three missed and leases are lost.")
-    curve_key: Path | None = Field(None, description="This process's CURVE key file (`sluice keys`); turns it on.")
-    curve_server: str | None = Field(None, description="The producers' CURVE public key (consumers need it).")
+    curve_key: Path | None = Field(
+        None, description="This process's CURVE key file (`sluice keys`, or ed25519 in PEM); turns CURVE on."
+    )
+    curve_server: str | None = Field(
+        None, description="The producers' CURVE public key, or the path of its .pub file (consumers need it)."
+    )
     curve_clients: Path | None = Field(
-        None, description="Folder with the public keys of the consumers that a producer lets in."
+        None, description="Folder with the .pub files of the consumers that a producer lets in."
     )
     metrics_host: str = Field("127.0.0.1", description="Address of /metrics, /live and /ready.")
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics, /live and /ready; 0: off.")

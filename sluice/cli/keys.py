@@ -23,7 +23,7 @@ def keys(
     ],
 ) -> None:
     """Make a CURVE key pair: traffic between producers and consumers is encrypted, strangers are kept out."""
-    from sluice.protocol.curve import make_keys  # noqa: PLC0415 - brings ZeroMQ
+    from sluice.protocol.keys import make_keys  # noqa: PLC0415 - brings ZeroMQ
 
     try:
         made = make_keys(path)

@@ -1,16 +1,12 @@
-"""CURVE: keys, and who may connect.
+"""CURVE: who may connect. What the keys are and how they are written, `sluice.protocol.keys` knows.
 
-A key file has two lines, `public = "..."` and `secret = "..."`; what may be given away is written beside it as
-`NAME.pub`. A producer lets in the consumers whose .pub files lie in SLUICE_CURVE_CLIENTS (ZAP); everybody else's
-connection ends before a message is read.
+A producer lets in the consumers whose .pub files lie in SLUICE_CURVE_CLIENTS (ZAP); everybody else's connection ends
+before a message is read.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,45 +15,11 @@ import zmq.asyncio
 from zmq.auth.asyncio import AsyncioAuthenticator
 
 from sluice.errors import ConfigurationError
+from sluice.protocol.keys import read_keys, read_public, read_server
 from sluice.settings import Settings
 
-KEY_LENGTH = 40
 DOMAIN = "sluice"
 READ_AGAIN_SECONDS = 5.0
-
-
-@dataclass(frozen=True, repr=False)
-class KeyPair:
-    """One process's keys, as Z85 text."""
-
-    public: bytes
-    secret: bytes
-
-
-def make_keys(path: Path) -> KeyPair:
-    """Write a new key file, readable by its owner alone, and its public half as `NAME.pub`."""
-    public, secret = zmq.curve_keypair()
-    shown = path.with_name(path.name + ".pub")
-    for file in (path, shown):
-        if file.exists():
-            raise ConfigurationError(f"{file} exists: name another file, or remove it if nobody uses that key any more")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as secretly:
-        secretly.write(f'public = "{public.decode()}"\nsecret = "{secret.decode()}"\n')
-    shown.write_text(f'public = "{public.decode()}"\n', encoding="ascii")
-    return KeyPair(public, secret)
-
-
-def read_keys(path: Path) -> KeyPair:
-    """Read a key file."""
-    text = _text(path)
-    return KeyPair(_key(text, "public", path), _key(text, "secret", path))
-
-
-def read_public(path: Path) -> bytes:
-    """Read the public half of a key file, or of what lies beside one."""
-    return _key(_text(path), "public", path)
 
 
 def guard_client(socket: zmq.Socket[Any], settings: Settings) -> None:
@@ -66,10 +28,7 @@ def guard_client(socket: zmq.Socket[Any], settings: Settings) -> None:
         return
     if settings.curve_server is None:
         raise ConfigurationError("SLUICE_CURVE_KEY is set: set SLUICE_CURVE_SERVER to the producers' public key too")
-    keys = read_keys(settings.curve_key)
-    server = settings.curve_server.encode()
-    if len(server) != KEY_LENGTH:
-        raise ConfigurationError("SLUICE_CURVE_SERVER is no public key: it is the 40 characters in the .pub file")
+    keys, server = read_keys(settings.curve_key), read_server(settings.curve_server)
     socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
     socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
     socket.setsockopt(zmq.CURVE_SERVERKEY, server)
@@ -139,18 +98,5 @@ class _Known:
         return key in self._keys
 
     def _read(self) -> frozenset[bytes]:
-        return frozenset(read_public(file) for file in self._folder.glob("*.pub"))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} can't be read as a key: {error}: make one with `sluice keys`") from error
-
-
-def _key(text: str, name: str, path: Path) -> bytes:
-    found = re.search(rf'^{name}\s*=\s*"(\S{{{KEY_LENGTH}}})"\s*$', text, re.MULTILINE)
-    if found is None:
-        raise ConfigurationError(f"{path} holds no {name} key: make one with `sluice keys`")
-    return found.group(1).encode()
+        # Kubernetes keeps a secret's versions beside it, and editors their copies, under names that begin with a dot.
+        return frozenset(read_public(file) for file in self._folder.glob("*.pub") if not file.name.startswith("."))

@@ -13,15 +13,17 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import zmq
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image
 
 from scripts.stack import Stack, free_port
 from sluice.errors import ProtocolError
 from sluice.ledger import Database
 from sluice.protocol import Bye, Credit, Done, Failed, Failure, Hello, Message, Ping, Return, decode, encode
-from sluice.protocol.curve import KeyPair, make_keys
+from sluice.protocol.keys import KeyPair, make_keys, read_keys
 from sluice.settings import Settings, read_settings
 from tests.jobs_running import Desk, until
+from tests.pem_keys import certificate_pem, private_pem
 from tests.producer_fakes import FakeConsumer, mutated, samples
 
 FRAMES = 10_000
@@ -46,22 +48,23 @@ def fill(stack: Stack, bucket: str, count: int) -> None:
 
 
 class Keys:
-    """CURVE keys of a producer, of a consumer that it knows, and of a stranger."""
+    """CURVE keys of a producer, of a consumer that it knows (in PEM), and of a stranger."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.pairs: dict[str, KeyPair] = {
-            name: make_keys(folder / name) for name in ("producer", "consumer", "stranger")
-        }
+        self.pairs: dict[str, KeyPair] = {name: make_keys(folder / name) for name in ("producer", "stranger")}
+        made = Ed25519PrivateKey.generate()
+        (folder / "consumer").write_text(private_pem(made))
+        self.pairs["consumer"] = read_keys(folder / "consumer")
         (folder / "known").mkdir()
-        (folder / "consumer.pub").rename(folder / "known" / "consumer.pub")
+        (folder / "known" / "consumer.pub").write_text(certificate_pem(made))
 
     @property
     def producer(self) -> dict[str, object]:
         return {"curve_key": self.folder / "producer", "curve_clients": self.folder / "known"}
 
     def consumer(self, name: str = "consumer") -> dict[str, object]:
-        return {"curve_key": self.folder / name, "curve_server": self.pairs["producer"].public.decode()}
+        return {"curve_key": self.folder / name, "curve_server": str(self.folder / "producer.pub")}
 
 
 def start(stack: Stack, keys: Keys, **settings: object) -> None:
@@ -221,6 +224,7 @@ def test_no_secret_is_ever_written_down(stack: Stack, desk: Desk, bucket: str, t
         "a wrong password": wrong,
         "the S3 secret key": stack.servers.s3.secret_key,
         **{f"the CURVE secret of the {name}": pair.secret.decode() for name, pair in keys.pairs.items()},
+        "the consumer's PEM": (tmp_path / "consumer").read_text().splitlines()[1],
     }
     logs = [path for path in stack.servers.folder.rglob("*.log") if path.is_file()]
     assert len(logs) >= 7, "three servers, four workers, TorchServe's own"

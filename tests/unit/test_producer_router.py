@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from producer.leases import Lease, Leases, Loss, Object
 from producer.router import Router
 from sluice.protocol import Bye, Credit, Done, Error, Failed, Failure, Hello, Ping, Pong, Return, Work
-from sluice.protocol.curve import make_keys
+from sluice.protocol.keys import make_keys
 from sluice.settings import Settings, read_settings
+from tests.pem_keys import mount_all
 from tests.producer_fakes import FakeConsumer, mutated, samples
 
 
@@ -154,23 +158,54 @@ def test_ten_thousand_bad_messages_harm_nobody() -> None:
     run(test())
 
 
-def test_an_unknown_key_gets_nothing(tmp_path: Path) -> None:
+@dataclass
+class Keys:
+    """A producer's settings, and those of a consumer that it knows and of one that it doesn't."""
+
+    producer: dict[str, object]
+    known: dict[str, object]
+    stranger: dict[str, object]
+
+
+def own_keys(folder: Path) -> Keys:
+    """As `sluice keys` makes them."""
+    public = make_keys(folder / "server").public.decode()
+    (folder / "clients").mkdir()
+    make_keys(folder / "clients" / "known")
+    make_keys(folder / "stranger")
+    return Keys(
+        {"curve_key": folder / "server", "curve_clients": folder / "clients"},
+        {"curve_key": folder / "clients" / "known", "curve_server": public},
+        {"curve_key": folder / "stranger", "curve_server": public},
+    )
+
+
+def mounted_keys(folder: Path) -> Keys:
+    """As Helm makes them and Kubernetes mounts them."""
+    mount_all(folder, "known", "stranger")
+    # An editor's copy, and the consumer's own .pub in the other format beside the first.
+    (folder / "clients" / ".half-written.pub").write_text("-----BEGIN")
+    make_keys(folder / "clients" / "another")
+    return Keys(
+        {"curve_key": folder / "producer" / "producer.key", "curve_clients": folder / "clients"},
+        *(
+            {"curve_key": folder / name / "consumer.key", "curve_server": str(folder / name / "producer.pub")}
+            for name in ("known", "stranger")
+        ),
+    )
+
+
+@pytest.mark.parametrize("make", [own_keys, mounted_keys])
+def test_an_unknown_key_gets_nothing(tmp_path: Path, make: Callable[[Path], Keys]) -> None:
     """With CURVE on: the known key is served; another key, and none at all, never reach the router."""
 
     async def test() -> None:
-        server = make_keys(tmp_path / "server")
-        (tmp_path / "clients").mkdir()
-        make_keys(tmp_path / "clients" / "known")
-        make_keys(tmp_path / "stranger")
-        settings = on(curve_key=tmp_path / "server", curve_clients=tmp_path / "clients")
+        keys = make(tmp_path)
         leases = Leases(60.0)
-        with Router(settings, leases, Desk()) as router:
+        with Router(on(**keys.producer), leases, Desk()) as router:
             receiving = asyncio.create_task(router.receive())
-            public = server.public.decode()
-            known = FakeConsumer(
-                router.address, read_settings(curve_key=tmp_path / "clients" / "known", curve_server=public)
-            )
-            stranger = FakeConsumer(router.address, read_settings(curve_key=tmp_path / "stranger", curve_server=public))
+            known = FakeConsumer(router.address, read_settings(**keys.known))
+            stranger = FakeConsumer(router.address, read_settings(**keys.stranger))
             plain = FakeConsumer(router.address)
             for consumer in (stranger, plain, known):
                 await consumer.say(Hello("c"))
