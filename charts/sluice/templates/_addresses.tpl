@@ -1,0 +1,18 @@
+{{/* Every shard's address. */}}
+{{- define "sluice.producers" -}}
+{{- $root := . }}{{ $name := include "sluice.producer.name" . }}{{ $addresses := list }}
+{{- range until (int .Values.producer.shards) }}
+{{- $addresses = append $addresses (printf "tcp://%s-%d.%s:5600" $name . (include "sluice.host" (list $root $name))) }}
+{{- end }}
+{{- join "," $addresses }}
+{{- end }}
+
+{{/* TorchServe's pods, each by its own address: connections through one address would stick to one pod. */}}
+{{- define "sluice.torchserve.url" -}}
+http://{{ include "sluice.host" (list . (include "sluice.torchservePods.name" .)) }}:8080
+{{- end }}
+
+{{/* Pods begin anew when a Secret that the values made changes. A few digits, so that they give nothing away. */}}
+{{- define "sluice.checksum" -}}
+checksum/secrets: {{ list .Values.database.password .Values.objectStore.accessKeyId .Values.objectStore.secretAccessKey | toJson | sha256sum | trunc 8 | quote }}
+{{- end }}

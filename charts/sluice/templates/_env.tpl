@@ -1,0 +1,118 @@
+{{/* A number or text as an environment variable's value; YAML's large whole numbers come as floats. */}}
+{{- define "sluice.text" -}}
+{{- if kindIs "float64" . }}{{ if eq . (floor .) }}{{ printf "%.0f" . }}{{ else }}{{ . }}{{ end }}{{ else }}{{ . }}{{ end }}
+{{- end }}
+
+{{- define "sluice.database.url" -}}
+{{- if .Values.mysql.enabled }}mysql://sluice@{{ include "sluice.host" (list . (include "sluice.mysql.name" .)) }}:3306/sluice
+{{- else }}{{ .Values.database.url }}{{ end }}
+{{- end }}
+
+{{- define "sluice.database.host" }}{{ include "sluice.database.url" . | regexFind "@[^/]+" | trimPrefix "@" | regexReplaceAll ":[0-9]+$" }}{{ end }}
+
+{{/* The Secret with the database's password. */}}
+{{- define "sluice.database.secret" -}}
+{{- if .Values.mysql.enabled }}{{ default (include "sluice.mysql.name" .) .Values.mysql.existingSecret }}
+{{- else }}{{ default (include "sluice.database.name" .) .Values.database.existingSecret }}{{ end }}
+{{- end }}
+
+{{- define "sluice.database.passwordKey" -}}
+{{- if or .Values.mysql.enabled (not .Values.database.existingSecret) }}password{{ else }}{{ .Values.database.passwordKey }}{{ end }}
+{{- end }}
+
+{{- define "sluice.env.database" -}}
+{{- include "sluice.env.databaseWith" (list . (include "sluice.database.secret" .)) }}
+{{- end }}
+
+{{/* The same with another Secret: (list $ secret). */}}
+{{- define "sluice.env.databaseWith" -}}
+{{- $secret := index . 1 }}
+{{- with index . 0 -}}
+- {name: SLUICE_DATABASE_URL, value: {{ include "sluice.database.url" . | quote }}}
+- name: SLUICE_DATABASE_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ $secret }}, key: {{ include "sluice.database.passwordKey" . }}}
+{{- if include "sluice.hasDatabaseCa" . }}
+- {name: SLUICE_DATABASE_CA, value: {{ printf "/etc/sluice/database/%s" .Values.database.ca.key | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sluice.hasDatabaseCa" -}}
+{{- with .Values.database.ca }}{{ if or .existingConfigMap .existingSecret }}yes{{ end }}{{ end }}
+{{- end }}
+
+{{- define "sluice.mounts.database" -}}
+{{- if include "sluice.hasDatabaseCa" . }}
+- {name: database-ca, mountPath: /etc/sluice/database, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "sluice.volumes.database" -}}
+{{- with .Values.database.ca }}
+{{- if .existingConfigMap }}
+- name: database-ca
+  configMap: {name: {{ .existingConfigMap }}, items: [{key: {{ .key }}, path: {{ .key }}}]}
+{{- else if .existingSecret }}
+- name: database-ca
+  secret: {secretName: {{ .existingSecret }}, items: [{key: {{ .key }}, path: {{ .key }}}]}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The Secret with S3's keys; nothing where a role's credentials are found. */}}
+{{- define "sluice.objectStore.secret" -}}
+{{- if .Values.s3.enabled }}{{ default (include "sluice.s3.name" .) .Values.s3.existingSecret }}
+{{- else if .Values.objectStore.existingSecret }}{{ .Values.objectStore.existingSecret }}
+{{- else if .Values.objectStore.accessKeyId }}{{ include "sluice.objectStore.name" . }}{{ end }}
+{{- end }}
+
+{{- define "sluice.objectStore.endpoint" -}}
+{{- if .Values.s3.enabled }}http://{{ include "sluice.host" (list . (include "sluice.s3.name" .)) }}:7070
+{{- else }}{{ .Values.objectStore.endpoint }}{{ end }}
+{{- end }}
+
+{{- define "sluice.env.objectStore" -}}
+{{- with include "sluice.objectStore.endpoint" . }}
+- {name: SLUICE_S3_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- with ternary "us-east-1" .Values.objectStore.region .Values.s3.enabled }}
+- {name: SLUICE_S3_REGION, value: {{ . | quote }}}
+- {name: AWS_REGION, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.objectStore.role }}
+- {name: SLUICE_S3_ROLE, value: {{ . | quote }}}
+{{- end }}
+{{- with include "sluice.objectStore.secret" . }}
+{{- $secret := . }}
+{{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
+- name: {{ . }}
+  valueFrom:
+    secretKeyRef: {name: {{ $secret }}, key: {{ . }}}
+{{- end }}
+- {name: AWS_EC2_METADATA_DISABLED, value: "true"}
+{{- end }}
+{{- end }}
+
+{{/* What producer and consumers share: (list $ component-values). */}}
+{{- define "sluice.env.worker" -}}
+{{- $root := index . 0 }}{{ $values := index . 1 -}}
+- name: SLUICE_NAME
+  valueFrom:
+    fieldRef: {fieldPath: metadata.name}
+{{ include "sluice.env.database" $root }}
+{{- include "sluice.env.objectStore" $root }}
+- {name: SLUICE_METRICS_HOST, value: "0.0.0.0"}
+- {name: SLUICE_METRICS_PORT, value: "9100"}
+{{- include "sluice.env.config" $root }}
+{{- with concat $root.Values.extraEnv $values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* `config`, and logs for machines unless it says otherwise. */}}
+{{- define "sluice.env.config" -}}
+{{- range $name, $value := merge (dict) .Values.config (dict "log_format" "json") }}
+- {name: SLUICE_{{ upper $name }}, value: {{ include "sluice.text" $value | quote }}}
+{{- end }}
+{{- end }}

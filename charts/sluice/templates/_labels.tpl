@@ -1,0 +1,35 @@
+{{/* What selects a component's pods; never to change, since selectors can't. Call with (list $ component). */}}
+{{- define "sluice.selectorLabels" -}}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* The labels of a resource: (list $ component). */}}
+{{- define "sluice.labels" -}}
+{{- $root := index . 0 -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/name: {{ $root.Chart.Name }}
+{{ include "sluice.selectorLabels" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* A resource's name and labels: (list $ component name). */}}
+{{- define "sluice.metadata" -}}
+name: {{ index . 2 }}
+namespace: {{ (index . 0).Release.Namespace }}
+labels:
+  {{- include "sluice.labels" (list (index . 0) (index . 1)) | nindent 2 }}
+{{- end }}
+
+{{/* A pod's labels: (list $ component component-values). No version among them: it would replace pods for nothing. */}}
+{{- define "sluice.podLabels" -}}
+app.kubernetes.io/name: {{ (index . 0).Chart.Name }}
+{{ include "sluice.selectorLabels" (list (index . 0) (index . 1)) }}
+{{- with (index . 2).podLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,39 @@
+{{/* The beginning of every name. The longest suffix has 16 characters, and what Kubernetes appends must fit into 63. */}}
+{{- define "sluice.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if contains $name .Release.Name }}{{ $name = .Release.Name }}{{ else }}{{ $name = printf "%s-%s" .Release.Name $name }}{{ end }}
+{{- $name = default $name .Values.fullnameOverride }}
+{{- if gt (len $name) 36 }}{{ $name = printf "%s-%s" ($name | trunc 27 | trimSuffix "-") (sha256sum $name | trunc 8) }}{{ end }}
+{{- $name }}
+{{- end }}
+
+{{- define "sluice.producer.name" }}{{ include "sluice.fullname" . }}-producer{{ end }}
+{{- define "sluice.consumer.name" }}{{ include "sluice.fullname" . }}-consumer{{ end }}
+{{- define "sluice.torchserve.name" }}{{ include "sluice.fullname" . }}-torchserve{{ end }}
+{{- define "sluice.torchservePods.name" }}{{ include "sluice.fullname" . }}-torchserve-pods{{ end }}
+{{- define "sluice.mysql.name" }}{{ include "sluice.fullname" . }}-mysql{{ end }}
+{{- define "sluice.s3.name" }}{{ include "sluice.fullname" . }}-s3{{ end }}
+{{- define "sluice.migrate.name" }}{{ include "sluice.fullname" . }}-migrate{{ end }}
+{{- define "sluice.register.name" }}{{ include "sluice.fullname" . }}-register{{ end }}
+{{- define "sluice.test.name" }}{{ include "sluice.fullname" . }}-test{{ end }}
+{{- define "sluice.database.name" }}{{ include "sluice.fullname" . }}-database{{ end }}
+{{- define "sluice.objectStore.name" }}{{ include "sluice.fullname" . }}-object-store{{ end }}
+{{- define "sluice.curve.name" }}{{ default (printf "%s-curve" (include "sluice.fullname" .)) .Values.curve.existingSecret }}{{ end }}
+
+{{/* The account of the pods that may reach S3 with a role. */}}
+{{- define "sluice.serviceAccount.name" -}}
+{{- if .Values.serviceAccount.create }}{{ default (include "sluice.fullname" .) .Values.serviceAccount.name }}
+{{- else }}{{ default "default" .Values.serviceAccount.name }}{{ end }}
+{{- end }}
+
+{{/* A service's name as every pod of the cluster can resolve it. Call with (list $ name). */}}
+{{- define "sluice.host" -}}
+{{- $root := index . 0 }}{{ index . 1 }}.{{ $root.Release.Namespace }}.svc
+{{- end }}
+
+{{/* An image: (list $ image values). Its registry and tag default to those of all. */}}
+{{- define "sluice.image" -}}
+{{- $root := index . 0 }}{{ $image := index . 1 }}
+{{- with default $root.Values.image.registry $image.registry }}{{ . }}/{{ end }}{{ $image.repository }}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default $root.Chart.AppVersion $image.tag }}{{ end }}
+{{- end }}

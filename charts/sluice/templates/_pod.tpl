@@ -1,0 +1,99 @@
+{{/*
+What every pod has: (list $ component component-values). No service account token, for no pod of ours talks to the API;
+no service links, for Kubernetes would make settings of them: SLUICE_PRODUCER_PORT and the like.
+*/}}
+{{- define "sluice.pod" -}}
+{{- $root := index . 0 }}{{ $component := index . 1 }}{{ $values := index . 2 -}}
+enableServiceLinks: false
+automountServiceAccountToken: false
+securityContext:
+  {{- toYaml $root.Values.podSecurityContext | nindent 2 }}
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The nodes that a pod may go to: (list node-selector tolerations). */}}
+{{- define "sluice.nodes" -}}
+{{- with index . 0 }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with index . 1 }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Spread over nodes and zones, where possible: (list $ component component-values). */}}
+{{- define "sluice.spread" -}}
+topologySpreadConstraints:
+{{- with (index . 2).topologySpreadConstraints }}
+  {{- toYaml . | nindent 2 }}
+{{- else }}
+  {{- $labels := include "sluice.selectorLabels" (list (index . 0) (index . 1)) }}
+  {{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ $key }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- $labels | nindent 8 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A container's image, pull policy and security context: (list $ image-values). */}}
+{{- define "sluice.container" -}}
+image: {{ include "sluice.image" . }}
+imagePullPolicy: {{ (index . 1).pullPolicy }}
+securityContext:
+  {{- toYaml (index . 0).Values.securityContext | nindent 2 }}
+{{- end }}
+
+{{/* Probes of producer and consumer: /live fails only when the event loop has stood still for a minute. */}}
+{{- define "sluice.probes" -}}
+startupProbe:
+  httpGet: {path: /live, port: metrics}
+  periodSeconds: 2
+  timeoutSeconds: 5
+  failureThreshold: 60
+readinessProbe:
+  httpGet: {path: /ready, port: metrics}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 2
+livenessProbe:
+  httpGet: {path: /live, port: metrics}
+  periodSeconds: 20
+  timeoutSeconds: 10
+  failureThreshold: 6
+{{- end }}
+
+{{/*
+With the try-out database the tables are made while the workers start, and a worker without tables ends at once: wait
+for them. Elsewhere they are made before.
+*/}}
+{{- define "sluice.waitForTables" -}}
+{{- if .Values.mysql.enabled }}
+initContainers:
+  - name: tables
+    {{- include "sluice.container" (list . .Values.image) | nindent 4 }}
+    args: [sh, -c, "until sluice status; do sleep 2; done"]
+    env:
+      {{- include "sluice.env.database" . | nindent 6 }}
+    resources:
+      {{- toYaml .Values.migrate.resources | nindent 6 }}
+    volumeMounts:
+      - {name: tmp, mountPath: /tmp}
+      {{- include "sluice.mounts.database" . | nindent 6 }}
+{{- end }}
+{{- end }}
