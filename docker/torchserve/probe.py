@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Say whether this container's TorchServe does its work: `sluice-probe startup|ready|live`; exit code 1 and why if not.
+
+TorchServe's /ping is well while a model's worker dies at each load, so the first two ask for predictions.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+WORK: Final = Path("/tmp/torchserve")  # noqa: S108 - the one place of a container that can be written to
+MANAGEMENT_PORT: Final = 8081
+SECONDS: Final = {"startup": 8.0, "ready": 4.0, "live": 8.0}
+OK: Final = 200
+BUSY: Final = 503
+BATCH_TYPE: Final = "application/x-sluice-batch"
+CAUSE: Final = re.compile(r"\b((?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b: .*|.*[Oo]ut of memory.*)$")
+TAIL: Final = 64 * 1024
+
+
+def main() -> None:
+    """Ask, and exit accordingly."""
+    which = sys.argv[1] if len(sys.argv) == 2 else ""  # noqa: PLR2004 - program and word
+    if which not in SECONDS:
+        sys.exit("usage: sluice-probe startup|ready|live")
+    try:
+        told = json.loads((WORK / "probes.json").read_text())
+    except FileNotFoundError:
+        sys.exit("sluice-serve has not come that far")
+    if which == "live":
+        status, said = ask(told["port"], "GET", "/ping", None, SECONDS["live"])
+        if status is None:
+            sys.exit(f"/ping: {said}")
+        return
+    for model in told["models"]:
+        if why := why_not(model, told["port"], which):
+            sys.exit(f"{Path(model['archive']).name}: {why}")
+
+
+def why_not(model: dict[str, str], port: int, which: str) -> str:
+    """Say why a model makes no prediction; nothing if it does, or (once started) if it is only busy."""
+    if not model["path"]:
+        return "is no archive that scripts/build-model made: it has no model.json"
+    body = Path(model["batch"]).read_bytes()
+    status, said = ask(port, "POST", f"/predictions/{model['path']}", body, SECONDS[which])
+    if status == OK:
+        return ""
+    if which == "ready" and status in {BUSY, None} and workers(model["path"]) == "READY":
+        return ""
+    cause = cause_in_log()
+    return f"no prediction ({status or said}); its worker is {workers(model['path'])}" + (f"; {cause}" if cause else "")
+
+
+def workers(path: str) -> str:
+    """Say how a model's workers are: READY if one is."""
+    status, said = ask(MANAGEMENT_PORT, "GET", f"/models/{path}", None, SECONDS["ready"])
+    if status != OK:
+        return "unknown"
+    described: list[dict[str, Any]] = json.loads(said)
+    states = {worker["status"] for version in described for worker in version["workers"]}
+    return "READY" if "READY" in states else ", ".join(sorted(states)) or "missing"
+
+
+def cause_in_log() -> str:
+    """Find the last error that a model's worker printed."""
+    for name in ("model_log.log", "ts_log.log"):
+        try:
+            with (WORK / "logs" / name).open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - TAIL))
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in reversed(lines):
+            if found := CAUSE.search(line):
+                return found[1][:400]
+    return ""
+
+
+def ask(port: int, method: str, path: str, body: bytes | None, seconds: float) -> tuple[int | None, str]:
+    """Give the status and the body of an answer, or no status and why."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    try:
+        connection.request(method, path, body, {"Content-Type": BATCH_TYPE})
+        response = connection.getresponse()
+        return response.status, response.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return None, str(error) or type(error).__name__
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Run TorchServe on model archives, in a container: fills in its configuration, tells the probes what to ask for."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import zipfile
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+import numpy as np
+
+from sluice.images import Preprocessing, pack
+
+TEMPLATE: Final = Path("/opt/sluice/model_store/config.properties")
+WORK: Final = Path("/tmp/torchserve")  # noqa: S108 - the one place of a container that can be written to
+ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - a pod's network, and only the inference port's Service leads there
+
+
+def main() -> None:
+    """Prepare, then become TorchServe."""
+    arguments = parse(sys.argv[1:])
+    archives = find(arguments.store, arguments.models)
+    WORK.mkdir(parents=True, exist_ok=True)
+    for part in ("logs", "tmp"):
+        (WORK / part).mkdir(exist_ok=True)
+    configuration = WORK / "config.properties"
+    configuration.write_text(configure(arguments, archives))
+    prepare_probes(archives, arguments.port)
+    threads = arguments.threads or max(1, processors() // (arguments.workers * len(archives)))
+    print(f"sluice-serve: {', '.join(each.name for each in archives)}; {threads} threads a worker", flush=True)
+    os.environ.update(
+        TEMP=str(WORK / "tmp"),
+        TMPDIR=str(WORK / "tmp"),
+        LOG_LOCATION=str(WORK / "logs"),
+        METRICS_LOCATION=str(WORK / "logs"),
+        OMP_NUM_THREADS=str(threads),
+        # Threads that spin while they wait take the processor from those that compute.
+        OMP_WAIT_POLICY="PASSIVE",
+    )
+    command = ["torchserve", "--start", "--foreground", "--ncs", "--ts-config", str(configuration)]
+    os.execvp(command[0], [*command, "--model-store", str(arguments.store)])  # noqa: S606 - nothing to quote
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(prog="sluice-serve", description=__doc__)
+    parser.add_argument("--models", default="", help="archives of the store, comma-separated (default: all)")
+    parser.add_argument("--store", type=Path, default=Path("/models"), help="folder of archives (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes a model (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="threads a process computes with (default: CPU limit / processes)")
+    parser.add_argument("--port", type=int, default=8080, help="inference port (default: %(default)s)")
+    parser.add_argument("--open-metrics", action="store_true", help="metrics on the pod's network, port 8082")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a line of TorchServe's configuration",
+    )
+    return parser.parse_args(words)
+
+
+def find(store: Path, wanted: str) -> list[Path]:
+    """Find the archives, or say what is there instead."""
+    there = sorted(store.glob("*.mar"))
+    names = [name.strip() for name in wanted.split(",") if name.strip()] or [path.name for path in there]
+    missing = [name for name in names if store / name not in there]
+    if missing or not names:
+        sys.exit(
+            f"sluice-serve: no archive {', '.join(missing) or 'at all'} in {store}, which has "
+            f"{', '.join(path.name for path in there) or 'none'}: name one of those, or put the archive there"
+        )
+    return [store / name for name in names]
+
+
+def configure(arguments: argparse.Namespace, archives: list[Path]) -> str:
+    """Fill in the template; lines given by --set take the place of its own."""
+    options = dict(each.split("=", 1) for each in arguments.set)
+    if arguments.open_metrics:
+        options["metrics_address"] = f"http://{ANYWHERE}:8082"
+    lines = Template(TEMPLATE.read_text()).substitute(
+        inference_host=ANYWHERE,
+        inference_port=arguments.port,
+        management_port=8081,
+        metrics_port=8082,
+        grpc_inference_port=7070,
+        grpc_management_port=7071,
+        model_store=arguments.store,
+        models=",".join(path.name for path in archives),
+        workers=arguments.workers,
+    )
+    kept = [line for line in lines.splitlines() if line.partition("=")[0] not in options]
+    return "\n".join([*kept, *(f"{name}={value}" for name, value in options.items())]) + "\n"
+
+
+def prepare_probes(archives: list[Path], port: int) -> None:
+    """Write down, for the probes, each model's address and a request for one blank image."""
+    models = []
+    for archive in archives:
+        card = read_card(archive)
+        entry = {"archive": str(archive), "path": "", "batch": ""}
+        if card:
+            side = Preprocessing.from_dict(card["preprocessing"]).crop
+            batch = WORK / f"{archive.stem}.batch"
+            batch.write_bytes(pack([np.zeros((side, side, 3), np.uint8)]))
+            entry.update(path=f"{card['name']}/{card['version']}", batch=str(batch))
+        models.append(entry)
+    (WORK / "probes.json").write_text(json.dumps({"port": port, "models": models}))
+
+
+def read_card(archive: Path) -> dict[str, Any]:
+    """Read what an archive says of itself; nothing, where it can't be read: the probes will say so."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            card: dict[str, Any] = json.loads(opened.read("model.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        print(f"sluice-serve: {archive} is no archive that scripts/build-model made: {error!r}", flush=True)
+        return {}
+    return card
+
+
+def processors() -> int:
+    """Give how many processors the container may use: its CPU limit, rounded down, or all of the machine's."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except OSError:
+        try:
+            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
+            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            quota, period = "max", "1"
+    limit = int(quota) // int(period) if quota not in {"max", "-1"} else sys.maxsize
+    return max(1, min(limit, len(os.sched_getaffinity(0))))
+
+
+if __name__ == "__main__":
+    main()
