@@ -2,7 +2,8 @@
 
 Two ways in. Consumers send packed uint8 batches (sluice.images.batch) and get class numbers; a person sends a file
 (`curl -T cat.jpg`) and gets labels. What TorchServe collected into one server-side batch goes through the network
-together; what can't be read is answered with 400 and a reason, alone.
+together; what can't be read is answered with 400 and a reason, alone. And whoever asks for the archive's card, with a
+Content-Type of its own, gets model.json as it stands.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from ts.torch_handler.base_handler import BaseHandler
 
 from handlers.architectures import build
-from sluice.images import BATCH_TYPE, BatchError, ImageError, Preprocessing, decode, unpack
+from sluice.images import BATCH_TYPE, CARD_TYPE, BatchError, ImageError, Preprocessing, decode, unpack
 
 MAX_PIXELS: Final = 100_000_000
 """Of a person's photo. Consumers have their own setting and send pixels."""
@@ -43,7 +44,8 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         on_gpu = gpu is not None and torch.cuda.is_available()
         self.device = torch.device(f"cuda:{gpu}" if on_gpu else "cpu")
 
-        card = json.loads((folder / "model.json").read_text())
+        self.card = (folder / "model.json").read_text()
+        card = json.loads(self.card)
         self.answer_head = {"model": f"{card['name']}@{card['version']}", "digest": card["digest"]}
         self.labels: list[str] = card["labels"]
         self.preprocessing = Preprocessing.from_dict(card["preprocessing"])
@@ -64,13 +66,16 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         logger.info("%s on %s with %d threads", self.answer_head["model"], self.device, torch.get_num_threads())
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[str]:  # noqa: ANN401
-        """Answer a server-side batch of requests, each a packed batch or a file."""
+        """Answer a server-side batch of requests, each a packed batch, a file, or a question for the card."""
         readings = [self._read(row, _content_type(context, index)) for index, row in enumerate(data)]
         images = [reading for reading in readings if isinstance(reading, np.ndarray)]
         tops = self.postprocess(self.inference(self.preprocess(images))) if images else []
         answers, at = [], 0
         for index, (row, reading) in enumerate(zip(data, readings, strict=True)):
             context.set_response_content_type(index, "application/json")
+            if reading is None:
+                answers.append(self.card)
+                continue
             if isinstance(reading, ImageError):
                 context.set_response_status(BAD_REQUEST, f"Bad image: {reading.reason}", index)
                 answers.append(json.dumps({"error": reading.detail, "reason": reading.reason}))
@@ -103,7 +108,10 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
             for numbers, values, good in zip(classes.tolist(), scores.tolist(), finite, strict=True)
         ]
 
-    def _read(self, row: Mapping[str, Any], content_type: str) -> NDArray[np.uint8] | ImageError:
+    def _read(self, row: Mapping[str, Any], content_type: str) -> NDArray[np.uint8] | ImageError | None:
+        """Give a request's images, what is wrong with them, or None where it asks for the card."""
+        if content_type.startswith(CARD_TYPE):
+            return None
         try:
             body = _body(row)
             if not _is_packed(content_type, row):

@@ -5,6 +5,7 @@ SluiceError
 ├── ProtocolError           a frame that can't be understood
 ├── LedgerError             the database refused what was asked
 │   ├── LedgerUnavailable   the database can't be reached, for now
+│   ├── TablesMissing       the database answers, but has no tables yet, or older ones
 │   ├── LockLost            (sluice.ledger) the connection that held a lock is gone
 │   └── ShardTaken          (producer.shard) another producer owns the shard now
 ├── SourceError             the bucket or folder as a whole can't be read
@@ -33,11 +34,15 @@ class ProtocolError(SluiceError):
 
 
 class LedgerError(SluiceError):
-    """Raised when the database refuses a statement that should have worked (schema too old, no such job)."""
+    """Raised when the database refuses a statement that should have worked (no such job, say)."""
 
 
 class LedgerUnavailable(LedgerError):
     """Raised when the database stays unreachable, read-only or out of space after the retries."""
+
+
+class TablesMissing(LedgerError):
+    """Raised when the database answers but lacks a table or column: `sluice db upgrade` is still to come."""
 
 
 class SourceError(SluiceError):

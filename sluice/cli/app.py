@@ -13,7 +13,15 @@ from sluice import __version__
 from sluice.cli import check, database, jobs, keys, models, quarantine, results, status, submit
 from sluice.cli import config as config_command
 from sluice.cli.screen import complain
-from sluice.errors import ConfigurationError, LedgerUnavailable, ObjectError, SluiceError, SourceError
+from sluice.errors import (
+    ConfigurationError,
+    EndpointDown,
+    LedgerUnavailable,
+    ObjectError,
+    SluiceError,
+    SourceError,
+    TablesMissing,
+)
 
 NOT_SO: Final = 1
 USAGE: Final = 2
@@ -33,7 +41,7 @@ Exit codes:
   0    fine
   1    what was asked about is not so: a job failed, an invariant is broken
   2    wrong usage or setting
-  3    database or source unreachable
+  3    database, its tables, source or TorchServe not there
   130  stopped with Ctrl-C
 
 Settings come from the environment (SLUICE_...) or from the file that
@@ -65,9 +73,9 @@ def exit_code(error: SluiceError) -> int:
     """Give the exit code of an error; docs/operations.md lists them."""
     if isinstance(error, ConfigurationError):
         return USAGE
-    if isinstance(error, LedgerUnavailable) or (isinstance(error, SourceError) and not isinstance(error, ObjectError)):
-        return UNREACHABLE
-    return NOT_SO
+    if isinstance(error, ObjectError):
+        return NOT_SO
+    return UNREACHABLE if isinstance(error, LedgerUnavailable | TablesMissing | SourceError | EndpointDown) else NOT_SO
 
 
 app = typer.Typer(
@@ -123,7 +131,7 @@ def main() -> None:
 def _hint(error: SluiceError) -> str:
     if isinstance(error, LedgerUnavailable):
         return "`sluice config` shows the address that is asked; once the database answers, run the command again."
-    if exit_code(error) == UNREACHABLE:
+    if isinstance(error, SourceError) and exit_code(error) == UNREACHABLE:
         return "`sluice config` shows the endpoint and profile; once the source answers, run the command again."
     return ""
 

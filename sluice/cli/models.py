@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-from pathlib import Path
-from typing import Annotated, Any, Final
+import time
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 
-from sluice.cli.asking import open_database
+from sluice.cli.asking import open_database, settings_of_a_person
+from sluice.cli.card import read_card
 from sluice.cli.screen import console, safe
+from sluice.cli.waiting import Wait, wait_until
 from sluice.errors import ConfigurationError
 from sluice.ledger import Cursor, Model
 from sluice.ledger import models as ledger_models
-
-CARD: Final = "model.json"
-CARD_MAX_BYTES: Final = 16 * 1024 * 1024
-FIELDS: Final[dict[str, type]] = {"name": str, "version": str, "digest": str, "preprocessing": dict, "labels": list}
-DIGEST_LENGTH: Final = 64
 
 EXAMPLES: Final = """\
 Examples:
 
   sluice models register efficientnet-lite0.mar --promote
+  sluice models register http://torchserve:8080/predictions/resnet18/1.1
   sluice models list
   sluice models promote resnet18@1.1"""
 
@@ -53,13 +49,30 @@ def list_models() -> None:
     screen.print(table)
 
 
-@app.command(epilog="Example:\n\n  sluice models register efficientnet-lite0.mar --promote")
+@app.command(
+    epilog="Examples:\n\n  sluice models register efficientnet-lite0.mar --promote\n"
+    "  sluice models register http://torchserve:8080/predictions/resnet18/1.1 --promote --wait 300"
+)
 def register(
-    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="A .mar file that scripts/build-model made.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A .mar file, or where a TorchServe serves it: http://HOST:PORT/predictions/NAME/VERSION.",
+        ),
+    ],
     live: Annotated[bool, typer.Option("--promote", help="Make it the live version of its name too.")] = False,
+    wait: Wait = 0.0,
 ) -> None:
-    """Make an archive's model known, so that jobs can name it; once more changes nothing."""
-    card = read_card(archive)
+    """Make a model known, so that jobs can name it; once more changes nothing.
+
+    An address is asked for the model's card: all addresses behind the
+    name, until one gives it. With --wait, TorchServe, the database and
+    its tables may still be on their way.
+    """
+    settings = settings_of_a_person()
+    deadline = time.monotonic() + wait
+    card = wait_until(deadline, lambda: read_card(source, settings))
 
     def work(cursor: Cursor) -> Model:
         model = ledger_models.register(
@@ -67,8 +80,8 @@ def register(
         )
         return ledger_models.promote(cursor, model.name, model.version) if live else model
 
-    with open_database() as database:
-        model = database.run(work)
+    with open_database(settings) as database:
+        model = wait_until(deadline, lambda: database.run(work, patience=0 if wait else None))
     print(f"{model.name}@{model.version} is registered" + (" and live" if model.live else ""))
     if not model.live:
         print(f"`sluice models promote {model.name}@{model.version}` makes it live")
@@ -83,38 +96,3 @@ def promote(model: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A
     with open_database() as database:
         promoted = database.run(lambda cursor: ledger_models.promote(cursor, name, version))
     print(f"{promoted.name}@{promoted.version} is live")
-
-
-def read_card(archive: Path) -> dict[str, Any]:
-    """Read what an archive says of its model."""
-    from sluice.images import Preprocessing  # noqa: PLC0415 - brings numpy and Pillow
-
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            if opened.getinfo(CARD).file_size > CARD_MAX_BYTES:
-                raise ConfigurationError(f"{archive}: {CARD} is larger than {CARD_MAX_BYTES} bytes: build it again")
-            card = json.loads(opened.read(CARD))
-    except OSError as error:
-        raise ConfigurationError(f"{archive} can't be read: {error.strerror}: name a .mar file") from error
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ConfigurationError(
-            f"{archive} is no model archive with a {CARD} ({error}): make one with scripts/build-model"
-        ) from error
-    wrong = [
-        name for name, kind in FIELDS.items() if not isinstance(card, dict) or not isinstance(card.get(name), kind)
-    ]
-    if wrong:
-        raise ConfigurationError(
-            f"{archive}: {CARD} has no usable {', '.join(wrong)}: make it with scripts/build-model"
-        )
-    if (
-        len(card["digest"]) != DIGEST_LENGTH
-        or not card["labels"]
-        or not all(isinstance(x, str) for x in card["labels"])
-    ):
-        raise ConfigurationError(f"{archive}: {CARD} needs a SHA-256 digest and labels that are texts: build it again")
-    try:
-        Preprocessing.from_dict(card["preprocessing"])
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{archive}: {CARD}: {error}") from error
-    return dict(card)

@@ -4,9 +4,19 @@ TorchServe's archives carry this package too, so that a person's photo and a con
 It therefore imports Pillow, numpy and itself only.
 """
 
-from sluice.images.batch import BATCH_TYPE, BatchError, pack, unpack
+from sluice.images.batch import BATCH_TYPE, CARD_TYPE, BatchError, pack, unpack
 from sluice.images.decode import FORMATS, decode
 from sluice.images.preprocessing import Preprocessing
 from sluice.images.refusal import ImageError
 
-__all__ = ["BATCH_TYPE", "FORMATS", "BatchError", "ImageError", "Preprocessing", "decode", "pack", "unpack"]
+__all__ = [
+    "BATCH_TYPE",
+    "CARD_TYPE",
+    "FORMATS",
+    "BatchError",
+    "ImageError",
+    "Preprocessing",
+    "decode",
+    "pack",
+    "unpack",
+]

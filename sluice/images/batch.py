@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 BATCH_TYPE: Final = "application/x-sluice-batch"
 """The request's Content-Type."""
 
+CARD_TYPE: Final = "application/x-sluice-card"
+"""The Content-Type of a request, of whatever body, that asks for the archive's model.json instead."""
+
 MAGIC: Final = b"SLB1"
 CHANNELS: Final = 3
 _HEADER: Final = struct.Struct("<4sIII")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -13,8 +14,8 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from sluice.errors import BatchRefused, EndpointDown, Overloaded
-from sluice.images import BATCH_TYPE
+from sluice.errors import BatchRefused, EndpointDown, InferenceError, Overloaded
+from sluice.images import BATCH_TYPE, CARD_TYPE
 from sluice.inference.wire import Answer, Refusal, parse, path
 from sluice.ledger import Model
 from sluice.settings import Settings
@@ -77,36 +78,35 @@ class Client:
         self, endpoint: Endpoint, model: Model, body: bytes | bytearray, count: int, timeout: float | None = None
     ) -> list[Answer | Refusal]:
         """Give the answers for a packed batch of `count` images, or raise one of the InferenceErrors."""
-        seconds = timeout or self._timeout
+        answer = self._post(endpoint, path(model), BATCH_TYPE, body, timeout or self._timeout)
+        try:
+            return parse(answer, model, count)
+        except EndpointDown as error:
+            raise EndpointDown(f"{endpoint.url}: {error}") from None
+
+    def card(self, endpoint: Endpoint, where: str, timeout: float) -> bytes:
+        """Give what the model at the path `where` says of itself, or raise one of the InferenceErrors."""
+        return self._post(endpoint, where, CARD_TYPE, b"", timeout)
+
+    def _post(
+        self, endpoint: Endpoint, where: str, content_type: str, body: bytes | bytearray, seconds: float
+    ) -> bytes:
         deadline = time.monotonic() + seconds
         try:
             with self._session(endpoint).post(
-                endpoint.url + path(model),
+                endpoint.url + where,
                 data=cast("bytes", body),  # any buffer is sent as it is, without a copy
-                headers={"Content-Type": BATCH_TYPE, "Host": endpoint.host},
+                headers={"Content-Type": content_type, "Host": endpoint.host},
                 timeout=(min(CONNECT_SECONDS, seconds), seconds),
                 allow_redirects=False,
                 stream=True,
             ) as response:
                 answer = _read(response, deadline)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise EndpointDown(f"{endpoint.url} gives no answer: {error}") from None
-        return self._judge(endpoint, response.status_code, answer, model, count)
-
-    def _judge(
-        self, endpoint: Endpoint, status: int, answer: bytes, model: Model, count: int
-    ) -> list[Answer | Refusal]:
-        if status == HTTPStatus.OK:
-            try:
-                return parse(answer, model, count)
-            except EndpointDown as error:
-                raise EndpointDown(f"{endpoint.url}: {error}") from None
-        said = f"{endpoint.url} answers {status}: {answer[:200].decode(errors='replace').strip()!r}"
-        if status in FULL:
-            raise Overloaded(said)
-        if status in WRONG_ENDPOINT or status < HTTPStatus.BAD_REQUEST:
-            raise EndpointDown(said)
-        raise BatchRefused(said)
+            raise EndpointDown(f"{endpoint.url} gives no answer: {_plain(error)}") from None
+        if response.status_code != HTTPStatus.OK:
+            raise _judged(endpoint, response.status_code, answer)
+        return answer
 
     def _session(self, endpoint: Endpoint) -> requests.Session:
         """Give this thread's own session with an endpoint: sessions aren't made to be shared."""
@@ -130,6 +130,24 @@ class Client:
         if self._token is not None:
             session.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
         return session
+
+
+def _judged(endpoint: Endpoint, status: int, answer: bytes) -> InferenceError:
+    """Say what an answer other than 200 means."""
+    said = f"{endpoint.url} answers {status}: {answer[:200].decode(errors='replace').strip()!r}"
+    if status in FULL:
+        return Overloaded(said)
+    if status in WRONG_ENDPOINT or status < HTTPStatus.BAD_REQUEST:
+        return EndpointDown(said)
+    return BatchRefused(said)
+
+
+def _plain(error: Exception) -> str:
+    """Say what the system said, without the names of what stands between it and us."""
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
+        return "it takes too long"
+    found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
+    return found[1] if found else str(error)
 
 
 def _read(response: requests.Response, deadline: float) -> bytes:

@@ -84,8 +84,12 @@ class Database:
         self._drop()
         self._locks.clear()
 
-    def run(self, work: Callable[[Cursor], T]) -> T:
-        """Do `work` in one transaction; retry what may pass, give up with LedgerUnavailable after the patience."""
+    def run(self, work: Callable[[Cursor], T], patience: float | None = None) -> T:
+        """Do `work` in one transaction; retry what may pass, give up with LedgerUnavailable after the patience.
+
+        A patience of 0 is for those who wait themselves, and tell why: a database that is away is said at once.
+        """
+        seconds = self._patience if patience is None else patience
         memory: dict[str, Any] = {}
         deadline: float | None = None
         tries = 0
@@ -100,10 +104,10 @@ class Database:
                 if self._locks and self._connection is None:
                     raise self._lock_lost(describe(error)) from error
                 now = time.monotonic()
-                deadline = deadline or now + self._patience
+                deadline = deadline or now + seconds
                 wait = _wait(tries, cause)
                 if now + wait > deadline or (cause == "contention" and tries >= CONTENDED_TRIES):
-                    raise self._gave_up(error, cause, tries) from error
+                    raise _gave_up(error, cause, tries, seconds) from error
                 metrics.LEDGER_RETRIES.labels(cause=cause).inc()
                 time.sleep(wait)
 
@@ -160,16 +164,15 @@ class Database:
         self._locks.clear()
         return LockLost(f"the connection that held {names} was lost ({why})")
 
-    def _gave_up(self, error: Exception, cause: str, tries: int) -> LedgerError:
-        what = describe(error)
-        if code_of(error) == ER.DUP_ENTRY:
-            return LedgerError(f"a row stands where another must be ({what}): `sluice check` says which rows are wrong")
-        if cause == "contention":
-            return LedgerUnavailable(f"rows stayed locked by others through {tries} tries ({what})")
-        return LedgerUnavailable(
-            f"the database gave no answer for {self._patience:g} s ({what}): "
-            "is it running, and does SLUICE_DATABASE_URL name it?"
-        )
+
+def _gave_up(error: Exception, cause: str, tries: int, seconds: float) -> LedgerError:
+    what = describe(error)
+    if code_of(error) == ER.DUP_ENTRY:
+        return LedgerError(f"a row stands where another must be ({what}): `sluice check` says which rows are wrong")
+    if cause == "contention":
+        return LedgerUnavailable(f"rows stayed locked by others through {tries} tries ({what})")
+    silence = f"gave no answer for {seconds:g} s" if seconds else "gives no answer"
+    return LedgerUnavailable(f"the database {silence} ({what}): is it running, and does SLUICE_DATABASE_URL name it?")
 
 
 def _wait(tries: int, cause: str) -> float:

@@ -10,7 +10,7 @@ from typing import Final
 import pymysql
 from pymysql.constants import CR, ER
 
-from sluice.errors import ConfigurationError, LedgerError
+from sluice.errors import ConfigurationError, LedgerError, TablesMissing
 
 CONTENDED: Final = frozenset(
     {
@@ -109,7 +109,8 @@ def cause_of(error: Exception) -> str:
         return "unavailable"
     what = describe(error)
     if code in SCHEMA:
-        raise LedgerError(f"the database lacks a table or column ({what}): run `sluice db upgrade`") from error
+        lacks = "has no tables yet" if code == ER.NO_SUCH_TABLE else "has older tables than this program expects"
+        raise TablesMissing(f"the ledger {lacks}: run `sluice db upgrade` ({what})") from error
     if code == ER.BAD_DB_ERROR:
         raise ConfigurationError(
             f"there is no such database ({what}): make it with CREATE DATABASE, or correct SLUICE_DATABASE_URL"

@@ -7,11 +7,13 @@ import hashlib
 import io
 import json
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from scripts.stack import TorchServe
 from sluice import cli
 from sluice.ledger import (
     Cursor,
@@ -24,7 +26,10 @@ from sluice.ledger import (
     models,
     objects,
     predictions,
+    schema,
 )
+from sluice.settings import read_settings
+from tests.model_archives import write_archive
 
 Sluice = Callable[..., tuple[int, str, str]]
 
@@ -274,6 +279,34 @@ def test_check_names_the_rows_that_break_an_invariant(sluice: Sluice, ledger: Da
     assert "done objects without a prediction" in out
 
 
+def test_a_served_model_is_registered_from_its_address(
+    sluice: Sluice, ledger: Database, torchserve: TorchServe
+) -> None:
+    """And is the same as from its archive."""
+    url = f"{torchserve.address.replace('127.0.0.1', 'localhost')}/predictions/noop/1.0"
+    assert sluice("models", "register", url, "--promote")[:2] == (0, "noop@1.0 is registered and live\n")
+    served = ledger.run(models.list_models)
+    archive = next(path for path in torchserve.archives if path.name == "noop.mar")
+    assert sluice("models", "register", archive)[0] == 0
+    assert ledger.run(models.list_models) == served
+    code, _, err = sluice("models", "register", url.replace("1.0", "9.9"), "--wait", 0.1)
+    assert code == 3
+    assert "ModelVersionNotFoundException" in err
+
+
+def test_registering_waits_for_the_tables(sluice: Sluice, database_url: str, tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "m.mar")
+    assert sluice("db", "downgrade", "base", "--yes")[0] == 0
+    code, _, err = sluice("models", "register", archive, "--wait", 2)
+    assert code == 3
+    assert err.startswith("waiting, 2 s at most: the ledger has no tables yet: run `sluice db upgrade`")
+    assert err.count("waiting") == 1
+    upgrading = threading.Timer(1.0, schema.upgrade, [read_settings(database_url=database_url)])
+    upgrading.start()
+    assert sluice("models", "register", archive, "--promote", "--wait", 60)[:2] == (0, "m@1.0 is registered and live\n")
+    upgrading.join()
+
+
 @pytest.mark.usefixtures("job")
 def test_models_and_tables(sluice: Sluice) -> None:
     assert "m@1" in sluice("models", "list")[1]
@@ -283,7 +316,7 @@ def test_models_and_tables(sluice: Sluice) -> None:
     assert sluice("db", "downgrade", "base", "--yes")[0] == 0
     assert sluice("db", "current")[0] == 1
     code, _, err = sluice("status")
-    assert code == 1
+    assert code == 3
     assert "sluice db upgrade" in err
     assert sluice("db", "upgrade")[0] == 0
     assert sluice("db", "current")[0] == 0

@@ -13,11 +13,13 @@ from sluice import cli
 from sluice.cli import status
 from sluice.errors import (
     ConfigurationError,
+    EndpointDown,
     LedgerError,
     LedgerUnavailable,
     ObjectError,
     Overloaded,
     SourceError,
+    TablesMissing,
 )
 
 COMMANDS = [
@@ -102,7 +104,9 @@ def test_an_unreachable_database_is_3_and_says_what_to_do(sluice: Sluice, monkey
         (ObjectError("empty", "0 bytes"), 1),
         (ConfigurationError("wrong"), 2),
         (LedgerUnavailable("away"), 3),
+        (TablesMissing("no tables"), 3),
         (SourceError("no bucket"), 3),
+        (EndpointDown("no TorchServe"), 3),
         (KeyboardInterrupt(), 130),
     ],
 )

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
-import zipfile
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 from sluice.cli import check_processes, follow
+from sluice.cli.card import archived_card
 from sluice.cli.check import Verdict
 from sluice.cli.config import shown_value, without_password
-from sluice.cli.models import read_card
 from sluice.cli.screen import console
 from sluice.errors import ConfigurationError, LedgerUnavailable
 from sluice.ledger import Progress
 from sluice.settings import read_settings
-
-CARD: dict[str, Any] = {
-    "name": "m",
-    "version": "1.0",
-    "digest": "a" * 64,
-    "preprocessing": {"resize": 256, "crop": 224, "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]},
-    "labels": ["cat", "dog"],
-}
+from tests.model_archives import CARD, write_archive
 
 
 def at(done: int, state: str = "running", message: str = "") -> list[Progress]:
@@ -91,15 +82,8 @@ def test_a_line_is_written_for_news_not_for_every_look(followed: Any) -> None:  
     ]
 
 
-def archive(tmp_path: Path, card: object) -> Path:
-    path = tmp_path / "m.mar"
-    with zipfile.ZipFile(path, "w") as opened:
-        opened.writestr("model.json", card if isinstance(card, str) else json.dumps(card))
-    return path
-
-
 def test_an_archive_says_its_model(tmp_path: Path) -> None:
-    assert read_card(archive(tmp_path, CARD | {"more": 1}))["labels"] == ["cat", "dog"]
+    assert archived_card(write_archive(tmp_path / "m.mar", CARD | {"more": 1}))["labels"] == ["cat", "dog"]
 
 
 @pytest.mark.parametrize(
@@ -119,13 +103,13 @@ def test_an_archive_says_its_model(tmp_path: Path) -> None:
 )
 def test_a_card_that_cannot_be_meant_is_refused(tmp_path: Path, card: object) -> None:
     with pytest.raises(ConfigurationError, match=r"m\.mar"):
-        read_card(archive(tmp_path, card))
+        archived_card(write_archive(tmp_path / "m.mar", card))
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.mar", tmp_path, Path(__file__)):
         with pytest.raises(ConfigurationError, match=r"name a \.mar file|scripts/build-model"):
-            read_card(path)
+            archived_card(path)
 
 
 @pytest.mark.parametrize(

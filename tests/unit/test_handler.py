@@ -12,7 +12,7 @@ import torch
 
 from handlers.architectures import Noop, build
 from handlers.sluice_handler import SluiceHandler
-from sluice.images import BATCH_TYPE, decode, pack
+from sluice.images import BATCH_TYPE, CARD_TYPE, decode, pack
 from tests.corpus import SPEC, photo, saved
 
 LABELS = [f"label {number}" for number in range(1000)]
@@ -133,6 +133,18 @@ def test_one_bad_request_fails_alone(handler: SluiceHandler) -> None:
     assert "HTML" in answers[1]["error"]
     assert answers[0] == answers[3] == ask(handler, (good, None))[0][0]
     assert answers[2] == ask(handler, (batch, BATCH_TYPE))[0][0]
+
+
+@pytest.mark.parametrize("body", [b"", b"anything"])
+def test_the_card_is_given_as_it_stands_beside_other_requests(handler: SluiceHandler, body: bytes) -> None:
+    batch = ({"body": pack(noise(2))}, BATCH_TYPE)
+    (card, (answer)), context = ask(handler, ({"body": bytearray(body)}, f"{CARD_TYPE}; charset=utf-8"), batch)
+    assert (card["name"], card["version"], card["digest"]) == ("noop", "1.0", "d" * 64)
+    assert card["preprocessing"] == SPEC.to_dict()
+    assert card["labels"] == LABELS
+    assert answer == ask(handler, batch)[0][0]
+    assert context.statuses == {}
+    assert ask(handler, ({}, CARD_TYPE))[0] == [card], "a GET has no body"
 
 
 @pytest.mark.parametrize(

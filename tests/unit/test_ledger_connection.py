@@ -9,7 +9,7 @@ import pymysql
 import pytest
 from pymysql.constants import CR, ER
 
-from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
+from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable, TablesMissing
 from sluice.ledger.connection import connect_options
 from sluice.ledger.faults import cause_of, describe
 from sluice.ledger.rows import shortened
@@ -46,8 +46,12 @@ def test_what_may_pass(error: Exception, cause: str) -> None:
 @pytest.mark.parametrize(
     ("error", "raised", "advice"),
     [
-        (pymysql.ProgrammingError(ER.NO_SUCH_TABLE, "no table"), LedgerError, "sluice db upgrade"),
-        (pymysql.OperationalError(ER.BAD_FIELD_ERROR, "no column"), LedgerError, "sluice db upgrade"),
+        (
+            pymysql.ProgrammingError(ER.NO_SUCH_TABLE, "no table"),
+            TablesMissing,
+            "no tables yet: run `sluice db upgrade`",
+        ),
+        (pymysql.OperationalError(ER.BAD_FIELD_ERROR, "no column"), TablesMissing, "older tables.*sluice db upgrade"),
         (pymysql.OperationalError(ER.BAD_DB_ERROR, "no database"), ConfigurationError, "CREATE DATABASE"),
         (pymysql.OperationalError(ER.ACCESS_DENIED_ERROR, "denied"), ConfigurationError, "password"),
         (pymysql.OperationalError(1142, "SELECT command denied"), ConfigurationError, "rights"),

@@ -1,0 +1,76 @@
+"""A model's card: what its archive says of it, read from the archive or from a TorchServe that serves it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+from sluice.errors import ConfigurationError
+from sluice.settings import Settings
+
+CARD: Final = "model.json"
+CARD_MAX_BYTES: Final = 16 * 1024 * 1024
+FIELDS: Final[dict[str, type]] = {"name": str, "version": str, "digest": str, "preprocessing": dict, "labels": list}
+DIGEST_LENGTH: Final = 64
+URL: Final = ("http://", "https://")
+
+
+def read_card(source: str, settings: Settings) -> dict[str, Any]:
+    """Read the card of an archive, or of the model behind http://HOST:PORT/predictions/NAME/VERSION."""
+    return served_card(source, settings) if source.startswith(URL) else archived_card(Path(source))
+
+
+def archived_card(archive: Path) -> dict[str, Any]:
+    """Read what an archive says of its model."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            if opened.getinfo(CARD).file_size > CARD_MAX_BYTES:
+                raise ConfigurationError(f"{archive}: {CARD} is larger than {CARD_MAX_BYTES} bytes: build it again")
+            card = json.loads(opened.read(CARD))
+    except OSError as error:
+        raise ConfigurationError(f"{archive} can't be read: {error.strerror}: name a .mar file") from error
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ConfigurationError(
+            f"{archive} is no model archive with a {CARD} ({error}): make one with scripts/build-model"
+        ) from error
+    return _checked(card, f"{archive}: {CARD}")
+
+
+def served_card(url: str, settings: Settings) -> dict[str, Any]:
+    """Ask a TorchServe what it says of the model that it serves under this URL."""
+    from sluice.inference import card as served  # noqa: PLC0415 - brings an HTTP client, numpy and Pillow
+
+    _, name, version = served.split(url)
+    try:
+        card = json.loads(served.fetch(url, settings))
+    except ValueError as error:
+        raise ConfigurationError(f"{url} gives no card ({error}): is it TorchServe with Sluice's handler?") from error
+    card = _checked(card, f"{url}: the card")
+    if (card["name"], card["version"]) != (name, version):
+        raise ConfigurationError(
+            f"{url} is the address of {card['name']}@{card['version']}: "
+            "serve an archive under the name and version that its model.json has"
+        )
+    return card
+
+
+def _checked(card: object, what: str) -> dict[str, Any]:
+    from sluice.images import Preprocessing  # noqa: PLC0415 - brings numpy and Pillow
+
+    known = card if isinstance(card, dict) else {}
+    wrong = [name for name, kind in FIELDS.items() if not isinstance(known.get(name), kind)]
+    if wrong:
+        raise ConfigurationError(f"{what} has no usable {', '.join(wrong)}: make the archive with scripts/build-model")
+    if (
+        len(known["digest"]) != DIGEST_LENGTH
+        or not known["labels"]
+        or not all(isinstance(label, str) for label in known["labels"])
+    ):
+        raise ConfigurationError(f"{what} needs a SHA-256 digest and labels that are texts: build the archive again")
+    try:
+        Preprocessing.from_dict(known["preprocessing"])
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{what}: {error}") from error
+    return dict(known)

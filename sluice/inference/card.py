@@ -1,0 +1,50 @@
+"""What a TorchServe says of a model that it serves: the archive's card, asked for by the model's own address."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from sluice.errors import BatchRefused, ConfigurationError, EndpointDown, InferenceError
+from sluice.inference import resolve
+from sluice.inference.client import Client
+from sluice.settings import Settings
+
+PREDICTIONS: Final = "/predictions/"
+CARD_SECONDS: Final = 10.0
+NAME_AND_VERSION: Final = 2
+
+
+def split(url: str) -> tuple[str, str, str]:
+    """Give server, name and version of http://HOST:PORT/predictions/NAME/VERSION."""
+    server, found, model = url.partition(PREDICTIONS)
+    parts = model.rstrip("/").split("/")
+    try:
+        looked_at = urlsplit(server)
+        sound = looked_at.scheme in resolve.PORTS and bool(looked_at.hostname) and looked_at.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not found or len(parts) != NAME_AND_VERSION or not all(parts) or {"?", "#"} & set(url):
+        raise ConfigurationError(f"{url!r} names no served model: expected http://HOST:PORT/predictions/NAME/VERSION")
+    return server, parts[0], parts[1]
+
+
+def fetch(url: str, settings: Settings) -> bytes:
+    """Ask every address of a served model's URL until one gives the card; EndpointDown says why none does."""
+    server, name, version = split(url)
+    client = Client(settings)
+    try:
+        endpoints = resolve.endpoints(server)
+    except OSError as error:
+        raise EndpointDown(
+            f"{server} has no address ({error.strerror}): is TorchServe there, and its name right?"
+        ) from error
+    whys: list[str] = []
+    for endpoint in endpoints:
+        try:
+            return client.card(endpoint, f"{PREDICTIONS}{name}/{version}", CARD_SECONDS)
+        except BatchRefused as error:
+            whys.append(f"{error}: an archive that gives no card? Build it again with scripts/build-model")
+        except InferenceError as error:
+            whys.append(str(error))
+    raise EndpointDown(f"no card of {name}@{version}: {'; '.join(whys)}")
