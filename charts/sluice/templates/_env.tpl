@@ -8,7 +8,12 @@
 {{- else }}{{ .Values.database.url }}{{ end }}
 {{- end }}
 
-{{- define "sluice.database.host" }}{{ include "sluice.database.url" . | regexFind "@[^/]+" | trimPrefix "@" | regexReplaceAll ":[0-9]+$" }}{{ end }}
+{{/* The parts of mysql://user@host:port/schema. */}}
+{{- define "sluice.database.user" }}{{ include "sluice.database.url" . | regexFind "//[^/@]+@" | trimPrefix "//" | trimSuffix "@" }}{{ end }}
+{{- define "sluice.database.address" }}{{ regexReplaceAll "^mysql://[^/@]+@([^/@]+)/.*$" (include "sluice.database.url" .) "${1}" }}{{ end }}
+{{- define "sluice.database.host" }}{{ regexReplaceAll ":[0-9]+$" (include "sluice.database.address" .) "" }}{{ end }}
+{{- define "sluice.database.port" }}{{ include "sluice.database.address" . | regexFind ":[0-9]+$" | trimPrefix ":" | default "3306" }}{{ end }}
+{{- define "sluice.database.schema" }}{{ include "sluice.database.url" . | regexFind "[^/]+$" }}{{ end }}
 
 {{/* The Secret with the database's password. */}}
 {{- define "sluice.database.secret" -}}

@@ -97,3 +97,22 @@ initContainers:
       {{- include "sluice.mounts.database" . | nindent 6 }}
 {{- end }}
 {{- end }}
+
+{{/* When the tables are made where the database is there already, and with what they need for it. */}}
+{{- define "sluice.migrate.hook" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{/* Where `helm test` may write; nothing if that isn't known. */}}
+{{- define "sluice.test.source" -}}
+{{- if .Values.test.source }}{{ .Values.test.source }}
+{{- else if .Values.s3.enabled }}s3://{{ first .Values.s3.buckets }}/selftest/{{ end }}
+{{- end }}
+
+{{/* How a new version takes the place of the old; values of another type are left out, or Kubernetes would refuse them. */}}
+{{- define "sluice.strategy" -}}
+{{- $strategy := . }}
+{{- if ne .type "RollingUpdate" }}{{ $strategy = omit . "rollingUpdate" }}{{ end }}
+{{- toYaml $strategy }}
+{{- end }}

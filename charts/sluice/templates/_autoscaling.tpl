@@ -1,0 +1,19 @@
+{{/* What two autoscalers share. Called with a component's autoscaling values. */}}
+{{- define "sluice.autoscaling" -}}
+minReplicas: {{ .minReplicas }}
+maxReplicas: {{ .maxReplicas }}
+metrics:
+  {{- with .targetCPUUtilizationPercentage }}
+  - type: Resource
+    resource:
+      name: cpu
+      target: {type: Utilization, averageUtilization: {{ . }}}
+  {{- end }}
+  {{- with .metrics }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .behavior }}
+behavior:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
