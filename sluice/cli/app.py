@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from sluice import __version__
-from sluice.cli import check, database, jobs, keys, models, quarantine, results, status, submit
+from sluice.cli import check, database, jobs, keys, models, quarantine, results, selftest, status, submit, upload
 from sluice.cli import config as config_command
 from sluice.cli.screen import complain
 from sluice.errors import (
@@ -33,6 +33,7 @@ A first round:
 
   sluice db upgrade
   sluice models register efficientnet-lite0.mar --promote
+  sluice upload ./2024 s3://photos/2024/
   sluice submit s3://photos/2024/ --wait
   sluice results last --limit 10
 
@@ -104,6 +105,7 @@ def root(
     """Classify every image of a bucket once; leave one row per image in the database."""
 
 
+app.command("upload", epilog=upload.EXAMPLES)(upload.upload)
 app.command("submit", epilog=submit.EXAMPLES)(submit.submit)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("results", epilog=results.EXAMPLES)(results.results)
@@ -112,6 +114,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(models.app, name="models")
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.add_typer(database.app, name="db")
+app.command("selftest", epilog=selftest.EXAMPLES)(selftest.selftest)
 app.command("keys", epilog=keys.EXAMPLES)(keys.keys)
 app.command("config", epilog=config_command.EXAMPLES)(config_command.config)
 

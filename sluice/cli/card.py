@@ -22,20 +22,21 @@ def read_card(source: str, settings: Settings) -> dict[str, Any]:
     return served_card(source, settings) if source.startswith(URL) else archived_card(Path(source))
 
 
-def archived_card(archive: Path) -> dict[str, Any]:
-    """Read what an archive says of its model."""
+def archived_card(archive: Path, called: str = "") -> dict[str, Any]:
+    """Read what an archive says of its model; `called` is what errors name it by."""
+    shown = called or str(archive)
     try:
         with zipfile.ZipFile(archive) as opened:
             if opened.getinfo(CARD).file_size > CARD_MAX_BYTES:
-                raise ConfigurationError(f"{archive}: {CARD} is larger than {CARD_MAX_BYTES} bytes: build it again")
+                raise ConfigurationError(f"{shown}: {CARD} is larger than {CARD_MAX_BYTES} bytes: build it again")
             card = json.loads(opened.read(CARD))
     except OSError as error:
-        raise ConfigurationError(f"{archive} can't be read: {error.strerror}: name a .mar file") from error
+        raise ConfigurationError(f"{shown} can't be read: {error.strerror}: name a .mar file") from error
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise ConfigurationError(
-            f"{archive} is no model archive with a {CARD} ({error}): make one with scripts/build-model"
+            f"{shown} is no model archive with a {CARD} ({error}): make one with scripts/build-model"
         ) from error
-    return _checked(card, f"{archive}: {CARD}")
+    return _checked(card, f"{shown}: {CARD}")
 
 
 def served_card(url: str, settings: Settings) -> dict[str, Any]:

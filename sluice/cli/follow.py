@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -29,16 +30,16 @@ OUTAGE_SECONDS: Final = 600.0
 Look = Callable[[Cursor], list[Progress]]
 
 
-def follow(look: Look, screen: Console) -> list[Progress]:
-    """Show what `look` gives until all of it has ended; give the last of it."""
+def follow(look: Look, screen: Console, seconds: float = math.inf) -> list[Progress]:
+    """Show what `look` gives until all of it has ended, or for so long; give the last of it."""
     settings = settings_of_a_person().model_copy(update={"database_patience": POLL_PATIENCE})
     with Database(settings) as database:
         shown = _live if screen.is_terminal else _lines
-        return shown(_polls(database, look), screen)
+        return shown(_polls(database, look, time.monotonic() + seconds), screen)
 
 
-def _polls(database: Database, look: Look) -> Iterator[tuple[list[Progress], str]]:
-    """Give the progress and what is wrong with the database, again and again until all jobs have ended."""
+def _polls(database: Database, look: Look, deadline: float) -> Iterator[tuple[list[Progress], str]]:
+    """Give the progress and what is wrong with the database, again and again until all jobs have ended or in time."""
     seen: list[Progress] = []
     away_since: float | None = None
     while True:
@@ -54,6 +55,8 @@ def _polls(database: Database, look: Look) -> Iterator[tuple[list[Progress], str
             if away > OUTAGE_SECONDS:
                 raise
             yield seen, f"no answer from the database for {duration(away)}; trying again"
+        if time.monotonic() >= deadline:
+            return
         time.sleep(POLL_SECONDS)
 
 

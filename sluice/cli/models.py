@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 
 from sluice.cli.asking import open_database, settings_of_a_person
-from sluice.cli.card import read_card
+from sluice.cli.card import archived_card, read_card
 from sluice.cli.screen import console, safe
 from sluice.cli.waiting import Wait, wait_until
 from sluice.errors import ConfigurationError
@@ -20,6 +23,7 @@ EXAMPLES: Final = """\
 Examples:
 
   sluice models register efficientnet-lite0.mar --promote
+  sluice models fetch s3://models/resnet18.mar /models
   sluice models register http://torchserve:8080/predictions/resnet18/1.1
   sluice models list
   sluice models promote resnet18@1.1"""
@@ -96,3 +100,27 @@ def promote(model: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A
     with open_database() as database:
         promoted = database.run(lambda cursor: ledger_models.promote(cursor, name, version))
     print(f"{promoted.name}@{promoted.version} is live")
+
+
+@app.command(epilog="Example:\n\n  sluice models fetch s3://models/efficientnet-lite0.mar /models")
+def fetch(
+    source: Annotated[str, typer.Argument(metavar="S3-URL", help="s3://bucket/key.mar.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="A model store; the archive keeps its name.")],
+) -> None:
+    """Fetch an archive from a bucket; it appears in the folder when it is whole and has a card."""
+    from sluice.objects import files  # noqa: PLC0415 - brings boto3
+
+    bucket, key = files.split(source)
+    name = key.rpartition("/")[2]
+    if not name.endswith(".mar"):
+        raise ConfigurationError(f"{source!r} names no archive: expected s3://bucket/key.mar")
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{name}.{os.getpid()}.part"
+    try:
+        with closing(files.Files(bucket, settings_of_a_person())) as opened:
+            opened.download(key, part)
+        card = archived_card(part, source)
+        part.replace(folder / name)
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"{safe(folder / name)}: {safe(card['name'])}@{safe(card['version'])}, digest {safe(card['digest'])}")

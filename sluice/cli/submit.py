@@ -47,7 +47,7 @@ def submit(
     screen = console()
     ledger_jobs.check_source(source)  # before anything is said of models
     with open_database() as database:
-        _know_model(database, model)
+        know_model(database, model)
         job_id = database.run(
             lambda cursor: ledger_jobs.submit(
                 cursor, source, model, priority=priority, watch=watch, watch_seconds=watch_seconds, repeats=repeat
@@ -124,7 +124,7 @@ def _reasons_table(reasons: dict[str, int]) -> Table:
     return table
 
 
-def _know_model(database: Database, model: str) -> None:
+def know_model(database: Database, model: str) -> None:
     """Refuse a model that is named and not there; without a name, only say so: it may still be registered."""
     try:
         database.run(lambda cursor: ledger_models.resolve(cursor, model))

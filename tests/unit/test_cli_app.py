@@ -25,6 +25,8 @@ from sluice.errors import (
 COMMANDS = [
     "",
     "submit",
+    "upload",
+    "selftest",
     "status",
     "results",
     "check",
@@ -32,7 +34,7 @@ COMMANDS = [
     "config",
     *(f"jobs {name}".strip() for name in ("", "list", "pause", "resume", "cancel", "priority")),
     *(f"quarantine {name}".strip() for name in ("", "list", "show", "replay")),
-    *(f"models {name}".strip() for name in ("", "list", "register", "promote")),
+    *(f"models {name}".strip() for name in ("", "list", "register", "fetch", "promote")),
     *(f"db {name}".strip() for name in ("", "upgrade", "downgrade", "current")),
 ]
 HEAVY = (

@@ -1,0 +1,95 @@
+"""Files to and from a bucket, whole: what a person uploads, and the model archives that are fetched from one.
+
+Jobs read with `sluice.objects.s3`, which goes by ETags and tells objects' faults from a bucket's; here any error ends
+the work.
+"""
+
+from __future__ import annotations
+
+import io
+import mimetypes
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sluice.errors import ConfigurationError, SourceError
+from sluice.ledger.jobs import check_source
+from sluice.objects.aws import open_s3, open_session
+from sluice.objects.source import SourceMissing
+from sluice.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+SCHEME: Final = "s3://"
+# Large files go in parts, one after the other: who wants several at once has threads of their own.
+_TRANSFER: Final = TransferConfig(use_threads=False)
+
+
+def split(url: str) -> tuple[str, str]:
+    """Give bucket and key (or prefix) of an s3:// URL."""
+    if not url.startswith(SCHEME):
+        raise ConfigurationError(f"{url!r} is no place in S3: give s3://bucket/key")
+    bucket, _, key = check_source(url).removeprefix(SCHEME).partition("/")
+    return bucket, key
+
+
+class Files:
+    """One bucket, for whole files; may be used from many threads."""
+
+    def __init__(self, bucket: str, settings: Settings) -> None:
+        self._bucket = bucket
+        self._client: S3Client = open_s3(open_session(settings), settings)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    def url(self, key: str) -> str:
+        """Name an object for people."""
+        return f"{SCHEME}{self._bucket}/{key}"
+
+    def upload(self, path: Path, key: str) -> None:
+        """Put a file, of any size; what had this key is replaced."""
+        with path.open("rb") as file:
+            self._put(file, key, f"{path} can't be put at {self.url(key)}")
+
+    def put(self, key: str, data: bytes) -> None:
+        """Put bytes; what had this key is replaced."""
+        self._put(io.BytesIO(data), key, f"{self.url(key)} can't be written")
+
+    def download(self, key: str, path: Path) -> None:
+        """Get an object into a file."""
+        try:
+            with path.open("wb") as file:
+                self._client.download_fileobj(self._bucket, key, file, Config=_TRANSFER)
+        except (ClientError, BotoCoreError) as error:
+            raise self._judge(error, f"{self.url(key)} can't be read") from error
+
+    def remove(self, key: str) -> None:
+        """Remove an object; if there is none, that is well too."""
+        try:
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+        except (ClientError, BotoCoreError) as error:
+            raise self._judge(error, f"{self.url(key)} can't be removed") from error
+
+    def _put(self, file: IO[bytes], key: str, what: str) -> None:
+        kind = mimetypes.guess_type(key)[0]
+        try:
+            self._client.upload_fileobj(
+                file, self._bucket, key, ExtraArgs={"ContentType": kind} if kind else None, Config=_TRANSFER
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise self._judge(error, what) from error
+
+    def _judge(self, error: ClientError | BotoCoreError, what: str) -> SourceError:
+        if not isinstance(error, ClientError):
+            return SourceError(f"{what}: {error}: check endpoint and credentials")
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code == "NoSuchBucket":
+            return SourceMissing(f"{what}: bucket {self._bucket} does not exist: make it, or correct the name")
+        if code in {"NoSuchKey", "404"}:
+            return SourceMissing(f"{what}: there is no such object")
+        return SourceError(f"{what}: {error}: check credentials and policy")
