@@ -64,7 +64,7 @@ def make_schema(values: list[Value]) -> str:
 def make_table(values: list[Value]) -> str:
     """Write the table of README.md."""
     rows = ["| value | default | what it sets |", "| --- | --- | --- |"]
-    for value in _leaves(values):
+    for value in leaves(values):
         default = yaml.safe_dump(value.default, default_flow_style=True, width=10**6, sort_keys=False)
         shown = default.removesuffix("\n").removesuffix("...").rstrip().replace("|", "\\|")
         said = value.said.replace("|", "\\|")
@@ -105,8 +105,9 @@ def _comment_above(lines: list[str], line: int) -> list[str]:
     return comment[starts[-1] :] if starts else comment
 
 
-def _leaves(values: list[Value]) -> list[Value]:
-    return [leaf for value in values for leaf in (_leaves(value.inner) if value.inner else [value])]
+def leaves(values: list[Value]) -> list[Value]:
+    """Give the values that have a sentence of their own."""
+    return [leaf for value in values for leaf in (leaves(value.inner) if value.inner else [value])]
 
 
 def _section(values: list[Value]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- if contains $name .Release.Name }}{{ $name = .Release.Name }}{{ else }}{{ $name = printf "%s-%s" .Release.Name $name }}{{ end }}
 {{- $name = default $name .Values.fullnameOverride }}
-{{- if gt (len $name) 36 }}{{ $name = printf "%s-%s" ($name | trunc 27 | trimSuffix "-") (sha256sum $name | trunc 8) }}{{ end }}
+{{- if gt (len $name) 35 }}{{ $name = printf "%s-%s" ($name | trunc 26 | trimSuffix "-") (sha256sum $name | trunc 8) }}{{ end }}
 {{- $name }}
 {{- end }}
 

@@ -1,0 +1,26 @@
+"""Fixtures for tests of the chart; none needs a cluster."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chart.rendered import PROFILES, Rendered, program, render
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _helm() -> None:
+    """Say at once what is missing, rather than in each test."""
+    if not program("helm").exists():
+        pytest.exit(f"no {program('helm')}: run scripts/setup", returncode=2)
+
+
+@pytest.fixture
+def default() -> Rendered:
+    """Give what `helm install` without values makes."""
+    return render()
+
+
+@pytest.fixture(params=PROFILES)
+def profile(request: pytest.FixtureRequest) -> Rendered:
+    """Give the chart rendered with each of the profiles in turn."""
+    return render(PROFILES[request.param])

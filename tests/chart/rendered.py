@@ -1,0 +1,159 @@
+"""Charts rendered by the real helm, read back as what Kubernetes would be given."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+ROOT: Final = Path(__file__).parents[2]
+CHART: Final = ROOT / "charts" / "sluice"
+WORKLOADS: Final = ("Deployment", "StatefulSet", "Job")
+
+Resource = dict[str, Any]
+Values = dict[str, Any]
+
+EXTERNAL: Final[Values] = {
+    "mysql": {"enabled": False},
+    "s3": {"enabled": False},
+    "database": {"url": "mysql://me@db.example.com:3307/led", "existingSecret": "mine", "passwordKey": "pw"},
+    "objectStore": {"region": "eu-central-1"},
+}
+PROFILES: Final[dict[str, Values]] = {
+    "default": {},
+    "external": EXTERNAL,
+    "passwords in values": {
+        **EXTERNAL,
+        "database": {"url": "mysql://me@db.example.com/led", "password": "open-sesame"},
+        "objectStore": {"endpoint": "http://minio:9000", "accessKeyId": "AKIA-mine", "secretAccessKey": "hush-hush"},
+    },
+    "gpu": {"torchserve": {"gpu": {"enabled": True}}},
+    "models in S3": {"torchserve": {"modelStore": {"type": "s3", "url": "s3://images/models/"}}},
+    "models in a volume": {"torchserve": {"modelStore": {"type": "pvc", "claim": "archives"}}},
+    "everything": {
+        "producer": {"shards": 3},
+        "consumer": {"keda": {"enabled": True}},
+        "torchserve": {"autoscaling": {"enabled": True}, "gpu": {"enabled": True}},
+        "metrics": {
+            "podMonitor": {"enabled": True},
+            "prometheusRule": {"enabled": True},
+            "dashboard": {"enabled": True},
+        },
+    },
+}
+"""Values that between them switch on every template."""
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod template and whose it is."""
+
+    owner: Resource
+    labels: dict[str, str]
+    spec: Resource
+
+    @property
+    def name(self) -> str:
+        """The name of the workload."""
+        return str(self.owner["metadata"]["name"])
+
+    @property
+    def component(self) -> str:
+        """The component that it belongs to."""
+        return self.labels["app.kubernetes.io/component"]
+
+    @property
+    def containers(self) -> list[Resource]:
+        """All containers, those that run before the others included."""
+        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
+
+    @property
+    def main(self) -> Resource:
+        """The first container that isn't over before the others begin."""
+        container: Resource = self.spec["containers"][0]
+        return container
+
+    def env(self, container: Resource | None = None) -> dict[str, Any]:
+        """Give a container's environment: values, or where they come from."""
+        entries = (container or self.main).get("env", [])
+        return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in entries}
+
+
+class Rendered:
+    """One rendering."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.resources: list[Resource] = [resource for resource in yaml.safe_load_all(text) if resource]
+
+    def of(self, kind: str) -> dict[str, Resource]:
+        """Give the resources of one kind by name."""
+        return {r["metadata"]["name"]: r for r in self.resources if r["kind"] == kind}
+
+    def get(self, kind: str, name: str) -> Resource:
+        """Give one resource."""
+        return self.of(kind)[name]
+
+    @property
+    def pods(self) -> Iterator[Pod]:
+        """All pod templates."""
+        for resource in self.resources:
+            if resource["kind"] in WORKLOADS:
+                template = resource["spec"]["template"]
+                yield Pod(resource, template["metadata"]["labels"], template["spec"])
+
+    def pod(self, component: str) -> Pod:
+        """Give the pod template of one component."""
+        (found,) = [pod for pod in self.pods if pod.component == component]
+        return found
+
+
+def cache_folder() -> Path:
+    """Where scripts/paths.sh says that what is built is kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SLUICE_CACHE") or Path(base) / "sluice")
+
+
+def program(name: str) -> Path:
+    """Find a program that scripts/cluster built."""
+    return cache_folder() / "bin" / name
+
+
+def run_helm(*arguments: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
+    """Run helm, with values on its standard input."""
+    return subprocess.run(
+        [program("helm"), *arguments],
+        input=json.dumps(values or {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def render(values: Values | None = None, *, release: str = "sluice", namespace: str = "sluice") -> Rendered:
+    """Render the chart; the same values are rendered once."""
+    return _render(json.dumps(values or {}, sort_keys=True), release, namespace)
+
+
+def refusal(values: Values) -> str:
+    """Give what helm says to values that it refuses."""
+    done = run_helm("template", "sluice", str(CHART), "--values", "-", values=values)
+    assert done.returncode != 0, "these values should be refused"
+    return " ".join(done.stderr.split())
+
+
+@cache
+def _render(values: str, release: str, namespace: str) -> Rendered:
+    done = run_helm(
+        *("template", release, str(CHART), "--namespace", namespace, "--values", "-"), values=json.loads(values)
+    )
+    assert done.returncode == 0, done.stderr
+    return Rendered(done.stdout)

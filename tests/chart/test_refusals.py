@@ -1,0 +1,103 @@
+"""Contradictions are refused, and the message names the value to set."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chart.rendered import EXTERNAL, Values, refusal, render
+
+DATABASE = EXTERNAL["database"]
+
+
+def external(**changed: Values) -> Values:
+    """Give the values of an external database and S3, with some sections replaced."""
+    return {**EXTERNAL, **changed}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"database": DATABASE}, "set mysql.enabled=false"),
+        ({"mysql": {"enabled": False}}, "set database.url=mysql://user@host:3306/database"),
+        (external(database={**DATABASE, "url": "mysql://me:secret@db/led"}), "set database.existingSecret"),
+        (external(database={**DATABASE, "url": "mysql://db/led"}), "set it to mysql://user@host:3306/database"),
+        (external(database={**DATABASE, "password": "x"}), "leave database.password empty"),
+        (external(database={"url": "mysql://me@db/led"}), "set database.existingSecret"),
+        (
+            external(database={**DATABASE, "ca": {"existingConfigMap": "a", "existingSecret": "b"}}),
+            "leave one empty",
+        ),
+        ({"database": {"ca": {"existingConfigMap": "a"}}}, "set mysql.enabled=false"),
+        ({"objectStore": {"endpoint": "http://minio:9000"}}, "set s3.enabled=false"),
+        ({"objectStore": {"role": "arn:aws:iam::1:role/x"}}, "set s3.enabled=false"),
+        (external(objectStore={"accessKeyId": "a"}), "set objectStore.accessKeyId and objectStore.secretAccessKey"),
+        (
+            external(objectStore={"existingSecret": "s", "accessKeyId": "a", "secretAccessKey": "b"}),
+            "leave objectStore.accessKeyId and objectStore.secretAccessKey empty",
+        ),
+        ({"curve": {"enabled": False, "existingSecret": "keys"}}, "set curve.enabled=true"),
+        ({"serviceAccount": {"create": False, "annotations": {"a": "b"}}}, "set serviceAccount.create=true"),
+        (
+            {"consumer": {"autoscaling": {"enabled": True}, "keda": {"enabled": True}}},
+            "set consumer.autoscaling.enabled=false or consumer.keda.enabled=false",
+        ),
+        (
+            {"consumer": {"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 4}}},
+            "set consumer.autoscaling.maxReplicas to 5 or more",
+        ),
+        (
+            {"torchserve": {"autoscaling": {"enabled": True, "minReplicas": 9}}},
+            "set torchserve.autoscaling.maxReplicas to 9 or more",
+        ),
+        (
+            {"consumer": {"keda": {"enabled": True, "minReplicas": 11}}},
+            "set consumer.keda.maxReplicas to 11 or more",
+        ),
+        (
+            {"consumer": {"autoscaling": {"enabled": True, "targetCPUUtilizationPercentage": 0}}},
+            "set consumer.autoscaling.targetCPUUtilizationPercentage or .metrics",
+        ),
+        (
+            {"consumer": {"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}}},
+            "set consumer.resources.requests.cpu",
+        ),
+        ({"torchserve": {"modelStore": {"type": "pvc"}}}, "set torchserve.modelStore.claim"),
+        ({"torchserve": {"modelStore": {"type": "s3"}}}, "set torchserve.modelStore.url"),
+        ({"torchserve": {"modelStore": {"claim": "x"}}}, "set torchserve.modelStore.type=pvc"),
+        ({"torchserve": {"modelStore": {"url": "s3://b/"}}}, "set torchserve.modelStore.type=s3"),
+        (
+            {"torchserve": {"service": {"type": "ClusterIP", "loadBalancerSourceRanges": ["10.0.0.0/8"]}}},
+            "set torchserve.service.type=LoadBalancer",
+        ),
+        ({"torchserve": {"preStopSeconds": 60}}, "set torchserve.terminationGracePeriodSeconds to more than 60"),
+        (
+            {"torchserve": {"models": [{"name": "a", "version": "1", "archive": f"{n}.mar"} for n in "xy"]}},
+            "a@1 twice",
+        ),
+        (
+            {
+                "torchserve": {
+                    "models": [{"name": "a", "version": v, "archive": f"{v}.mar", "live": True} for v in ("1", "2")]
+                }
+            },
+            "set live on one version of a",
+        ),
+        ({"extraEnv": [{"name": "SLUICE_BATCH", "value": "1"}]}, "set config.batch"),
+        ({"producer": {"extraEnv": [{"name": "SLUICE_WINDOW", "value": "1"}]}}, "set config.window"),
+    ],
+)
+def test_a_contradiction_is_refused_with_what_to_set(values: Values, said: str) -> None:
+    assert said in refusal(values)
+
+
+def test_a_password_is_not_repeated_in_the_message() -> None:
+    assert "secret@" not in refusal(external(database={**DATABASE, "url": "mysql://me:secret@db/led"}))
+
+
+def test_what_only_looks_like_one_is_taken() -> None:
+    render(
+        {"extraEnv": [{"name": "SLUICE_TORCHSERVE_TOKEN", "valueFrom": {"secretKeyRef": {"name": "t", "key": "t"}}}]}
+    )
+    render({"consumer": {"autoscaling": {"enabled": False, "minReplicas": 50}}})
+    metrics = [{"type": "Pods", "pods": {}}]
+    render({"torchserve": {"autoscaling": {"enabled": True, "targetCPUUtilizationPercentage": 0, "metrics": metrics}}})
