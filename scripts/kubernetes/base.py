@@ -1,4 +1,4 @@
-"""Base images for a machine that reaches no image registry; they stand where Dockerfiles name public ones."""
+"""A base image for a machine that reaches no image registry; it stands where Dockerfiles name public ones."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ from scripts.kubernetes.place import REGISTRY
 
 RELEASE: Final = "bookworm"
 PACKAGES: Final = "python3,python3-venv,ca-certificates"
+LEFT_OUT: Final = (
+    "./dev/*",
+    "./var/cache/*",
+    "./var/lib/apt/lists/*",
+    "./usr/share/doc/*",
+    "./usr/share/man/*",
+    "./usr/share/locale/*",
+)
+"""What public slim images leave out too."""
 BASE: Final = f"{REGISTRY}/base:{RELEASE}"
-GO: Final = f"{REGISTRY}/golang:{RELEASE}"
-PATH: Final = "PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def make(folder: Path) -> tuple[Path, Path]:
-    """Give the archives of Debian with Python and of the same with Go, made if they aren't there."""
-    debian, golang = folder / f"base-{RELEASE}.tar", folder / f"golang-{RELEASE}.tar"
-    if not (debian.exists() and golang.exists()):
-        install({"debootstrap": "debootstrap"})
-        folder.mkdir(parents=True, exist_ok=True)
-        print("cluster: making base images", flush=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            root, layer, go = (Path(scratch) / name for name in ("root", "layer.tar", "go.tar"))
-            _do("debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(root))
-            _do("tar", "-C", str(root), "--exclude=./var/cache/apt/*", "--exclude=./dev/*", "-cf", str(layer), ".")
-            home = _do("go", "env", "GOROOT").strip()
-            _do("tar", "-C", home, "--dereference", "--transform=s,^\\.,usr/local/go,", "-cf", str(go), ".")
-            configuration = {"Env": [PATH], "Cmd": ["bash"]}
-            for archive, name, layers in ((debian, BASE, [layer]), (golang, GO, [layer, go])):
-                whole = Path(scratch) / "whole.tar"
-                image.write_archive(whole, name, layers, configuration)
-                whole.rename(archive)
-    return debian, golang
+def make(archive: Path) -> None:
+    """Write an archive of Debian with Python, if there is none."""
+    if archive.exists():
+        return
+    install({"debootstrap": "debootstrap"})
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    print("cluster: making a base image", flush=True)
+    with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
+        root, layer, whole = (Path(scratch) / name for name in ("root", "layer.tar", "whole.tar"))
+        _do("debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(root))
+        _do("tar", "-C", str(root), *(f"--exclude={each}" for each in LEFT_OUT), "-cf", str(layer), ".")
+        image.write_archive(whole, BASE, [layer], {"Env": [PATH], "Cmd": ["bash"]})
+        whole.rename(archive)
 
 
 def _do(*command: str) -> str:
