@@ -28,6 +28,7 @@ class Books:
         self._database = Database(settings)
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._models: dict[int, Model] = {}
+        self._has_answered = False
 
     async def model(self, number: int) -> Model | None:
         """Give a model's row."""
@@ -40,8 +41,12 @@ class Books:
         return known
 
     async def likely_models(self) -> Sequence[Model]:
-        """Give the models that work may soon ask for: those that are live, and the newest."""
-        known = await self._run(models.list_models)
+        """Give the models that work may soon ask for: those that are live, and the newest.
+
+        A ledger that never answered yet is given no patience: what it lacks is told at once.
+        """
+        known = await self._run(models.list_models, None if self._has_answered else 0)
+        self._has_answered = True
         newest = sorted(known, key=lambda model: (model.live, model.id), reverse=True)
         return [model for model in newest[:NEWEST_MODELS] if _is_usable(model)]
 
@@ -54,12 +59,12 @@ class Books:
         self._thread.submit(self._database.close)
         self._thread.shutdown(wait=False)
 
-    async def _run(self, ask: Callable[[Cursor], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, ask)
+    async def _run(self, ask: Callable[[Cursor], T], patience: float | None = None) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, ask, patience)
 
-    def _ask(self, ask: Callable[[Cursor], T]) -> T:
+    def _ask(self, ask: Callable[[Cursor], T], patience: float | None) -> T:
         try:
-            return self._database.run(ask)
+            return self._database.run(ask, patience)
         except ConfigurationError as error:
             # A password that is changed under a running consumer must not count as its death.
             raise LedgerError(str(error)) from error

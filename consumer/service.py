@@ -40,7 +40,7 @@ log = get_logger()
 
 BEAT_SECONDS: Final = 0.25
 MODELS_SECONDS: Final = 30.0
-MODELS_RETRY_SECONDS: Final = 2.0
+MODELS_RETRY_SECONDS: Final = 1.0
 FAREWELL_SECONDS: Final = 2.0
 """Of the drain's time, what is kept for RETURN and BYE."""
 
@@ -173,8 +173,9 @@ class Service:
             try:
                 models = await self._books.likely_models()
             except LedgerError as error:
+                if str(error) != self._ledger_why:
+                    log.warning("the ledger can't be read", why=str(error))
                 self._note_ledger(str(error))
-                log.warning("the ledger can't be read", why=str(error))
                 await asyncio.sleep(MODELS_RETRY_SECONDS)
                 continue
             self._note_ledger("")

@@ -19,7 +19,7 @@ EXAMPLES = """examples:
   SLUICE_METRICS_PORT=9090 python -m producer with /metrics, /live and /ready
 
 Every setting is an environment variable SLUICE_<NAME>: see README.md.
-Ends with 0 when told to stop, 2 for a wrong setting, 3 if the database refuses its tables or statements.
+Ends with 0 when told to stop, 2 for a wrong setting, 3 if the database refuses a statement.
 A second producer of the same shard waits, and takes over when the first ends.
 """
 

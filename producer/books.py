@@ -8,7 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from sluice.errors import LedgerUnavailable
+from sluice import ledger
+from sluice.errors import LedgerUnavailable, TablesMissing
 from sluice.ledger import Cursor, Database
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
@@ -19,11 +20,14 @@ T = TypeVar("T")
 log = get_logger()
 
 FIRST_WAIT = 0.5
-LONGEST_WAIT = 5.0
+LONGEST_WAIT = 1.5
 
 
 class Books:
-    """One connection to the ledger. Waits for an absent database as long as it takes: nothing is given up for it."""
+    """One connection to the ledger.
+
+    Waits for an absent database, or one without tables, as long as it takes: nothing is given up for it.
+    """
 
     def __init__(self, settings: Settings, health: Health, name: str) -> None:
         self.database = Database(settings)
@@ -32,19 +36,25 @@ class Books:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"ledger-{name}")
         self._turn = asyncio.Lock()
 
+    async def arrive(self) -> None:
+        """Wait for the database and its tables, which may well be started later than this process."""
+        await self.patiently(lambda: self.database.run(ledger.jobs.active, patience=0))
+
     async def run(self, work: Callable[[Cursor], T]) -> T:
         """Run `work` in one transaction; repeated until the database answers, so it must be safe to repeat."""
         return await self.patiently(lambda: self.database.run(work))
 
     async def patiently(self, call: Callable[[], T]) -> T:
         """Do what needs the connection, again and again while the database is away."""
-        wait = FIRST_WAIT
+        wait, said = FIRST_WAIT, ""
         while True:
             try:
                 found = await self._call(call)
-            except LedgerUnavailable as error:
+            except (LedgerUnavailable, TablesMissing) as error:
                 self._health.set(f"ledger-{self._name}", ok=False, why=str(error))
-                log.warning("ledger unavailable", error=str(error), again_in=round(wait, 1))
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("waiting for the ledger", why=said)
             else:
                 self._health.set(f"ledger-{self._name}", ok=True, why="")
                 return found

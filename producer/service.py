@@ -1,4 +1,4 @@
-"""The producer's whole life: own the shard, bind, stream until told to stop, say BYE, flush, leave."""
+"""The producer's whole life: wait for the ledger, own the shard, stream; when told to stop, say BYE, flush, leave."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ async def produce(settings: Settings, health: Health) -> None:
     beating = asyncio.create_task(_beat(health))
     lock = ShardLock(settings, health)
     try:
+        await _until(stop, lock.arrive())
         while not stop.is_set():
             if await _until(stop, lock.acquire()):
                 try:

@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Final
 
 import typer
 
 from sluice.cli.asking import settings_of_a_person
+from sluice.cli.waiting import Wait, wait_until
 from sluice.settings import read_settings
 
 EXAMPLES: Final = """\
 Examples:
 
-  sluice db upgrade
+  sluice db upgrade --wait 300
   sluice db current && echo up to date
   sluice db downgrade base --yes"""
 
 app = typer.Typer(help="Make, update or remove the database's tables.", no_args_is_help=True, epilog=EXAMPLES)
 
 
-@app.command(epilog="Example:\n\n  sluice db upgrade")
+@app.command(epilog="Examples:\n\n  sluice db upgrade\n  sluice db upgrade --wait 300")
 def upgrade(
     revision: Annotated[str, typer.Argument(help="A revision; left out: the newest.")] = "head",
+    wait: Wait = 0.0,
 ) -> None:
-    """Make the tables, or bring them up to date; waits for a database that is starting."""
+    """Make the tables, or bring them up to date.
+
+    Waits for a database that is starting (SLUICE_DATABASE_PATIENCE). What
+    a newer version has added to the tables stays there: it does no harm.
+    """
     from sluice.ledger import schema  # noqa: PLC0415 - brings alembic and SQLAlchemy
 
     settings = read_settings()
-    schema.upgrade(settings, revision)
-    print(f"the tables are at revision {schema.current(settings)[0]}")
+    if wait:
+        settings = settings.model_copy(update={"database_patience": 0.0})
+
+    def attempt() -> tuple[str | None, str | None]:
+        schema.upgrade(settings, revision)
+        return schema.current(settings)
+
+    found, newest = wait_until(time.monotonic() + wait, attempt)
+    if schema.is_newer(found):
+        print(f"the tables are at revision {found}, this version's are {newest}: they serve it as they are")
+    else:
+        print(f"the tables are at revision {found}")
 
 
 @app.command(epilog="Example:\n\n  sluice db downgrade base --yes")
@@ -54,6 +71,9 @@ def current() -> None:
     found, newest = schema.current(settings_of_a_person())
     if found == newest:
         print(f"{found} (the newest)")
+        return
+    if schema.is_newer(found):
+        print(f"{found} (of a newer version of Sluice; this one's newest is {newest})")
         return
     print(f"{found or 'no tables'}, the newest is {newest}: run `sluice db upgrade`")
     raise typer.Exit(1)

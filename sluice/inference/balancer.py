@@ -34,6 +34,7 @@ Outcome = Answer | Refusal | None
 """What becomes of an image; None: nothing, for now, so its object goes back to the producer."""
 
 RESOLVE_SECONDS: Final = 5.0
+UNRESOLVED_SECONDS: Final = 1.0
 IDLE_SECONDS: Final = 10.0
 WANTED_SECONDS: Final = 60.0
 PROBE_TIMEOUT: Final = 5.0
@@ -233,18 +234,22 @@ class Balancer:
 
     async def _keep_resolving(self) -> None:
         """Follow the names' addresses; a name that can't be looked up now keeps those it had."""
+        unknown: dict[str, str] = {}
         while True:
             for url in self._settings.torchserve:
                 try:
                     found = await asyncio.get_running_loop().run_in_executor(self._probes, resolve.endpoints, url)
                 except OSError as error:
-                    log.warning("a TorchServe address can't be looked up", url=url, why=str(error))
+                    if str(error) != unknown.get(url):
+                        log.warning("a TorchServe address can't be looked up", url=url, why=str(error))
+                    unknown[url] = str(error)
                     continue
+                unknown.pop(url, None)
                 if found != self._resolved.get(url):
                     log.info("TorchServe endpoints", url=url, endpoints=[endpoint.url for endpoint in found])
                     self._resolved[url] = found
                     self._make_routes()
-            await asyncio.sleep(RESOLVE_SECONDS)
+            await asyncio.sleep(UNRESOLVED_SECONDS if unknown else RESOLVE_SECONDS)
 
     def _make_routes(self) -> None:
         """Have one route a model and endpoint, and none to an endpoint that is gone."""

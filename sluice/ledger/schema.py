@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from sluice.ledger.faults import cause_of, describe
 from sluice.settings import Settings
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[2] / "migrations"
+REVISION: Final = re.compile(r"\d{4}")
 LOCK: Final = "migrations"
 LOCK_WAIT_SECONDS: Final = 120
 
@@ -29,9 +31,16 @@ LOCK_WAIT_SECONDS: Final = 120
 def upgrade(settings: Settings, revision: str = "head") -> None:
     """Bring the tables to a revision; waits for a database that is starting, and for another upgrade.
 
-    Tables are made outside transactions, so each migration can be run again where another was cut off.
+    Tables are made outside transactions, so each migration can be run again where another was cut off. Tables of a
+    newer version are left as they are: migrations only add, so an older version works on them.
     """
-    _alembic(settings, lambda config: command.upgrade(config, revision))
+
+    def work(config: Config) -> None:
+        found = MigrationContext.configure(config.attributes["connection"]).get_current_revision()
+        if revision != "head" or not is_newer(found):
+            command.upgrade(config, revision)
+
+    _alembic(settings, work)
 
 
 def downgrade(settings: Settings, revision: str) -> None:
@@ -44,6 +53,19 @@ def current(settings: Settings) -> tuple[str | None, str | None]:
     newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     with _connected(settings) as connection:
         return MigrationContext.configure(connection).get_current_revision(), newest
+
+
+def is_newer(revision: str | None) -> bool:
+    """Say whether a database's revision is one that only a newer version of Sluice knows."""
+    script = ScriptDirectory(str(MIGRATIONS))
+    known = {each.revision for each in script.walk_revisions()}
+    if revision is None or revision in known:
+        return False
+    if REVISION.fullmatch(revision) and revision > max(known):
+        return True
+    raise ConfigurationError(
+        f"the tables are at revision {revision!r}, which is none of Sluice's: correct SLUICE_DATABASE_URL"
+    )
 
 
 def _alembic(settings: Settings, work: Callable[[Config], None]) -> None:

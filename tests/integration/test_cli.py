@@ -307,6 +307,21 @@ def test_registering_waits_for_the_tables(sluice: Sluice, database_url: str, tmp
     upgrading.join()
 
 
+def test_the_tables_of_a_newer_version_are_said_and_are_no_error(sluice: Sluice, ledger: Database) -> None:
+    ledger.run(lambda cursor: cursor.execute("UPDATE alembic_version SET version_num = '9999'"))
+    code, out, _ = sluice("db", "upgrade")
+    assert (code, out) == (0, "the tables are at revision 9999, this version's are 0001: they serve it as they are\n")
+    assert sluice("db", "current")[:2] == (0, "9999 (of a newer version of Sluice; this one's newest is 0001)\n")
+
+
+def test_an_upgrade_waits_for_a_database_in_time(sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_DATABASE_URL", "mysql://u@127.0.0.1:9/x")
+    code, out, err = sluice("db", "upgrade", "--wait", 2)
+    assert (code, out) == (3, "")
+    assert err.count("waiting, 2 s at most: the database gives no answer") == 1
+    assert "error: the database gives no answer (2003" in err
+
+
 @pytest.mark.usefixtures("job")
 def test_models_and_tables(sluice: Sluice) -> None:
     assert "m@1" in sluice("models", "list")[1]

@@ -115,6 +115,22 @@ def test_a_job_in_plain_sql(ledger: Database) -> None:
     assert ledger.run(jobs.active) == []
 
 
+def test_the_tables_of_a_newer_version_are_left_alone(empty: Settings, fresh: Database) -> None:
+    """As after `helm rollback`: an older version's upgrade has nothing to do, and its processes work."""
+    schema.upgrade(empty)
+    ask(fresh, "ALTER TABLE jobs ADD COLUMN news INT NOT NULL DEFAULT 0")
+    ask(fresh, "UPDATE alembic_version SET version_num = '9999'")
+    schema.upgrade(empty)
+    assert schema.current(empty)[0] == "9999"
+    assert schema.is_newer("9999")
+    assert fresh.run(lambda c: jobs.get(c, running_job(fresh))) is not None
+    with pytest.raises(ConfigurationError, match="sluice db current"):
+        schema.downgrade(empty, "base")
+    ask(fresh, "UPDATE alembic_version SET version_num = 'ae10'")
+    with pytest.raises(ConfigurationError, match="none of Sluice's"):
+        schema.upgrade(empty)
+
+
 def test_a_schema_from_elsewhere_is_named(empty: Settings, fresh: Database) -> None:
     schema.upgrade(empty)
     ask(fresh, "ALTER TABLE jobs DROP COLUMN watch")

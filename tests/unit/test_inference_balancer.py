@@ -261,3 +261,27 @@ def test_an_endpoint_that_leaves_the_name_is_asked_no_more(monkeypatch: pytest.M
                 assert len(old.seen) == before
 
     asyncio.run(scene())
+
+
+def test_a_name_that_has_no_address_yet_is_looked_up_until_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        fake = FakeTorchServe()
+        with fake.running():
+            found: list[Endpoint] = []
+
+            def look(_: str) -> list[Endpoint]:
+                if not found:
+                    raise OSError(-2, "Name or service not known")
+                return found
+
+            monkeypatch.setattr(resolve, "endpoints", look)
+            async with balancing(urls=("http://torchserve:8080",)) as balancer:
+                balancer.offer([model()])
+                await asyncio.sleep(0.1)
+                assert "has no address" in balancer.why_not()
+                found.append(Endpoint(fake.url, "torchserve"))
+                await until(lambda: balancer.is_healthy)
+
+    started = time.monotonic()
+    asyncio.run(scene())
+    assert time.monotonic() - started < 4
