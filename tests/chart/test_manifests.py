@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sluice.protocol.curve import read_keys, read_public
+from sluice.protocol.keys import read_keys, read_public
 from tests.chart.rendered import ROOT, Rendered, program
 
 MANIFESTS = ROOT / "k8s"

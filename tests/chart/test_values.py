@@ -76,7 +76,7 @@ def test_a_typo_is_refused_and_named(values: Values, named: str) -> None:
         ({"torchserve": {"service": {"type": "ExternalName"}}}, "/torchserve/service/type"),
         ({"mysql": {"storage": {"size": "8 GB"}}}, "/mysql/storage/size"),
         ({"s3": {"buckets": ["A_b"]}}, "/s3/buckets/0"),
-        ({"test": {"source": "images/"}}, "/test/source"),
+        ({"test": {"source": "s3://images/no-slash"}}, "/test/source"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused_and_placed(values: Values, said: str) -> None:

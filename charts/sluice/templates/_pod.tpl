@@ -78,26 +78,6 @@ livenessProbe:
   failureThreshold: 6
 {{- end }}
 
-{{/*
-With the try-out database the tables are made while the workers start, and a worker without tables ends at once: wait
-for them. Elsewhere they are made before.
-*/}}
-{{- define "sluice.waitForTables" -}}
-{{- if .Values.mysql.enabled }}
-initContainers:
-  - name: tables
-    {{- include "sluice.container" (list . .Values.image) | nindent 4 }}
-    args: [sh, -c, "until sluice status; do sleep 2; done"]
-    env:
-      {{- include "sluice.env.database" . | nindent 6 }}
-    resources:
-      {{- toYaml .Values.migrate.resources | nindent 6 }}
-    volumeMounts:
-      - {name: tmp, mountPath: /tmp}
-      {{- include "sluice.mounts.database" . | nindent 6 }}
-{{- end }}
-{{- end }}
-
 {{/* When the tables are made where the database is there already, and with what they need for it. */}}
 {{- define "sluice.migrate.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade

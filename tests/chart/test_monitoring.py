@@ -1,0 +1,105 @@
+"""Alerts and dashboard speak of metrics that exist, and each alert of what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from prometheus_client import REGISTRY
+
+from sluice.telemetry import metrics
+from tests.chart.rendered import CHART, PROFILES, Rendered, Resource, render
+
+assert metrics.COMMITTED  # metrics are known once their module is there
+KNOWN = {sample for family in REGISTRY.collect() for sample in (family.name, f"{family.name}_total")} | {
+    f"{family.name}_bucket" for family in REGISTRY.collect() if family.type == "histogram"
+}
+NAMES = re.compile(r"\b(?:sluice|process)_\w+")
+DASHBOARD = json.loads((CHART / "dashboards" / "sluice.json").read_text())
+OPTIONAL = ("PodMonitor", "PrometheusRule", "ConfigMap")
+
+
+@pytest.fixture
+def everything() -> Rendered:
+    """Give the chart with all of monitoring on."""
+    return render(PROFILES["everything"])
+
+
+def alerts(rendered: Rendered) -> list[Resource]:
+    """Give the alerts."""
+    (group,) = rendered.get("PrometheusRule", "sluice")["spec"]["groups"]
+    return list(group["rules"])
+
+
+def test_nothing_that_needs_an_operator_is_made_unless_asked_for(default: Rendered) -> None:
+    assert not [resource for resource in default.resources if resource["kind"] in OPTIONAL]
+
+
+def test_alerts_ask_for_metrics_that_exist(everything: Rendered) -> None:
+    asked = {name for alert in alerts(everything) for name in NAMES.findall(alert["expr"])}
+    assert asked
+    assert asked <= KNOWN
+
+
+def test_the_dashboard_shows_metrics_that_exist() -> None:
+    asked = {name for panel in DASHBOARD["panels"] for t in panel["targets"] for name in NAMES.findall(t["expr"])}
+    assert len(asked) > 10
+    assert asked <= KNOWN
+
+
+def test_alerts_are_about_this_release(everything: Rendered) -> None:
+    for alert in alerts(everything):
+        selectors = re.findall(r"\{([^}]*)\}", alert["expr"])
+        assert selectors
+        assert all('namespace="sluice"' in selector and 'pod=~"sluice-' in selector for selector in selectors)
+
+
+def test_alerts_know_how_many_shards_there_are(everything: Rendered) -> None:
+    (alert,) = [alert for alert in alerts(everything) if alert["alert"] == "SluiceShardWithoutProducer"]
+    assert alert["expr"].endswith("< 3")
+
+
+def test_each_alert_says_what_is_so_and_links_to_what_to_do(everything: Rendered) -> None:
+    for alert in alerts(everything):
+        assert alert["annotations"]["summary"].endswith(".")
+        assert alert["annotations"]["runbook_url"] == f"docs/runbook.md#{alert['alert'].lower()}"
+        assert alert["labels"]["severity"] in {"warning", "critical"}
+
+
+def test_the_runbook_can_be_elsewhere() -> None:
+    rule = {"enabled": True, "runbook": "https://wiki.example.com/sluice", "labels": {"release": "prometheus"}}
+    rendered = render({"metrics": {"prometheusRule": rule}})
+    assert alerts(rendered)[0]["annotations"]["runbook_url"].startswith("https://wiki.example.com/sluice#sluice")
+    assert rendered.get("PrometheusRule", "sluice")["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_each_monitor_finds_its_pods_and_their_port(everything: Rendered) -> None:
+    monitors = everything.of("PodMonitor")
+    assert set(monitors) == {"sluice-producer", "sluice-consumer", "sluice-torchserve"}
+    for monitor in monitors.values():
+        selector = monitor["spec"]["selector"]["matchLabels"]
+        (pod,) = [pod for pod in everything.pods if selector.items() <= pod.labels.items()]
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["port"] in {port["name"] for port in pod.main["ports"]}
+
+
+def test_torchserve_opens_its_metrics_only_where_they_are_read(default: Rendered, everything: Rendered) -> None:
+    assert "--open-metrics" not in default.pod("torchserve").main["args"]
+    assert "--open-metrics" in everything.pod("torchserve").main["args"]
+
+
+def test_the_dashboard_is_found_by_grafana_and_is_whole(everything: Rendered) -> None:
+    config = everything.get("ConfigMap", "sluice-dashboard")
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(config["data"]["sluice.json"]) == DASHBOARD
+
+
+def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
