@@ -105,6 +105,8 @@ class Rendered:
     def pods(self) -> Iterator[Pod]:
         """All pod templates."""
         for resource in self.resources:
+            if resource["kind"] == "Pod":
+                yield Pod(resource, resource["metadata"]["labels"], resource["spec"])
             if resource["kind"] in WORKLOADS:
                 template = resource["spec"]["template"]
                 yield Pod(resource, template["metadata"]["labels"], template["spec"])

@@ -242,9 +242,16 @@ def test_pods_begin_anew_when_a_password_in_the_values_changes() -> None:
 def test_the_test_needs_to_know_where_it_may_write() -> None:
     args = ["sluice", "selftest", "s3://images/selftest/", "--timeout=240", "--model=efficientnet-lite0"]
     assert render().pod("test").main["args"] == args
-    assert "sluice-test" not in render(EXTERNAL).of("Job")
+    assert render(EXTERNAL).of("Pod") == {}
     named = render({**EXTERNAL, "test": {"source": "s3://mine/tests/"}})
     assert named.pod("test").main["args"][2] == "s3://mine/tests/"
+
+
+def test_the_test_goes_with_its_success(default: Rendered) -> None:
+    """A release that is uninstalled must leave no pod behind; a failed one is worth reading."""
+    annotations = default.get("Pod", "sluice-test")["metadata"]["annotations"]
+    assert annotations["helm.sh/hook"] == "test"
+    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
 
 
 def test_further_environment_reaches_the_workers() -> None:
