@@ -151,6 +151,12 @@ class Service:
             return 0
         return max(1, self._flow.pace.window // max(1, sum(line.is_up for line in self._lines)))
 
+    def why_not(self) -> str:
+        """Say what keeps this consumer from asking for work, for a person who looks at a job that waits."""
+        if self._ledger_why:
+            return self._ledger_why
+        return "" if self._balancer.is_healthy else self._balancer.why_not()
+
     async def _keep_working_alone(self) -> None:
         """Work on what a consumer died of, one at a time and with nothing else in its thread or request."""
         while True:

@@ -36,6 +36,7 @@ from sluice.protocol import (
     decode,
     encode,
 )
+from sluice.protocol.messages import WHY_MAX
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 
@@ -62,6 +63,9 @@ class Host(Protocol):
     def window(self) -> int:
         """Give how many objects one session may hold now; 0: none more than it was promised."""
 
+    def why_not(self) -> str:
+        """Say what keeps it from asking for more; nothing, if it is merely busy."""
+
     def accept(self, objects: list[Held]) -> None:
         """Take leased objects."""
 
@@ -78,7 +82,7 @@ class Session:
         self._host = host
         self._room = host.room
         self._ids: set[int] = set()
-        self._told = (-1, -1)
+        self._told = (-1, -1, "")
         self._last_heard = time.monotonic()
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._socket = socket
@@ -134,13 +138,14 @@ class Session:
 
     def extend_credit(self) -> None:
         """Ask for as much more as the window allows, and say how much has arrived."""
-        self.account.extend(self._host.window())
+        window = self._host.window()
+        self.account.extend(window)
         # What is said to have arrived is replaced: while there is no room for more bytes, it isn't said.
         received = max(0, self._told[1]) if self._room.is_full else self.account.received
-        now = (self.account.limit, received)
+        now = (self.account.limit, received, "" if window else self._host.why_not()[:WHY_MAX])
         if now != self._told:
             self._told = now
-            self._send(Credit(limit=now[0], received=now[1]))
+            self._send(Credit(limit=now[0], received=now[1], why=now[2]))
 
     def _let_go(self, ids: Sequence[int]) -> list[int]:
         theirs = [number for number in ids if number in self._ids]

@@ -14,7 +14,9 @@ from typing import Final
 from producer.backlog import Backlog
 from producer.books import Books
 from producer.flow import Flow
+from producer.leases import Leases
 from producer.lister import Lister
+from producer.messages import Messages
 from producer.sources import Sources
 from sluice import ledger
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
@@ -26,20 +28,34 @@ log = get_logger()
 
 RATE_SECONDS: Final = 2.0
 SMOOTHING: Final = 0.4
+IDLE_SECONDS: Final = 5.0
 
 
 class Control:
     """Starts, stops and finishes jobs."""
 
     def __init__(
-        self, settings: Settings, books: Books, *, backlog: Backlog, flow: Flow, lister: Lister, sources: Sources
+        self,
+        settings: Settings,
+        books: Books,
+        *,
+        backlog: Backlog,
+        flow: Flow,
+        leases: Leases,
+        lister: Lister,
+        sources: Sources,
+        messages: Messages,
     ) -> None:
         self._settings = settings
         self._books = books
         self._backlog = backlog
         self._flow = flow
         self._lister = lister
+        self._leases = leases
         self._sources = sources
+        self._messages = messages
+        self._pending: dict[int, int] = {}
+        self._idle_since: float | None = None
         self._listings: dict[int, asyncio.Task[None]] = {}
         self._rates: dict[int, tuple[float, int, float]] = {}
         self._rated_at = 0.0
@@ -61,13 +77,16 @@ class Control:
         self._sources.keep({job.source for job in running.values()})
         mine = [job for job in jobs if job.id % self._settings.shards == self._settings.shard]
         for job in mine:
+            self._messages.adopt(job.id, job.message)
             if job.id not in running:
                 await self._start(job)
         mine = [job for job in mine if job.id in running]
         self._list(mine, tasks)
         await self._finish([job for job in mine if not job.watch])
         await self._rate(mine)
-        await self._write_messages()
+        self._explain(mine, time.monotonic())
+        for job_id, message in self._messages.take({job.id for job in jobs}).items():
+            await self._books.run(partial(ledger.jobs.set_message, job_id=job_id, message=message))
 
     async def _start(self, job: Job) -> None:
         try:
@@ -75,10 +94,10 @@ class Control:
         except LedgerUnavailable:
             raise
         except (ConfigurationError, LedgerError) as error:
-            self._sources.say(job.id, str(error))
+            self._messages.say(job.id, "model", str(error))
             return
         if await self._books.run(lambda c: ledger.jobs.start(c, job.id, model.id)):
-            self._sources.say(job.id, "")
+            self._messages.say(job.id, "model", "")
             log.info("job started", job=job.id, source=job.source, model=f"{model.name}@{model.version}")
 
     def _list(self, running: list[Job], tasks: asyncio.TaskGroup) -> None:
@@ -103,10 +122,12 @@ class Control:
             return
         self._rated_at = now
         self._rates = {job.id: self._rates[job.id] for job in running if job.id in self._rates}
+        self._pending = {}
         for job in running:
             found = await self._books.run(partial(ledger.progress.progress, job_id=job.id))
             if found is None:
                 continue
+            self._pending[job.id] = found.pending
             done = found.done + found.quarantined
             before = self._rates.get(job.id)
             rate = 0.0
@@ -119,7 +140,10 @@ class Control:
                     await self._books.run(partial(ledger.jobs.record_rate, job_id=job.id, rate=rate))
             self._rates[job.id] = (now, done, rate)
 
-    async def _write_messages(self) -> None:
-        messages, self._sources.messages = self._sources.messages, {}
-        for job, message in messages.items():
-            await self._books.run(partial(ledger.jobs.set_message, job_id=job, message=message))
+    def _explain(self, running: list[Job], now: float) -> None:
+        """Say why jobs that have pending objects wait, when it has been the consumers' doing for a while."""
+        why = self._leases.why_idle()
+        self._idle_since = (self._idle_since or now) if why else None
+        waits = self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS
+        for job in running:
+            self._messages.say(job.id, "consumers", why if waits and self._pending.get(job.id) else "")

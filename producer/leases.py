@@ -30,6 +30,7 @@ PATIENCE_SECONDS: Final = 30.0
 STORM_SECONDS: Final = 60.0
 MOST_SPARED: Final = 3
 MOST_REMEMBERED: Final = 20_000
+MOST_WHYS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ class Session:
     leases: dict[int, Lease] = field(default_factory=dict)
     unreceived: deque[int] = field(default_factory=deque)
     suspect: int | None = None
+    why: str = ""
+    """Why the consumer asks for no work, in its own words."""
 
     @property
     def open(self) -> int:
@@ -147,6 +150,27 @@ class Leases:
     def ready(self) -> int:
         """Objects that wait to be leased."""
         return len(self._ready) + len(self._suspects)
+
+    def why_idle(self) -> str:
+        """Say why nobody asks for work; empty while somebody does, or is at work and merely full."""
+        if not self._sessions:
+            return "no consumer is connected"
+        whys: dict[str, list[str]] = {}
+        for session in self._sessions.values():
+            if session.open or (session.leases and not session.why):
+                return ""
+            whys.setdefault(session.why or "it has not asked yet", []).append(session.consumer)
+        count = len(self._sessions)
+        head = (
+            "1 consumer is connected and asks for no work"
+            if count == 1
+            else f"{count} consumers are connected, none asks for work"
+        )
+        said = [
+            f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {why}" for why, names in whys.items()
+        ]
+        more = f"; and {len(said) - MOST_WHYS} other reasons" if len(said) > MOST_WHYS else ""
+        return f"{head}: {'; '.join(said[:MOST_WHYS])}{more}"
 
     def wanted(self) -> tuple[int, int]:
         """Say how many more objects are worth fetching: in all, and how many suspects among them."""
@@ -196,12 +220,13 @@ class Leases:
         session.silent_at = now + self._silence
         return True
 
-    def extend(self, identity: bytes, limit: int, received: int) -> None:
-        """Take a CREDIT. Both numbers count from HELLO and never fall."""
+    def extend(self, identity: bytes, limit: int, received: int, why: str = "") -> None:
+        """Take a CREDIT. Both numbers count from HELLO and never fall; `why` is what keeps them from rising."""
         session = self._sessions[identity]
         if received > session.sent:
             raise ProtocolError(f"CREDIT says {received} objects were received, {session.sent} were sent")
         session.limit = max(session.limit, limit)
+        session.why = why
         while session.received < received:
             session.received += 1
             self.bytes -= session.unreceived.popleft()

@@ -171,7 +171,7 @@ class Router:
             if not isinstance(message, Bye):
                 self._answer(identity, Error("unknown_session", "say HELLO first, under a fresh identity"))
         elif isinstance(message, Credit):
-            self._leases.extend(identity, message.limit, message.received)
+            self._leases.extend(identity, message.limit, message.received, message.why)
             self._desk.wake()
         elif isinstance(message, Done):
             self._desk.finished(self._leases.done(identity, message.ids))

@@ -14,6 +14,7 @@ from producer.control import Control
 from producer.flow import Flow
 from producer.leases import Leases
 from producer.lister import Lister
+from producer.messages import Messages
 from producer.notified import Notified
 from producer.router import Router
 from producer.shard import ShardLock, ShardTaken
@@ -59,11 +60,14 @@ async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asy
     """Stream the shard's objects while this process owns it."""
     backlog, leases = Backlog(), Leases(settings.heartbeat)
     reading, writing = Books(settings, health, "read"), Books(settings, health, "write")
-    sources, verdicts = Sources(settings), Verdicts(writing, backlog)
+    messages = Messages()
+    sources, verdicts = Sources(settings, messages), Verdicts(writing, backlog)
     flow = Flow(settings, reading, backlog=backlog, leases=leases, sources=sources, verdicts=verdicts)
     lister = Lister(lock, sources, flow.more)
     books = Books(settings, health, "control")
-    control = Control(settings, books, backlog=backlog, flow=flow, lister=lister, sources=sources)
+    control = Control(
+        settings, books, backlog=backlog, flow=flow, leases=leases, lister=lister, sources=sources, messages=messages
+    )
     try:
         with Router(settings, leases, flow) as router:
             flow.send, flow.unreachable = router.send, router.unreachable

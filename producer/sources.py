@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from producer.messages import Messages
 from sluice.objects import Source, open_source
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
@@ -13,15 +14,13 @@ FAILURES_TOLD = 3
 
 
 class Sources:
-    """Opens sources and keeps what is to be said about them in `jobs.message`."""
+    """Opens sources and says what is wrong with them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, messages: Messages) -> None:
         self._settings = settings
+        self._messages = messages
         self._open: dict[str, Source] = {}
         self._failures: dict[int, int] = {}
-        self._told: dict[int, str] = {}
-        self.messages: dict[int, str] = {}
-        """Job -> what its message is to become; the control loop writes them."""
 
     def get(self, source: str) -> Source:
         """Give an open source."""
@@ -43,10 +42,8 @@ class Sources:
             self.say(job, "")
 
     def say(self, job: int, message: str) -> None:
-        """Have a job's message written, if it is another than before."""
-        if self._told.get(job, "") != message:
-            self._told[job] = message
-            self.messages[job] = message
+        """Say what is wrong with a job's source; nothing, if the message is empty."""
+        self._messages.say(job, "source", message)
 
     def keep(self, wanted: set[str]) -> None:
         """Close the sources that no running job needs."""

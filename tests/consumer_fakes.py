@@ -107,6 +107,7 @@ class FakeProducer:
         self.hellos: list[bytes] = []
         self.limit = 0
         self.received = 0
+        self.why = ""
         self.sent = 0
         self.done: set[int] = set()
         self.returned: set[int] = set()
@@ -180,7 +181,7 @@ class FakeProducer:
         match message:
             case Credit():
                 assert message.limit >= self.limit, "credit fell"
-                self.limit, self.received = message.limit, message.received
+                self.limit, self.received, self.why = message.limit, message.received, message.why
             case Ping() if self.answers_pings:
                 self.send(Pong())
             case Done():

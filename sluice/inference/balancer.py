@@ -90,7 +90,9 @@ class Balancer:
     def why_not(self) -> str:
         """Say, for a person, why no prediction comes back."""
         if not self._routes:
-            return f"{', '.join(self._settings.torchserve)} has no address: is the name right?"
+            return (
+                f"{', '.join(self._settings.torchserve)} has no address: no TorchServe is ready, or the name is wrong"
+            )
         return "; ".join(sorted({f"{route.endpoint.url}: {route.why}" for route in self._routes.values() if route.why}))
 
     def offer(self, models: Sequence[Model]) -> None:

@@ -164,8 +164,10 @@ def fail(cursor: Cursor, job_id: int, message: str) -> None:
 
 
 def set_message(cursor: Cursor, job_id: int, message: str) -> None:
-    """Say what a job waits for; an empty message says that it waits no more."""
-    cursor.execute("UPDATE jobs SET message = %s WHERE id = %s", (shortened(message, MESSAGE_MAX), job_id))
+    """Say what a job waits for; an empty message says that it waits no more. What a job failed of stays."""
+    cursor.execute(
+        "UPDATE jobs SET message = %s WHERE id = %s AND state <> 'failed'", (shortened(message, MESSAGE_MAX), job_id)
+    )
 
 
 def change_state(cursor: Cursor, job_id: int, to: str) -> Job:

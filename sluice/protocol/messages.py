@@ -9,9 +9,11 @@ import msgspec
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
+WHY_MAX = 300
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What all messages are."""
+
+class Message(msgspec.Struct, frozen=True):
+    """What all messages are. A reader ignores fields that it doesn't know, so one may be added to any of them."""
 
 
 class Hello(Message, frozen=True):
@@ -20,7 +22,7 @@ class Hello(Message, frozen=True):
     consumer: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
-class Credit(Message, frozen=True):
+class Credit(Message, frozen=True, omit_defaults=True):
     """Consumer: in this session you may have sent me `limit` objects in all; I have received `received`.
 
     Both count from HELLO and never fall. Counting from the start makes a repeated message harmless.
@@ -28,9 +30,11 @@ class Credit(Message, frozen=True):
 
     limit: Count
     received: Count
+    why: Annotated[str, msgspec.Meta(max_length=WHY_MAX)] = ""
+    """Why the limit doesn't rise, in words for a person."""
 
 
-class WorkItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WorkItem(msgspec.Struct, frozen=True):
     """One leased object. Its bytes are a payload frame of the same message if `inline`."""
 
     id: Id
@@ -57,7 +61,7 @@ class Done(Message, frozen=True):
     ids: list[Id]
 
 
-class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Failure(msgspec.Struct, frozen=True):
     """One object that can't be classified: its reason is a code of `sluice.reasons`, or 'changed'."""
 
     id: Id

@@ -3,128 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scripts.stack import S3Server, Servers
+from scripts.stack import Servers
 from scripts.stack.ports import free_port
-from sluice.ledger import Cursor, Database, Prediction, jobs, models, objects, predictions, progress
-from sluice.protocol import Bye, Done, Failed, Failure, Ping, Return
+from sluice.ledger import Database, jobs, progress
+from sluice.protocol import Bye, Done, Failed, Failure, Return
 from sluice.settings import Settings
 from tests.producer_fakes import FakeConsumer
+from tests.producer_jobs import Start, commit, play, reasons, state, submit, until
 from tests.producer_servers import Photos
-
-Start = Callable[..., subprocess.Popen[bytes]]
-
-
-@pytest.fixture
-def own_settings(s3_settings: Settings) -> Settings:
-    """Add a live model, a free address and short waits."""
-
-    def register(cursor: Cursor) -> None:
-        models.register(cursor, "m", "1", "0" * 64, {}, ["label"])
-        models.promote(cursor, "m", "1")
-
-    with Database(s3_settings) as database:
-        database.run(register)
-    own = {"bind": f"tcp://127.0.0.1:{free_port()}", "heartbeat": 0.5, "s3_timeout": 2.0}
-    return s3_settings.model_copy(update=own)
-
-
-@pytest.fixture
-def photos(s3: S3Server, bucket: str) -> Photos:
-    return Photos(bucket, s3.client)
-
-
-@pytest.fixture
-def database(own_settings: Settings) -> Iterator[Database]:
-    with Database(own_settings) as found:
-        yield found
-
-
-@pytest.fixture
-def start(own_settings: Settings, tmp_path: Path) -> Iterator[Start]:
-    """Start producers; whatever still runs at the end is killed, and what it logged is shown."""
-    started: list[subprocess.Popen[bytes]] = []
-    names = ("bind", "s3_endpoint", "heartbeat", "s3_timeout")
-    environment = {**os.environ, **{f"SLUICE_{name.upper()}": str(getattr(own_settings, name)) for name in names}}
-    environment["SLUICE_DATABASE_URL"] = own_settings.database_url.get_secret_value()
-    log = tmp_path / "producer.log"
-
-    def begin(*arguments: str, **more: str) -> subprocess.Popen[bytes]:
-        with log.open("ab") as out:
-            command = [sys.executable, "-m", "producer", *arguments]
-            process = subprocess.Popen(command, env={**environment, **more}, stdout=out, stderr=out)
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-    if log.exists():
-        print(log.read_text())  # noqa: T201 - pytest shows it where a test failed
-
-
-def play(
-    settings: Settings, part: Callable[[FakeConsumer], Awaitable[None]], name: str = "c", credit: int = 100
-) -> None:
-    """Let a consumer connect and play a part."""
-
-    async def whole() -> None:
-        consumer = FakeConsumer(settings.bind, name=name)
-        beating = asyncio.create_task(_beat(consumer, settings.heartbeat))
-        try:
-            async with asyncio.timeout(150):
-                await consumer.greet(credit)
-                await part(consumer)
-        finally:
-            beating.cancel()
-            consumer.close()
-
-    asyncio.run(whole())
-
-
-async def _beat(consumer: FakeConsumer, heartbeat: float) -> None:
-    while True:
-        await asyncio.sleep(heartbeat)
-        await consumer.say(Ping())
-
-
-def commit(database: Database, ids: list[int], job: int = 1) -> None:
-    rows = [Prediction(i, job, 1, "label", 1.0, (("label", 1.0),), b"\0" * 32, "test") for i in ids]
-    database.run(lambda c: predictions.commit(c, rows))
-
-
-def submit(database: Database, source: str, **options: Any) -> int:  # noqa: ANN401 - the job's columns
-    return database.run(lambda c: jobs.submit(c, source, **options))
-
-
-def state(database: Database, job: int = 1) -> str:
-    found = database.run(lambda c: jobs.get(c, job))
-    assert found
-    return found.state
-
-
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-def reasons(database: Database) -> dict[str, str]:
-    rows = database.run(lambda c: objects.list_quarantined(c, limit=100))
-    return {row.url.rpartition("/")[2]: row.reason for row in rows}
 
 
 def test_a_bucket_flows_from_listing_to_done(
@@ -386,22 +278,6 @@ def test_two_shards_share_a_job(own_settings: Settings, database: Database, tmp_
     assert len(seen) == len(set(seen)) == 2100
     assert min(shares) > 0
     until(lambda: state(database) == "done")
-
-
-def test_a_source_that_does_not_answer_quarantines_nothing(database: Database, photos: Photos, start: Start) -> None:
-    """I5: the job says why it waits; `failed` is for a bucket that does not exist."""
-    photos.put(a=b"x")
-    submit(database, f"s3://{photos.bucket}")
-    submit(database, "s3://no-such-bucket-at-all")
-    start(SLUICE_S3_ENDPOINT="http://127.0.0.1:9", SLUICE_S3_TIMEOUT="0.5")
-
-    def message(cursor: Cursor) -> str:
-        job = jobs.get(cursor, 1)
-        return job.message if job else ""
-
-    until(lambda: "can't be reached" in database.run(message))
-    assert state(database) == "running"
-    assert reasons(database) == {}
 
 
 @pytest.mark.parametrize(("variable", "value"), [("SLUICE_SHARD", "7"), ("SLUICE_BIND", "nonsense")])

@@ -186,6 +186,20 @@ def test_work_goes_back_when_no_prediction_comes_and_is_asked_for_again_when_one
         assert not producer.failed
 
 
+def test_it_tells_the_producer_why_it_asks_for_nothing(producer: FakeProducer, torchserve: FakeTorchServe) -> None:
+    with consumer(producer, torchserve, torchserve_patience=0.2) as running:
+        assert producer.why == ""
+        torchserve.answer = lambda _: (503, {})
+        producer.lease({1: png(1)})
+        assert producer.until(lambda: "answers 503" in producer.why)
+        torchserve.answer = good
+        assert producer.until(lambda: producer.why == "")
+        running.service._note_ledger("the database is away")
+        assert producer.until(lambda: producer.why == "the database is away")
+        running.service._note_ledger("x" * 1000)
+        assert producer.until(lambda: producer.why == "x" * 300)
+
+
 def test_another_archive_under_the_same_name_commits_nothing(
     producer: FakeProducer, torchserve: FakeTorchServe
 ) -> None:

@@ -52,6 +52,36 @@ def test_a_repeated_or_older_credit_changes_nothing() -> None:
     assert leases.credit == 5
 
 
+def test_who_asks_for_nothing_says_why() -> None:
+    leases = Leases(HEARTBEAT)
+    assert leases.why_idle() == "no consumer is connected"
+    a = connected(leases, "a", credit=0)
+    assert leases.why_idle() == "1 consumer is connected and asks for no work: a: it has not asked yet"
+    leases.extend(a, 0, 0, "no TorchServe is ready")
+    assert leases.why_idle() == "1 consumer is connected and asks for no work: a: no TorchServe is ready"
+    for name in "bc":
+        connected(leases, name, credit=0)
+        leases.extend(name.encode(), 0, 0, "no TorchServe is ready" if name == "b" else "the ledger is away")
+    assert leases.why_idle() == (
+        "3 consumers are connected, none asks for work: a and 1 more: no TorchServe is ready; c: the ledger is away"
+    )
+    leases.extend(a, 1, 0)
+    assert leases.why_idle() == "", "one asks"
+    leases.offer(thing(1), b"x", 0.0)
+    leases.assign(0.0)
+    assert leases.why_idle() == "", "it works, and is full"
+    leases.extend(a, 1, 1, "no TorchServe is ready")
+    assert leases.why_idle(), "it holds work, and can't go on"
+
+
+def test_many_reasons_are_shortened() -> None:
+    leases = Leases(HEARTBEAT)
+    for name in "abcde":
+        connected(leases, name, credit=0)
+        leases.extend(name.encode(), 0, 0, f"why {name}")
+    assert leases.why_idle().endswith("a: why a; b: why b; c: why c; and 2 other reasons")
+
+
 def test_credit_that_claims_more_than_was_sent_is_malformed() -> None:
     leases = Leases(HEARTBEAT)
     a = connected(leases)

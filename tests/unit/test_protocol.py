@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -48,7 +49,7 @@ items = st.builds(
 )
 messages = st.one_of(
     st.builds(Hello, consumer=st.text(min_size=1, max_size=64)),
-    st.builds(Credit, limit=counts, received=counts),
+    st.builds(Credit, limit=counts, received=counts, why=texts),
     st.builds(Work, items=st.lists(items, max_size=5)),
     st.builds(Done, ids=st.lists(ids)),
     st.builds(Failed, failures=st.lists(st.builds(Failure, id=ids, reason=st.text(max_size=32), detail=texts))),
@@ -72,6 +73,13 @@ def test_payloads_come_back_in_order() -> None:
     assert list(payloads) == [b"one", b"three"]
 
 
+def test_fields_may_be_added_within_a_version() -> None:
+    """A reader ignores what it doesn't know; a field that says nothing isn't sent to readers who may not know it."""
+    newer = msgspec.msgpack.encode({"limit": 5, "received": 2, "colour": "red"})
+    assert decode([bytes((VERSION, 2)), newer])[0] == Credit(5, 2)
+    assert msgspec.msgpack.decode(encode(Credit(5, 2))[1]) == {"limit": 5, "received": 2}
+
+
 @pytest.mark.parametrize(
     ("frames", "says"),
     [
@@ -84,6 +92,7 @@ def test_payloads_come_back_in_order() -> None:
         ([bytes((VERSION, 4)), b"\x81\xa3ids\x91\x00"], "Done"),
         ([bytes((VERSION, 4)), b"\x81\xa3ids\x91\x01\x00"], "Done"),
         ([bytes((VERSION, 1)), b"\x81\xa8consumer\xa0"], "Hello"),
+        ([bytes((VERSION, 2)), msgspec.msgpack.encode({"limit": 0, "received": 0, "why": "x" * 301})], "Credit"),
         ([bytes((VERSION, 7)), b"x" * (HEADER_MAX_BYTES + 1)], "more than"),
         ([bytes((VERSION, 4)), b"\x91" * 100_000], "Done"),
     ],

@@ -1,0 +1,42 @@
+"""What stands in a job's message, of all that there is to say."""
+
+from __future__ import annotations
+
+from producer.messages import Messages
+
+
+def test_only_news_is_told_and_the_first_topic_is_heard() -> None:
+    messages = Messages()
+    messages.say(1, "consumers", "none is connected")
+    messages.say(2, "consumers", "")
+    assert messages.take({1, 2}) == {1: "none is connected"}
+    assert messages.take({1, 2}) == {}
+    messages.say(1, "source", "bucket gone")
+    assert messages.take({1, 2}) == {1: "bucket gone"}
+    messages.say(1, "consumers", "2 are connected")
+    assert messages.take({1, 2}) == {}
+    messages.say(1, "source", "")
+    assert messages.take({1, 2}) == {1: "2 are connected"}
+    messages.say(1, "consumers", "")
+    assert messages.take({1, 2}) == {1: ""}
+
+
+def test_what_an_earlier_producer_left_goes_unless_it_is_said_again() -> None:
+    messages = Messages()
+    for job in (1, 2, 3):
+        messages.adopt(job, "old" if job < 3 else "")
+    messages.say(1, "model", "old")
+    assert messages.take({1, 2, 3}) == {2: ""}
+    messages.adopt(2, "read before it was written")
+    assert messages.take({1, 2, 3}) == {}
+
+
+def test_a_job_that_is_no_longer_under_way_waits_for_nothing() -> None:
+    messages = Messages()
+    messages.say(1, "consumers", "none is connected")
+    messages.take({1})
+    messages.say(2, "source", "never told")
+    assert messages.take(set()) == {1: ""}
+    messages.adopt(1, "")
+    messages.say(1, "consumers", "none is connected")
+    assert messages.take({1}) == {1: "none is connected"}, "it was resumed, and waits again"
