@@ -33,22 +33,18 @@ tolerations:
 {{- end }}
 {{- end }}
 
-{{/* Spread over nodes and zones, where possible: (list $ component component-values). */}}
+{{/* Spread over nodes and zones, where possible, or as values say: (list $ component component-values). */}}
 {{- define "sluice.spread" -}}
-topologySpreadConstraints:
-{{- with (index . 2).topologySpreadConstraints }}
-  {{- toYaml . | nindent 2 }}
-{{- else }}
-  {{- $labels := include "sluice.selectorLabels" (list (index . 0) (index . 1)) }}
-  {{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-  - maxSkew: 1
-    topologyKey: {{ $key }}
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- $labels | nindent 8 }}
-  {{- end }}
+{{- $labels := include "sluice.selectorLabels" (list (index . 0) (index . 1)) | fromYaml }}
+{{- $selector := dict "labelSelector" (dict "matchLabels" $labels) }}
+{{- $wanted := list }}
+{{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+{{- $wanted = append $wanted (dict "maxSkew" 1 "topologyKey" $key "whenUnsatisfiable" "ScheduleAnyway") }}
 {{- end }}
+{{- $whole := list }}
+{{- range default $wanted (index . 2).topologySpreadConstraints }}{{ $whole = append $whole (merge (dict) . $selector) }}{{ end -}}
+topologySpreadConstraints:
+  {{- toYaml $whole | nindent 2 }}
 {{- end }}
 
 {{/* A container's image, pull policy and security context: (list $ image-values). */}}
