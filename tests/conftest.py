@@ -27,7 +27,7 @@ from scripts.stack import S3Server, Servers, Stack, TorchServe
 from sluice.ledger import Database, schema
 from sluice.settings import Settings, read_settings
 
-ORDER: Final = ("unit", "integration", "chaos")
+ORDER: Final = ("unit", "chart", "integration", "chaos", "cluster")
 _numbers = itertools.count()
 
 

@@ -1,6 +1,6 @@
 """The first process in the cluster's namespaces: starts the node's programs, starts again what ends, reaps orphans.
 
-    python -m scripts.kubernetes.first        run by `scripts/cluster up` under unshare, never by hand
+    python -m scripts.kube.first        run by `scripts/cluster up` under unshare, never by hand
 
 When it ends, the kernel ends every process of the cluster and takes its mounts, links and packet filter rules with it.
 """
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from scripts.kubernetes.place import (
+from scripts.kube.place import (
     GATE_ADDRESS,
     HOST_ADDRESS,
     NODE,

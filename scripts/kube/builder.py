@@ -7,15 +7,15 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from scripts.kubernetes import base, node
-from scripts.kubernetes.cluster import NAMESPACE, Cluster
-from scripts.kubernetes.errors import ClusterError
-from scripts.kubernetes.pieces import PIECES
-from scripts.kubernetes.place import REGISTRY
+from scripts.kube import base, node
+from scripts.kube.cluster import NAMESPACE, Cluster
+from scripts.kube.errors import ClusterError
+from scripts.kube.pieces import PIECES
+from scripts.kube.place import REGISTRY
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 NAMES: Final = {
@@ -59,13 +59,17 @@ class Builder:
         self._cluster = cluster
         self._socket = cluster.place.run / "buildkitd.sock"
 
-    def build(self, folders: Iterable[str], tag: str) -> None:
-        """Build images of docker/; what didn't change since the last time is taken from the cache."""
+    def build(self, folders: Iterable[str], tag: str, stages: Mapping[str, Path] | None = None) -> None:
+        """Build images of docker/; what didn't change since the last time is taken from the cache.
+
+        `stages` lends folders in place of a Dockerfile's stages: what those would build is in them already.
+        """
         self._start()
+        self._load_base()
         for folder in folders:
             name = f"{REGISTRY}/{NAMES[folder]}:{tag}"
             started = time.monotonic()
-            self._solve(folder, name)
+            self._solve(folder, name, stages or self._stages(folder))
             print(f"cluster: {name} ({time.monotonic() - started:.0f} s)", flush=True)
 
     def _start(self) -> None:
@@ -74,10 +78,6 @@ class Builder:
         first = node.pid(self._cluster.place)
         if first is None:
             raise ClusterError("the cluster is down: run `scripts/cluster up`")
-        archive = self._cluster.place.images.parent / f"base-{base.RELEASE}.tar"
-        base.make(archive)
-        if not self._cluster.has_image(base.BASE):
-            self._cluster.load(str(archive))
         configuration = self._cluster.place.state / "buildkitd.toml"
         configuration.write_text(
             CONFIGURATION.format(
@@ -104,10 +104,17 @@ class Builder:
                 raise ClusterError(f"buildkitd didn't start: see {self._cluster.place.logs}/buildkitd.log")
             time.sleep(0.2)
 
+    def _load_base(self) -> None:
+        """Give the cluster the image that the others start from."""
+        archive = self._cluster.place.images.parent / f"base-{base.RELEASE}.tar"
+        base.make(archive)
+        if not self._cluster.has_image(base.BASE):
+            self._cluster.load(str(archive))
+
     def _is_up(self) -> bool:
         return self._buildctl("debug", "workers").returncode == 0
 
-    def _solve(self, folder: str, name: str) -> None:
+    def _solve(self, folder: str, name: str, stages: Mapping[str, Path]) -> None:
         output = f"type=image,name={name},unpack=true,compression=uncompressed"
         secret = [f"--secret=id=certificates,src={CERTIFICATES}"] if CERTIFICATES.exists() else []
         done = self._buildctl(
@@ -118,17 +125,18 @@ class Builder:
             f"--local=dockerfile={ROOT / 'docker' / folder}",
             f"--opt=build-arg:BASE={base.BASE}",
             "--opt=image-resolve-mode=local",
-            *self._stages(folder),
+            *(f"--local=lent-{stage}={path}" for stage, path in stages.items()),
+            *(f"--opt=context:{stage}=local:lent-{stage}" for stage in stages),
             *secret,
             f"--output={output}",
         )
         if done.returncode != 0:
             raise ClusterError(f"docker/{folder}/Dockerfile doesn't build:\n{done.stderr[-3000:]}")
 
-    def _stages(self, folder: str) -> list[str]:
-        """Lend what is built already in place of the stage that would build it: it would need an image with Go."""
+    def _stages(self, folder: str) -> dict[str, Path]:
+        """Lend the S3 server that is built already: its stage would need an image with Go."""
         if folder != "versitygw":
-            return []
+            return {}
         lent = self._cluster.place.state / "lent"
         (lent / "out").mkdir(parents=True, exist_ok=True)
         # scripts/setup may have built it.
@@ -137,7 +145,7 @@ class Builder:
             self._cluster.cache.build(["versitygw"])
             built = self._cluster.cache.program("versitygw")
         shutil.copy(built, lent / "out/versitygw")
-        return [f"--local=lent={lent}", "--opt=context:build=local:lent"]
+        return {"build": lent}
 
     def _buildctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self._cluster.cache.program("buildctl")), f"--addr=unix://{self._socket}", *arguments]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from scripts.kubernetes.errors import ClusterError
+from scripts.kube.errors import ClusterError
 
 KUBERNETES: Final = "v1.34.4"
 METALLB: Final = "v0.15.2"

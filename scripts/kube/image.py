@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from scripts.kubernetes.place import REGISTRY
+from scripts.kube.place import REGISTRY
 
 PAUSE: Final = """\
 package main

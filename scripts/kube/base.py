@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from scripts.kubernetes import image
-from scripts.kubernetes.errors import ClusterError
-from scripts.kubernetes.pieces import install
-from scripts.kubernetes.place import REGISTRY
+from scripts.kube import image
+from scripts.kube.errors import ClusterError
+from scripts.kube.pieces import install
+from scripts.kube.place import REGISTRY
 
 RELEASE: Final = "bookworm"
 PACKAGES: Final = "python3,python3-venv,ca-certificates"

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-from scripts.kubernetes import keys
-from scripts.kubernetes.errors import ClusterError
-from scripts.kubernetes.pieces import Cache
-from scripts.kubernetes.place import (
+from scripts.kube import keys
+from scripts.kube.errors import ClusterError
+from scripts.kube.pieces import Cache
+from scripts.kube.place import (
     DNS_ADDRESS,
     GATE_ADDRESS,
     HOST_ADDRESS,
@@ -99,7 +99,7 @@ def pid(place: Place) -> int | None:
     """Give the number of the cluster's first process, if it lives."""
     try:
         number = int(place.first_process.read_text())
-        if b"scripts.kubernetes.first" in Path(f"/proc/{number}/cmdline").read_bytes():
+        if b"scripts.kube.first" in Path(f"/proc/{number}/cmdline").read_bytes():
             return number
     except (OSError, ValueError):
         pass
@@ -133,7 +133,7 @@ def start(place: Place, cache: Cache) -> None:
     own = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
     with (place.logs / "first.log").open("ab") as log:
         outer = subprocess.Popen(
-            [*own, sys.executable, "-m", "scripts.kubernetes.first"],
+            [*own, sys.executable, "-m", "scripts.kube.first"],
             env={**os.environ, "PATH": cache.path},
             stdin=subprocess.DEVNULL,
             stdout=log,

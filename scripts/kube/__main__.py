@@ -6,10 +6,10 @@ import argparse
 import sys
 import time
 
-from scripts.kubernetes.builder import NAMES, Builder, version
-from scripts.kubernetes.cluster import Cluster
-from scripts.kubernetes.errors import ClusterError
-from scripts.kubernetes.place import NODE, Place
+from scripts.kube.builder import NAMES, Builder, version
+from scripts.kube.cluster import Cluster
+from scripts.kube.errors import ClusterError
+from scripts.kube.place import NODE, Place
 
 EXAMPLES = """\
 examples:

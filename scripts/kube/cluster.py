@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from scripts.kubernetes import image, node
-from scripts.kubernetes.errors import ClusterError
-from scripts.kubernetes.pieces import INSTALLED, PIECES, Cache, install
-from scripts.kubernetes.place import NODE, Place
+from scripts.kube import image, node
+from scripts.kube.errors import ClusterError
+from scripts.kube.pieces import INSTALLED, PIECES, Cache, install
+from scripts.kube.place import NODE, Place
 
 ADDONS: Final = Path(__file__).parent / "addons"
 CORE: Final = ("kubernetes", "coredns", "metrics-server", "metallb", "helm")

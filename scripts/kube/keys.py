@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from scripts.kubernetes.place import GATE_ADDRESS, NODE, NODE_ADDRESS
+from scripts.kube.place import GATE_ADDRESS, NODE, NODE_ADDRESS
 
 HOSTS: Final = ",".join(
     [

@@ -1,0 +1,105 @@
+"""A real Kubernetes, and one installation of the chart that most tests share.
+
+KUBECONFIG names the cluster, and SLUICE_TEST_REGISTRY where it gets the images from (tags: the project's version, and
+`next`). Without KUBECONFIG the throwaway of `scripts/cluster` is started, and ended if it wasn't up before.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from scripts.kube.builder import Builder, version
+from scripts.kube.cluster import Cluster
+from scripts.kube.place import REGISTRY, Place
+from tests.cluster.tools import ROOT, Release, Tools
+
+NEXT: Final = "next"
+SHARED: Final[dict[str, Any]] = {
+    "torchserve": {
+        "models": [
+            {"name": "efficientnet-lite0", "version": "1.0", "archive": "efficientnet-lite0.mar", "live": True},
+            {"name": "noop", "version": "1.0", "archive": "noop.mar", "live": False},
+        ],
+        "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
+    },
+    # Each image is inferred: tests count them.
+    "config": {"cache_entries": 0},
+    "consumer": {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}},
+}
+"""Values of the shared installation: small requests, because tests run on two cores."""
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
+    """The cluster's clients; images are in it."""
+    if kubeconfig := os.environ.get("KUBECONFIG"):
+        yield Tools(kubeconfig)
+        return
+    cluster = Cluster(Place.find())
+    was_up = cluster.is_up
+    cluster.build("buildkit")
+    cluster.up()
+    try:
+        build_images(cluster, tmp_path_factory.mktemp("models"))
+        yield Tools(str(cluster.place.kubeconfig), str(cluster.cache.programs))
+    finally:
+        if not was_up:
+            cluster.down()
+
+
+def build_images(cluster: Cluster, folder: Path) -> None:
+    """Build this checkout's images, and those to upgrade to: the same code, and one more version of a model."""
+    builder = Builder(cluster)
+    builder.build(("sluice", "torchserve", "mariadb", "versitygw"), version())
+    builder.build(("sluice",), NEXT)
+    recipe = folder / "noop-2.toml"
+    recipe.write_text((ROOT / "model_store/noop.toml").read_text().replace('version = "1.0"', 'version = "2.0"'))
+    made = folder / "made"
+    for which in (str(recipe), "noop", "efficientnet-lite0"):
+        build = [str(ROOT / "scripts/build-model"), which, "--output", str(made)]
+        subprocess.run(build, check=True, capture_output=True)
+        if which == str(recipe):
+            shutil.move(made / "noop.mar", made / "noop-2.mar")
+    models = folder / "stage/models"
+    shutil.copytree(made, models, ignore=lambda _, names: [name for name in names if not name.endswith(".mar")])
+    builder.build(("torchserve",), NEXT, stages={"models": models.parent})
+
+
+@pytest.fixture(scope="session")
+def images() -> dict[str, object]:
+    """Where the chart gets its images from."""
+    return {"registry": os.environ.get("SLUICE_TEST_REGISTRY", REGISTRY), "tag": version()}
+
+
+@pytest.fixture(scope="session")
+def shared(tools: Tools, images: dict[str, object]) -> Iterator[Release]:
+    """The installation that tests share, whatever state the last one left it in."""
+    with tools.namespace("sluice-shared") as namespace, Release(tools, namespace, images) as release:
+        release.install(SHARED)
+        release.start_loader()
+        yield release
+
+
+@pytest.fixture
+def release(shared: Release) -> Release:
+    """The shared installation, as its values say: all its pods ready."""
+    shared.wait_ready(producer=1, consumer=2, torchserve=1, mysql=1, s3=1)
+    return shared
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the cluster says when a test failed."""
+    report = yield
+    for value in getattr(item, "funcargs", {}).values():
+        if report.failed and isinstance(value, Release):
+            told = value.tools.run("kubectl", "get", "pods,hpa,jobs", "--namespace", value.namespace, check=False)
+            report.sections.append((f"cluster, {value.namespace}", told.stdout + "\n" + value.events()[-4000:]))
+    return report

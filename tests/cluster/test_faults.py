@@ -1,0 +1,61 @@
+"""Pods die, the database restarts, the node is drained; the job ends by itself, and every object is there once."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+
+from kubernetes.client import ApiException
+
+from tests.cluster.tools import COMPONENT, INSTANCE, Release, wait_until
+
+SEED = 4
+DELETIONS = 30
+PHOTOS = 500
+REPEATS = 24
+KINDS = ("consumer", "consumer", "consumer", "producer", "torchserve", "mysql", "s3")
+
+
+def test_random_deletions_lose_nothing(release: Release) -> None:
+    """30 pods of every kind are deleted, half of them without a goodbye."""
+    release.upload("faults", 60_000, PHOTOS)
+    job = release.submit("s3://images/faults/", "--model", "noop@1.0", "--repeat", str(REPEATS))
+    chance = random.Random(SEED)
+    for number in range(DELETIONS):
+        kind = chance.choice(KINDS)
+        wait_until(lambda kind=kind: release.pods(kind), f"a pod of {kind}")  # type: ignore[misc]
+        pod = chance.choice(release.pods(kind))
+        delete(release, pod.metadata.name, force=number % 2 == 0)
+    release.wait_done(job, PHOTOS * REPEATS, seconds=600)
+    wait_until(lambda: release.progress(job)["state"] == "done", "the job has ended by itself")
+    release.check(job, PHOTOS * REPEATS)
+
+
+def test_a_database_restart_and_a_drained_node_lose_nothing(release: Release) -> None:
+    """The database restarts, then the node is drained as far as budgets allow, and comes back."""
+    job = release.submit("s3://images/faults/", "--model", "noop@1.0", "--repeat", str(REPEATS))
+    release.tools.run("kubectl", "rollout", "restart", "statefulset/sluice-mysql", f"-n={release.namespace}")
+    release.tools.run("kubectl", "rollout", "status", "statefulset/sluice-mysql", f"-n={release.namespace}")
+    node = release.pods("consumer")[0].spec.node_name
+    # The loader is no part of the release: it stays, and so may the drain's last word.
+    draining = subprocess.Popen(
+        ["kubectl", "drain", node, "--delete-emptydir-data", "--timeout=300s",
+         f"--pod-selector={INSTANCE}={release.name},{COMPONENT}!=test"],
+        env=release.tools.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: release.ready("torchserve") == 0, "TorchServe is evicted")
+    finally:
+        release.tools.run("kubectl", "uncordon", node)
+    assert draining.wait(300) == 0, draining.stdout and draining.stdout.read()
+    release.wait_done(job, PHOTOS * REPEATS, seconds=600)
+    release.check(job, PHOTOS * REPEATS)
+
+
+def delete(release: Release, pod: str, *, force: bool) -> None:
+    """Delete a pod; one that is gone already was deleted by somebody else."""
+    try:
+        release.tools.core.delete_namespaced_pod(pod, release.namespace, grace_period_seconds=0 if force else None)
+    except ApiException as error:
+        if error.status != 404:
+            raise

@@ -1,0 +1,48 @@
+"""A model archive that can't load: the installation fails in time, and says which archive and why."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from pathlib import Path
+
+from scripts.stack import archive_of
+from tests.cluster.tools import CHART, Release
+
+
+def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release, tmp_path: Path) -> None:
+    """TorchServe's own /ping would say that all is well."""
+    release.run("sh", "-c", "base64 -d >/tmp/broken.mar && sluice upload /tmp/broken.mar s3://images/models/",
+                words=base64.encodebytes(broken_archive()).decode() + "\x04")  # fmt: skip
+    del tmp_path
+    broken = Release(release.tools, release.namespace, release.images, name="broken")
+    values = {
+        "s3": {"enabled": False},
+        "objectStore": {"endpoint": "http://sluice-s3:7070", "region": "us-east-1", "existingSecret": "sluice-s3"},
+        "torchserve": {
+            "models": [{"name": "noop", "version": "1.0", "archive": "broken.mar", "live": True}],
+            "modelStore": {"type": "s3", "url": "s3://images/models/"},
+            "resources": {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
+        },
+        "consumer": {"replicas": 0},
+    }
+    with broken:
+        told = broken.helm("install", str(CHART), "--wait", "--timeout=60s", values=values, check=False)
+        assert "deadline" in told or "timed out" in told or "not ready" in told.lower()
+        assert broken.ready("torchserve") == 0
+        assert "broken.mar" in broken.events()
+        assert "no_such_network" in broken.events()
+
+
+def broken_archive() -> bytes:
+    """An archive that names a network which doesn't exist."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(archive_of("noop")) as good, zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as bad:
+        for name in good.namelist():
+            content = good.read(name)
+            if name == "model.json":
+                content = json.dumps({**json.loads(content), "architecture": "no_such_network"}).encode()
+            bad.writestr(name, content)
+    return written.getvalue()

@@ -1,0 +1,71 @@
+"""Installing into an empty namespace, testing, removing, and installing again."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from tests.cluster.conftest import SHARED
+from tests.cluster.tools import Release, Tools
+
+NOOP = {"name": "noop", "version": "1.0", "archive": "noop.mar", "live": True}
+VALUES = {**SHARED, "torchserve": {**SHARED["torchserve"], "models": [NOOP]}}
+KINDS = "deploy,statefulset,job,pod,service,secret,configmap,pvc,hpa,pdb,networkpolicy,serviceaccount,role,rolebinding"
+CLUSTERS_OWN = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
+
+
+@pytest.fixture
+def alone(tools: Tools, images: dict[str, object]) -> Iterator[Release]:
+    """A release in a namespace of its own."""
+    with tools.namespace("sluice-lifecycle") as namespace, Release(tools, namespace, images) as release:
+        yield release
+
+
+def test_install_test_uninstall_and_install_again(alone: Release) -> None:
+    """One install makes a working system; uninstalled, only its data stays; the next install finds that data."""
+    values = {**VALUES, "test": {"timeoutSeconds": 120}}
+    told = alone.install(values)
+    assert "helm test sluice" in told
+    assert "would violate PodSecurity" not in told
+    assert alone.restarts() == {}
+    assert "selftest" in alone.helm("test", "--logs")
+    assert no_secret_outside_secrets(alone)
+
+    alone.start_loader()
+    alone.upload("first", 0, 50)
+    job = alone.submit("s3://images/first/", "--model", "noop@1.0")
+    alone.wait_done(job, 50)
+    alone.tools.core.delete_namespaced_pod(alone.loader, alone.namespace, grace_period_seconds=0)
+
+    alone.helm("uninstall", "--wait")
+    assert resources(alone) == {
+        "persistentvolumeclaim/data-sluice-mysql-0",
+        "persistentvolumeclaim/data-sluice-s3-0",
+        "secret/sluice-mysql",
+    }
+
+    alone.install(values)
+    alone.start_loader()
+    alone.check(job, 50)
+
+
+def resources(release: Release) -> set[str]:
+    """Everything in the release's namespace that the cluster itself didn't put there."""
+    told = release.tools.run("kubectl", "get", KINDS, "--namespace", release.namespace, "--output=name").stdout
+    names = {line.replace(".apps", "").replace(".batch", "") for line in told.split()}
+    return {name for name in names if name not in CLUSTERS_OWN}
+
+
+def no_secret_outside_secrets(release: Release) -> bool:
+    """No value of a Secret stands in another manifest."""
+    documents = [each for each in yaml.safe_load_all(release.manifest) if each]
+    secrets = [each for each in documents if each["kind"] == "Secret"]
+    others = yaml.safe_dump_all([each for each in documents if each["kind"] != "Secret"])
+    values = [value for each in secrets for value in each.get("data", {}).values()]
+    values += [base64.b64decode(value).decode() for value in values]
+    long_ones = [value for value in values if len(value) > 8]
+    assert long_ones
+    return not any(value in others for value in long_ones)

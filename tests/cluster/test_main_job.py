@@ -1,0 +1,67 @@
+"""The main job: images arrive while it runs, and a person asks TorchServe about one."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.cluster.tools import Release
+
+IMAGES = 2000
+PIECES = 4
+
+
+def test_images_that_arrive_while_it_runs_have_one_row_each(release: Release) -> None:
+    """2,000 images pushed into the bucket of a running job: one row each."""
+    job = release.submit("s3://images/main/", "--watch", "--watch-seconds", "2")
+    for piece in range(PIECES):
+        release.upload("main", 10_000 + piece * IMAGES // PIECES, IMAGES // PIECES)
+    release.wait_done(job, IMAGES, seconds=600)
+    release.check(job, IMAGES)
+    release.run("sluice", "jobs", "cancel", str(job))
+
+
+def test_a_person_asks_about_a_photo(release: Release, tmp_path: Path) -> None:
+    """`curl -T photo http://EXTERNAL-IP/predictions/MODEL` answers with labels."""
+    skimage = pytest.importorskip("skimage")
+    photo = tmp_path / "cat.jpg"
+    Image.open(f"{skimage.__path__[0]}/data/chelsea.png").save(photo)
+    told = release.tools.run("curl", "-sS", "-T", str(photo), f"{release.address}/predictions/efficientnet-lite0")
+    best = next(iter(json.loads(told.stdout)))
+    assert "cat" in best.lower() or best in {"tabby", "Egyptian cat", "tiger cat"}
+
+
+def test_only_predictions_are_reached_from_outside(release: Release) -> None:
+    """TorchServe's management, metrics and gRPC ports are closed at the load balancer and on the pod's network."""
+    service = release.tools.core.read_namespaced_service("sluice-torchserve", release.namespace)
+    assert [port.port for port in service.spec.ports] == [80]
+    outside = release.address.removeprefix("http://")
+    pod = release.pods("torchserve")[0].status.pod_ip
+    assert is_open(outside, 80)
+    for port in (8080, 8081, 8082, 7070, 7071):
+        assert not is_open(outside, port)
+    for port in (8081, 8082, 7070, 7071):
+        assert release.run("python", "-c", KNOCK, pod, str(port)).strip() == "closed"
+
+
+def is_open(host: str, port: int) -> bool:
+    """Say whether a connection is taken."""
+    try:
+        socket.create_connection((host, port), 2).close()
+    except OSError:
+        return False
+    return True
+
+
+KNOCK = """\
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)
+    print("open")
+except OSError:
+    print("closed")
+"""

@@ -1,0 +1,105 @@
+"""More and fewer pods while a job runs: by the HPA, and by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.conftest import SHARED
+from tests.cluster.load import Asking
+from tests.cluster.tools import Release, wait_until
+
+MOST = 3
+QUICK = {
+    "scaleUp": {"stabilizationWindowSeconds": 0},
+    "scaleDown": {
+        "stabilizationWindowSeconds": 5,
+        "policies": [{"type": "Pods", "value": 2, "periodSeconds": 5}],
+    },
+}
+AUTOSCALED = {
+    "enabled": True,
+    "minReplicas": 1,
+    "maxReplicas": MOST,
+    "targetCPUUtilizationPercentage": 60,
+    "behavior": QUICK,
+}
+
+
+@pytest.fixture(scope="module")
+def photos(shared: Release) -> str:
+    """A prefix with photos."""
+    shared.upload("scaling", 50_000, 300)
+    return "s3://images/scaling/"
+
+
+@pytest.fixture
+def autoscaled(release: Release) -> Iterator[Release]:
+    """The shared installation with an HPA for its consumers."""
+    release.upgrade({**SHARED, "consumer": {**SHARED["consumer"], "autoscaling": AUTOSCALED}})
+    wait_until(lambda: len(release.pods("consumer")) == 1, "the HPA has taken the idle consumers back to one")
+    yield release
+    release.upgrade(SHARED)
+
+
+def test_the_hpa_follows_the_load_up_and_down(autoscaled: Release, photos: str) -> None:
+    """Consumers go from 1 to the maximum and back to 1; no object is lost, none inferred twice on the way."""
+    before = handed_out(autoscaled)
+    job = autoscaled.submit(photos, "--model", "noop@1.0", "--repeat", "60")
+    wait_until(lambda: autoscaled.ready("consumer") == MOST, f"{MOST} ready consumers")
+    autoscaled.wait_done(job, 300 * 60, seconds=400)
+    wait_until(lambda: len(autoscaled.pods("consumer")) == 1, "one consumer")
+    autoscaled.check(job, 300 * 60)
+    assert handed_out(autoscaled) - before == 300 * 60
+
+
+def test_kubectl_scale_does_the_same(release: Release, photos: str) -> None:
+    """By hand, up and down while a job runs: what a drained consumer gave back was never begun."""
+    before = handed_out(release)
+    job = release.submit(photos, "--model", "noop@1.0", "--repeat", "30")
+    for count in (4, 1, 3, 2):
+        release.tools.run(
+            "kubectl", "scale", "deploy/sluice-consumer", f"--replicas={count}", f"-n={release.namespace}"
+        )
+        release.wait_ready(consumer=count)
+    release.wait_done(job, 300 * 30, seconds=400)
+    release.check(job, 300 * 30)
+    assert handed_out(release) - before == 300 * 30
+
+
+def test_torchserve_scales_without_a_failed_prediction(release: Release, photos: str) -> None:
+    """TorchServe from 1 to 2 to 1: nobody's prediction fails, and both replicas get their share of the requests."""
+    with Asking(release) as asking:
+        job = release.submit(photos, "--model", "noop@1.0", "--repeat", "400")
+        release.tools.run("kubectl", "scale", "deploy/sluice-torchserve", "--replicas=2", f"-n={release.namespace}")
+        release.wait_ready(torchserve=2)
+        addresses = [pod.status.pod_ip for pod in release.pods("torchserve")]
+        wait_until(lambda: min(requests(release, address) for address in addresses) > 0, "both are asked")
+        start = [requests(release, address) for address in addresses]
+        wait_until(lambda: sum(requests(release, address) for address in addresses) > sum(start) + 200, "200 requests")
+        shares = [requests(release, address) - before for address, before in zip(addresses, start, strict=True)]
+        assert 0.4 <= shares[0] / sum(shares) <= 0.6
+        release.tools.run("kubectl", "scale", "deploy/sluice-torchserve", "--replicas=1", f"-n={release.namespace}")
+        release.wait_ready(torchserve=1)
+        release.run("sluice", "jobs", "cancel", str(job))
+        wait_until(lambda: release.progress(job)["state"] == "cancelled", "the job is cancelled")
+    assert asking.failures == []
+    assert asking.answers > 20
+    assert release.progress(job)["quarantined"] == "0"
+    assert release.metric("consumer", "sluice_torchserve_requests_total", 'outcome="down"') == 0
+
+
+def handed_out(release: Release) -> float:
+    """How many objects a producer handed out and didn't get back unbegun: each of them is inferred, once."""
+    return release.metric("producer", "sluice_leased_total") - release.metric("producer", "sluice_returned_total")
+
+
+def requests(release: Release, address: str) -> float:
+    """How many requests one TorchServe answered to the consumers that are there."""
+    return sum(
+        float(line.rpartition(" ")[2])
+        for pod in release.pods("consumer")
+        for line in release.metrics(pod.metadata.name)
+        if line.startswith("sluice_torchserve_requests_total{") and f"//{address}:" in line and 'outcome="ok"' in line
+    )

@@ -1,0 +1,36 @@
+"""New images and a new model version under load, and back."""
+
+from __future__ import annotations
+
+from tests.cluster.conftest import NEXT, SHARED
+from tests.cluster.load import Asking
+from tests.cluster.tools import Release, wait_until
+
+PHOTOS = 300
+
+
+def test_upgrade_and_rollback_under_load(release: Release) -> None:
+    """No failed prediction at the load balancer, nothing lost, and each row has the model that its job began with."""
+    release.upload("upgrades", 70_000, PHOTOS)
+    models = SHARED["torchserve"]["models"]
+    newer = {"name": "noop", "version": "2.0", "archive": "noop-2.mar", "live": False}
+    upgraded = {
+        **SHARED,
+        "image": {**release.images, "tag": NEXT},
+        "torchserve": {**SHARED["torchserve"], "image": {"tag": NEXT}, "models": [*models, newer]},
+    }
+    with Asking(release, "noop") as asking:
+        old = release.submit("s3://images/upgrades/", "--model", "noop@1.0", "--repeat", "100")
+        release.upgrade(upgraded)
+        release.wait_ready(producer=1, consumer=2, torchserve=1)
+        new = release.submit("s3://images/upgrades/", "--model", "noop@2.0", "--repeat", "20", "--priority", "5")
+        release.wait_done(new, PHOTOS * 20, seconds=400)
+        release.helm("rollback", "--wait", "--timeout=6m")
+        release.wait_ready(producer=1, consumer=2, torchserve=1)
+        release.wait_done(old, PHOTOS * 100, seconds=600)
+    assert asking.failures == []
+    assert asking.answers > 50
+    for job, version, count in ((old, "1.0", PHOTOS * 100), (new, "2.0", PHOTOS * 20)):
+        release.check(job, count)
+        assert release.sql(f"SELECT DISTINCT model FROM results WHERE job = {job}") == [[f"noop@{version}"]]
+    wait_until(lambda: release.progress(old)["state"] == "done", "the older job has ended")

@@ -1,0 +1,293 @@
+"""What the tests of the cluster use: helm and the Kubernetes API, on whatever cluster KUBECONFIG names."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import kubernetes
+from kubernetes.client import ApiException, V1Pod
+from kubernetes.stream import stream
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+CHART: Final = ROOT / "charts/sluice"
+WAIT_SECONDS: Final = 240.0
+COMPONENT: Final = "app.kubernetes.io/component"
+INSTANCE: Final = "app.kubernetes.io/instance"
+
+
+def wait_until(is_so: Callable[[], object], what: str, seconds: float = WAIT_SECONDS, pause: float = 0.5) -> None:
+    """Wait until something holds; the test fails, saying what, where it doesn't in time."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"not in {seconds:.0f} s: {what}"
+        time.sleep(pause)
+
+
+class Tools:
+    """A cluster's API clients, and helm."""
+
+    def __init__(self, kubeconfig: str, programs: str = "") -> None:
+        self.environment = {**os.environ, "KUBECONFIG": kubeconfig}
+        if programs:
+            self.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
+        kubernetes.config.load_kube_config(kubeconfig)
+        self.core = kubernetes.client.CoreV1Api()
+        self.apps = kubernetes.client.AppsV1Api()
+        self.scaling = kubernetes.client.AutoscalingV2Api()
+
+    def run(self, *command: str, check: bool = True, seconds: float = 600.0) -> subprocess.CompletedProcess[str]:
+        """Run helm or kubectl."""
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=False, timeout=seconds
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        return done
+
+    @contextmanager
+    def namespace(self, name: str) -> Iterator[str]:
+        """Make a namespace that enforces the restricted standard, and remove it at the end."""
+        labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+        body = {"metadata": {"name": name, "labels": labels}}
+        self.delete_namespace(name)
+        self.core.create_namespace(body)
+        try:
+            yield name
+        finally:
+            self.delete_namespace(name)
+
+    def delete_namespace(self, name: str) -> None:
+        """Remove a namespace with all that is in it, if it is there."""
+        try:
+            self.core.delete_namespace(name, grace_period_seconds=0)
+        except ApiException as error:
+            if error.status == 404:
+                return
+            raise
+        wait_until(lambda: name not in self._namespaces(), f"namespace {name} is gone")
+
+    def _namespaces(self) -> set[str]:
+        return {each.metadata.name for each in self.core.list_namespace().items}
+
+
+class Release:
+    """One installation of the chart, and a pod in its namespace from which the command line is used."""
+
+    def __init__(self, tools: Tools, namespace: str, images: dict[str, object], name: str = "sluice") -> None:
+        self.tools = tools
+        self.namespace = namespace
+        self.name = name
+        self.images = images
+
+    def helm(self, *words: str, values: dict[str, Any] | None = None, check: bool = True) -> str:
+        """Run a helm command on this release; gives what it printed."""
+        command = ["helm", words[0], self.name, *words[1:], "--namespace", self.namespace]
+        if values is not None:
+            file = Path(self.tools.environment["KUBECONFIG"]).with_name(f"values-{self.name}.json")
+            file.write_text(json.dumps({"image": self.images, **values}))
+            command += ["--values", str(file)]
+        done = self.tools.run(*command, check=check)
+        return done.stdout + done.stderr
+
+    def install(self, values: dict[str, Any] | None = None, timeout: str = "4m") -> str:
+        """Install, and wait until all is ready."""
+        return self.helm("install", str(CHART), "--wait", f"--timeout={timeout}", values=values or {})
+
+    def upgrade(self, values: dict[str, Any] | None = None) -> str:
+        """Upgrade, and wait until all is ready."""
+        return self.helm("upgrade", str(CHART), "--wait", "--timeout=6m", values=values or {})
+
+    @property
+    def manifest(self) -> str:
+        """What helm applied, hooks aside."""
+        return self.tools.run("helm", "get", "manifest", self.name, "--namespace", self.namespace).stdout
+
+    # What runs
+
+    def pods(self, component: str = "") -> list[V1Pod]:
+        """The pods of a component that aren't ending, or of all."""
+        selector = f"{INSTANCE}={self.name}" + (f",{COMPONENT}={component}" if component else "")
+        found = self.tools.core.list_namespaced_pod(self.namespace, label_selector=selector).items
+        return [pod for pod in found if pod.metadata.deletion_timestamp is None]
+
+    def ready(self, component: str) -> int:
+        """How many pods of a component are ready."""
+        return sum(is_ready(pod) for pod in self.pods(component))
+
+    def wait_ready(self, **wanted: int) -> None:
+        """Wait until exactly so many pods of each component are there, and ready."""
+        for component, count in wanted.items():
+            wait_until(
+                lambda component=component, count=count: (  # type: ignore[misc]
+                    len(self.pods(component)) == count == self.ready(component)
+                ),
+                f"{count} ready pods of {component}",
+            )
+
+    def restarts(self) -> dict[str, int]:
+        """The pods whose containers were started again."""
+        counts = {
+            pod.metadata.name: sum(status.restart_count for status in pod.status.container_statuses or [])
+            for pod in self.pods()
+        }
+        return {name: count for name, count in counts.items() if count}
+
+    def logs(self, pod: str) -> str:
+        """What a pod logged."""
+        return str(self.tools.core.read_namespaced_pod_log(pod, self.namespace))
+
+    def events(self) -> str:
+        """What the cluster says of this namespace, as text."""
+        return "\n".join(str(event.message) for event in self.tools.core.list_namespaced_event(self.namespace).items)
+
+    def metric(self, component: str, name: str, having: str = "") -> float:
+        """A metric, summed over a component's pods."""
+        total = 0.0
+        for pod in self.pods(component):
+            for line in self.metrics(pod.metadata.name):
+                key, _, value = line.rpartition(" ")
+                if key.partition("{")[0] == name and having in key:
+                    total += float(value)
+        return total
+
+    def metrics(self, pod: str) -> list[str]:
+        """A pod's metrics, a line each."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:9100/proxy/metrics"
+        return self.tools.run("kubectl", "get", "--raw", path).stdout.splitlines()
+
+    # Using it
+
+    @property
+    def address(self) -> str:
+        """Where people reach TorchServe."""
+        service = self.tools.core.read_namespaced_service(f"{self.name}-torchserve", self.namespace)
+        return f"http://{service.status.load_balancer.ingress[0].ip}"
+
+    def start_loader(self) -> None:
+        """Start a pod with the consumers' environment, which no test deletes."""
+        template = self.tools.apps.read_namespaced_deployment(f"{self.name}-consumer", self.namespace).spec.template
+        container = template.spec.containers[0]
+        self.tools.core.create_namespaced_pod(
+            self.namespace,
+            {
+                "metadata": {"name": self.loader, "labels": {INSTANCE: self.name, COMPONENT: "test"}},
+                "spec": {
+                    "enableServiceLinks": False,
+                    "automountServiceAccountToken": False,
+                    "securityContext": template.spec.security_context,
+                    "terminationGracePeriodSeconds": 0,
+                    "volumes": template.spec.volumes,
+                    "containers": [
+                        {
+                            "name": "loader",
+                            "image": container.image,
+                            "args": ["sleep", "infinity"],
+                            "env": container.env,
+                            "securityContext": container.security_context,
+                            "volumeMounts": container.volume_mounts,
+                        }
+                    ],
+                },
+            },
+        )
+        wait_until(
+            lambda: is_ready(self.tools.core.read_namespaced_pod(self.loader, self.namespace)), "the loader is ready"
+        )
+
+    @property
+    def loader(self) -> str:
+        """The pod that commands run in."""
+        return f"{self.name}-loader"
+
+    def run(self, *command: str, words: str = "", check: bool = True) -> str:
+        """Run a command in the loader; gives what it printed."""
+        answer = stream(
+            self.tools.core.connect_get_namespaced_pod_exec,
+            self.loader,
+            self.namespace,
+            command=list(command),
+            stdin=bool(words),
+            stdout=True,
+            stderr=True,
+            tty=False,
+            _preload_content=False,
+        )
+        if words:
+            answer.write_stdin(words)
+        answer.run_forever(timeout=600)
+        text = str(answer.read_all())
+        assert not check or answer.returncode == 0, f"{' '.join(command)}: {answer.returncode}\n{text[-3000:]}"
+        return text
+
+    def sql(self, statement: str) -> list[list[str]]:
+        """Ask the database, as a user would."""
+        return [line.split("\t") for line in self.run("python", "-c", ASK, statement).splitlines()]
+
+    def upload(self, prefix: str, first: int, count: int) -> None:
+        """Make so many different photos, and put them into the bucket."""
+        self.run("python", "-c", MAKE, str(first), str(count))
+        self.run("sluice", "upload", f"/tmp/photos-{first}", f"s3://images/{prefix}/")
+
+    def submit(self, *words: str) -> int:
+        """Submit a job; gives its number."""
+        return int(self.run("sluice", "submit", *words).split()[-1])
+
+    def progress(self, job: int) -> dict[str, str]:
+        """A job's line of `job_progress`."""
+        columns = ("state", "listed", "pending", "done", "quarantined", "message")
+        row = self.sql(f"SELECT {', '.join(columns)} FROM job_progress WHERE job = {job}")[0]
+        return dict(zip(columns, row, strict=True))
+
+    def wait_done(self, job: int, count: int, seconds: float = WAIT_SECONDS) -> None:
+        """Wait until a job has so many predictions."""
+        wait_until(lambda: self.progress(job)["done"] == str(count), f"{count} done of job {job}", seconds, pause=2.0)
+
+    def check(self, job: int, count: int) -> None:
+        """Every object once, none given up, and the invariants hold."""
+        assert self.progress(job)["quarantined"] == "0"
+        rows = self.sql(f"SELECT COUNT(*), COUNT(DISTINCT url) FROM results WHERE job = {job}")
+        assert rows == [[str(count), str(count)]]
+        self.run("sluice", "check")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.helm("uninstall", "--wait", "--ignore-not-found", check=False)
+
+
+def is_ready(pod: V1Pod) -> bool:
+    """Say whether a pod is ready."""
+    conditions: Sequence[Any] = pod.status.conditions or []
+    return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
+
+
+ASK: Final = """\
+import sys
+from sluice.ledger.connection import Database
+from sluice.settings import Settings
+
+def ask(cursor):
+    cursor.execute(sys.argv[1])
+    return cursor.fetchall()
+
+with Database(Settings()) as database:
+    for row in database.run(ask):
+        print(*row.values(), sep="\\t")
+"""
+MAKE: Final = """\
+import os, sys
+import numpy as np
+from PIL import Image
+first, count = int(sys.argv[1]), int(sys.argv[2])
+os.makedirs(f"/tmp/photos-{first}", exist_ok=True)
+for number in range(first, first + count):
+    colours = np.random.default_rng(number).integers(0, 256, (6, 8, 3), np.uint8)
+    Image.fromarray(colours).resize((400, 300), Image.Resampling.BICUBIC).save(f"/tmp/photos-{first}/{number}.jpg")
+"""
