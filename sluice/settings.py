@@ -6,13 +6,16 @@ default below. `python -m sluice.settings` prints the table that stands in READM
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import socket
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -24,6 +27,27 @@ from pydantic_settings import (
 from sluice.errors import ConfigurationError
 
 MIB = 1024 * 1024
+
+OTHERS: Final = ("CONFIG", "CACHE")
+"""What begins like a setting and is none: where the settings' file is, and where scripts keep what they download."""
+
+OF_TESTS: Final = "SLUICE_TEST_"
+
+# Kubernetes tells pods of each Service in their namespace: of one that is called sluice-producer by these names.
+OF_A_SERVICE: Final = re.compile(
+    r"SLUICE_(\w+_)?((SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)=.*|PORT=(tcp|udp|sctp)://.*)"
+)
+
+PARTS: Final = {
+    "Database": r"database_",
+    "S3 and folders": r"s3_|notifications_|object_|fetch_",
+    "Producer": r"shards?$|delivery|inline_|prefetch_|poll_",
+    "Consumer": r"decode_|window|image_|cache_|drain_",
+    "TorchServe": r"torchserve|batch|requests_",
+    "Protocol": r"bind|producers|heartbeat|curve_",
+    "Names, metrics, logs": r"name|metrics_|log_",
+}
+"""The parts of README.md's table, and how the names of their settings begin."""
 
 
 def _process_name() -> str:
@@ -169,22 +193,53 @@ class Settings(BaseSettings):
 def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - pydantic checks each value
     """Read the settings, or say in one line each what is wrong with them."""
     given = {name: value for name, value in overrides.items() if value is not None}
+    lines = [_unknown(name) for name, value in sorted(os.environ.items()) if _is_misspelt(name.upper(), value)]
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
-        lines = [
-            f"SLUICE_{'_'.join(str(part) for part in problem['loc'][:1]).upper()}: {problem['msg']}"
-            if problem["loc"]
-            else problem["msg"]
-            for problem in error.errors(include_input=False, include_url=False)
-        ]
+        lines += [_line(problem) for problem in error.errors(include_input=False, include_url=False)]
+    if lines:
         raise ConfigurationError("settings can't be used:\n  " + "\n  ".join(lines)) from None
+    return settings
 
 
-def markdown_table() -> str:
-    """Give the table of README.md."""
+def _line(problem: ErrorDetails) -> str:
+    if not problem["loc"]:
+        return problem["msg"]
+    name = f"SLUICE_{problem['loc'][0]}".upper()
+    return _unknown(name) if problem["type"] == "extra_forbidden" else f"{name}: {problem['msg']}"
+
+
+def _is_misspelt(name: str, value: str) -> bool:
+    """Say whether an environment variable looks like a setting, and is neither one nor anything else that is known."""
+    if not name.startswith("SLUICE_") or name.startswith(OF_TESTS):
+        return False
+    own = name.removeprefix("SLUICE_")
+    if own in OTHERS or own.lower() in Settings.model_fields:
+        return False
+    return OF_A_SERVICE.fullmatch(f"{name}={value}") is None
+
+
+def _unknown(name: str) -> str:
+    known = [*(field.upper() for field in Settings.model_fields), *OTHERS]
+    near = difflib.get_close_matches(name.upper().removeprefix("SLUICE_"), known, 1)
+    return f"{name}: there is no such setting" + (f": is SLUICE_{near[0]} meant?" if near else "; README.md lists them")
+
+
+def markdown_tables() -> str:
+    """Give the tables of README.md."""
+    return "\n\n".join(f"### {part}\n\n{_table(names)}" for part, names in by_part().items())
+
+
+def by_part() -> dict[str, list[str]]:
+    """Give the names of all settings by the part that they are for."""
+    return {part: [name for name in Settings.model_fields if re.match(begins, name)] for part, begins in PARTS.items()}
+
+
+def _table(names: list[str]) -> str:
     rows = ["| variable | default | what it sets |", "| --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
+    for name in names:
+        field = Settings.model_fields[name]
         default = field.get_default()
         if isinstance(default, SecretStr):
             default = default.get_secret_value()
@@ -198,4 +253,4 @@ def markdown_table() -> str:
 
 
 if __name__ == "__main__":
-    print(markdown_table())  # noqa: T201 - this is the command's output
+    print(markdown_tables())  # noqa: T201 - this is the command's output

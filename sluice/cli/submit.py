@@ -19,6 +19,8 @@ from sluice.ledger import models as ledger_models
 from sluice.ledger import objects as ledger_objects
 from sluice.ledger import progress as ledger_progress
 
+WATCH_SECONDS: Final = 60
+
 EXAMPLES: Final = """\
 Examples:
 
@@ -33,7 +35,9 @@ def submit(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="s3://bucket, s3://bucket/prefix or file:///folder.")],
     model: Annotated[str, typer.Option(help="NAME or NAME@VERSION; left out: the only live one.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="List again and again; the job has no end.")] = False,
-    watch_seconds: Annotated[int, typer.Option(min=1, help="With --watch: seconds between two listings.")] = 60,
+    watch_seconds: Annotated[
+        int | None, typer.Option(min=1, help=f"With --watch: seconds between two listings ({WATCH_SECONDS}).")
+    ] = None,
     priority: Annotated[int, typer.Option(min=-(2**31), max=2**31 - 1, help="Jobs with more come first.")] = 0,
     repeat: Annotated[int, typer.Option(min=1, help="Classify each object so many times.")] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Show the progress until the job has ended.")] = False,
@@ -45,12 +49,20 @@ def submit(
     Quarantined objects are a warning only.
     """
     screen = console()
+    if watch_seconds is not None and not watch:
+        raise ConfigurationError("--watch-seconds is for jobs with --watch: add --watch, or leave it out")
     ledger_jobs.check_source(source)  # before anything is said of models
     with open_database() as database:
         know_model(database, model)
         job_id = database.run(
             lambda cursor: ledger_jobs.submit(
-                cursor, source, model, priority=priority, watch=watch, watch_seconds=watch_seconds, repeats=repeat
+                cursor,
+                source,
+                model,
+                priority=priority,
+                watch=watch,
+                watch_seconds=watch_seconds or WATCH_SECONDS,
+                repeats=repeat,
             )
         )
     if not wait:
@@ -125,10 +137,10 @@ def _reasons_table(reasons: dict[str, int]) -> Table:
 
 
 def know_model(database: Database, model: str) -> None:
-    """Refuse a model that is named and not there; without a name, only say so: it may still be registered."""
+    """Refuse a name of no model, and no name where several are live. With none, only say so: one may still come."""
     try:
         database.run(lambda cursor: ledger_models.resolve(cursor, model))
     except ConfigurationError as error:
-        if model:
+        if model or any(known.live for known in database.run(ledger_models.list_models)):
             raise
         warn(f"{error}; the job waits until there is one")

@@ -63,8 +63,8 @@ def resolve(cursor: Cursor, spec: str) -> Model:
         what = f"no live version of {name}" if name and not version else f"no model {spec}" if spec else "no live model"
         raise ConfigurationError(f"there is {what}: see `sluice models list`, then `sluice models promote`")
     if len(found) > 1:
-        names = ", ".join(model.name for model in found)
-        raise ConfigurationError(f"several models are live ({names}): name one with --model")
+        names = ", ".join(f"{model.name}@{model.version}" for model in found)
+        raise ConfigurationError(f"several models are live ({names}): say which, with --model or in the job's `model`")
     return found[0]
 
 

@@ -117,6 +117,34 @@ def test_a_model_that_is_not_there_is_refused_when_it_is_named(sluice: Sluice) -
     assert sluice("status")[1] == ""
 
 
+def test_of_two_live_models_one_must_be_named(sluice: Sluice, ledger: Database, job: int) -> None:
+    assert sluice("submit", "s3://photos")[:2] == (0, f"{job + 1}\n")
+
+    def another(cursor: Cursor) -> None:
+        models.register(cursor, "n", "2", "b" * 64, {}, ["dog"])
+        models.promote(cursor, "n", "2")
+
+    ledger.run(another)
+    code, out, err = sluice("submit", "s3://photos")
+    assert (code, out) == (2, "")
+    assert err == "error: several models are live (m@1, n@2): say which, with --model or in the job's `model`\n"
+    assert sluice("submit", "s3://photos", "--model", "n")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["submit", "s3://photos", "--watch-seconds", "5"],
+        ["quarantine", "replay", "1", "--all"],
+        ["quarantine", "replay", "--id", "1", "--all"],
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(sluice: Sluice, arguments: list[str]) -> None:
+    code, out, err = sluice(*arguments)
+    assert (code, out) == (2, "")
+    assert "leave it out" in err
+
+
 def test_status_of_a_job_and_of_all(sluice: Sluice, job: int) -> None:
     said = f"job {job} done: 8 of 8 (100 %), 2 quarantined\n"
     assert sluice("status", job) == (0, said, "")

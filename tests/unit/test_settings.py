@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sluice.errors import ConfigurationError
-from sluice.settings import Settings, markdown_table, read_settings
+from sluice.settings import Settings, by_part, markdown_tables, read_settings
 
 DOCUMENT = Path(__file__).parents[2] / "README.md"
 
@@ -21,7 +21,58 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_documented_table_is_the_settings() -> None:
     table = DOCUMENT.read_text().partition("a test compares -->\n\n")[2]
-    assert table == markdown_table() + "\n", "run `python -m sluice.settings` and paste its table"
+    assert table == markdown_tables() + "\n", "run `python -m sluice.settings` and paste its tables"
+
+
+def test_each_setting_is_of_one_part() -> None:
+    assert sorted(name for names in by_part().values() for name in names) == sorted(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("SLUICE_BACTH", "SLUICE_BATCH"),
+        ("SLUICE_DATABASE_URI", "SLUICE_DATABASE_URL"),
+        ("SLUICE_METRIC_PORT", "SLUICE_METRICS_PORT"),
+        ("SLUICE_CONFG", "SLUICE_CONFIG"),
+        ("sluice_torch_serve", "SLUICE_TORCHSERVE"),
+        ("SLUICE_NONSENSE", ""),
+    ],
+)
+def test_a_misspelt_setting_is_refused_with_the_one_that_is_meant(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("SLUICE_POLL_SECONDS", "soon")
+    with pytest.raises(ConfigurationError) as raised:
+        read_settings()
+    said = f": is {meant} meant?" if meant else "; README.md lists them"
+    assert f"  {name}: there is no such setting{said}\n  SLUICE_POLL_SECONDS" in str(raised.value)
+
+
+def test_a_misspelt_line_of_the_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sluice.toml").write_text("bacth = 7\n")
+    monkeypatch.setenv("SLUICE_CONFIG", str(tmp_path / "sluice.toml"))
+    with pytest.raises(ConfigurationError, match=r"SLUICE_BACTH: there is no such setting: is SLUICE_BATCH meant\?"):
+        read_settings()
+
+
+def test_what_kubernetes_tells_of_services_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "SLUICE_SERVICE_HOST": "10.0.0.1",
+        "SLUICE_SERVICE_PORT": "80",
+        "SLUICE_PORT": "tcp://10.0.0.1:80",
+        "SLUICE_PRODUCER_SERVICE_HOST": "10.0.0.1",
+        "SLUICE_PRODUCER_SERVICE_PORT_ZMQ": "5600",
+        "SLUICE_PRODUCER_PORT": "tcp://10.0.0.1:5600",
+        "SLUICE_PRODUCER_PORT_5600_TCP": "tcp://10.0.0.1:5600",
+        "SLUICE_PRODUCER_PORT_5600_TCP_ADDR": "10.0.0.1",
+        "SLUICE_PRODUCER_PORT_5600_TCP_PORT": "5600",
+        "SLUICE_CACHE": "/var/cache/sluice",
+        "SLUICE_TEST_REGISTRY": "registry.example",
+    }.items():
+        monkeypatch.setenv(name, value)
+    read_settings()
 
 
 def test_arguments_come_before_the_environment_and_that_before_the_file(
