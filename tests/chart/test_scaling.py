@@ -52,7 +52,7 @@ def test_an_hpa_goes_by_any_metric() -> None:
 @pytest.fixture
 def keda() -> Rendered:
     """Give the chart with KEDA on an external database."""
-    return render({**EXTERNAL, "consumer": {"keda": {"enabled": True, "backlogPerReplica": 500}}})
+    return render({**EXTERNAL, "consumer": {"keda": {"enabled": True, "backlogPerReplica": 5_000_000}}})
 
 
 def test_keda_owns_the_replicas_and_may_take_all(keda: Rendered) -> None:
@@ -69,7 +69,7 @@ def test_keda_asks_what_the_ledger_calls_the_backlog(keda: Rendered) -> None:
     source = flat(Path(progress.__file__).read_text())
     assert f'"{trigger["metadata"]["query"]}"' in source
     assert trigger["metricType"] == "AverageValue"
-    assert trigger["metadata"]["queryValue"] == "500"
+    assert trigger["metadata"]["queryValue"] == "5000000"
 
 
 def test_keda_reaches_the_database_that_the_consumers_use(keda: Rendered) -> None:

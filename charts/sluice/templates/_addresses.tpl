@@ -14,5 +14,6 @@ http://{{ include "sluice.host" (list . (include "sluice.torchservePods.name" .)
 
 {{/* Pods begin anew when a Secret that the values made changes. A few digits, so that they give nothing away. */}}
 {{- define "sluice.checksum" -}}
-checksum/secrets: {{ list .Values.database.password .Values.objectStore.accessKeyId .Values.objectStore.secretAccessKey | toJson | sha256sum | trunc 8 | quote }}
+{{- $secrets := list .Values.database.password .Values.objectStore.accessKeyId .Values.objectStore.secretAccessKey -}}
+checksum/secrets: {{ toJson $secrets | sha256sum | trunc 8 | quote }}
 {{- end }}

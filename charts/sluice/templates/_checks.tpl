@@ -11,10 +11,14 @@
 {{- include "sluice.checks.environment" (list "producer.extraEnv" .Values.producer.extraEnv) }}
 {{- include "sluice.checks.environment" (list "consumer.extraEnv" .Values.consumer.extraEnv) }}
 {{- if and .Values.curve.existingSecret (not .Values.curve.enabled) }}
-{{- fail "curve.existingSecret is set, but nothing is encrypted: set curve.enabled=true, or leave curve.existingSecret empty" }}
+{{- fail (print
+  "curve.existingSecret is set, but nothing is encrypted: set curve.enabled=true, "
+  "or leave curve.existingSecret empty") }}
 {{- end }}
 {{- if and .Values.serviceAccount.annotations (not .Values.serviceAccount.create) }}
-{{- fail "serviceAccount.annotations would be set nowhere: set serviceAccount.create=true, or annotate the account that serviceAccount.name names" }}
+{{- fail (print
+  "serviceAccount.annotations would be set nowhere: set serviceAccount.create=true, "
+  "or annotate the account that serviceAccount.name names") }}
 {{- end }}
 {{- end }}
 
@@ -22,14 +26,18 @@
 {{- with .Values.database }}
 {{- if $.Values.mysql.enabled }}
 {{- if or .url .existingSecret .password .ca.existingConfigMap .ca.existingSecret }}
-{{- fail "database.* describes a database of yours, and mysql.enabled=true starts another: set mysql.enabled=false, or leave database.* empty" }}
+{{- fail (print
+  "database.* describes a database of yours, and mysql.enabled=true starts another: "
+  "set mysql.enabled=false, or leave database.* empty") }}
 {{- end }}
 {{- else }}
 {{- if not .url }}
 {{- fail "there is no database: set database.url=mysql://user@host:3306/database, or mysql.enabled=true to try out" }}
 {{- end }}
 {{- if regexMatch "^mysql://[^/@]*:[^/@]*@" .url }}
-{{- fail "database.url holds a password, which anyone could read in the pods: set database.existingSecret (or database.password) instead" }}
+{{- fail (print
+  "database.url holds a password, which anyone could read in the pods: "
+  "set database.existingSecret (or database.password) instead") }}
 {{- end }}
 {{- if not (regexMatch "^mysql://[^/@:]+@[^/@]+/[^/?]+$" .url) }}
 {{- fail (printf "database.url is %q: set it to mysql://user@host:3306/database" .url) }}
@@ -38,7 +46,9 @@
 {{- fail "database.password and database.existingSecret are both set: leave database.password empty" }}
 {{- end }}
 {{- if not (or .existingSecret .password) }}
-{{- fail "there is no password: set database.existingSecret to a Secret whose entry database.passwordKey holds it (or set database.password)" }}
+{{- fail (print
+  "there is no password: set database.existingSecret to a Secret whose entry database.passwordKey "
+  "holds it (or set database.password)") }}
 {{- end }}
 {{- if and .ca.existingConfigMap .ca.existingSecret }}
 {{- fail "database.ca.existingConfigMap and database.ca.existingSecret are both set: leave one empty" }}
@@ -51,11 +61,15 @@
 {{- with .Values.objectStore }}
 {{- if $.Values.s3.enabled }}
 {{- if or .endpoint .region .role .existingSecret .accessKeyId .secretAccessKey }}
-{{- fail "objectStore.* describes an S3 of yours, and s3.enabled=true starts another: set s3.enabled=false, or leave objectStore.* empty" }}
+{{- fail (print
+  "objectStore.* describes an S3 of yours, and s3.enabled=true starts another: set s3.enabled=false, "
+  "or leave objectStore.* empty") }}
 {{- end }}
 {{- else }}
 {{- if and .existingSecret (or .accessKeyId .secretAccessKey) }}
-{{- fail "objectStore.existingSecret and a key are both set: leave objectStore.accessKeyId and objectStore.secretAccessKey empty" }}
+{{- fail (print
+  "objectStore.existingSecret and a key are both set: "
+  "leave objectStore.accessKeyId and objectStore.secretAccessKey empty") }}
 {{- end }}
 {{- if ne (empty .accessKeyId) (empty .secretAccessKey) }}
 {{- fail "half a key is set: set objectStore.accessKeyId and objectStore.secretAccessKey, or neither" }}
@@ -69,13 +83,19 @@
 {{- with $values.autoscaling }}
 {{- if .enabled }}
 {{- if gt (int .minReplicas) (int .maxReplicas) }}
-{{- fail (printf "%s.autoscaling.minReplicas is more than maxReplicas: set %s.autoscaling.maxReplicas to %d or more" $name $name (int .minReplicas)) }}
+{{- fail (printf (print
+  "%s.autoscaling.minReplicas is more than maxReplicas: "
+  "set %s.autoscaling.maxReplicas to %d or more") $name $name (int .minReplicas)) }}
 {{- end }}
 {{- if not (or .targetCPUUtilizationPercentage .metrics) }}
-{{- fail (printf "%s.autoscaling has nothing to go by: set %s.autoscaling.targetCPUUtilizationPercentage or .metrics" $name $name) }}
+{{- fail (printf (print
+  "%s.autoscaling has nothing to go by: "
+  "set %s.autoscaling.targetCPUUtilizationPercentage or .metrics") $name $name) }}
 {{- end }}
 {{- if and .targetCPUUtilizationPercentage (not ($values.resources.requests).cpu) }}
-{{- fail (printf "%s.autoscaling goes by percents of the CPU request, and there is none: set %s.resources.requests.cpu" $name $name) }}
+{{- fail (printf (print
+  "%s.autoscaling goes by percents of the CPU request, and there is none: "
+  "set %s.resources.requests.cpu") $name $name) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -84,10 +104,14 @@
 {{- define "sluice.checks.consumer" -}}
 {{- with .Values.consumer }}
 {{- if and .autoscaling.enabled .keda.enabled }}
-{{- fail "consumer.autoscaling and consumer.keda would fight over the replicas: set consumer.autoscaling.enabled=false or consumer.keda.enabled=false" }}
+{{- fail (print
+  "consumer.autoscaling and consumer.keda would fight over the replicas: "
+  "set consumer.autoscaling.enabled=false or consumer.keda.enabled=false") }}
 {{- end }}
 {{- if and .keda.enabled (gt (int .keda.minReplicas) (int .keda.maxReplicas)) }}
-{{- fail (printf "consumer.keda.minReplicas is more than maxReplicas: set consumer.keda.maxReplicas to %d or more" (int .keda.minReplicas)) }}
+{{- fail (printf (print
+  "consumer.keda.minReplicas is more than maxReplicas: "
+  "set consumer.keda.maxReplicas to %d or more") (int .keda.minReplicas)) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -95,10 +119,14 @@
 {{- define "sluice.checks.torchserve" -}}
 {{- with .Values.torchserve }}
 {{- if and (eq .modelStore.type "pvc") (not .modelStore.claim) }}
-{{- fail "torchserve.modelStore.type is pvc: set torchserve.modelStore.claim to the PersistentVolumeClaim with the archives" }}
+{{- fail (print
+  "torchserve.modelStore.type is pvc: "
+  "set torchserve.modelStore.claim to the PersistentVolumeClaim with the archives") }}
 {{- end }}
 {{- if and (eq .modelStore.type "s3") (not .modelStore.url) }}
-{{- fail "torchserve.modelStore.type is s3: set torchserve.modelStore.url to the prefix with the archives, s3://bucket/models/" }}
+{{- fail (print
+  "torchserve.modelStore.type is s3: set torchserve.modelStore.url to the prefix with the archives, "
+  "s3://bucket/models/") }}
 {{- end }}
 {{- if and .modelStore.claim (ne .modelStore.type "pvc") }}
 {{- fail "torchserve.modelStore.claim is set: set torchserve.modelStore.type=pvc, or leave the claim empty" }}
@@ -107,10 +135,14 @@
 {{- fail "torchserve.modelStore.url is set: set torchserve.modelStore.type=s3, or leave the URL empty" }}
 {{- end }}
 {{- if and (ne .service.type "LoadBalancer") (or .service.loadBalancerClass .service.loadBalancerSourceRanges) }}
-{{- fail "torchserve.service.loadBalancerClass and loadBalancerSourceRanges need a load balancer: set torchserve.service.type=LoadBalancer" }}
+{{- fail (print
+  "torchserve.service.loadBalancerClass and loadBalancerSourceRanges need a load balancer: "
+  "set torchserve.service.type=LoadBalancer") }}
 {{- end }}
 {{- if ge (int .preStopSeconds) (int .terminationGracePeriodSeconds) }}
-{{- fail (printf "torchserve.preStopSeconds leaves no time to end: set torchserve.terminationGracePeriodSeconds to more than %d" (int .preStopSeconds)) }}
+{{- fail (printf (print
+  "torchserve.preStopSeconds leaves no time to end: "
+  "set torchserve.terminationGracePeriodSeconds to more than %d") (int .preStopSeconds)) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -125,7 +157,9 @@
 {{- $_ := set $versions $version true }}
 {{- if .live }}
 {{- if hasKey $live .name }}
-{{- fail (printf "torchserve.models says live of %s and of %s: set live on one version of %s" (get $live .name) $version .name) }}
+{{- fail (printf (print
+  "torchserve.models says live of %s and of %s: "
+  "set live on one version of %s") (get $live .name) $version .name) }}
 {{- end }}
 {{- $_ := set $live .name $version }}
 {{- end }}
@@ -136,7 +170,9 @@
 {{- $where := index . 0 }}
 {{- range index . 1 }}
 {{- if and (hasPrefix "SLUICE_" .name) (ne .name "SLUICE_TORCHSERVE_TOKEN") }}
-{{- fail (printf "%s has %s, which is a setting: set config.%s, or the value that the chart has for it" $where .name (.name | trimPrefix "SLUICE_" | lower)) }}
+{{- fail (printf (print
+  "%s has %s, which is a setting: set config.%s, "
+  "or the value that the chart has for it") $where .name (.name | trimPrefix "SLUICE_" | lower)) }}
 {{- end }}
 {{- end }}
 {{- end }}

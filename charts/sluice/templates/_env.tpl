@@ -1,18 +1,25 @@
 {{/* A number or text as an environment variable's value; YAML's large whole numbers come as floats. */}}
 {{- define "sluice.text" -}}
-{{- if kindIs "float64" . }}{{ if eq . (floor .) }}{{ printf "%.0f" . }}{{ else }}{{ . }}{{ end }}{{ else }}{{ . }}{{ end }}
+{{- if and (kindIs "float64" .) (eq (toString (floor .)) (toString .)) }}{{ printf "%.0f" . }}{{ else }}{{ . }}{{ end }}
 {{- end }}
 
 {{- define "sluice.database.url" -}}
-{{- if .Values.mysql.enabled }}mysql://sluice@{{ include "sluice.host" (list . (include "sluice.mysql.name" .)) }}:3306/sluice
+{{- if .Values.mysql.enabled }}
+{{- printf "mysql://sluice@%s:3306/sluice" (include "sluice.host" (list . (include "sluice.mysql.name" .))) }}
 {{- else }}{{ .Values.database.url }}{{ end }}
 {{- end }}
 
 {{/* The parts of mysql://user@host:port/schema. */}}
-{{- define "sluice.database.user" }}{{ include "sluice.database.url" . | regexFind "//[^/@]+@" | trimPrefix "//" | trimSuffix "@" }}{{ end }}
-{{- define "sluice.database.address" }}{{ regexReplaceAll "^mysql://[^/@]+@([^/@]+)/.*$" (include "sluice.database.url" .) "${1}" }}{{ end }}
+{{- define "sluice.database.user" -}}
+{{- include "sluice.database.url" . | regexFind "//[^/@]+@" | trimPrefix "//" | trimSuffix "@" }}
+{{- end }}
+{{- define "sluice.database.address" -}}
+{{- include "sluice.database.url" . | regexFind "@[^/@]+/" | trimPrefix "@" | trimSuffix "/" }}
+{{- end }}
 {{- define "sluice.database.host" }}{{ regexReplaceAll ":[0-9]+$" (include "sluice.database.address" .) "" }}{{ end }}
-{{- define "sluice.database.port" }}{{ include "sluice.database.address" . | regexFind ":[0-9]+$" | trimPrefix ":" | default "3306" }}{{ end }}
+{{- define "sluice.database.port" -}}
+{{- include "sluice.database.address" . | regexFind ":[0-9]+$" | trimPrefix ":" | default "3306" }}
+{{- end }}
 {{- define "sluice.database.schema" }}{{ include "sluice.database.url" . | regexFind "[^/]+$" }}{{ end }}
 
 {{/* The Secret with the database's password. */}}
@@ -22,7 +29,7 @@
 {{- end }}
 
 {{- define "sluice.database.passwordKey" -}}
-{{- if or .Values.mysql.enabled (not .Values.database.existingSecret) }}password{{ else }}{{ .Values.database.passwordKey }}{{ end }}
+{{- with .Values.database }}{{ if .existingSecret }}{{ .passwordKey }}{{ else }}password{{ end }}{{ end }}
 {{- end }}
 
 {{- define "sluice.env.database" -}}

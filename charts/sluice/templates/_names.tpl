@@ -1,10 +1,10 @@
-{{/* The beginning of every name. The longest suffix has 16 characters, and what Kubernetes appends must fit into 63. */}}
+{{/* The beginning of every name; short, since a name and what Kubernetes appends must fit into 63 characters. */}}
 {{- define "sluice.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride }}
-{{- if contains $name .Release.Name }}{{ $name = .Release.Name }}{{ else }}{{ $name = printf "%s-%s" .Release.Name $name }}{{ end }}
+{{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
 {{- $name = default $name .Values.fullnameOverride }}
-{{- if gt (len $name) 35 }}{{ $name = printf "%s-%s" ($name | trunc 26 | trimSuffix "-") (sha256sum $name | trunc 8) }}{{ end }}
-{{- $name }}
+{{- if gt (len $name) 35 }}{{ printf "%s-%s" ($name | trunc 26 | trimSuffix "-") (sha256sum $name | trunc 8) }}
+{{- else }}{{ $name }}{{ end }}
 {{- end }}
 
 {{- define "sluice.producer.name" }}{{ include "sluice.fullname" . }}-producer{{ end }}
@@ -16,9 +16,12 @@
 {{- define "sluice.migrate.name" }}{{ include "sluice.fullname" . }}-migrate{{ end }}
 {{- define "sluice.register.name" }}{{ include "sluice.fullname" . }}-register{{ end }}
 {{- define "sluice.test.name" }}{{ include "sluice.fullname" . }}-test{{ end }}
+{{- define "sluice.dashboard.name" }}{{ include "sluice.fullname" . }}-dashboard{{ end }}
 {{- define "sluice.database.name" }}{{ include "sluice.fullname" . }}-database{{ end }}
 {{- define "sluice.objectStore.name" }}{{ include "sluice.fullname" . }}-object-store{{ end }}
-{{- define "sluice.curve.name" }}{{ default (printf "%s-curve" (include "sluice.fullname" .)) .Values.curve.existingSecret }}{{ end }}
+{{- define "sluice.curve.name" -}}
+{{- default (printf "%s-curve" (include "sluice.fullname" .)) .Values.curve.existingSecret }}
+{{- end }}
 
 {{/* The account of the pods that may reach S3 with a role. */}}
 {{- define "sluice.serviceAccount.name" -}}

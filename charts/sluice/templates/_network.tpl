@@ -61,7 +61,9 @@ policyTypes: [Ingress, Egress]
 {{- $endpoint := include "sluice.objectStore.endpoint" . }}
 {{- $default := ternary "80" "443" (hasPrefix "http://" $endpoint) }}
 {{- $ports := list (int (default $default (regexFind ":[0-9]+(/|$)" $endpoint | trimPrefix ":" | trimSuffix "/"))) }}
-{{- if or (not (include "sluice.objectStore.secret" .)) .Values.objectStore.role .Values.config.notifications_queue }}{{ $ports = append $ports 443 }}{{ end }}
+{{- if or (not (include "sluice.objectStore.secret" .)) .Values.objectStore.role .Values.config.notifications_queue }}
+{{- $ports = append $ports 443 }}
+{{- end }}
 {{- uniq $ports | toJson }}
 {{- end }}
 

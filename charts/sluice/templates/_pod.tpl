@@ -42,7 +42,9 @@ tolerations:
 {{- $wanted = append $wanted (dict "maxSkew" 1 "topologyKey" $key "whenUnsatisfiable" "ScheduleAnyway") }}
 {{- end }}
 {{- $whole := list }}
-{{- range default $wanted (index . 2).topologySpreadConstraints }}{{ $whole = append $whole (merge (dict) . $selector) }}{{ end -}}
+{{- range default $wanted (index . 2).topologySpreadConstraints }}
+{{- $whole = append $whole (merge (dict) . $selector) }}
+{{- end -}}
 topologySpreadConstraints:
   {{- toYaml $whole | nindent 2 }}
 {{- end }}
@@ -86,7 +88,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- else if .Values.s3.enabled }}s3://{{ first .Values.s3.buckets }}/selftest/{{ end }}
 {{- end }}
 
-{{/* How a new version takes the place of the old; values of another type are left out, or Kubernetes would refuse them. */}}
+{{/* How a new version takes the place of the old; Kubernetes refuses rollingUpdate beside another type. */}}
 {{- define "sluice.strategy" -}}
 {{- $strategy := . }}
 {{- if ne .type "RollingUpdate" }}{{ $strategy = omit . "rollingUpdate" }}{{ end }}
