@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from scripts.kubernetes.pieces import KUBERNETES
+from scripts.kube.pieces import KUBERNETES
 
 Schema = dict[str, Any]
 
