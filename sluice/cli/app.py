@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from sluice import __version__
-from sluice.cli import check, database, jobs, keys, models, quarantine, results, selftest, status, submit, upload
+from sluice.cli import check, database, jobs, keys, models, quarantine, results, selftest, sql, status, submit, upload
 from sluice.cli import config as config_command
 from sluice.cli.screen import complain
 from sluice.errors import (
@@ -109,6 +109,7 @@ app.command("upload", epilog=upload.EXAMPLES)(upload.upload)
 app.command("submit", epilog=submit.EXAMPLES)(submit.submit)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("results", epilog=results.EXAMPLES)(results.results)
+app.command("sql", epilog=sql.EXAMPLES)(sql.sql)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(models.app, name="models")

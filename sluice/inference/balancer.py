@@ -84,8 +84,10 @@ class Balancer:
 
     @property
     def is_healthy(self) -> bool:
-        """Say whether predictions come back from anywhere; with no model known there is nothing to judge by."""
-        return not self._models or any(route.is_up for route in self._routes.values())
+        """Say whether predictions come back from anywhere; with no model known, whether there is anybody to ask."""
+        if not self._models:
+            return any(self._resolved.values())
+        return any(route.is_up for route in self._routes.values())
 
     def why_not(self) -> str:
         """Say, for a person, why no prediction comes back."""

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, Final
 
 import pytest
 
@@ -19,21 +18,7 @@ from scripts.kube.builder import Builder, version
 from scripts.kube.cluster import Cluster
 from scripts.kube.place import REGISTRY, Place
 from tests.cluster.tools import ROOT, Release, Tools
-
-NEXT: Final = "next"
-SHARED: Final[dict[str, Any]] = {
-    "torchserve": {
-        "models": [
-            {"name": "efficientnet-lite0", "version": "1.0", "archive": "efficientnet-lite0.mar", "live": True},
-            {"name": "noop", "version": "1.0", "archive": "noop.mar", "live": False},
-        ],
-        "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
-    },
-    # Each image is inferred: tests count them.
-    "config": {"cache_entries": 0},
-    "consumer": {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}},
-}
-"""Values of the shared installation: small requests, because tests run on two cores."""
+from tests.cluster.values import NEXT, SHARED
 
 
 @pytest.fixture(scope="session")

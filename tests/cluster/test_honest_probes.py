@@ -6,17 +6,15 @@ import base64
 import io
 import json
 import zipfile
-from pathlib import Path
 
 from scripts.stack import archive_of
 from tests.cluster.tools import CHART, Release
 
 
-def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release, tmp_path: Path) -> None:
+def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release) -> None:
     """TorchServe's own /ping would say that all is well."""
     release.run("sh", "-c", "base64 -d >/tmp/broken.mar && sluice upload /tmp/broken.mar s3://images/models/",
-                words=base64.encodebytes(broken_archive()).decode() + "\x04")  # fmt: skip
-    del tmp_path
+                words=base64.encodebytes(broken_archive()).decode())  # fmt: skip
     broken = Release(release.tools, release.namespace, release.images, name="broken")
     values = {
         "s3": {"enabled": False},

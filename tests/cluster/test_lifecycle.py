@@ -8,12 +8,17 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.cluster.conftest import SHARED
-from tests.cluster.tools import Release, Tools
+from tests.cluster.tools import Release, Tools, wait_until
+from tests.cluster.values import SHARED
 
 NOOP = {"name": "noop", "version": "1.0", "archive": "noop.mar", "live": True}
 VALUES = {**SHARED, "torchserve": {**SHARED["torchserve"], "models": [NOOP]}}
 KINDS = "deploy,statefulset,job,pod,service,secret,configmap,pvc,hpa,pdb,networkpolicy,serviceaccount,role,rolebinding"
+DATA = {
+    "persistentvolumeclaim/data-sluice-mysql-0",
+    "persistentvolumeclaim/data-sluice-s3-0",
+    "secret/sluice-mysql",
+}
 CLUSTERS_OWN = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
 
@@ -41,11 +46,7 @@ def test_install_test_uninstall_and_install_again(alone: Release) -> None:
     alone.tools.core.delete_namespaced_pod(alone.loader, alone.namespace, grace_period_seconds=0)
 
     alone.helm("uninstall", "--wait")
-    assert resources(alone) == {
-        "persistentvolumeclaim/data-sluice-mysql-0",
-        "persistentvolumeclaim/data-sluice-s3-0",
-        "secret/sluice-mysql",
-    }
+    wait_until(lambda: resources(alone) == DATA, "only data and its password are left")
 
     alone.install(values)
     alone.start_loader()

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.conftest import SHARED
 from tests.cluster.load import Asking
 from tests.cluster.tools import Release, wait_until
+from tests.cluster.values import SHARED
 
 MOST = 3
 QUICK = {
@@ -50,7 +50,7 @@ def test_the_hpa_follows_the_load_up_and_down(autoscaled: Release, photos: str) 
     wait_until(lambda: autoscaled.ready("consumer") == MOST, f"{MOST} ready consumers")
     autoscaled.wait_done(job, 300 * 60, seconds=400)
     wait_until(lambda: len(autoscaled.pods("consumer")) == 1, "one consumer")
-    autoscaled.check(job, 300 * 60)
+    autoscaled.check(job, 300, 60)
     assert handed_out(autoscaled) - before == 300 * 60
 
 
@@ -64,7 +64,7 @@ def test_kubectl_scale_does_the_same(release: Release, photos: str) -> None:
         )
         release.wait_ready(consumer=count)
     release.wait_done(job, 300 * 30, seconds=400)
-    release.check(job, 300 * 30)
+    release.check(job, 300, 30)
     assert handed_out(release) - before == 300 * 30
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.cluster.conftest import NEXT, SHARED
 from tests.cluster.load import Asking
 from tests.cluster.tools import Release, wait_until
+from tests.cluster.values import NEXT, SHARED
 
 PHOTOS = 300
 
@@ -30,7 +30,7 @@ def test_upgrade_and_rollback_under_load(release: Release) -> None:
         release.wait_done(old, PHOTOS * 100, seconds=600)
     assert asking.failures == []
     assert asking.answers > 50
-    for job, version, count in ((old, "1.0", PHOTOS * 100), (new, "2.0", PHOTOS * 20)):
-        release.check(job, count)
+    for job, version, repeats in ((old, "1.0", 100), (new, "2.0", 20)):
+        release.check(job, PHOTOS, repeats)
         assert release.sql(f"SELECT DISTINCT model FROM results WHERE job = {job}") == [[f"noop@{version}"]]
     wait_until(lambda: release.progress(old)["state"] == "done", "the older job has ended")

@@ -13,7 +13,6 @@ from typing import Any, Final, Self
 
 import kubernetes
 from kubernetes.client import ApiException, V1Pod
-from kubernetes.stream import stream
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CHART: Final = ROOT / "charts/sluice"
@@ -42,10 +41,10 @@ class Tools:
         self.apps = kubernetes.client.AppsV1Api()
         self.scaling = kubernetes.client.AutoscalingV2Api()
 
-    def run(self, *command: str, check: bool = True, seconds: float = 600.0) -> subprocess.CompletedProcess[str]:
-        """Run helm or kubectl."""
+    def run(self, *command: str, words: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run helm, kubectl or the like, with `words` as its input."""
         done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False, timeout=seconds
+            command, env=self.environment, input=words, capture_output=True, text=True, check=False, timeout=900
         )
         assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         return done
@@ -185,10 +184,11 @@ class Release:
                     "volumes": template.spec.volumes,
                     "containers": [
                         {
-                            "name": "loader",
+                            "name": container.name,
                             "image": container.image,
                             "args": ["sleep", "infinity"],
                             "env": container.env,
+                            "resources": container.resources,
                             "securityContext": container.security_context,
                             "volumeMounts": container.volume_mounts,
                         }
@@ -207,23 +207,9 @@ class Release:
 
     def run(self, *command: str, words: str = "", check: bool = True) -> str:
         """Run a command in the loader; gives what it printed."""
-        answer = stream(
-            self.tools.core.connect_get_namespaced_pod_exec,
-            self.loader,
-            self.namespace,
-            command=list(command),
-            stdin=bool(words),
-            stdout=True,
-            stderr=True,
-            tty=False,
-            _preload_content=False,
-        )
-        if words:
-            answer.write_stdin(words)
-        answer.run_forever(timeout=600)
-        text = str(answer.read_all())
-        assert not check or answer.returncode == 0, f"{' '.join(command)}: {answer.returncode}\n{text[-3000:]}"
-        return text
+        within = ["kubectl", "exec", "--stdin", self.loader, f"--namespace={self.namespace}", "--"]
+        done = self.tools.run(*within, *command, words=words, check=check)
+        return done.stdout
 
     def sql(self, statement: str) -> list[list[str]]:
         """Ask the database, as a user would."""
@@ -248,11 +234,12 @@ class Release:
         """Wait until a job has so many predictions."""
         wait_until(lambda: self.progress(job)["done"] == str(count), f"{count} done of job {job}", seconds, pause=2.0)
 
-    def check(self, job: int, count: int) -> None:
-        """Every object once, none given up, and the invariants hold."""
+    def check(self, job: int, photos: int, repeats: int = 1) -> None:
+        """Every photo so many times, none given up, and the invariants hold."""
         assert self.progress(job)["quarantined"] == "0"
-        rows = self.sql(f"SELECT COUNT(*), COUNT(DISTINCT url) FROM results WHERE job = {job}")
-        assert rows == [[str(count), str(count)]]
+        often = f"SELECT COUNT(*) AS rows_of_one FROM results WHERE job = {job} GROUP BY url"
+        rows = self.sql(f"SELECT COUNT(*), MIN(rows_of_one), MAX(rows_of_one) FROM ({often}) AS counted")
+        assert rows == [[str(photos), str(repeats), str(repeats)]]
         self.run("sluice", "check")
 
     def __enter__(self) -> Self:

@@ -363,3 +363,22 @@ def test_models_and_tables(sluice: Sluice) -> None:
     assert "sluice db upgrade" in err
     assert sluice("db", "upgrade")[0] == 0
     assert sluice("db", "current")[0] == 0
+
+
+def test_sql_shows_what_a_statement_gives(sluice: Sluice, job: int) -> None:
+    """Rows as a table or as CSV, a count of what was changed, and the database's own words where it refuses."""
+    code, shown, _ = sluice("sql", f"SELECT url, label FROM results WHERE job = {job} AND url LIKE '%esc%'")
+    assert code == 0
+    assert "label" in shown
+    assert "cat" in shown
+    assert "\x1b" not in shown
+
+    code, shown, _ = sluice("sql", "--csv", f"SELECT COUNT(*) AS n, NULL AS nothing FROM results WHERE job = {job}")
+    assert list(csv.reader(io.StringIO(shown))) == [["n", "nothing"], [str(len(KEYS) - 2), "NULL"]]
+
+    assert sluice("sql", f"UPDATE jobs SET priority = 3 WHERE id = {job}")[:2] == (0, "1 row changed\n")
+    assert sluice("sql", f"SELECT priority FROM jobs WHERE id = {job}")[1].split() == ["priority", "3"]
+
+    code, _, told = sluice("sql", "SELEKT 1")
+    assert code == 1
+    assert "SQL syntax" in told

@@ -1,0 +1,53 @@
+"""`sluice sql`: one statement to the database, for where no database client is at hand."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from typing import Annotated, Final
+
+import typer
+from rich.table import Table
+
+from sluice.cli.asking import open_database
+from sluice.cli.screen import console, counted, safe
+from sluice.ledger import asking
+
+EXAMPLES: Final = """\
+Examples:
+
+  sluice sql 'SELECT * FROM job_progress'
+  sluice sql 'SELECT label, COUNT(*) FROM results GROUP BY label ORDER BY 2 DESC LIMIT 10'
+  sluice sql --csv 'SELECT url, reason FROM images WHERE flag = 0' > bad.csv
+  sluice sql 'UPDATE jobs SET priority = 10 WHERE id = 7'
+
+All rows are held in memory: give a LIMIT, or use `sluice results` for a whole job."""
+
+
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SQL statement.")],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV instead of a table.")] = False,
+) -> None:
+    """Run one SQL statement and show what it gives."""
+    with open_database() as database:
+        # Tried once: what a person typed need not have the same effect when it is done twice.
+        said = database.run(lambda cursor: asking.ask(cursor, statement), patience=0)
+    if not said.columns:
+        print(f"{counted(said.changed, 'row')} changed")
+    elif as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(said.columns)
+        writer.writerows([_shown(value) for value in row] for row in said.rows)
+    else:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for name in said.columns:
+            table.add_column(safe(name), overflow="fold")
+        for row in said.rows:
+            table.add_row(*map(_shown, row))
+        console().print(table)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "NULL"
+    return safe(value.decode(errors="backslashreplace") if isinstance(value, bytes) else value)

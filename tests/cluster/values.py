@@ -1,0 +1,22 @@
+"""Values that the tests install with."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+NEXT: Final = "next"
+"""The tag of the images that an upgrade goes to."""
+
+SHARED: Final[dict[str, Any]] = {
+    "torchserve": {
+        "models": [
+            {"name": "efficientnet-lite0", "version": "1.0", "archive": "efficientnet-lite0.mar", "live": True},
+            {"name": "noop", "version": "1.0", "archive": "noop.mar", "live": False},
+        ],
+        "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
+    },
+    # Each image is inferred: tests count them.
+    "config": {"cache_entries": 0},
+    "consumer": {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}},
+}
+"""Values of the shared installation: small requests, because tests run on two cores."""
