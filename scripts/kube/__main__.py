@@ -32,7 +32,7 @@ def main() -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     build = commands.add_parser("build", help="build what is missing into the cache, start nothing")
-    build.add_argument("more", nargs="*", help="beside the cluster's own: buildkit, versitygw, keda")
+    build.add_argument("more", nargs="*", help="beside the cluster's own: buildkit, kube-score, versitygw, keda")
     commands.add_parser("up", help="start it (a running one is left alone)")
     commands.add_parser("down", help="end it and clean up")
     commands.add_parser("status", help="say whether it runs, and what runs on it; exit code 1 if it doesn't")

@@ -59,6 +59,7 @@ PIECES: Final = {
     "metallb": Piece("go.universe.tf/metallb", METALLB, ("controller",), ("metallb-controller",)),
     "helm": Piece("helm.sh/helm/v4", "v4.3.1", ("cmd/helm",)),
     "buildkit": Piece("github.com/moby/buildkit", "v0.25.2", ("cmd/buildkitd", "cmd/buildctl")),
+    "kube-score": Piece("github.com/zegl/kube-score", "v1.20.0", ("cmd/kube-score",)),
     "versitygw": Piece("github.com/versity/versitygw", "v1.8.0", ("cmd/versitygw",)),
     "keda": Piece(
         "github.com/kedacore/keda/v2", "v2.21.0", ("cmd/operator", "cmd/adapter"), ("keda-operator", "keda-adapter")
