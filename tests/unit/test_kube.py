@@ -1,0 +1,65 @@
+"""The throwaway cluster's parts that need no cluster."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from scripts.kube import builder, image, pieces
+from scripts.kube.pieces import Piece
+
+GO_MOD = """\
+module k8s.io/kubernetes
+
+go 1.24.0
+
+replace (
+	k8s.io/api => ./staging/src/k8s.io/api
+	example.com/forked => example.com/fork v1.2.3
+)
+replace example.com/old v1.0.0 => example.com/old v1.0.1
+"""
+
+
+def test_a_module_that_replaces_others_is_required_with_its_replacements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in the module's own tree is published with a version of its own."""
+    (tmp_path / "go.mod").write_text(GO_MOD)
+    monkeypatch.setattr(pieces, "_download", lambda _: {"GoMod": str(tmp_path / "go.mod")})
+    made = pieces._go_mod(Piece("k8s.io/kubernetes", "v1.34.4", ("cmd/kubelet",))).splitlines()
+    assert made == [
+        "module sluice.local/built",
+        "go 1.24.0",
+        "require k8s.io/kubernetes v1.34.4",
+        "replace k8s.io/api => k8s.io/api v0.34.4",
+        "replace example.com/forked => example.com/fork v1.2.3",
+        "replace example.com/old v1.0.0 => example.com/old v1.0.1",
+        "tool k8s.io/kubernetes/cmd/kubelet",
+    ]
+
+
+def test_a_program_becomes_an_image_of_one_layer(tmp_path: Path) -> None:
+    program = tmp_path / "tool"
+    program.write_bytes(b"\x7fELF")
+    archive = tmp_path / "tool.tar"
+    image.wrap(program, archive)
+    with tarfile.open(archive) as files:
+        (manifest,) = json.load(files.extractfile("manifest.json") or pytest.fail("no manifest"))
+        assert manifest["RepoTags"] == ["sluice.local/tool:local"]
+        about = json.load(files.extractfile(manifest["Config"]) or pytest.fail("no configuration"))
+        assert about["config"]["Entrypoint"] == ["/tool"]
+        (layer,) = manifest["Layers"]
+        with tarfile.open(fileobj=files.extractfile(layer)) as inside:
+            assert inside.getmember("tool").mode == 0o755
+            assert inside.getmember("tmp").mode == 0o1777
+
+
+def test_the_images_are_those_of_the_docker_folder() -> None:
+    """One Dockerfile a component, and the tag is the version that the chart asks for."""
+    root = builder.ROOT
+    assert {path.parent.name for path in root.glob("docker/*/Dockerfile")} == set(builder.NAMES)
+    assert f"appVersion: {builder.version()}\n" in (root / "charts/sluice/Chart.yaml").read_text()
