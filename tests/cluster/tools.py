@@ -129,6 +129,11 @@ class Release:
                 f"{count} ready pods of {component}",
             )
 
+    def scale(self, component: str, count: int) -> None:
+        """Scale a Deployment as a person does."""
+        name = f"deploy/{self.name}-{component}"
+        self.tools.run("kubectl", "scale", name, f"--replicas={count}", f"--namespace={self.namespace}")
+
     def restarts(self) -> dict[str, int]:
         """The pods whose containers were started again."""
         counts = {
@@ -265,7 +270,7 @@ def ask(cursor):
     return cursor.fetchall()
 
 with Database(Settings()) as database:
-    for row in database.run(ask):
+    for row in database.run(ask, patience=300):
         print(*row.values(), sep="\\t")
 """
 MAKE: Final = """\
