@@ -42,7 +42,7 @@ PROFILES: Final[dict[str, Values]] = {
         "consumer": {"keda": {"enabled": True}},
         "torchserve": {"autoscaling": {"enabled": True}, "gpu": {"enabled": True}},
         "metrics": {
-            "podMonitor": {"enabled": True},
+            "serviceMonitor": {"enabled": True},
             "prometheusRule": {"enabled": True},
             "dashboard": {"enabled": True},
         },

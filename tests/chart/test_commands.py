@@ -62,7 +62,7 @@ def test_torchserve_is_started_as_its_image_wants(values: Values) -> None:
     serve = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(serve)
     parse: Callable[[list[str]], Any] = serve.parse
-    rendered = render({"torchserve": values, "metrics": {"podMonitor": {"enabled": True}}})
+    rendered = render({"torchserve": values, "metrics": {"serviceMonitor": {"enabled": True}}})
     read = parse(rendered.pod("torchserve").main["args"])
     assert read.models == "efficientnet-lite0.mar"
     assert str(read.store) == "/models"

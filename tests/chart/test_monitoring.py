@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from sluice.telemetry import metrics
-from tests.chart.rendered import CHART, PROFILES, Rendered, Resource, render
+from tests.chart.rendered import CHART, PROFILES, Rendered, Resource, Values, render
 
 assert metrics.COMMITTED  # metrics are known once their module is there
 KNOWN = {sample for family in REGISTRY.collect() for sample in (family.name, f"{family.name}_total")} | {
@@ -17,7 +17,7 @@ KNOWN = {sample for family in REGISTRY.collect() for sample in (family.name, f"{
 }
 NAMES = re.compile(r"\b(?:sluice|process)_\w+")
 DASHBOARD = json.loads((CHART / "dashboards" / "sluice.json").read_text())
-OPTIONAL = ("PodMonitor", "PrometheusRule", "ConfigMap")
+OPTIONAL = ("ServiceMonitor", "PrometheusRule", "ConfigMap")
 
 
 @pytest.fixture
@@ -74,14 +74,61 @@ def test_the_runbook_can_be_elsewhere() -> None:
     assert rendered.get("PrometheusRule", "sluice")["metadata"]["labels"]["release"] == "prometheus"
 
 
-def test_each_monitor_finds_its_pods_and_their_port(everything: Rendered) -> None:
-    monitors = everything.of("PodMonitor")
-    assert set(monitors) == {"sluice-producer", "sluice-consumer", "sluice-torchserve"}
+def read_by(monitor: Resource, rendered: Rendered) -> list[tuple[Resource, Resource]]:
+    """Give the Services that a monitor selects and that have the port it names, each with that port."""
+    selector = monitor["spec"]["selector"]["matchLabels"]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    return [
+        (service, port)
+        for service in rendered.of("Service").values()
+        if selector.items() <= service["metadata"]["labels"].items()
+        for port in service["spec"]["ports"]
+        if port["name"] == endpoint["port"]
+    ]
+
+
+def test_each_monitor_reads_the_pods_of_one_headless_service(everything: Rendered) -> None:
+    """Two Services with the port would have each pod counted twice."""
+    read = {}
+    for name, monitor in everything.of("ServiceMonitor").items():
+        ((service, port),) = read_by(monitor, everything)
+        assert service["spec"]["clusterIP"] == "None"
+        (pod,) = [pod for pod in everything.pods if service["spec"]["selector"].items() <= pod.labels.items()]
+        inner = {inner["name"]: inner["containerPort"] for inner in pod.main["ports"]}
+        assert inner[port["targetPort"]] == port["port"]
+        read[name] = (service["metadata"]["name"], pod.component, port["port"])
+    assert read == {
+        "sluice-producer": ("sluice-producer", "producer", 9100),
+        "sluice-consumer": ("sluice-consumer", "consumer", 9100),
+        "sluice-torchserve": ("sluice-torchserve-pods", "torchserve", 8082),
+    }
+
+
+def test_pods_that_are_not_ready_are_read_too(everything: Rendered) -> None:
+    for name in ("sluice-producer", "sluice-consumer"):
+        assert everything.get("Service", name)["spec"]["publishNotReadyAddresses"] is True
+
+
+def test_a_monitor_is_as_its_values_say() -> None:
+    values = {"enabled": True, "interval": "1m", "labels": {"release": "prometheus"}}
+    monitors = render({"metrics": {"serviceMonitor": values}}).of("ServiceMonitor")
+    assert len(monitors) == 3
     for monitor in monitors.values():
-        selector = monitor["spec"]["selector"]["matchLabels"]
-        (pod,) = [pod for pod in everything.pods if selector.items() <= pod.labels.items()]
-        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-        assert endpoint["port"] in {port["name"] for port in pod.main["ports"]}
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+        assert monitor["spec"]["endpoints"] == [{"port": "metrics", "path": "/metrics", "interval": "1m"}]
+
+
+def test_ports_to_read_are_there_only_where_they_are_read(default: Rendered) -> None:
+    assert "sluice-consumer" not in default.of("Service")
+    ports = default.get("Service", "sluice-torchserve-pods")["spec"]["ports"]
+    assert [port["name"] for port in ports] == ["inference"]
+
+
+@pytest.mark.parametrize("kind", ["LoadBalancer", "ClusterIP", "NodePort"])
+def test_people_never_reach_torchserves_metrics(kind: str) -> None:
+    values: Values = {"torchserve": {"service": {"type": kind}}, "metrics": {"serviceMonitor": {"enabled": True}}}
+    ports = render(values).get("Service", "sluice-torchserve")["spec"]["ports"]
+    assert [port["targetPort"] for port in ports] == ["inference"]
 
 
 def test_torchserve_opens_its_metrics_only_where_they_are_read(default: Rendered, everything: Rendered) -> None:

@@ -136,7 +136,7 @@ def test_torchserve_and_the_servers_to_try_out_ask_nobody(default: Rendered) -> 
 
 def test_metrics_are_open_only_where_they_are_read() -> None:
     for on in (False, True):
-        rendered = render({"metrics": {"podMonitor": {"enabled": on}}})
+        rendered = render({"metrics": {"serviceMonitor": {"enabled": on}}})
         ports = {
             (pod.component, port["port"])
             for pod in rendered.pods

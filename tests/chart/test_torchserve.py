@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from sluice.inference.balancer import RESOLVE_SECONDS
 from tests.chart.rendered import EXTERNAL, PROFILES, ROOT, Rendered, Values, render
 
 GPU = "nvidia.com/gpu"
+DNS_SECONDS = 5  # how old CoreDNS lets an answer about the cluster be, unless told otherwise
 
 
 def torchserve(**values: object) -> Rendered:
@@ -50,6 +52,8 @@ def test_it_leaves_the_endpoints_before_it_ends() -> None:
     pod = torchserve(preStopSeconds=20, terminationGracePeriodSeconds=90).pod("torchserve")
     assert pod.main["lifecycle"] == {"preStop": {"sleep": {"seconds": 20}}}
     assert pod.spec["terminationGracePeriodSeconds"] == 90
+    usual = render().pod("torchserve").main["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert usual > RESOLVE_SECONDS + DNS_SECONDS, "consumers learn of it before the end begins"
     assert "lifecycle" not in torchserve(preStopSeconds=0).pod("torchserve").main
 
 

@@ -70,7 +70,7 @@ policyTypes: [Ingress, Egress]
 {{/* Whoever reads metrics: (list $ port). */}}
 {{- define "sluice.ingress.metrics" -}}
 {{- with index . 0 }}
-{{- if .Values.metrics.podMonitor.enabled }}
+{{- if .Values.metrics.serviceMonitor.enabled }}
 - from:
     {{- toYaml .Values.networkPolicy.metricsPeers | nindent 4 }}
   {{- include "sluice.ports" (list (index $ 1)) | nindent 2 }}
