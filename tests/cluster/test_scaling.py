@@ -12,6 +12,7 @@ from tests.cluster.values import SHARED
 
 MOST = 3
 WARM = 150
+REQUESTS = "sluice_torchserve_requests_total"
 COUNTED = 400
 QUICK = {
     "scaleUp": {"stabilizationWindowSeconds": 0},
@@ -72,6 +73,7 @@ def test_kubectl_scale_does_the_same(release: Release, photos: str) -> None:
 
 def test_torchserve_scales_without_a_failed_prediction(release: Release, photos: str) -> None:
     """TorchServe from 1 to 2 to 1: nobody's prediction fails, and both replicas get their share of the requests."""
+    failed_before = release.metric("consumer", REQUESTS, 'outcome="down"')
     with Asking(release) as asking:
         job = release.submit(photos, "--model", "noop@1.0", "--repeat", "400")
         release.scale("torchserve", 2)
@@ -92,7 +94,7 @@ def test_torchserve_scales_without_a_failed_prediction(release: Release, photos:
     assert asking.failures == []
     assert asking.answers > 20
     assert release.progress(job)["quarantined"] == "0"
-    assert release.metric("consumer", "sluice_torchserve_requests_total", 'outcome="down"') == 0
+    assert release.metric("consumer", REQUESTS, 'outcome="down"') == failed_before
 
 
 def handed_out(release: Release) -> float:
@@ -106,5 +108,5 @@ def requests(release: Release, address: str) -> float:
         float(line.rpartition(" ")[2])
         for pod in release.pods("consumer")
         for line in release.metrics(pod.metadata.name)
-        if line.startswith("sluice_torchserve_requests_total{") and f"//{address}:" in line and 'outcome="ok"' in line
+        if line.startswith(REQUESTS + "{") and f"//{address}:" in line and 'outcome="ok"' in line
     )
