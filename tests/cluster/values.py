@@ -13,6 +13,8 @@ SHARED: Final[dict[str, Any]] = {
             {"name": "efficientnet-lite0", "version": "1.0", "archive": "efficientnet-lite0.mar", "live": True},
             {"name": "noop", "version": "1.0", "archive": "noop.mar", "live": False},
         ],
+        # One model works at a time.
+        "threads": 2,
         "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
     },
     # Each image is inferred: tests count them.
