@@ -9,22 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import typer
 
-from sluice.cli.app import app
 from tests.chart.rendered import CHART, EXTERNAL, PROFILES, ROOT, Rendered, Values, render, run_helm
+from tests.command_line import understands
 
 MANY_OPTIONS: Values = {"threads": 2, "workers": 2, "options": {"job_queue_size": 64}}
-
-
-def understands(words: list[str]) -> None:
-    """Parse the words as `sluice` would; nothing is run."""
-    command: Any = typer.main.get_command(app)
-    name, *rest = words
-    while hasattr(command, "commands"):
-        name, *rest = rest
-        command = command.commands[name]
-    command.make_context(name, rest)
 
 
 def notes(values: Values) -> str:
