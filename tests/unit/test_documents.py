@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from sluice.reasons import REASONS
+from tests.command_line import mentions, understands
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUIDES = [ROOT / "docs" / f"{name}.md" for name in ("production", "runbook", "upgrades")]
+
+ALLOWED = {
+    "list_objects_v2": "s3:ListBucket",
+    "head_bucket": "s3:ListBucket",
+    "get_object": "s3:GetObject",
+    "head_object": "s3:GetObject",
+    "receive_message": "sqs:ReceiveMessage",
+    "delete_message_batch": "sqs:DeleteMessage",
+    "download_fileobj": "s3:GetObject",
+    "upload_fileobj": "s3:PutObject",
+    "delete_object": "s3:DeleteObject",
+}
+"""The right that each call to AWS needs, as AWS documents it."""
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """Give the blocks of one language in a document."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", document.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def anchors(document: Path) -> set[str]:
+    """Give the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_operations_explains_each_reason_in_the_codes_own_words() -> None:
@@ -22,3 +50,43 @@ def test_operations_explains_each_reason_in_the_codes_own_words() -> None:
 def test_each_link_to_a_file_leads_to_one(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_each_link_to_a_heading_leads_to_one(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text())
+    assert [
+        (file, anchor) for file, anchor in links if anchor not in anchors(document.parent / file if file else document)
+    ] == []
+
+
+def test_each_alert_has_its_heading_in_the_runbook() -> None:
+    template = (ROOT / "charts" / "sluice" / "templates" / "_alerts.tpl").read_text()
+    alerts = re.findall(r'include "sluice.alert" \(list \. "(\w+)" "(\w+)" "(\w+)"', template)
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [name for name, _, _ in alerts]
+    for name, after, severity in alerts:
+        when = "at once" if after == "0m" else f"after {after.removesuffix('m')} minutes"
+        assert f"## {name}\n\n{severity.capitalize()}, {when}. " in text
+
+
+@pytest.mark.parametrize("document", GUIDES, ids=lambda path: path.name)
+def test_the_guides_name_commands_that_sluice_has(document: Path) -> None:
+    text = "\n".join(blocks(document, "sh"))
+    told = re.findall(r"^ *(?:kubectl .* -- )?(sluice (?:[^\n\"]|\"[^\"]*\")*)", text, re.MULTILINE)
+    assert told
+    for line in told:
+        understands(shlex.split(line, comments=True))
+    for words in re.findall(r"`(sluice [a-z][^`]*)`", document.read_text()):
+        mentions(shlex.split(words))
+
+
+def test_the_example_of_a_policy_allows_what_the_code_calls_and_no_more() -> None:
+    sources = [ROOT / "sluice" / "objects" / f"{name}.py" for name in ("s3", "notifications", "files")]
+    called = {name for source in sources for name in re.findall(r"_?client(?:\(\))?\.(\w+)\(", source.read_text())}
+    called -= {"close"}
+    policy = json.loads((ROOT / "docs" / "examples" / "iam-policy.json").read_text())
+    actions = [statement["Action"] for statement in policy["Statement"]]
+    assert {ALLOWED[name] for name in called} == {
+        each for action in actions for each in (action if isinstance(action, list) else [action])
+    }
