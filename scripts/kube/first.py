@@ -138,7 +138,7 @@ def _hide(place: Place) -> None:
         path.mkdir(parents=True, exist_ok=True)
         (place.state / name).mkdir(exist_ok=True)
         _do("mount", "--bind", str(place.state / name), str(path))
-    for path in (Path("/run/netns"), Path("/run/containerd"), Path("/run/xtables.lock.d")):
+    for path in (Path("/run/netns"), Path("/run/containerd")):
         path.mkdir(parents=True, exist_ok=True)
         _do("mount", "-t", "tmpfs", "tmpfs", str(path))
     # Volumes must reach containers, and what kubelet mounts must be seen by containerd.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -56,6 +58,21 @@ def test_a_program_becomes_an_image_of_one_layer(tmp_path: Path) -> None:
         with tarfile.open(fileobj=files.extractfile(layer)) as inside:
             assert inside.getmember("tool").mode == 0o755
             assert inside.getmember("tmp").mode == 0o1777
+
+
+def test_docker_builds_and_pushes_all_images(tmp_path: Path) -> None:
+    """The engine is a stand-in: no machine of the tests has one."""
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
+    docker.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [builder.ROOT / "scripts/images", "example.com/team", "--push"]
+    subprocess.run(command, check=True, env=environment)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    for folder, name in builder.NAMES.items():
+        image_name = f"example.com/team/{name}:{builder.version()}"
+        assert f"build --file docker/{folder}/Dockerfile --tag {image_name} ." in asked
+        assert f"push {image_name}" in asked
 
 
 def test_the_images_are_those_of_the_docker_folder() -> None:
