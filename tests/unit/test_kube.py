@@ -66,7 +66,7 @@ def test_docker_builds_and_pushes_all_images(tmp_path: Path) -> None:
     docker.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
     docker.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    command = [builder.ROOT / "scripts/images", "example.com/team", "--push"]
+    command = [str(builder.ROOT / "scripts/images"), "example.com/team", "--push"]
     subprocess.run(command, check=True, env=environment)
     asked = (tmp_path / "asked").read_text().splitlines()
     for folder, name in builder.NAMES.items():
