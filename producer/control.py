@@ -22,7 +22,7 @@ from sluice import ledger
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from sluice.ledger import Job
 from sluice.settings import Settings
-from sluice.telemetry import get_logger
+from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
 
@@ -116,7 +116,7 @@ class Control:
                 log.info("job done", job=job.id)
 
     async def _rate(self, running: list[Job]) -> None:
-        """Note each job's speed, from the counters: all consumers of all shards."""
+        """Note what each job has pending and its speed, from the counters: all consumers of all shards."""
         now = time.monotonic()
         if now - self._rated_at < RATE_SECONDS:
             return
@@ -139,6 +139,7 @@ class Control:
                 if rate or smooth:
                     await self._books.run(partial(ledger.jobs.record_rate, job_id=job.id, rate=rate))
             self._rates[job.id] = (now, done, rate)
+        metrics.BACKLOG.set(sum(self._pending.values()))
 
     def _explain(self, running: list[Job], now: float) -> None:
         """Say why jobs that have pending objects wait, when it has been the consumers' doing for a while."""

@@ -27,6 +27,7 @@ TORCHSERVE_REQUESTS = Counter(
 LEDGER_RETRIES = Counter("sluice_ledger_retries_total", "Transactions tried again, by cause", ["cause"])
 
 IN_FLIGHT = Gauge("sluice_in_flight", "Objects leased (producer) or held (consumer) and not finished")
+BACKLOG = Gauge("sluice_backlog", "Objects that the running jobs this producer owns have pending, leased ones too")
 CREDIT = Gauge("sluice_credit", "Objects that consumers would take beyond those they hold")
 CONSUMERS = Gauge("sluice_consumers", "Consumers that this producer knows")
 QUEUE_DEPTH = Gauge("sluice_queue_depth", "What waits in a queue", ["queue"])

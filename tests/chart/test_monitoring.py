@@ -60,6 +60,11 @@ def test_alerts_know_how_many_shards_there_are(everything: Rendered) -> None:
     assert alert["expr"].endswith("< 3")
 
 
+def test_work_that_nobody_asks_for_is_seen_before_any_of_it_is_fetched(everything: Rendered) -> None:
+    (alert,) = [alert for alert in alerts(everything) if alert["alert"] == "SluiceWorkWithoutConsumers"]
+    assert NAMES.findall(alert["expr"]) == ["sluice_backlog", "sluice_consumers"]
+
+
 def test_each_alert_says_what_is_so_and_links_to_what_to_do(everything: Rendered) -> None:
     for alert in alerts(everything):
         assert alert["annotations"]["summary"].endswith(".")

@@ -22,6 +22,7 @@ NAMES = [
     "sluice_leased",
     "sluice_in_flight",
     "sluice_credit",
+    "sluice_backlog",
     "sluice_received",
     "sluice_decoded",
     "sluice_inferred",

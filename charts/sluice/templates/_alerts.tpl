@@ -25,7 +25,7 @@ is none. `here` are this release's processes.
   "A shard has no producer: its part of every job stands still.") }}
 {{ include "sluice.alert" (list . "SluiceWorkWithoutConsumers" "10m" "critical"
   (printf (print
-    "sum(sluice_queue_depth{queue=\"in_hand\",%s}) > 0 and "
+    "sum(sluice_backlog{%s}) > 0 and "
     "sum(sluice_consumers{%s}) == 0") $producers $producers)
   "There is work, and no consumer asks for it.") }}
 {{ include "sluice.alert" (list . "SluiceStalled" "15m" "critical"

@@ -1,0 +1,71 @@
+"""What the control loop tells of the jobs that it looks at."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from prometheus_client import REGISTRY
+
+from producer import control
+from producer.backlog import Backlog
+from producer.control import Control
+from producer.flow import Flow
+from producer.leases import Leases
+from producer.messages import Messages
+from sluice import ledger
+from sluice.settings import read_settings
+
+
+class Books:
+    """A ledger in which each job has a number of pending objects."""
+
+    def __init__(self, pending: dict[int, int]) -> None:
+        self.pending = pending
+
+    async def run(self, work: Any) -> Any:  # noqa: ANN401 - whatever the ledger's function is
+        if work is ledger.jobs.active:
+            return [
+                SimpleNamespace(id=job, state="running", model_id=1, priority=0, source="s3://b/", watch=0, message="")
+                for job in self.pending
+            ]
+        if work.func is ledger.progress.progress:
+            return SimpleNamespace(pending=self.pending[work.keywords["job_id"]], done=0, quarantined=0)
+        return None
+
+
+class Lister:
+    """Never ends."""
+
+    async def follow(self, _: object) -> None:
+        await asyncio.Event().wait()
+
+
+def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each job is counted by one shard."""
+    monkeypatch.setattr(control, "RATE_SECONDS", 0.0)
+    settings, unused, books = read_settings(shard=1, shards=2), cast("Any", None), Books({1: 5, 2: 100, 3: 2})
+    backlog, leases, sources = Backlog(), Leases(1.0), cast("Any", SimpleNamespace(keep=lambda _: None))
+    looking = Control(
+        settings,
+        cast("Any", books),
+        backlog=backlog,
+        flow=Flow(settings, unused, backlog=backlog, leases=leases, sources=sources, verdicts=unused),
+        leases=leases,
+        lister=cast("Any", Lister()),
+        sources=sources,
+        messages=Messages(),
+    )
+    seen = []
+
+    async def look() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for pending in ({1: 5, 2: 100, 3: 2}, {3: 2}, {}):
+                books.pending = pending
+                await looking.look(tasks)
+                seen.append((REGISTRY.get_sample_value("sluice_backlog"), len(backlog)))
+
+    asyncio.run(look())
+    assert seen == [(7, 0), (2, 0), (0, 0)]
