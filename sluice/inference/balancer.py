@@ -76,11 +76,13 @@ class Balancer:
         self._models: dict[int, Model] = {}
         self._wanted: dict[int, float] = {}
         self._silent: dict[int, float] = {}
+        self._told: set[str] = set()
         self._changed = asyncio.Event()
         # One more than the requests in flight: an object that is worked on alone doesn't wait for them.
         self._most = settings.requests_in_flight + 1
         self._requests = ThreadPoolExecutor(self._most, "request")
         self._probes = ThreadPoolExecutor(PROBE_THREADS, "probe")
+        self._tell_endpoints()
 
     @property
     def is_healthy(self) -> bool:
@@ -217,19 +219,26 @@ class Balancer:
             log.info("predictions come back", endpoint=route.endpoint.url, model=route.model.name)
         route.answered(self._clock())
         self._silent.pop(route.model.id, None)
-        metrics.ENDPOINT_UP.labels(endpoint=route.endpoint.url).set(1)
+        self._tell_endpoints()
         self._notify()
 
     def _down(self, route: Route, why: str) -> None:
         if route.is_up:
             log.warning("no predictions come back", endpoint=route.endpoint.url, model=route.model.name, why=why)
         route.failed(self._clock(), why)
-        self._tell_endpoint(route.endpoint)
+        self._tell_endpoints()
         self._notify()
 
-    def _tell_endpoint(self, endpoint: Endpoint) -> None:
-        is_up = any(route.is_up for route in self._routes.values() if route.endpoint == endpoint)
-        metrics.ENDPOINT_UP.labels(endpoint=endpoint.url).set(is_up)
+    def _tell_endpoints(self) -> None:
+        """Show which endpoints are up; a name without any address is shown itself, as one that is not."""
+        up = {url: False for url in self._settings.torchserve if not self._resolved.get(url)}
+        for route in self._routes.values():
+            up[route.endpoint.url] = up.get(route.endpoint.url, False) or route.is_up
+        for gone in self._told - up.keys():
+            metrics.ENDPOINT_UP.remove(gone)
+        for url, is_up in up.items():
+            metrics.ENDPOINT_UP.labels(endpoint=url).set(is_up)
+        self._told = set(up)
 
     def _want(self, model: Model) -> None:
         self._wanted[model.id] = self._clock()
@@ -258,13 +267,12 @@ class Balancer:
     def _make_routes(self) -> None:
         """Have one route a model and endpoint, and none to an endpoint that is gone."""
         current = dict.fromkeys(endpoint for found in self._resolved.values() for endpoint in found)
-        for endpoint in {endpoint for endpoint, _ in self._routes} - current.keys():
-            metrics.ENDPOINT_UP.remove(endpoint.url)
         self._routes = {
             (endpoint, model.id): self._routes.get((endpoint, model.id)) or Route(endpoint, model, self._most)
             for endpoint in current
             for model in self._models.values()
         }
+        self._tell_endpoints()
         self._notify()
 
     async def _keep_probing(self, group: asyncio.TaskGroup) -> None:
@@ -302,7 +310,7 @@ class Balancer:
             now = self._clock()
             wanted = now - self._wanted.get(route.model.id, -WANTED_SECONDS) < WANTED_SECONDS or not self.is_healthy
             route.probe_failed(now, why, wanted=wanted)
-            self._tell_endpoint(route.endpoint)
+            self._tell_endpoints()
 
     async def _wait(self, seconds: float) -> None:
         """Wait until something changed, or for so long."""

@@ -31,7 +31,11 @@ BACKLOG = Gauge("sluice_backlog", "Objects that the running jobs this producer o
 CREDIT = Gauge("sluice_credit", "Objects that consumers would take beyond those they hold")
 CONSUMERS = Gauge("sluice_consumers", "Consumers that this producer knows")
 QUEUE_DEPTH = Gauge("sluice_queue_depth", "What waits in a queue", ["queue"])
-ENDPOINT_UP = Gauge("sluice_endpoint_up", "Whether predictions come back from a TorchServe address", ["endpoint"])
+ENDPOINT_UP = Gauge(
+    "sluice_endpoint_up",
+    "Whether predictions come back from a TorchServe address, or a name finds one",
+    ["endpoint"],
+)
 
 STAGE_SECONDS = Histogram("sluice_stage_seconds", "Seconds an image spent in a stage", ["stage"], buckets=SECONDS)
 OBJECT_SECONDS = Histogram("sluice_object_seconds", "Seconds from an object's lease to its end", buckets=SECONDS)

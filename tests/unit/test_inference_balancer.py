@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from prometheus_client import REGISTRY
 
 from sluice.errors import ConfigurationError
 from sluice.images import pack
 from sluice.inference import Answer, Balancer, Client, Refusal, resolve
+from sluice.inference import balancer as balancer_module
 from sluice.inference.balancer import Outcome
 from sluice.inference.client import Endpoint
 from sluice.settings import read_settings
@@ -259,6 +261,45 @@ def test_an_endpoint_that_leaves_the_name_is_asked_no_more(monkeypatch: pytest.M
                 before = len(old.seen)
                 assert labels(await balancer.predict(model(), *images(1, 2))) == [1, 2]
                 assert len(old.seen) == before
+
+    asyncio.run(scene())
+
+
+def shown() -> dict[str, float]:
+    """Give what the metric says of each endpoint."""
+    (family,) = [family for family in REGISTRY.collect() if family.name == "sluice_endpoint_up"]
+    return {sample.labels["endpoint"]: sample.value for sample in family.samples}
+
+
+def test_the_metric_shows_what_never_came_up_and_forgets_what_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that never found a TorchServe must show that none is up; one that knows no model can't tell."""
+
+    async def scene() -> None:
+        name, fake, found = "http://nowhere:8080", FakeTorchServe(), list[Endpoint]()
+
+        def look(_: str) -> list[Endpoint]:
+            if not found:
+                raise OSError(-2, "Name or service not known")
+            return list(found)
+
+        monkeypatch.setattr(resolve, "endpoints", look)
+        monkeypatch.setattr(balancer_module, "RESOLVE_SECONDS", 0.05)
+        monkeypatch.setattr(balancer_module, "UNRESOLVED_SECONDS", 0.05)
+        with fake.running():
+            async with balancing(urls=(name,)) as balancer:
+                assert shown()[name] == 0
+                found.append(Endpoint(fake.url, "torchserve"))
+                await until(lambda: name not in shown())
+                assert fake.url not in shown()
+                balancer.offer([model()])
+                assert shown()[fake.url] == 0
+                await until(lambda: shown()[fake.url] == 1)
+                late = next(iter(balancer._routes.values()))
+                found[:] = [Endpoint("http://127.0.0.1:9", "torchserve")]
+                await until(lambda: fake.url not in shown())
+                balancer._up(late)
+                assert fake.url not in shown()
+                assert shown()["http://127.0.0.1:9"] == 0
 
     asyncio.run(scene())
 
