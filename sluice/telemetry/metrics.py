@@ -6,6 +6,8 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from sluice.reasons import REASONS
+
 SECONDS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 LISTED = Counter("sluice_listed_total", "Objects that a listing brought into the ledger")
@@ -36,6 +38,10 @@ ENDPOINT_UP = Gauge(
     "Whether predictions come back from a TorchServe address, or a name finds one",
     ["endpoint"],
 )
+
+# A counter that is first seen at 1 has not increased: each reason is there from the start.
+for _reason in REASONS:
+    QUARANTINED.labels(reason=_reason)
 
 STAGE_SECONDS = Histogram("sluice_stage_seconds", "Seconds an image spent in a stage", ["stage"], buckets=SECONDS)
 OBJECT_SECONDS = Histogram("sluice_object_seconds", "Seconds from an object's lease to its end", buckets=SECONDS)
