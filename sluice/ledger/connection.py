@@ -98,6 +98,7 @@ class Database:
                 return self._once(work, memory)
             except (pymysql.MySQLError, OSError) as error:
                 cause = cause_of(error)
+                metrics.LEDGER_RETRIES.labels(cause=cause).inc()
                 tries += 1
                 if cause == "unavailable":
                     self._drop()
@@ -108,7 +109,6 @@ class Database:
                 wait = _wait(tries, cause)
                 if now + wait > deadline or (cause == "contention" and tries >= CONTENDED_TRIES):
                     raise _gave_up(error, cause, tries, seconds) from error
-                metrics.LEDGER_RETRIES.labels(cause=cause).inc()
                 time.sleep(wait)
 
     def hold_lock(self, name: str) -> bool:

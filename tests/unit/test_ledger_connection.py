@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
+from prometheus_client import REGISTRY
 from pymysql.constants import CR, ER
 
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable, TablesMissing
-from sluice.ledger.connection import connect_options
+from sluice.ledger.connection import Database, connect_options
 from sluice.ledger.faults import cause_of, describe
 from sluice.ledger.rows import shortened
-from sluice.settings import Settings
+from sluice.settings import Settings, read_settings
 
 SECRET = "p@ss/w:rd%"
 
@@ -69,6 +71,21 @@ def test_what_no_retry_mends(error: Exception, raised: type[Exception], advice: 
 def test_an_error_is_one_line() -> None:
     assert describe(pymysql.OperationalError(1, "two\nlines")) == "1: two lines"
     assert describe(ConnectionResetError()) == "ConnectionResetError"
+
+
+def test_a_database_that_was_never_there_is_counted_though_patience_is_the_callers() -> None:
+    """An alert goes by this count: a process that still waits for its first answer must not be silent."""
+
+    def count() -> float:
+        return REGISTRY.get_sample_value("sluice_ledger_retries_total", {"cause": "unavailable"}) or 0.0
+
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"mysql://sluice@127.0.0.1:{unused.getsockname()[1]}/sluice"
+        before = count()
+        with Database(read_settings(database_url=url)) as database, pytest.raises(LedgerUnavailable):
+            database.run(lambda _: None, patience=0)
+    assert count() == before + 1
 
 
 def options(**settings: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic checks each
