@@ -17,7 +17,7 @@ DECODED = Counter("sluice_decoded_total", "Images decoded")
 INFERRED = Counter("sluice_inferred_total", "Images that TorchServe gave a prediction for")
 CACHED = Counter("sluice_cached_total", "Images answered from the content cache, without TorchServe")
 COMMITTED = Counter("sluice_committed_total", "Predictions committed")
-REDELIVERED = Counter("sluice_redelivered_total", "Objects handed out again after their lease was lost or returned")
+REDELIVERED = Counter("sluice_redelivered_total", "Objects handed out again because their consumer died or fell silent")
 RETURNED = Counter("sluice_returned_total", "Objects that a consumer gave back unfinished")
 QUARANTINED = Counter("sluice_quarantined_total", "Objects given up, by reason", ["reason"])
 SUPERSEDED = Counter("sluice_superseded_total", "Objects whose key turned out to have a newer version")
@@ -26,7 +26,7 @@ OVERLOADED = Counter("sluice_overloaded_total", "Batches that TorchServe answere
 TORCHSERVE_REQUESTS = Counter(
     "sluice_torchserve_requests_total", "Requests to TorchServe, by endpoint and outcome", ["endpoint", "outcome"]
 )
-LEDGER_RETRIES = Counter("sluice_ledger_retries_total", "Transactions tried again, by cause", ["cause"])
+LEDGER_RETRIES = Counter("sluice_ledger_retries_total", "Transactions that failed for now, by cause", ["cause"])
 
 IN_FLIGHT = Gauge("sluice_in_flight", "Objects leased (producer) or held (consumer) and not finished")
 BACKLOG = Gauge("sluice_backlog", "Objects that the running jobs this producer owns have pending, leased ones too")

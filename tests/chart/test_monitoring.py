@@ -72,6 +72,14 @@ def test_each_alert_says_what_is_so_and_links_to_what_to_do(everything: Rendered
         assert alert["labels"]["severity"] in {"warning", "critical"}
 
 
+def test_work_that_comes_back_is_laid_to_those_whose_work_is_counted(everything: Rendered) -> None:
+    """What a drained consumer gives back is counted apart from what a dead one left."""
+    (alert,) = [alert for alert in alerts(everything) if alert["alert"] == "SluiceWorkComesBack"]
+    assert "sluice_returned" not in alert["expr"]
+    assert "drain" not in alert["annotations"]["summary"]
+    assert "die" in metrics.REDELIVERED._documentation
+
+
 def test_the_runbook_can_be_elsewhere() -> None:
     rule = {"enabled": True, "runbook": "https://wiki.example.com/sluice", "labels": {"release": "prometheus"}}
     rendered = render({"metrics": {"prometheusRule": rule}})

@@ -59,7 +59,7 @@ is none. `here` are this release's processes.
   (printf (print
     "sum(rate(sluice_redelivered_total{%s}[15m])) > "
     "0.2 * sum(rate(sluice_leased_total{%s}[15m]))") $producers $producers)
-  "One object in five is handed out again: consumers die or drain all the time.") }}
+  "One object in five is handed out again: consumers die or fall silent all the time.") }}
 {{ include "sluice.alert" (list . "SluiceFramesRejected" "0m" "warning"
   (printf "sum(increase(sluice_rejected_frames_total{%s}[15m])) > 0" $here)
   "Messages can't be understood: processes of different versions talk, or somebody else does.") }}
