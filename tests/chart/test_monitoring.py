@@ -82,7 +82,7 @@ def test_work_that_comes_back_is_laid_to_those_whose_work_is_counted(everything:
 
 def test_the_runbook_can_be_elsewhere() -> None:
     rule = {"enabled": True, "runbook": "https://wiki.example.com/sluice", "labels": {"release": "prometheus"}}
-    rendered = render({"metrics": {"prometheusRule": rule}})
+    rendered = render({"metrics": {"serviceMonitor": {"enabled": True}, "prometheusRule": rule}})
     assert alerts(rendered)[0]["annotations"]["runbook_url"].startswith("https://wiki.example.com/sluice#sluice")
     assert rendered.get("PrometheusRule", "sluice")["metadata"]["labels"]["release"] == "prometheus"
 

@@ -36,6 +36,7 @@ def external(**changed: Values) -> Values:
             "leave objectStore.accessKeyId and objectStore.secretAccessKey empty",
         ),
         ({"curve": {"enabled": False, "existingSecret": "keys"}}, "set curve.enabled=true"),
+        ({"metrics": {"prometheusRule": {"enabled": True}}}, "set metrics.serviceMonitor.enabled=true"),
         ({"serviceAccount": {"create": False, "annotations": {"a": "b"}}}, "set serviceAccount.create=true"),
         (
             {"consumer": {"autoscaling": {"enabled": True}, "keda": {"enabled": True}}},

@@ -15,6 +15,11 @@
   "curve.existingSecret is set, but nothing is encrypted: set curve.enabled=true, "
   "or leave curve.existingSecret empty") }}
 {{- end }}
+{{- if and .Values.metrics.prometheusRule.enabled (not .Values.metrics.serviceMonitor.enabled) }}
+{{- fail (print
+  "metrics.prometheusRule makes alerts on metrics that nothing reads, so they would not be true: "
+  "set metrics.serviceMonitor.enabled=true, or metrics.prometheusRule.enabled=false") }}
+{{- end }}
 {{- if and .Values.serviceAccount.annotations (not .Values.serviceAccount.create) }}
 {{- fail (print
   "serviceAccount.annotations would be set nowhere: set serviceAccount.create=true, "
