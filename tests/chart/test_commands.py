@@ -79,13 +79,26 @@ def test_the_notes_name_what_is_there(values: Values) -> None:
     text, rendered = notes(values), render(values)
     assert "nil" not in text
     assert "<no value>" not in text
-    for kind, name in re.findall(r"\b(deploy|svc|secret)[/ ]([a-z][\w-]+)", text):
-        long = {"deploy": "Deployment", "svc": "Service", "secret": "Secret"}[kind]
+    for kind, name in re.findall(r"\b(deploy|sts|svc|secret)[/ ]([a-z][\w-]+)", text):
+        long = {"deploy": "Deployment", "sts": "StatefulSet", "svc": "Service", "secret": "Secret"}[kind]
         assert name in rendered.of(long) or (kind, name) == ("secret", "-l"), (kind, name)
     told = list(commands(text))
     assert len(told) >= 3
     for words in told:
         understands(words)
+
+
+@pytest.mark.parametrize(
+    ("keda", "where"),
+    [
+        ({"enabled": False}, "deploy/sluice-consumer"),
+        ({"enabled": True, "minReplicas": 1}, "deploy/sluice-consumer"),
+        ({"enabled": True, "minReplicas": 0}, "sts/sluice-producer"),
+    ],
+)
+def test_the_notes_run_commands_where_a_pod_is(keda: Values, where: str) -> None:
+    text = notes({**EXTERNAL, "consumer": {"keda": keda}})
+    assert set(re.findall(r"exec (?:-it )?(\S+) -- sluice", text)) == {where}
 
 
 def test_the_notes_say_why_a_pod_may_wait_for_a_gpu() -> None:
