@@ -10,6 +10,7 @@ import http.client
 import json
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,9 +38,14 @@ def main() -> None:
         if status is None:
             sys.exit(f"/ping: {said}")
         return
-    for model in told["models"]:
-        if why := why_not(model, told["port"], which):
-            sys.exit(f"{Path(model['archive']).name}: {why}")
+    # Side by side: busy models would use up kubelet's patience one after the other.
+    with ThreadPoolExecutor(len(told["models"])) as threads:
+        reasons = list(threads.map(lambda model: why_not(model, told["port"], which), told["models"]))
+    failing = [
+        f"{Path(model['archive']).name}: {why}" for model, why in zip(told["models"], reasons, strict=True) if why
+    ]
+    if failing:
+        sys.exit("; ".join(failing))
 
 
 def why_not(model: dict[str, str], port: int, which: str) -> str:

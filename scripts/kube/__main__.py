@@ -7,8 +7,9 @@ import sys
 import time
 
 from scripts.kube.builder import NAMES, Builder, version
-from scripts.kube.cluster import Cluster
+from scripts.kube.cluster import CORE, Cluster
 from scripts.kube.errors import ClusterError
+from scripts.kube.pieces import PIECES
 from scripts.kube.place import NODE, Place
 
 EXAMPLES = """\
@@ -32,18 +33,23 @@ def main() -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     build = commands.add_parser("build", help="build what is missing into the cache, start nothing")
-    build.add_argument("more", nargs="*", help="beside the cluster's own: buildkit, kube-score, versitygw, keda")
+    build.add_argument(
+        "more", nargs="*", metavar="PIECE", help=f"beside the cluster's own: {', '.join(PIECES.keys() - CORE)}"
+    )
     commands.add_parser("up", help="start it (a running one is left alone)")
     commands.add_parser("down", help="end it and clean up")
     commands.add_parser("status", help="say whether it runs, and what runs on it; exit code 1 if it doesn't")
     images = commands.add_parser("images", help="build the project's images into it")
-    images.add_argument("image", nargs="*", choices=[*NAMES, []], help="folders of docker/ (default: all)")
+    images.add_argument("image", nargs="*", metavar="IMAGE", help=f"of {', '.join(NAMES)} (default: all)")
     images.add_argument("--tag", default=version(), help="default: the project's version, %(default)s")
     load = commands.add_parser("load", help="take in image archives")
     load.add_argument("archive", nargs="+", help="a file that `docker save` wrote, or an OCI archive")
     commands.add_parser("kubeconfig", help="print the path of its kubeconfig")
     commands.add_parser("path", help="print the folder with kubectl and helm")
     arguments = parser.parse_args()
+    for given, known in (("more", PIECES), ("image", NAMES)):
+        if unknown := set(getattr(arguments, given, [])) - known.keys():
+            parser.error(f"{', '.join(sorted(unknown))}: use {', '.join(known)}")
     cluster = Cluster(Place.find())
     try:
         run(cluster, arguments)

@@ -14,6 +14,7 @@ from typing import Final
 from scripts.kube import base, node
 from scripts.kube.cluster import NAMESPACE, Cluster
 from scripts.kube.errors import ClusterError
+from scripts.kube.lock import locked
 from scripts.kube.pieces import PIECES
 from scripts.kube.place import REGISTRY
 
@@ -64,13 +65,14 @@ class Builder:
 
         `stages` lends folders in place of a Dockerfile's stages: what those would build is in them already.
         """
-        self._start()
-        self._load_base()
-        for folder in folders:
-            name = f"{REGISTRY}/{NAMES[folder]}:{tag}"
-            started = time.monotonic()
-            self._solve(folder, name, stages or self._stages(folder))
-            print(f"cluster: {name} ({time.monotonic() - started:.0f} s)", flush=True)
+        with locked(self._cluster.place.lock):
+            self._start()
+            self._load_base()
+            for folder in folders:
+                name = f"{REGISTRY}/{NAMES[folder]}:{tag}"
+                started = time.monotonic()
+                self._solve(folder, name, stages or self._stages(folder))
+                print(f"cluster: {name} ({time.monotonic() - started:.0f} s)", flush=True)
 
     def _start(self) -> None:
         if self._is_up():

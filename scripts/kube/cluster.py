@@ -13,6 +13,7 @@ from typing import Final
 
 from scripts.kube import image, node
 from scripts.kube.errors import ClusterError
+from scripts.kube.lock import locked
 from scripts.kube.pieces import INSTALLED, PIECES, Cache, install
 from scripts.kube.place import NODE, Place
 
@@ -34,20 +35,26 @@ class Cluster:
     @property
     def is_up(self) -> bool:
         """Say whether its first process lives."""
+        owner = self.place.owner
+        if owner.exists() and owner.read_text() != str(self.place.cache):
+            raise ClusterError(f"this machine's cluster was started with SLUICE_CACHE={owner.read_text()}: set it")
         return node.pid(self.place) is not None
 
     def build(self, *more: str) -> None:
         """Build and unpack whatever isn't in the cache."""
-        install(INSTALLED)
-        self.cache.unpack_debian()
-        self.cache.build([*CORE, *more])
-        image.build_pause(self.cache.program("pause"))
+        with locked(self.cache.lock):
+            install(INSTALLED)
+            self.cache.unpack_debian()
+            self.cache.build([*CORE, *more])
+            image.build_pause(self.cache.program("pause"))
 
     def up(self) -> None:
-        """Start it and wait until it is ready; one that is up is left alone."""
-        if self.is_up:
-            return
-        # What an earlier one left, had it been killed.
+        """Start it and wait until it is ready; one that is ready is left alone, one that was left half made is not."""
+        with locked(self.place.lock):
+            if not (self.is_up and self.place.ready.exists()):
+                self._start()
+
+    def _start(self) -> None:
         node.end(self.place)
         node.start(self.place, self.cache)
         self._wait("the API server", lambda: self.kubectl("get", "--raw", "/readyz") == "ok")
@@ -56,10 +63,14 @@ class Cluster:
         self._apply_addons()
         self._wait("the node", self._node_is_ready)
         self._wait("its addons", self._addons_are_ready)
+        self.place.ready.touch()
 
     def down(self) -> None:
         """End it."""
-        node.end(self.place)
+        with locked(self.place.lock):
+            if not self.is_up:
+                print("cluster: it doesn't run; cleaning up", flush=True)
+            node.end(self.place)
 
     def load(self, archive: str) -> None:
         """Take in an image archive (docker save, OCI layout)."""

@@ -32,7 +32,7 @@ CGROUP: Final = "sluice-cluster"
 RULES: Final = (
     ("nat", "POSTROUTING", ["-s", f"{HOST_ADDRESS}/30", "!", "-o", WIRE, "-j", "MASQUERADE"]),
     ("filter", "FORWARD", ["-i", WIRE, "-j", "ACCEPT"]),
-    ("filter", "FORWARD", ["-o", WIRE, "-j", "ACCEPT"]),
+    ("filter", "FORWARD", ["-o", WIRE, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"]),
 )
 """Image builds inside the cluster reach package registries through these."""
 FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
@@ -111,6 +111,7 @@ def start(place: Place, cache: Cache) -> None:
     _check()
     for folder in (place.images, place.logs, place.run, place.state / "cni", place.state / "kubelet"):
         folder.mkdir(parents=True, exist_ok=True)
+    place.owner.write_text(str(place.cache))
     keys.make(place.keys)
     names = {
         "images": place.images,

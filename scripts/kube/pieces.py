@@ -91,6 +91,7 @@ class Cache:
     """A folder with the built programs; whoever needs one asks here, and waits for its build the first time."""
 
     def __init__(self, folder: Path) -> None:
+        self.lock = folder / "bin.lock"
         self.programs = folder / "bin"
         self.debian = folder / "debian"
 

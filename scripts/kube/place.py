@@ -71,6 +71,21 @@ class Place:
         return self.run / "containerd.sock"
 
     @property
+    def ready(self) -> Path:
+        """Is there once all of it came up."""
+        return self.run / "ready"
+
+    @property
+    def owner(self) -> Path:
+        """Names the cache of the cluster that runs."""
+        return self.run / "cache"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever changes the cluster: a machine has one, whatever its users' caches are."""
+        return Path("/run/lock/sluice-cluster")
+
+    @property
     def first_process(self) -> Path:
         """Holds the number of the first process in the cluster's namespaces."""
         return self.run / "init.pid"
