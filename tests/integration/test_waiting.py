@@ -52,7 +52,7 @@ def workers(servers: Servers, database_name: str, tmp_path: Path) -> Iterator[tu
     port = free_port()
     url = servers.database.create(database_name).replace(f":{servers.database.port}/", f":{port}/")
     bind = f"tcp://127.0.0.1:{free_port()}"
-    settings = {"database_url": url, "bind": bind, "producers": bind, "torchserve": "http://nowhere.invalid:8080"}
+    settings = {"database_url": url, "bind": bind, "producers": bind, "torchserve": "http://127.0.0.1:9"}
     made = tuple(
         Worker(module, module, tmp_path, servers.leash, settings, {"SLUICE_HEARTBEAT": "0.5"})
         for module in ("producer", "consumer")
@@ -81,7 +81,7 @@ def test_workers_wait_for_a_database_and_its_tables_and_say_so(
         schema.upgrade(read_settings(database_url=servers.database.url(database_name)))
         upgraded = time.monotonic()
         for worker in (producer, consumer):
-            # No model is known, so nobody asks for TorchServe yet.
+            # No model is known, so nobody asks TorchServe yet; that it has an address is enough.
             worker.wait_ready(upgraded + BEGINS_WITHIN_SECONDS - time.monotonic())
         assert (producer.pid, consumer.pid) == pids
         for worker in (producer, consumer):

@@ -146,6 +146,19 @@ def test_a_dead_endpoint_costs_no_image_anything() -> None:
     asyncio.run(scene())
 
 
+def test_with_no_model_known_an_address_is_enough_and_needed() -> None:
+    """There is nothing to judge a TorchServe by yet, but one that has no address can't be asked."""
+
+    async def scene() -> None:
+        async with balancing(FakeTorchServe()) as balancer:
+            await until(lambda: balancer.is_healthy)
+        async with balancing(urls=("http://nowhere.invalid:8080",)) as balancer:
+            assert not balancer.is_healthy
+            assert "has no address" in balancer.why_not()
+
+    asyncio.run(scene())
+
+
 def test_an_endpoint_that_returns_is_used_within_seconds() -> None:
     async def scene() -> None:
         fake = FakeTorchServe(answer=lambda _: (503, {}))
