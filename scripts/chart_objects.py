@@ -81,6 +81,7 @@ BY_NAME: Final[dict[str, dict[str, Any]]] = {
     "Peers": _list("peer"),
     "models": {**_list("model"), "minItems": 1},
     "metrics": _list("metric"),
+    "registry": {"pattern": r"^([^/\s]+(/[^/\s]+)*)?$"},
     "digest": {"pattern": "^(sha256:[0-9a-f]{64})?$"},
     "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
     "size": {"pattern": "^[0-9]+([.][0-9]+)?(Ki|Mi|Gi|Ti)$"},

@@ -178,6 +178,18 @@ def test_the_migration_of_an_external_database_has_its_edge_before_it_runs() -> 
     policy = render(EXTERNAL).get("NetworkPolicy", "sluice-migrate")
     assert policy["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     assert int(policy["metadata"]["annotations"]["helm.sh/hook-weight"]) < 0
+    assert "hook-failed" in policy["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+
+
+def test_the_instance_metadata_is_closed_and_the_agent_of_pod_identity_open() -> None:
+    rendered = render(EXTERNAL)
+    leaving = rules(rendered, rendered.pod("producer"), "egress")
+    blocks = [peer["ipBlock"] for rule in leaving for peer in rule["to"] if "ipBlock" in peer]
+    wide = [block for block in blocks if block["cidr"] in {"0.0.0.0/0", "::/0"}]
+    assert len(wide) == 4
+    for block in wide:
+        assert block["except"] == [{"0.0.0.0/0": "169.254.169.254/32", "::/0": "fd00:ec2::254/128"}[block["cidr"]]]
+    assert {"cidr": "169.254.170.23/32"} in blocks
 
 
 def test_they_can_be_switched_off() -> None:

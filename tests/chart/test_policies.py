@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from base64 import b64decode
 from collections import Counter
@@ -169,6 +170,11 @@ def test_the_longest_release_name_makes_names_that_kubernetes_takes() -> None:
         room = {"Deployment": 17, "StatefulSet": 11, "Job": 6}.get(resource["kind"], 0)
         assert len(name) + room <= 63
     assert not {r["metadata"]["name"] for r in one.resources} & {r["metadata"]["name"] for r in two.resources}
+
+
+def test_a_name_that_is_cut_short_has_one_dash_where_it_was_cut() -> None:
+    (account,) = render(release=f"{'r' * 24}--{'x' * 20}").of("ServiceAccount")
+    assert re.fullmatch(rf"{'r' * 24}-[0-9a-f]{{8}}", account)
 
 
 def test_secrets_stand_in_secrets_only() -> None:

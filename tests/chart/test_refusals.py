@@ -9,7 +9,7 @@ from tests.chart.rendered import EXTERNAL, Values, refusal, render
 DATABASE = EXTERNAL["database"]
 
 
-def external(**changed: Values) -> Values:
+def external(**changed: object) -> Values:
     """Give the values of an external database and S3, with some sections replaced."""
     return {**EXTERNAL, **changed}
 
@@ -83,6 +83,48 @@ def external(**changed: Values) -> Values:
             },
             "set live on one version of a",
         ),
+        (
+            {
+                "torchserve": {
+                    "models": [{"name": n, "version": "1", "archive": f"{n}.mar", "live": True} for n in ("b", "a")]
+                }
+            },
+            "says live of a@1 and of b@1, and jobs that name no model could not choose: set live on one model",
+        ),
+        ({"fullnameOverride": "my.rel"}, "set fullnameOverride"),
+        ({"fullnameOverride": "2024-run"}, 'names would begin with "2024-run"'),
+        ({"nameOverride": "Photos"}, "set fullnameOverride"),
+        ({"commonLabels": {"app.kubernetes.io/version": "2"}}, "take it out of commonLabels"),
+        (
+            {"consumer": {"podLabels": {"app.kubernetes.io/component": "mine"}}},
+            "consumer.podLabels has app.kubernetes.io/component",
+        ),
+        ({"s3": {"podLabels": {"app.kubernetes.io/name": "mine"}}}, "take it out of s3.podLabels"),
+        (
+            {"metrics": {"dashboard": {"labels": {"app.kubernetes.io/instance": "x"}}}},
+            "take it out of metrics.dashboard.labels",
+        ),
+        (
+            {"torchserve": {"strategy": {"rollingUpdate": {"maxSurge": 0}}}},
+            "set torchserve.strategy.rollingUpdate.maxSurge or torchserve.strategy.rollingUpdate.maxUnavailable",
+        ),
+        (
+            {"consumer": {"strategy": {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": "0"}}}},
+            "set consumer.strategy.rollingUpdate.maxSurge or consumer.strategy.rollingUpdate.maxUnavailable",
+        ),
+        (
+            {"extraEnv": [{"name": "TZ", "value": "UTC"}], "consumer": {"extraEnv": [{"name": "TZ", "value": "CET"}]}},
+            "consumer has the environment variable TZ twice: take it out of extraEnv or consumer.extraEnv",
+        ),
+        (
+            external(extraEnv=[{"name": "AWS_REGION", "value": "eu-north-1"}]),
+            "producer has the environment variable AWS_REGION twice",
+        ),
+        (
+            {"torchserve": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}},
+            "torchserve has the environment variable A twice",
+        ),
+        (external(database={**DATABASE, "url": "mysql://me@db:port/led"}), "set it to mysql://user@host:3306/database"),
         ({"extraEnv": [{"name": "SLUICE_BATCH", "value": "1"}]}, "set config.batch"),
         ({"producer": {"extraEnv": [{"name": "SLUICE_WINDOW", "value": "1"}]}}, "set config.window"),
     ],
@@ -91,8 +133,14 @@ def test_a_contradiction_is_refused_with_what_to_set(values: Values, said: str) 
     assert said in refusal(values)
 
 
-def test_a_password_is_not_repeated_in_the_message() -> None:
-    assert "secret@" not in refusal(external(database={**DATABASE, "url": "mysql://me:secret@db/led"}))
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://me:secret@db/led", "mysql://me:a/secret@db/led", "postgres://me:secret@db/led", "me:secret@db", "secret"],
+)
+def test_a_password_is_not_repeated_in_the_message(url: str) -> None:
+    said = refusal(external(database={**DATABASE, "url": url}))
+    assert "database.url" in said
+    assert "secret" not in said.replace("existingSecret", "")
 
 
 def test_what_only_looks_like_one_is_taken() -> None:
@@ -100,5 +148,11 @@ def test_what_only_looks_like_one_is_taken() -> None:
         {"extraEnv": [{"name": "SLUICE_TORCHSERVE_TOKEN", "valueFrom": {"secretKeyRef": {"name": "t", "key": "t"}}}]}
     )
     render({"consumer": {"autoscaling": {"enabled": False, "minReplicas": 50}}})
+    render({"consumer": {"podLabels": {"app.kubernetes.io/part-of": "photos"}}})
+    render({"torchserve": {"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 0}}}})
+    render({"torchserve": {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "10%"}}}})
+    render({"fullnameOverride": "run-2024"}, release="2024-run")
+    for host in ("db", "10.0.0.1:3306", "[fd00::1]:3306"):
+        render(external(database={**DATABASE, "url": f"mysql://me@{host}/led"}))
     metrics = [{"type": "Pods", "pods": {}}]
     render({"torchserve": {"autoscaling": {"enabled": True, "targetCPUUtilizationPercentage": 0, "metrics": metrics}}})

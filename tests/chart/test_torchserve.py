@@ -175,3 +175,22 @@ def test_one_registry_is_enough_for_all_images() -> None:
     names = ("sluice", "sluice-torchserve", "sluice-mariadb", "sluice-versitygw")
     assert images == {f"sluice.local/{name}:0.1.0" for name in names}
     assert all(pod.spec["imagePullSecrets"] == [{"name": "pull"}] for pod in rendered.pods)
+
+
+def test_no_load_balancer_is_told_to_ask_for_a_page_that_is_not_there(default: Rendered) -> None:
+    (port,) = default.get("Service", "sluice-torchserve")["spec"]["ports"]
+    assert "appProtocol" not in port
+
+
+def test_a_role_is_for_fetching_archives_and_not_for_the_server_that_runs_them() -> None:
+    def annotations(values: Values) -> Values:
+        template = render(values).get("Deployment", "sluice-torchserve")["spec"]["template"]
+        found: Values = template["metadata"].get("annotations", {})
+        return found
+
+    store = {"modelStore": {"type": "s3", "url": "s3://images/models/"}}
+    skipped = {"eks.amazonaws.com/skip-containers": "torchserve"}
+    assert annotations({**EXTERNAL, "torchserve": store}) == skipped
+    assert annotations({**EXTERNAL, "torchserve": {**store, "podAnnotations": {"a": "b"}}}) == {"a": "b", **skipped}
+    assert annotations({"torchserve": store}) == {}
+    assert annotations(EXTERNAL) == {}

@@ -70,6 +70,10 @@ def test_a_typo_is_refused_and_named(values: Values, named: str) -> None:
         ({"config": {"log_format": "xml"}}, "/config/log_format"),
         ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
         ({"image": {"digest": "latest"}}, "/image/digest"),
+        ({"image": {"registry": "registry.example.com/"}}, "/image/registry"),
+        ({"mysql": {"image": {"registry": "https://registry.example.com"}}}, "/mysql/image/registry"),
+        ({"torchserve": {"service": {"loadBalancerSourceRanges": ["10.0.0.1"]}}}, "/loadBalancerSourceRanges/0"),
+        ({"torchserve": {"service": {"loadBalancerSourceRanges": ["office/24"]}}}, "/loadBalancerSourceRanges/0"),
         ({"torchserve": {"models": []}}, "/torchserve/models"),
         ({"torchserve": {"models": [{"name": "a", "version": 1.0, "archive": "a.mar"}]}}, "/version"),
         ({"torchserve": {"modelStore": {"type": "nfs"}}}, "/torchserve/modelStore/type"),
@@ -89,11 +93,17 @@ def test_config_takes_each_setting_that_the_chart_does_not_own() -> None:
     assert set(properties) == set(Settings.model_fields) - OWNED
 
 
-def test_config_becomes_the_environment_of_producer_and_consumer() -> None:
+def test_registries_and_networks_are_taken_as_they_are_written() -> None:
+    for registry in ("", "localhost:5000", "registry.example.com/team/sluice"):
+        render({"image": {"registry": registry}})
+    render({"torchserve": {"service": {"loadBalancerSourceRanges": ["10.0.0.0/8", "2001:db8::/32", "::/0"]}}})
+
+
+def test_config_becomes_the_environment_of_workers_and_jobs() -> None:
     rendered = render(
         {"config": {"batch": 64, "prefetch_bytes": 1073741824, "poll_seconds": 0.25, "log_level": "debug"}}
     )
-    for component in ("producer", "consumer"):
+    for component in ("producer", "consumer", "migrate", "register", "test"):
         env = rendered.pod(component).env()
         assert env["SLUICE_BATCH"] == "64"
         assert env["SLUICE_PREFETCH_BYTES"] == "1073741824"

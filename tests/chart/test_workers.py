@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from base64 import b64decode
 from pathlib import Path
@@ -168,6 +170,9 @@ def test_tables_come_before_everything_where_the_database_is_there() -> None:
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     secret = rendered.get("Secret", "sluice-migrate")["metadata"]["annotations"]
     assert int(secret["helm.sh/hook-weight"]) < 0
+    # A failed install that is given up leaves no password; the job stays, to be read.
+    assert "hook-failed" in secret["helm.sh/hook-delete-policy"]
+    assert "hook-failed" not in job["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
     env = rendered.pod("migrate").env()
     assert env["SLUICE_DATABASE_PASSWORD"] == secret_key("sluice-migrate", "password")
     # Nothing that a hook needs may be left for the release to make.
@@ -212,7 +217,23 @@ def test_on_aws_a_role_does_without_keys() -> None:
         pod = rendered.pod(component)
         assert pod.spec["serviceAccountName"] == "sluice"
         assert pod.env()["AWS_REGION"] == pod.env()["SLUICE_S3_REGION"] == "eu-central-1"
-        assert not {"AWS_ACCESS_KEY_ID", "SLUICE_S3_ENDPOINT", "AWS_EC2_METADATA_DISABLED"} & set(pod.env())
+        assert not {"AWS_ACCESS_KEY_ID", "SLUICE_S3_ENDPOINT"} & set(pod.env())
+
+
+def test_no_pod_asks_for_the_role_of_its_node_unless_told_to() -> None:
+    for values in ({}, EXTERNAL):
+        for component in ("producer", "consumer"):
+            assert render(values).pod(component).env()["AWS_EC2_METADATA_DISABLED"] == "true"
+    told = render({**EXTERNAL, "extraEnv": [{"name": "AWS_EC2_METADATA_DISABLED", "value": "false"}]})
+    assert told.pod("producer").env()["AWS_EC2_METADATA_DISABLED"] == "false"
+
+
+def test_jobs_go_to_the_nodes_that_are_named() -> None:
+    nodes = {"nodeSelector": {"pool": "spare"}, "tolerations": [{"key": "spare", "operator": "Exists"}]}
+    rendered = render(dict.fromkeys(("migrate", "register", "test"), nodes))
+    for component in ("migrate", "register", "test"):
+        spec = rendered.pod(component).spec
+        assert {name: spec[name] for name in nodes} == nodes
 
 
 def test_an_account_of_ones_own_is_used_and_not_made() -> None:
@@ -230,13 +251,16 @@ def test_keys_of_a_secret_and_of_values_reach_the_pods() -> None:
 
 
 def test_pods_begin_anew_when_a_password_in_the_values_changes() -> None:
-    def annotation(password: str) -> str:
+    def annotation(password: str, namespace: str = "sluice") -> str:
         values = {**EXTERNAL, "database": {"url": "mysql://me@db/led", "password": password}}
-        template = render(values).get("Deployment", "sluice-consumer")["spec"]["template"]
+        template = render(values, namespace=namespace).get("Deployment", "sluice-consumer")["spec"]["template"]
         return str(template["metadata"]["annotations"]["checksum/secrets"])
 
     assert annotation("one") != annotation("two")
-    assert re.fullmatch(r"[0-9a-f]{8}", annotation("one")), "few digits, which give nothing away"
+    assert annotation("one") != annotation("one", "other"), "a table of passwords would fit every release"
+    bare = hashlib.sha256(json.dumps(["one", "", ""], separators=(",", ":")).encode()).hexdigest()
+    assert annotation("one") != bare[:8], "guesses would cost nothing"
+    assert re.fullmatch(r"[0-9a-f]{8}", annotation("one"))
 
 
 def test_the_test_needs_to_know_where_it_may_write() -> None:

@@ -1,15 +1,24 @@
 {{/* Refuses values that contradict each other, and names the value to set instead. */}}
 {{- define "sluice.checks" -}}
+{{- include "sluice.checks.names" . }}
+{{- include "sluice.checks.labels" . }}
 {{- include "sluice.checks.database" . }}
 {{- include "sluice.checks.objectStore" . }}
 {{- include "sluice.checks.autoscaling" (list "consumer" .Values.consumer) }}
 {{- include "sluice.checks.autoscaling" (list "torchserve" .Values.torchserve) }}
 {{- include "sluice.checks.consumer" . }}
 {{- include "sluice.checks.torchserve" . }}
+{{- include "sluice.checks.strategy" (list "consumer" .Values.consumer.strategy) }}
+{{- include "sluice.checks.strategy" (list "torchserve" .Values.torchserve.strategy) }}
 {{- include "sluice.checks.models" . }}
 {{- include "sluice.checks.environment" (list "extraEnv" .Values.extraEnv) }}
 {{- include "sluice.checks.environment" (list "producer.extraEnv" .Values.producer.extraEnv) }}
 {{- include "sluice.checks.environment" (list "consumer.extraEnv" .Values.consumer.extraEnv) }}
+{{- range list "producer" "consumer" }}
+{{- $variables := include "sluice.env.worker" (list $ (index $.Values .)) | fromYamlArray }}
+{{- include "sluice.checks.twice" (list . (printf "extraEnv or %s.extraEnv" .) $variables) }}
+{{- end }}
+{{- include "sluice.checks.twice" (list "torchserve" "torchserve.extraEnv" .Values.torchserve.extraEnv) }}
 {{- if and .Values.curve.existingSecret (not .Values.curve.enabled) }}
 {{- fail (print
   "curve.existingSecret is set, but nothing is encrypted: set curve.enabled=true, "
@@ -44,8 +53,9 @@
   "database.url holds a password, which anyone could read in the pods: "
   "set database.existingSecret (or database.password) instead") }}
 {{- end }}
-{{- if not (regexMatch "^mysql://[^/@:]+@[^/@]+/[^/?]+$" .url) }}
-{{- fail (printf "database.url is %q: set it to mysql://user@host:3306/database" .url) }}
+{{- /* Not repeated in the message: part of it may be a password. */}}
+{{- if not (regexMatch "^mysql://[^/@:]+@([^][/@:]+|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?/[^/?]+$" .url) }}
+{{- fail "database.url is not understood: set it to mysql://user@host:3306/database" }}
 {{- end }}
 {{- if and .existingSecret .password }}
 {{- fail "database.password and database.existingSecret are both set: leave database.password empty" }}
@@ -169,6 +179,11 @@
 {{- $_ := set $live .name $version }}
 {{- end }}
 {{- end }}
+{{- if gt (len $live) 1 }}
+{{- fail (printf (print
+  "torchserve.models says live of %s, and jobs that name no model could not choose: "
+  "set live on one model, and name the others with `sluice submit --model`") (values $live | sortAlpha | join " and of ")) }}
+{{- end }}
 {{- end }}
 
 {{- define "sluice.checks.environment" -}}
@@ -178,6 +193,64 @@
 {{- fail (printf (print
   "%s has %s, which is a setting: set config.%s, "
   "or the value that the chart has for it") $where .name (.name | trimPrefix "SLUICE_" | lower)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sluice.checks.twice" -}}
+{{- $component := index . 0 }}{{ $where := index . 1 }}{{ $seen := dict }}
+{{- range index . 2 }}
+{{- if hasKey $seen .name }}
+{{- fail (printf (print
+  "%s has the environment variable %s twice: take it out of %s where another value sets it "
+  "(objectStore.*, extraEnv)") $component .name $where) }}
+{{- end }}
+{{- $_ := set $seen .name true }}
+{{- end }}
+{{- end }}
+
+{{/* What Services may be called: no dots, and a letter first. */}}
+{{- define "sluice.checks.names" -}}
+{{- $name := include "sluice.fullname" . }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
+{{- fail (printf (print
+  "names would begin with %q, and Kubernetes wants a letter first, then a-z, 0-9 and -: "
+  "set fullnameOverride, or give the release another name") $name) }}
+{{- end }}
+{{- end }}
+
+{{/* Labels that the chart sets choose pods; set twice, Kubernetes might take either. */}}
+{{- define "sluice.checks.labels" -}}
+{{- $own := list }}
+{{- range list "name" "instance" "component" "version" "managed-by" }}
+{{- $own = append $own (printf "app.kubernetes.io/%s" .) }}
+{{- end }}
+{{- $own = append $own "helm.sh/chart" }}
+{{- $given := dict "commonLabels" .Values.commonLabels }}
+{{- range list "producer" "consumer" "torchserve" "mysql" "s3" }}
+{{- $_ := set $given (printf "%s.podLabels" .) (index $.Values .).podLabels }}
+{{- end }}
+{{- range list "serviceMonitor" "prometheusRule" "dashboard" }}
+{{- $_ := set $given (printf "metrics.%s.labels" .) (index $.Values.metrics .).labels }}
+{{- end }}
+{{- range $where, $labels := $given }}
+{{- range $label, $_ := $labels }}
+{{- if has $label $own }}
+{{- fail (printf "%s has %s, which the chart sets itself: take it out of %s" $where $label $where) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sluice.checks.strategy" -}}
+{{- $name := index . 0 }}
+{{- with index . 1 }}
+{{- if and (ne .type "Recreate") .rollingUpdate }}
+{{- if and (regexMatch "^0+%?$" (toString .rollingUpdate.maxSurge)) (regexMatch "^0+%?$" (toString .rollingUpdate.maxUnavailable)) }}
+{{- fail (printf (print
+  "%s.strategy.rollingUpdate lets no pod come and none go: "
+  "set %s.strategy.rollingUpdate.maxSurge or %s.strategy.rollingUpdate.maxUnavailable to 1 or more") $name $name $name) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

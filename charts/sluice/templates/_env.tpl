@@ -102,6 +102,11 @@
   valueFrom:
     secretKeyRef: {name: {{ $secret }}, key: {{ . }}}
 {{- end }}
+{{- end }}
+{{- /* A node's own role isn't ours; those of IRSA and pod identity come otherwise. `extraEnv` may say that it is. */}}
+{{- $given := list }}
+{{- range .Values.extraEnv }}{{ $given = append $given .name }}{{ end }}
+{{- if not (has "AWS_EC2_METADATA_DISABLED" $given) }}
 - {name: AWS_EC2_METADATA_DISABLED, value: "true"}
 {{- end }}
 {{- end }}

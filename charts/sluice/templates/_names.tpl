@@ -3,7 +3,7 @@
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
 {{- $name = default $name .Values.fullnameOverride }}
-{{- if gt (len $name) 35 }}{{ printf "%s-%s" ($name | trunc 26 | trimSuffix "-") (sha256sum $name | trunc 8) }}
+{{- if gt (len $name) 35 }}{{ printf "%s-%s" (regexReplaceAll "-+$" (trunc 26 $name) "") (sha256sum $name | trunc 8) }}
 {{- else }}{{ $name }}{{ end }}
 {{- end }}
 

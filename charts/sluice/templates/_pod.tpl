@@ -76,10 +76,17 @@ livenessProbe:
   failureThreshold: 6
 {{- end }}
 
-{{/* When the tables are made where the database is there already, and with what they need for it. */}}
+{{/* When the tables are made where the database is there already. */}}
 {{- define "sluice.migrate.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{/* What it needs for it comes before. Only the job itself stays when it fails, to be read. */}}
+{{- define "sluice.migrate.before" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+helm.sh/hook-weight: "-5"
 {{- end }}
 
 {{/* Where `helm test` may write; nothing if that isn't known. */}}
