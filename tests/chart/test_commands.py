@@ -101,6 +101,15 @@ def test_the_notes_run_commands_where_a_pod_is(keda: Values, where: str) -> None
     assert set(re.findall(r"exec (?:-it )?(\S+) -- sluice", text)) == {where}
 
 
+@pytest.mark.parametrize(
+    ("service", "warned"),
+    [({}, True), ({"loadBalancerSourceRanges": ["10.0.0.0/8"]}, False), ({"type": "ClusterIP"}, False)],
+)
+def test_the_notes_say_when_everybody_may_ask(service: Values, warned: bool) -> None:  # noqa: FBT001 - a parameter
+    text = notes({"torchserve": {"service": service}})
+    assert ("Whoever reaches the address may ask: torchserve.service.loadBalancerSourceRanges" in text) is warned
+
+
 def test_the_notes_say_why_a_pod_may_wait_for_a_gpu() -> None:
     text = notes({"torchserve": {"gpu": {"enabled": True, "count": 2, "nodeSelector": {"pool": "gpu"}}}})
     assert 'no node has 2 nvidia.com/gpu to give and the labels {"pool":"gpu"}' in text

@@ -52,7 +52,18 @@ def test_both_kustomizations_build() -> None:
             [program("kubectl"), "kustomize", MANIFESTS / profile], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        assert Rendered(done.stdout).of("Namespace").keys() == {"sluice"}
+        # `kubectl delete -k` must not take the namespace, and with it Secrets and volumes.
+        assert Rendered(done.stdout).of("Namespace") == {}
+        assert Rendered(done.stdout).of("Deployment").keys() == {"sluice-consumer", "sluice-torchserve"}
+
+
+def test_the_kustomizations_show_each_image_that_is_pulled() -> None:
+    for profile in ("cpu", "gpu"):
+        rendered = Rendered((MANIFESTS / profile / "sluice.yaml").read_text())
+        pulled = {c["image"].partition(":")[0] for pod in rendered.pods for c in pod.containers}
+        text = (MANIFESTS / profile / "kustomization.yaml").read_text()
+        shown = yaml.safe_load(text.partition("# images:")[2].replace("\n#", "\n"))
+        assert {image["name"] for image in shown} == pulled
 
 
 def test_the_gpu_profile_goes_to_the_nodes_that_are_described(manifest: Rendered) -> None:
