@@ -21,6 +21,13 @@ from tests.cluster.tools import ROOT, Release, Tools
 from tests.cluster.values import NEXT, SHARED
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first test the time that building the images takes on a new machine."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(2400))
+
+
 @pytest.fixture(scope="session")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
     """The cluster's clients; images are in it."""
