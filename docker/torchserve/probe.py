@@ -56,10 +56,11 @@ def why_not(model: dict[str, str], port: int, which: str) -> str:
     status, said = ask(port, "POST", f"/predictions/{model['path']}", body, SECONDS[which])
     if status == OK:
         return ""
-    if which == "ready" and status in {BUSY, None} and workers(model["path"]) == "READY":
+    state = workers(model["path"])
+    if which == "ready" and status in {BUSY, None} and state == "READY":
         return ""
     cause = cause_in_log()
-    return f"no prediction ({status or said}); its worker is {workers(model['path'])}" + (f"; {cause}" if cause else "")
+    return f"no prediction ({status or said}); its worker is {state}" + (f"; {cause}" if cause else "")
 
 
 def workers(path: str) -> str:

@@ -108,9 +108,9 @@ class Builder:
 
     def _load_base(self) -> None:
         """Give the cluster the image that the others start from."""
-        archive = self._cluster.place.images.parent / f"base-{base.RELEASE}.tar"
-        base.make(archive)
         if not self._cluster.has_image(base.BASE):
+            archive = self._cluster.place.images.parent / f"base-{base.RELEASE}.tar"
+            base.make(archive)
             self._cluster.load(str(archive))
 
     def _is_up(self) -> bool:

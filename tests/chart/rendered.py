@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
+from scripts.kube.pieces import Cache
+from scripts.kube.place import Place
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "charts" / "sluice"
@@ -117,15 +119,9 @@ class Rendered:
         return found
 
 
-def cache_folder() -> Path:
-    """Where scripts/paths.sh says that what is built is kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SLUICE_CACHE") or Path(base) / "sluice")
-
-
 def program(name: str) -> Path:
     """Find a program that scripts/cluster built."""
-    return cache_folder() / "bin" / name
+    return Cache(Place.find().cache).program(name)
 
 
 def run_helm(*arguments: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
