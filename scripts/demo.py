@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,8 @@ TO_TRY: Final = (
     "SELECT * FROM job_progress;",
 )
 IDLE_SECONDS: Final = 0.5
+INTERRUPTED: Final = 130
+"""The shell's number for Ctrl-C."""
 
 
 class Demo:
@@ -83,7 +86,9 @@ class Demo:
         write_contact_sheet(output, f"{len(entries)} photos as {MODEL} sees them, the surest first", entries)
         self.say(f"contact sheet: {output}")
         if stay:
-            self._stay(stack)
+            # Ctrl-C is how it is meant to end from here.
+            with contextlib.suppress(KeyboardInterrupt):
+                self._stay(stack)
         return 0
 
     def _sluice(self, stack: Stack, *arguments: str) -> int:
@@ -155,13 +160,15 @@ def main() -> int:
     stay = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.once
     try:
         with orderly_end():
-            return Demo(console).run(stay=stay, output=arguments.output.absolute())
+            code = Demo(console).run(stay=stay, output=arguments.output.absolute())
     except KeyboardInterrupt:
-        print("\nstopped; nothing is left running")
-        return 0 if stay else 130
+        code = INTERRUPTED
     except (StackError, SluiceError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    if stay or code == INTERRUPTED:
+        print("\nstopped; nothing is left running")
+    return code
 
 
 if __name__ == "__main__":

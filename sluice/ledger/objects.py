@@ -85,12 +85,11 @@ def lock_pending(cursor: Cursor, ids: Iterable[int]) -> dict[int, int]:
     return {row["id"]: row["job_id"] for row in cursor.fetchall()}
 
 
-def count_death(cursor: Cursor, ids: Sequence[int] | Mapping[int, int]) -> list[int]:
+def count_death(cursor: Cursor, known: Mapping[int, int]) -> list[int]:
     """Note that a consumer died with these objects; give those that had enough of it and are now quarantined.
 
-    Given as id -> deaths counted before, a repeat counts nothing more, even when a lost answer hid the first.
+    They are given as id -> deaths counted before: a repeat counts nothing more, even when a lost answer hid the first.
     """
-    known = dict(ids) if isinstance(ids, Mapping) else _deaths(cursor, ids)
     open_ids = lock_pending(cursor, known)
     for deaths in sorted({known[object_id] for object_id in open_ids}):
         cursor.execute(
@@ -102,14 +101,6 @@ def count_death(cursor: Cursor, ids: Sequence[int] | Mapping[int, int]) -> list[
         cursor, [Failed(object_id, "killed_consumers", f"{DEATHS} consumers died with it") for object_id in enough]
     )
     return _killers(cursor, known)
-
-
-def _deaths(cursor: Cursor, ids: Sequence[int]) -> dict[int, int]:
-    """Give each object's deaths so far, as the first try of this transaction saw them."""
-    if "deaths" not in cursor.memory:
-        cursor.execute("SELECT id, attempts FROM objects WHERE id IN %s", (sorted(ids) or [0],))
-        cursor.memory["deaths"] = {row["id"]: row["attempts"] for row in cursor.fetchall()}
-    return dict(cursor.memory["deaths"])
 
 
 def _killers(cursor: Cursor, ids: Iterable[int]) -> list[int]:

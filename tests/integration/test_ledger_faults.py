@@ -48,14 +48,14 @@ def test_a_commit_whose_answer_was_lost_has_one_effect(ledger: Database, monkeyp
     ids = ids_of(ledger, job)
     once(lambda c: predictions.commit(c, [prediction(ids[b"a"], job)]))
     once(lambda c: objects.quarantine(c, [Failed(ids[b"b"], "empty", "")]))
-    once(lambda c: objects.count_death(c, [ids[b"c"]]))
+    once(lambda c: objects.count_death(c, {ids[b"c"]: 0}))
     once(lambda c: listing.upsert_keys(c, job, entries([b"d"], "new")))
     found = ledger.run(lambda c: progress.progress(c, job))
     assert found is not None
     assert (found.listed, found.pending, found.done, found.quarantined, found.superseded) == (5, 2, 1, 1, 1)
     assert [row.attempts for row in ledger.run(lambda c: objects.pending(c, job, 0, 9))] == [1, 0]
     for deaths in (1, 2):
-        condemned = once(partial(objects.count_death, ids={ids[b"c"]: deaths}))
+        condemned = once(partial(objects.count_death, known={ids[b"c"]: deaths}))
     assert condemned == [ids[b"c"]], "the producer must hear of it in spite of the lost answer"
     once(lambda c: objects.replay(c, job))
     second = once(lambda c: jobs.submit(c, SOURCE))

@@ -174,7 +174,6 @@ def test_no_statement_scans_the_objects(ledger: Database, filled: int, monkeypat
         lambda c: objects.pending(c, filled, ids[5], 100),
         lambda c: objects.pending(c, filled, ids[5], 100, 1, 3),
         lambda c: objects.count_death(c, {ids[0]: 0}),
-        lambda c: objects.count_death(c, [ids[0]]),
         lambda c: objects.quarantine(c, [Failed(ids[1], "empty", "")]),
         lambda c: objects.list_quarantined(c, limit=10),
         lambda c: objects.list_quarantined(c, filled, limit=10, reason="empty"),
