@@ -17,7 +17,7 @@ PIECES = 4
 
 def test_images_that_arrive_while_it_runs_have_one_row_each(release: Release) -> None:
     """2,000 images pushed into the bucket of a running job: one row each."""
-    job = release.submit("s3://images/main/", "--watch", "--watch-seconds", "2")
+    job = release.submit("s3://images/main/", "--model", "noop@1.0", "--watch", "--watch-seconds", "2")
     for piece in range(PIECES):
         release.upload("main", 10_000 + piece * IMAGES // PIECES, IMAGES // PIECES)
     release.wait_done(job, IMAGES, seconds=600)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.cluster.tools import ROOT, Tools
+from tests.cluster.tools import ROOT, Release, Tools
 
 HEADING = "## Kubernetes in five minutes"
 PHOTOS = 12
@@ -28,13 +28,13 @@ def test_the_readme_leads_to_rows(tools: Tools, tmp_path: Path) -> None:
     then = then.replace("~/Pictures", str(pictures)).replace("cat.jpg", str(pictures / "1.jpg"))
     tools.delete_namespace("sluice")
     try:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p)' EXIT\n{start}\n{then}"],
-            cwd=ROOT, env=tools.environment, capture_output=True, text=True, check=False, timeout=900,
-        )  # fmt: skip
+        with Release(tools, "sluice", {}):
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p)' EXIT\n{start}\n{then}"],
+                cwd=ROOT, env=tools.environment, capture_output=True, text=True, check=False, timeout=900,
+            )  # fmt: skip
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     finally:
-        tools.run("helm", "uninstall", "sluice", "--namespace=sluice", "--wait", "--ignore-not-found", check=False)
         tools.delete_namespace("sluice")
     assert done.stdout.count("s3://images/photos/") >= 10
     assert '"' in done.stdout.rpartition("{")[2]

@@ -7,8 +7,8 @@ from tests.cluster.tools import Release, wait_until
 from tests.cluster.values import NEXT, SHARED
 
 PHOTOS = 300
-OLD = 70
-NEW = 20
+OLD = 50
+NEW = 8
 
 
 def test_upgrade_and_rollback_under_load(release: Release) -> None:

@@ -251,7 +251,10 @@ class Release:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.helm("uninstall", "--wait", "--ignore-not-found", check=False)
+        self.helm("uninstall", "--ignore-not-found", check=False)
+        # Nobody waits for their goodbyes.
+        pods = ["pods", f"--selector={INSTANCE}={self.name}", f"--namespace={self.namespace}"]
+        self.tools.run("kubectl", "delete", *pods, "--grace-period=0", "--force", check=False)
 
 
 def is_ready(pod: V1Pod) -> bool:
