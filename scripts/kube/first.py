@@ -105,6 +105,7 @@ def programs(place: Place) -> dict[str, list[str]]:
             "--proxy-mode=iptables",
             "--conntrack-max-per-core=0",
         ],
+        "policies": [sys.executable, "-m", "scripts.kube.policies"],
     }
 
 
