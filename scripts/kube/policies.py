@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPSConnection
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any, Final
 
 from scripts.kube.place import Place
@@ -34,6 +35,8 @@ ALLOWED: Final = "0x0/0x10000"
 ENDS: Final = {"Egress": ("to", "-s", "-d"), "Ingress": ("from", "-d", "-s")}
 """A direction's word for peers, and which end of a packet is the chosen pod, and which the peer."""
 LISTS: Final = ("/api/v1/namespaces", "/api/v1/pods", "/apis/networking.k8s.io/v1/networkpolicies")
+RATE_LIMIT: Final = Path("/proc/sys/net/ipv4/icmp_ratelimit")
+"""The node's own; with the kernel's default a pod is told of a few refusals, and then of one a second."""
 PAUSE_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 10.0
 
@@ -156,6 +159,7 @@ def _holds(expression: Resource, labels: Mapping[str, str]) -> bool:
 
 def main() -> None:
     """Follow the API server until told to stop."""
+    RATE_LIMIT.write_text("0")
     keys = Place.find().keys
     context = ssl.create_default_context(cafile=str(keys / "ca.crt"))
     context.load_cert_chain(keys / "admin.crt", keys / "admin.key")
