@@ -20,5 +20,7 @@ SHARED: Final[dict[str, Any]] = {
     # Each image is inferred: tests count them.
     "config": {"cache_entries": 0},
     "consumer": {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}},
+    # A release beside this one borrows its S3 server.
+    "networkPolicy": {"s3Peers": [{"podSelector": {"matchLabels": {"app.kubernetes.io/instance": "broken"}}}]},
 }
 """Values of the shared installation: small requests, because tests run on two cores."""

@@ -1,0 +1,129 @@
+"""The network policies where something enforces them: what is needed goes through, and nothing else does.
+
+On the throwaway cluster scripts/kube/policies.py does; on another its network plugin must, or this fails.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+
+import pytest
+import requests
+from kubernetes.client import V1Pod
+from PIL import Image
+
+from tests.cluster.tools import COMPONENT, INSTANCE, Release, is_ready, wait_until
+from tests.cluster.values import SHARED
+
+PORTS = {
+    "mysql": {"mysql": 3306},
+    "s3": {"s3": 7070},
+    "producer": {"producer": 5600, "producer's metrics": 9100},
+    "consumer": {"consumer's metrics": 9100},
+    "torchserve": {"torchserve": 8080, "torchserve's management": 8081, "torchserve's metrics": 8082},
+}
+OPEN = {
+    "producer": {"mysql", "s3", "names"},
+    "consumer": {"mysql", "s3", "names", "producer", "torchserve"},
+    "test": {"mysql", "s3", "names"},
+    "torchserve": set[str](),
+    "mysql": set[str](),
+    "s3": set[str](),
+    # No policy is for it. TorchServe has a load balancer, and is open to all.
+    "stranger": {"names", "torchserve", "kubernetes"},
+}
+"""Whoever asks, and whom it reaches."""
+LOOPBACK = {"torchserve's management", "torchserve's metrics"}
+
+
+@pytest.fixture
+def unguarded(release: Release) -> Iterator[Release]:
+    """The shared installation without its policies."""
+    release.upgrade({**SHARED, "networkPolicy": {"enabled": False}})
+    yield release
+    release.upgrade(SHARED)
+
+
+@pytest.fixture
+def stranger(release: Release) -> Iterator[V1Pod]:
+    """A pod of another namespace that calls itself a consumer."""
+    core, template = release.tools.core, release.pods("consumer")[0].spec
+    container = template.containers[0]
+    with release.tools.namespace("sluice-stranger") as namespace:
+        core.create_namespaced_pod(
+            namespace,
+            {
+                "metadata": {"name": "stranger", "labels": {INSTANCE: release.name, COMPONENT: "consumer"}},
+                "spec": {
+                    "automountServiceAccountToken": False,
+                    "securityContext": template.security_context,
+                    "terminationGracePeriodSeconds": 0,
+                    "containers": [
+                        {
+                            "name": "stranger",
+                            "image": container.image,
+                            "args": ["sleep", "infinity"],
+                            "securityContext": container.security_context,
+                        }
+                    ],
+                },
+            },
+        )
+        wait_until(lambda: is_ready(core.read_namespaced_pod("stranger", namespace)), "the stranger is ready")
+        yield core.read_namespaced_pod("stranger", namespace)
+
+
+def test_the_system_works_behind_its_policies(release: Release) -> None:
+    """An image goes through S3 to its row, and TorchServe answers at the load balancer."""
+    release.run("sluice", "selftest", "s3://images/edges/")
+    picture = io.BytesIO()
+    Image.new("RGB", (320, 240), (90, 120, 40)).save(picture, "JPEG")
+    answer = requests.put(f"{release.address}/predictions/noop", data=picture.getvalue(), timeout=30)
+    assert answer.ok, answer.text
+
+
+def test_exactly_the_named_edges_are_open(release: Release, stranger: V1Pod) -> None:
+    """From within each kind of pod, to each port of each other: a server that is closed to one is open to another."""
+    assert reached(release, stranger) == OPEN
+    for component in ("producer", "consumer"):
+        assert release.metrics(release.pods(component)[-1].metadata.name), "closed to pods; the node may read them"
+
+
+def test_it_is_the_policies_that_close(unguarded: Release, stranger: V1Pod) -> None:
+    """Without them, everybody reaches all that isn't on loopback."""
+    everything = {name for ports in PORTS.values() for name in ports} | {"names", "kubernetes"}
+    for name, found in reached(unguarded, stranger).items():
+        own = set(PORTS.get(name, {})) - {"consumer's metrics"}  # of consumers there are two
+        assert found >= everything - LOOPBACK - own, name
+
+
+def reached(release: Release, stranger: V1Pod) -> dict[str, set[str]]:
+    """Give what takes a connection from each kind of pod."""
+    pods = {name: release.pods(name) for name in OPEN if name != "stranger"} | {"stranger": [stranger]}
+    targets = {
+        f"{pods[component][-1].status.pod_ip} {port}": name
+        for component, ports in PORTS.items()
+        for name, port in ports.items()
+    }
+    for name, service in (("kubernetes", ("kubernetes", "default")), ("names", ("kube-dns", "kube-system"))):
+        found = release.tools.core.read_namespaced_service(*service).spec
+        tcp = next(entry.port for entry in found.ports if entry.protocol == "TCP")
+        targets[f"{found.cluster_ip} {tcp}"] = name
+    return {name: {targets[each] for each in knock(release, asking, targets)} for name, (asking, *_) in pods.items()}
+
+
+def knock(release: Release, asking: V1Pod, targets: Iterable[str]) -> list[str]:
+    """Give the addresses and ports that take a connection from a pod; its own it reaches whatever policies say."""
+    about = asking.metadata
+    targets = [target for target in targets if not target.startswith(f"{asking.status.pod_ip} ")]
+    within = ["kubectl", "exec", about.name, f"--namespace={about.namespace}", "--"]
+    return release.tools.run(*within, "bash", "-c", KNOCK, "knock", *targets).stdout.splitlines()
+
+
+KNOCK = """\
+for target; do
+    timeout 5 bash -c "</dev/tcp/${target/ //}" 2>/dev/null && echo "$target" &
+done
+wait
+"""
