@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -57,12 +57,12 @@ class Cluster:
     def _start(self) -> None:
         node.end(self.place)
         node.start(self.place, self.cache)
-        self._wait("the API server", lambda: self.kubectl("get", "--raw", "/readyz") == "ok")
-        self._load_programs()
+        self.wait_for("the API server", lambda: self.kubectl("get", "--raw", "/readyz") == "ok")
+        self.load_programs(("pause", *ON_NODE))
         self._make_volumes()
         self._apply_addons()
-        self._wait("the node", self._node_is_ready)
-        self._wait("its addons", self._addons_are_ready)
+        self.wait_for("the node", self._node_is_ready)
+        self.wait_for("its addons", self._addons_are_ready)
         self.place.ready.touch()
 
     def down(self) -> None:
@@ -76,6 +76,22 @@ class Cluster:
         """Take in an image archive (docker save, OCI layout)."""
         self._ctr("images", "import", archive)
 
+    def load_programs(self, programs: Iterable[str]) -> None:
+        """Give the node images of programs in the cache, each once."""
+        there = self._ctr("images", "list", "-q").split()
+        with tempfile.TemporaryDirectory() as scratch:
+            for program in programs:
+                path = self.cache.program(program)
+                mark = self.place.images / f".{program}"
+                now = f"{path.stat().st_size} {path.stat().st_mtime_ns}"
+                if image.name_of(program) in there and mark.exists() and mark.read_text() == now:
+                    continue
+                archive = Path(scratch) / f"{program}.tar"
+                image.wrap(path, archive)
+                self.load(str(archive))
+                archive.unlink()
+                mark.write_text(now)
+
     def has_image(self, name: str) -> bool:
         """Say whether an image is there."""
         return name in self._ctr("images", "list", "-q").split()
@@ -87,28 +103,33 @@ class Cluster:
         self._said = done.stderr
         return done.stdout.strip() if done.returncode == 0 else ""
 
+    def apply(self, text: str) -> None:
+        """Make what a manifest says."""
+        if not self._try_to_apply(text):
+            raise ClusterError(f"kubectl apply: {self._said[-600:]}")
+
+    def is_ready(self, space: str, deployment: str) -> bool:
+        """Say whether a Deployment's one pod is ready."""
+        return (
+            self.kubectl("get", "deployment", deployment, f"-n={space}", "-o=jsonpath={.status.readyReplicas}") == "1"
+        )
+
+    def wait_for(self, what: str, is_there: Callable[[], bool]) -> None:
+        """Wait until something is there, or the cluster is gone."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not is_there():
+            if not self.is_up:
+                raise ClusterError(f"the cluster ended; {self._last_words()}")
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{what} didn't come up in {READY_SECONDS:.0f} s; {self._last_words()}")
+            time.sleep(0.3)
+
     def _ctr(self, *arguments: str) -> str:
         command = [str(self.cache.debian / "usr/bin/ctr"), "-a", str(self.place.socket), "-n", NAMESPACE, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ClusterError(f"ctr {' '.join(arguments)}: {done.stderr.strip()[-600:]}")
         return done.stdout
-
-    def _load_programs(self) -> None:
-        """Give the node the images of what runs on it from the start, each once."""
-        there = self._ctr("images", "list", "-q").split()
-        with tempfile.TemporaryDirectory() as scratch:
-            for program in ("pause", *ON_NODE):
-                path = self.cache.program(program)
-                mark = self.place.images / f".{program}"
-                now = f"{path.stat().st_size} {path.stat().st_mtime_ns}"
-                if image.name_of(program) in there and mark.exists() and mark.read_text() == now:
-                    continue
-                archive = Path(scratch) / f"{program}.tar"
-                image.wrap(path, archive)
-                self.load(str(archive))
-                archive.unlink()
-                mark.write_text(now)
 
     def _make_volumes(self) -> None:
         """Make the folders that claims get; a claim's folder isn't used twice."""
@@ -141,19 +162,15 @@ class Cluster:
                     },
                 }
             )
-        self._apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": volumes}))
+        self.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": volumes}))
 
     def _apply_addons(self) -> None:
         definitions = self.cache.modules_folder(PIECES["metallb"]) / "config/crd/bases"
         for file in sorted(definitions.glob("*.yaml")):
-            self._apply(file.read_text())
+            self.apply(file.read_text())
         for file in sorted(ADDONS.glob("*.yaml")):
             text = file.read_text()
-            self._wait(file.name, lambda text=text: self._try_to_apply(text))  # type: ignore[misc]
-
-    def _apply(self, text: str) -> None:
-        if not self._try_to_apply(text):
-            raise ClusterError(f"kubectl apply: {self._said[-600:]}")
+            self.wait_for(file.name, lambda text=text: self._try_to_apply(text))  # type: ignore[misc]
 
     def _try_to_apply(self, text: str) -> bool:
         return bool(self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", words=text))
@@ -164,19 +181,7 @@ class Cluster:
 
     def _addons_are_ready(self) -> bool:
         wanted = {"coredns": "kube-system", "metrics-server": "kube-system", "controller": "metallb-system"}
-        return all(
-            self.kubectl("get", "deployment", name, f"-n={space}", "-o=jsonpath={.status.readyReplicas}") == "1"
-            for name, space in wanted.items()
-        )
-
-    def _wait(self, what: str, is_there: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while not is_there():
-            if not self.is_up:
-                raise ClusterError(f"the cluster ended; {self._last_words()}")
-            if time.monotonic() > deadline:
-                raise ClusterError(f"{what} didn't come up in {READY_SECONDS:.0f} s; {self._last_words()}")
-            time.sleep(0.3)
+        return all(self.is_ready(space, name) for name, space in wanted.items())
 
     def _last_words(self) -> str:
         kept = self.place.cache / "cluster/last-log"

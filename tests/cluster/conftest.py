@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.kube import keda as addon
 from scripts.kube.builder import Builder, version
 from scripts.kube.cluster import Cluster
 from scripts.kube.place import REGISTRY, Place
@@ -62,6 +63,19 @@ def build_images(cluster: Cluster, folder: Path) -> None:
     models = folder / "stage/models"
     shutil.copytree(made, models, ignore=lambda _, names: [name for name in names if not name.endswith(".mar")])
     builder.build(("torchserve",), NEXT, stages={"models": models.parent})
+
+
+@pytest.fixture(scope="session")
+def keda(tools: Tools) -> None:
+    """KEDA, where the cluster has it or its programs were built."""
+    if os.environ.get("KUBECONFIG"):
+        if "scaledobjects.keda.sh" not in tools.run("kubectl", "get", "crd", "--output=name").stdout:
+            pytest.skip("the cluster has no KEDA")
+        return
+    cluster = Cluster(Place.find())
+    if not addon.is_built(cluster):
+        pytest.skip("KEDA isn't built: `scripts/cluster build keda` takes ten minutes")
+    addon.install(cluster)
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ def test_a_database_restart_and_a_drained_node_lose_nothing(release: Release) ->
     )  # fmt: skip
     try:
         wait_until(lambda: release.ready("torchserve") == 0, "TorchServe is evicted")
+        assert done(release, job) < PHOTOS * FEWER, "the job was over before the node was drained"
     finally:
         release.tools.run("kubectl", "uncordon", node)
     assert draining.wait(300) == 0, draining.stdout and draining.stdout.read()

@@ -1,4 +1,4 @@
-"""More and fewer pods while a job runs: by the HPA, and by hand."""
+"""More and fewer pods while a job runs: by the HPA, by KEDA, and by hand."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ AUTOSCALED = {
     "targetCPUUtilizationPercentage": 60,
     "behavior": QUICK,
 }
+BY_BACKLOG = {
+    "enabled": True,
+    "minReplicas": 0,
+    "maxReplicas": MOST,
+    "backlogPerReplica": 2000,
+    "pollingInterval": 1,
+    "cooldownPeriod": 5,
+    "behavior": QUICK,
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +58,32 @@ def autoscaled(release: Release) -> Iterator[Release]:
 def test_the_hpa_follows_the_load_up_and_down(autoscaled: Release, photos: str) -> None:
     """Consumers go from 1 to the maximum and back to 1; no object is lost, none inferred twice on the way."""
     before = handed_out(autoscaled)
-    job = autoscaled.submit(photos, "--model", "noop@1.0", "--repeat", "60")
+    job = autoscaled.submit(photos, "--model", "noop@1.0", "--repeat", "40")
     wait_until(lambda: autoscaled.ready("consumer") == MOST, f"{MOST} ready consumers")
-    autoscaled.wait_done(job, 300 * 60, seconds=400)
+    autoscaled.wait_done(job, 300 * 40, seconds=400)
     wait_until(lambda: len(autoscaled.pods("consumer")) == 1, "one consumer")
-    autoscaled.check(job, 300, 60)
-    assert handed_out(autoscaled) - before == 300 * 60
+    autoscaled.check(job, 300, 40)
+    assert handed_out(autoscaled) - before == 300 * 40
+
+
+@pytest.fixture
+def by_backlog(release: Release, keda: None) -> Iterator[Release]:  # noqa: ARG001 - it must be there
+    """The shared installation with KEDA for its consumers; there is no work, and so nobody."""
+    release.upgrade({**SHARED, "consumer": {**SHARED["consumer"], "keda": BY_BACKLOG}})
+    wait_until(lambda: not release.pods("consumer"), "KEDA has taken the idle consumers away")
+    yield release
+    release.upgrade(SHARED)
+
+
+def test_keda_follows_the_backlog_from_none_and_back(by_backlog: Release, photos: str) -> None:
+    """Consumers go from none to the maximum and back; what is leased counts, so none goes that has work."""
+    before = handed_out(by_backlog)
+    job = by_backlog.submit(photos, "--model", "noop@1.0", "--repeat", "40")
+    wait_until(lambda: by_backlog.ready("consumer") == MOST, f"{MOST} ready consumers")
+    by_backlog.wait_done(job, 300 * 40, seconds=400)
+    wait_until(lambda: not by_backlog.pods("consumer"), "nobody is left")
+    by_backlog.check(job, 300, 40)
+    assert handed_out(by_backlog) - before == 300 * 40
 
 
 def test_kubectl_scale_does_the_same(release: Release, photos: str) -> None:
