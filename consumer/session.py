@@ -83,6 +83,7 @@ class Session:
         self._room = host.room
         self._ids: set[int] = set()
         self._told = (-1, -1, "")
+        self._is_leaving = False
         self._last_heard = time.monotonic()
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._socket = socket
@@ -110,12 +111,14 @@ class Session:
         return why
 
     def leave(self) -> None:
-        """Say BYE, and give ZeroMQ a moment to bring it over."""
+        """Say BYE, and wait a moment for the answer: a producer that still finds us there counts no death."""
         if self.is_lost:
             return
         self._send(Bye())
         self._socket.linger = FAREWELL_MILLISECONDS
-        self._end("this consumer leaves")
+        self._is_leaving = True
+        patience = FAREWELL_MILLISECONDS / 1000 if self.was_heard else 0.0
+        asyncio.get_running_loop().call_later(patience, self._end, "this consumer leaves")
 
     def done(self, ids: Sequence[int]) -> None:
         """Tell that predictions are committed."""
@@ -192,7 +195,7 @@ class Session:
                 case Pong():
                     self.was_heard = True
                 case Bye():
-                    self._end("the producer leaves")
+                    self._end("this consumer leaves" if self._is_leaving else "the producer leaves")
                 case Error(code="unknown_session"):
                     self._end("the producer doesn't know this session")
                 case Error():
@@ -208,7 +211,9 @@ class Session:
         self._send(Error(code="malformed", detail=why[:500]))
 
     def _take(self, work: Work, payloads: Sequence[bytes]) -> None:
-        """Accept leased objects, as many as were asked for."""
+        """Accept leased objects, as many as were asked for; what crosses our BYE went back with it."""
+        if self._is_leaving:
+            return
         if len(work.items) > self.account.open:
             self._refuse(f"{len(work.items)} objects came, {self.account.open} were asked for: none is taken")
             return
@@ -228,8 +233,8 @@ class Session:
         self._host.accept(taken)
 
     def _send(self, message: Message) -> None:
-        """Send without waiting: a socket that is full of unsent messages leads to no producer."""
-        if self._socket.closed:
+        """Send without waiting: a socket that is full of unsent messages leads to no producer. BYE is the last word."""
+        if self._socket.closed or self._is_leaving:
             return
         error = _now(self._socket.send_multipart(encode(message), zmq.DONTWAIT)).exception()
         if error is not None:

@@ -133,7 +133,7 @@ class Flow:
         # These never left, so they are nobody's suspects: all of them are taken back before their session ends, which
         # may have been granted several messages.
         for grant in unsent:
-            self.returned(self._leases.take(grant.identity, [ready.object.id for ready in grant.items]))
+            self._put_back(self._leases.take(grant.identity, [ready.object.id for ready in grant.items]))
         for identity in {grant.identity for grant in unsent}:
             self.unreachable(identity, now)
 
@@ -162,6 +162,9 @@ class Flow:
     def returned(self, objects: Sequence[Object]) -> None:
         """Put back what a consumer gave back: first in line."""
         metrics.RETURNED.inc(len(objects))
+        self._put_back(objects)
+
+    def _put_back(self, objects: Sequence[Object]) -> None:
         for found in objects:
             self._backlog.requeue(found, time.monotonic())
         if objects:

@@ -165,11 +165,14 @@ class Router:
         elif isinstance(message, Error):
             log.warning("a consumer complains", code=message.code, detail=message.detail)
             self._leases.heard(identity, now)
+        elif isinstance(message, Bye):
+            log.info("consumer left")
+            self._desk.returned(self._leases.bye(identity))
+            self._answer(identity, Bye())
         elif isinstance(message, Work | Pong):
             raise ProtocolError(f"a {type(message).__name__} is what a producer sends, not what it takes")
         elif not self._leases.heard(identity, now):
-            if not isinstance(message, Bye):
-                self._answer(identity, Error("unknown_session", "say HELLO first, under a fresh identity"))
+            self._answer(identity, Error("unknown_session", "say HELLO first, under a fresh identity"))
         elif isinstance(message, Credit):
             self._leases.extend(identity, message.limit, message.received, message.why)
             self._desk.wake()
@@ -182,9 +185,6 @@ class Router:
             self._desk.returned(self._leases.take(identity, message.ids))
         elif isinstance(message, Ping):
             self._answer(identity, Pong())
-        elif isinstance(message, Bye):
-            log.info("consumer left")
-            self._desk.returned(self._leases.bye(identity))
 
     def _reject(self, identity: bytes, code: str, detail: str) -> None:
         metrics.REJECTED_FRAMES.inc()

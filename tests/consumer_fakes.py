@@ -115,6 +115,7 @@ class FakeProducer:
         self.errors: list[str] = []
         self.left = False
         self.answers_pings = True
+        self.answers_bye = True
 
     def _open(self, port: int) -> None:
         self._context = zmq.Context()
@@ -168,7 +169,7 @@ class FakeProducer:
                 self._hear(self._socket.recv_multipart())
         return True
 
-    def _hear(self, frames: list[bytes]) -> None:
+    def _hear(self, frames: list[bytes]) -> None:  # noqa: C901 - one branch a kind
         sender, *rest = frames
         message, _ = read_frames(rest)
         if isinstance(message, Hello):
@@ -192,6 +193,8 @@ class FakeProducer:
                 self.failed.update({failure.id: failure.reason for failure in message.failures})
             case Bye():
                 self.left = True
+                if self.answers_bye:
+                    self.send(Bye())
             case Error():
                 self.errors.append(message.code)
             case _:

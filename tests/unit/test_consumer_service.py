@@ -239,6 +239,27 @@ def test_sigterm_finishes_what_is_begun_and_says_bye(producer: FakeProducer, tor
     assert running.books.rows.keys() == producer.done
 
 
+def test_what_crosses_its_bye_finds_a_consumer_that_is_still_there(
+    producer: FakeProducer, torchserve: FakeTorchServe
+) -> None:
+    """A send that found nobody would count as a death of all that it holds."""
+    producer.answers_bye = False
+    with consumer(producer, torchserve) as running:
+        running.stop()
+        assert producer.until(lambda: producer.left)
+        producer.lease({1: png(1), 2: png(2)})
+        assert not producer.until(lambda: bool(producer.returned or producer.done), 0.3)
+        producer.send(Bye())
+    assert not producer.returned | producer.done | running.books.rows.keys()
+
+
+def test_a_producer_that_answers_no_bye_keeps_nobody(producer: FakeProducer, torchserve: FakeTorchServe) -> None:
+    producer.answers_bye = False
+    with consumer(producer, torchserve) as running:
+        running.stop()
+        assert producer.until(lambda: producer.left)
+
+
 def test_a_drain_that_takes_too_long_gives_back(producer: FakeProducer, torchserve: FakeTorchServe) -> None:
     with consumer(producer, torchserve, drain_seconds=2.2) as running:
         running.books.away = True

@@ -81,6 +81,7 @@ def test_a_consumer_is_greeted_served_and_heard() -> None:
             await consumer.say(Return([3, 99]))
             await consumer.say(Bye())
             await consumer.say(Ping())
+            assert await consumer.hear() == (Bye(), [])
             message, _ = await consumer.hear()
             assert isinstance(message, Error)
             assert message.code == "unknown_session"
