@@ -40,7 +40,7 @@ LOOPBACK = {"torchserve's management", "torchserve's metrics"}
 @pytest.fixture
 def unguarded(release: Release) -> Iterator[Release]:
     """The shared installation without its policies."""
-    release.upgrade({**SHARED, "networkPolicy": {"enabled": False}})
+    release.tools.run("kubectl", "delete", "networkpolicies", "--all", f"--namespace={release.namespace}")
     yield release
     release.upgrade(SHARED)
 

@@ -13,8 +13,7 @@ SEED = 4
 DELETIONS = 30
 AT_ONCE = 5
 PHOTOS = 500
-REPEATS = 40
-FEWER = 20
+REPEATS = 15
 KINDS = ("consumer", "consumer", "consumer", "producer", "torchserve", "mysql", "s3")
 
 
@@ -39,7 +38,8 @@ def test_random_deletions_lose_nothing(release: Release) -> None:
 
 def test_a_database_restart_and_a_drained_node_lose_nothing(release: Release) -> None:
     """The database restarts, then the node is drained as far as budgets allow, and comes back."""
-    job = release.submit("s3://images/faults/", "--model", "noop@1.0", "--repeat", str(FEWER))
+    job = release.submit("s3://images/faults/", "--model", "noop@1.0", "--repeat", str(REPEATS))
+    wait_until(lambda: done(release, job), "the job is under way")
     release.tools.run("kubectl", "rollout", "restart", "statefulset/sluice-mysql", f"-n={release.namespace}")
     release.tools.run("kubectl", "rollout", "status", "statefulset/sluice-mysql", f"-n={release.namespace}")
     node = release.pods("consumer")[0].spec.node_name
@@ -51,12 +51,12 @@ def test_a_database_restart_and_a_drained_node_lose_nothing(release: Release) ->
     )  # fmt: skip
     try:
         wait_until(lambda: release.ready("torchserve") == 0, "TorchServe is evicted")
-        assert done(release, job) < PHOTOS * FEWER, "the job was over before the node was drained"
+        assert done(release, job) < PHOTOS * REPEATS, "the job was over before the node was drained"
     finally:
         release.tools.run("kubectl", "uncordon", node)
     assert draining.wait(300) == 0, draining.stdout and draining.stdout.read()
-    release.wait_done(job, PHOTOS * FEWER, seconds=600)
-    release.check(job, PHOTOS, FEWER)
+    release.wait_done(job, PHOTOS * REPEATS, seconds=600)
+    release.check(job, PHOTOS, REPEATS)
 
 
 def done(release: Release, job: int) -> int:

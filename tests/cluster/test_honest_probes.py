@@ -27,7 +27,7 @@ def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release) -
         "consumer": {"replicas": 0},
     }
     with broken:
-        told = broken.helm("install", str(CHART), "--wait", "--timeout=50s", values=values, check=False)
+        told = broken.helm("install", str(CHART), "--wait", "--timeout=40s", values=values, check=False)
         assert "deadline" in told or "timed out" in told or "not ready" in told.lower()
         assert broken.ready("torchserve") == 0
         assert "broken.mar" in broken.events()

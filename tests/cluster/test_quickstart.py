@@ -26,7 +26,7 @@ def test_the_readme_leads_to_rows(tools: Tools, tmp_path: Path) -> None:
     for number in range(PHOTOS):
         Image.new("RGB", (300, 200), (20 * number, 90, 40)).save(pictures / f"{number}.jpg")
     then = then.replace("~/Pictures", str(pictures)).replace("cat.jpg", str(pictures / "1.jpg"))
-    tools.delete_namespace("sluice")
+    tools.clear_namespace("sluice")
     try:
         with Release(tools, "sluice", {}):
             done = subprocess.run(

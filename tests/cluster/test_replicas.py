@@ -11,9 +11,9 @@ from tests.cluster.tools import Release, wait_until
 from tests.cluster.values import SHARED
 
 MOST = 3
-WARM = 150
+WARM = 100
 REQUESTS = "sluice_torchserve_requests_total"
-COUNTED = 400
+COUNTED = 300
 QUICK = {
     "scaleUp": {"stabilizationWindowSeconds": 0},
     "scaleDown": {

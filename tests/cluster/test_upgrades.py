@@ -8,7 +8,7 @@ from tests.cluster.values import NEXT, SHARED
 
 PHOTOS = 300
 OLD = 50
-NEW = 8
+NEW = 5
 
 
 def test_upgrade_and_rollback_under_load(release: Release) -> None:

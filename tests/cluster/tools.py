@@ -54,22 +54,25 @@ class Tools:
         """Make a namespace that enforces the restricted standard, and remove it at the end."""
         labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
         body = {"metadata": {"name": name, "labels": labels}}
-        self.delete_namespace(name)
+        self.clear_namespace(name)
         self.core.create_namespace(body)
         try:
             yield name
         finally:
             self.delete_namespace(name)
 
+    def clear_namespace(self, name: str) -> None:
+        """See that a namespace isn't there."""
+        self.delete_namespace(name)
+        wait_until(lambda: name not in self._namespaces(), f"namespace {name} is gone")
+
     def delete_namespace(self, name: str) -> None:
-        """Remove a namespace with all that is in it, if it is there."""
+        """Have a namespace removed with all that is in it, if it is there; it goes while others work."""
         try:
             self.core.delete_namespace(name, grace_period_seconds=0)
         except ApiException as error:
-            if error.status == 404:
-                return
-            raise
-        wait_until(lambda: name not in self._namespaces(), f"namespace {name} is gone")
+            if error.status != 404:
+                raise
 
     def _namespaces(self) -> set[str]:
         return {each.metadata.name for each in self.core.list_namespace().items}
