@@ -11,9 +11,9 @@ from tests.cluster.tools import Release, wait_until
 from tests.cluster.values import SHARED
 
 MOST = 3
-WARM = 100
+WARM = 150
 REQUESTS = "sluice_torchserve_requests_total"
-COUNTED = 300
+COUNTED = 400
 QUICK = {
     "scaleUp": {"stabilizationWindowSeconds": 0},
     "scaleDown": {
