@@ -1,7 +1,7 @@
 """Bytes of an image to the pixels a model wants, and many of those to one request's body.
 
 TorchServe's archives carry this package too, so that a person's photo and a consumer's are decoded by the same lines.
-It therefore imports Pillow, numpy and itself only.
+It therefore imports Pillow, numpy, cykooz-resizer and itself only.
 """
 
 from sluice.images.batch import BATCH_TYPE, CARD_TYPE, BatchError, pack, unpack

@@ -1,6 +1,6 @@
 """Bytes of an image, of whatever format Pillow reads, to the square of pixels a model wants; or the reason why not.
 
-Pillow releases the GIL while it decodes and resizes, so threads decode in parallel. No Pillow exception leaves here.
+Pillow and the resizer release the GIL while they work, so threads decode in parallel. No Pillow exception leaves here.
 """
 
 from __future__ import annotations
