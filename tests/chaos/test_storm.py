@@ -9,7 +9,7 @@ from scripts.storm.pictures import pictures
 from scripts.storm.schedule import Counts, make_schedule
 from scripts.storm.storm import BUCKET, storm
 
-OBJECTS = 1500
+OBJECTS = 1000
 COUNTS = Counts().scaled(OBJECTS / 20_000)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.build_model import default_output
 from scripts.kube import keda as addon
 from scripts.kube.builder import Builder, version
 from scripts.kube.cluster import Cluster
@@ -54,14 +55,17 @@ def build_images(cluster: Cluster, folder: Path) -> None:
     builder.build(("sluice",), NEXT)
     recipe = folder / "noop-2.toml"
     recipe.write_text((ROOT / "model_store/noop.toml").read_text().replace('version = "1.0"', 'version = "2.0"'))
-    made = folder / "made"
-    for which in (str(recipe), "noop", "efficientnet-lite0"):
-        build = [str(ROOT / "scripts/build-model"), which, "--output", str(made)]
-        subprocess.run(build, check=True, capture_output=True)
-        if which == str(recipe):
-            shutil.move(made / "noop.mar", made / "noop-2.mar")
     models = folder / "stage/models"
-    shutil.copytree(made, models, ignore=lambda _, names: [name for name in names if not name.endswith(".mar")])
+    models.mkdir(parents=True)
+    built = default_output()
+    for which, output, archive in (
+        ("noop", built, "noop.mar"),
+        ("efficientnet-lite0", built, "efficientnet-lite0.mar"),
+        (str(recipe), folder, "noop-2.mar"),
+    ):
+        build = [str(ROOT / "scripts/build-model"), which, "--output", str(output)]
+        subprocess.run(build, check=True, capture_output=True)
+        shutil.copy(output / archive.replace("-2", ""), models / archive)
     builder.build(("torchserve",), NEXT, stages={"models": models.parent})
 
 
@@ -101,6 +105,13 @@ def release(shared: Release) -> Release:
     shared.wait_ready(producer=1, consumer=2, torchserve=1, mysql=1, s3=1)
     shared.sql("UPDATE jobs SET state = 'cancelled' WHERE state IN ('pending', 'running')")
     return shared
+
+
+@pytest.fixture
+def changeable(release: Release) -> Iterator[Release]:
+    """The shared installation, which gets its own values back afterwards."""
+    yield release
+    release.upgrade(SHARED, wait=False)
 
 
 @pytest.hookimpl(wrapper=True)

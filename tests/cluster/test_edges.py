@@ -5,16 +5,13 @@ On the throwaway cluster scripts/kube/policies.py does; on another its network p
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 
 import pytest
-import requests
 from kubernetes.client import V1Pod
-from PIL import Image
 
-from tests.cluster.tools import COMPONENT, INSTANCE, Release, is_ready, wait_until
-from tests.cluster.values import SHARED
+from tests.cluster.load import Asking
+from tests.cluster.tools import COMPONENT, INSTANCE, Release, wait_until
 
 PORTS = {
     "mysql": {"mysql": 3306},
@@ -37,50 +34,20 @@ OPEN = {
 LOOPBACK = {"torchserve's management", "torchserve's metrics"}
 
 
-@pytest.fixture
-def unguarded(release: Release) -> Iterator[Release]:
-    """The shared installation without its policies."""
-    release.tools.run("kubectl", "delete", "networkpolicies", "--all", f"--namespace={release.namespace}")
-    yield release
-    release.upgrade(SHARED)
-
-
-@pytest.fixture
-def stranger(release: Release) -> Iterator[V1Pod]:
+@pytest.fixture(scope="module")
+def stranger(shared: Release) -> Iterator[V1Pod]:
     """A pod of another namespace that calls itself a consumer."""
-    core, template = release.tools.core, release.pods("consumer")[0].spec
-    container = template.containers[0]
-    with release.tools.namespace("sluice-stranger") as namespace:
-        core.create_namespaced_pod(
-            namespace,
-            {
-                "metadata": {"name": "stranger", "labels": {INSTANCE: release.name, COMPONENT: "consumer"}},
-                "spec": {
-                    "automountServiceAccountToken": False,
-                    "securityContext": template.security_context,
-                    "terminationGracePeriodSeconds": 0,
-                    "containers": [
-                        {
-                            "name": "stranger",
-                            "image": container.image,
-                            "args": ["sleep", "infinity"],
-                            "securityContext": container.security_context,
-                        }
-                    ],
-                },
-            },
-        )
-        wait_until(lambda: is_ready(core.read_namespaced_pod("stranger", namespace)), "the stranger is ready")
-        yield core.read_namespaced_pod("stranger", namespace)
+    labels = {INSTANCE: shared.name, COMPONENT: "consumer"}
+    with shared.tools.namespace("sluice-stranger") as namespace:
+        yield shared.tools.start_sleeper(namespace, "stranger", labels, shared.pods("consumer")[0].spec)
 
 
 def test_the_system_works_behind_its_policies(release: Release) -> None:
     """An image goes through S3 to its row, and TorchServe answers at the load balancer."""
     release.run("sluice", "selftest", "s3://images/edges/")
-    picture = io.BytesIO()
-    Image.new("RGB", (320, 240), (90, 120, 40)).save(picture, "JPEG")
-    answer = requests.put(f"{release.address}/predictions/noop", data=picture.getvalue(), timeout=30)
-    assert answer.ok, answer.text
+    with Asking(release) as asking:
+        wait_until(lambda: asking.answers or asking.failures, "an answer")
+    assert asking.failures == []
 
 
 def test_exactly_the_named_edges_are_open(release: Release, stranger: V1Pod) -> None:
@@ -90,10 +57,11 @@ def test_exactly_the_named_edges_are_open(release: Release, stranger: V1Pod) -> 
         assert release.metrics(release.pods(component)[-1].metadata.name), "closed to pods; the node may read them"
 
 
-def test_it_is_the_policies_that_close(unguarded: Release, stranger: V1Pod) -> None:
+def test_it_is_the_policies_that_close(changeable: Release, stranger: V1Pod) -> None:
     """Without them, everybody reaches all that isn't on loopback."""
+    changeable.tools.run("kubectl", "delete", "networkpolicies", "--all", f"--namespace={changeable.namespace}")
     everything = {name for ports in PORTS.values() for name in ports} | {"names", "kubernetes"}
-    for name, found in reached(unguarded, stranger).items():
+    for name, found in reached(changeable, stranger).items():
         own = set(PORTS.get(name, {})) - {"consumer's metrics"}  # of consumers there are two
         assert found >= everything - LOOPBACK - own, name
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.cluster.load import Asking
@@ -46,44 +44,27 @@ def photos(shared: Release) -> str:
     return "s3://images/scaling/"
 
 
-@pytest.fixture
-def autoscaled(release: Release) -> Iterator[Release]:
-    """The shared installation with an HPA for its consumers."""
-    release.upgrade({**SHARED, "consumer": {**SHARED["consumer"], "autoscaling": AUTOSCALED}})
-    wait_until(lambda: len(release.pods("consumer")) == 1, "the HPA has taken the idle consumers back to one")
-    yield release
-    release.upgrade(SHARED)
+def test_the_hpa_follows_the_load_up_and_down(changeable: Release, photos: str) -> None:
+    """Consumers go from 1 to the maximum and back to 1."""
+    follow(changeable, photos, {"autoscaling": AUTOSCALED}, idle=1)
 
 
-def test_the_hpa_follows_the_load_up_and_down(autoscaled: Release, photos: str) -> None:
-    """Consumers go from 1 to the maximum and back to 1; no object is lost, none inferred twice on the way."""
-    before = handed_out(autoscaled)
-    job = autoscaled.submit(photos, "--model", "noop@1.0", "--repeat", "40")
-    wait_until(lambda: autoscaled.ready("consumer") == MOST, f"{MOST} ready consumers")
-    autoscaled.wait_done(job, 300 * 40, seconds=400)
-    wait_until(lambda: len(autoscaled.pods("consumer")) == 1, "one consumer")
-    autoscaled.check(job, 300, 40)
-    assert handed_out(autoscaled) - before == 300 * 40
-
-
-@pytest.fixture
-def by_backlog(release: Release, keda: None) -> Iterator[Release]:  # noqa: ARG001 - it must be there
-    """The shared installation with KEDA for its consumers; there is no work, and so nobody."""
-    release.upgrade({**SHARED, "consumer": {**SHARED["consumer"], "keda": BY_BACKLOG}})
-    wait_until(lambda: not release.pods("consumer"), "KEDA has taken the idle consumers away")
-    yield release
-    release.upgrade(SHARED)
-
-
-def test_keda_follows_the_backlog_from_none_and_back(by_backlog: Release, photos: str) -> None:
+def test_keda_follows_the_backlog_from_none_and_back(changeable: Release, photos: str, keda: None) -> None:  # noqa: ARG001 - it must be there
     """Consumers go from none to the maximum and back; what is leased counts, so none goes that has work."""
-    before = handed_out(by_backlog)
-    job = by_backlog.submit(photos, "--model", "noop@1.0", "--repeat", "40")
-    wait_until(lambda: by_backlog.ready("consumer") == MOST, f"{MOST} ready consumers")
-    by_backlog.wait_done(job, 300 * 40, seconds=400)
-    wait_until(lambda: not by_backlog.pods("consumer"), "nobody is left")
-    by_backlog.check(job, 300, 40)
-    assert handed_out(by_backlog) - before == 300 * 40
+    follow(changeable, photos, {"keda": BY_BACKLOG}, idle=0)
+
+
+def follow(release: Release, photos: str, scaler: dict[str, object], idle: int) -> None:
+    """There and back during a job: no object is lost, none inferred twice on the way."""
+    release.upgrade({**SHARED, "consumer": {**SHARED["consumer"], **scaler}})
+    wait_until(lambda: len(release.pods("consumer")) == idle, f"{idle} idle consumers are left")
+    before = handed_out(release)
+    job = release.submit(photos, "--model", "noop@1.0", "--repeat", "40")
+    wait_until(lambda: release.ready("consumer") == MOST, f"{MOST} ready consumers")
+    release.wait_done(job, 300 * 40, seconds=400)
+    wait_until(lambda: len(release.pods("consumer")) == idle, f"{idle} consumers are left again")
+    release.check(job, 300, 40)
+    assert handed_out(release) - before == 300 * 40
 
 
 def test_kubectl_scale_does_the_same(release: Release, photos: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import kubernetes
-from kubernetes.client import ApiException, V1Pod
+from kubernetes.client import ApiException, V1Pod, V1PodSpec
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CHART: Final = ROOT / "charts/sluice"
@@ -61,6 +61,31 @@ class Tools:
         finally:
             self.delete_namespace(name)
 
+    def start_sleeper(
+        self, namespace: str, name: str, labels: dict[str, str], like: V1PodSpec, *, configured: bool = False
+    ) -> V1Pod:
+        """Start a pod that only sleeps, with the image of another, and its environment too; give it once it's ready."""
+        other = like.containers[0]
+        container = {
+            "name": other.name,
+            "image": other.image,
+            "args": ["sleep", "infinity"],
+            "securityContext": other.security_context,
+        }
+        if configured:
+            container |= {"env": other.env, "resources": other.resources, "volumeMounts": other.volume_mounts}
+        spec = {
+            "enableServiceLinks": False,
+            "automountServiceAccountToken": False,
+            "securityContext": like.security_context,
+            "terminationGracePeriodSeconds": 0,
+            "volumes": like.volumes if configured else [],
+            "containers": [container],
+        }
+        self.core.create_namespaced_pod(namespace, {"metadata": {"name": name, "labels": labels}, "spec": spec})
+        wait_until(lambda: is_ready(self.core.read_namespaced_pod(name, namespace)), f"{name} is ready")
+        return self.core.read_namespaced_pod(name, namespace)
+
     def clear_namespace(self, name: str) -> None:
         """See that a namespace isn't there."""
         self.delete_namespace(name)
@@ -101,9 +126,9 @@ class Release:
         """Install, and wait until all is ready."""
         return self.helm("install", str(CHART), "--wait", f"--timeout={timeout}", values=values or {})
 
-    def upgrade(self, values: dict[str, Any] | None = None) -> str:
+    def upgrade(self, values: dict[str, Any], *, wait: bool = True) -> str:
         """Upgrade, and wait until all is ready."""
-        return self.helm("upgrade", str(CHART), "--wait", "--timeout=6m", values=values or {})
+        return self.helm("upgrade", str(CHART), "--timeout=6m", *(["--wait"] if wait else []), values=values)
 
     @property
     def manifest(self) -> str:
@@ -179,34 +204,8 @@ class Release:
     def start_loader(self) -> None:
         """Start a pod with the consumers' environment, which no test deletes."""
         template = self.tools.apps.read_namespaced_deployment(f"{self.name}-consumer", self.namespace).spec.template
-        container = template.spec.containers[0]
-        self.tools.core.create_namespaced_pod(
-            self.namespace,
-            {
-                "metadata": {"name": self.loader, "labels": {INSTANCE: self.name, COMPONENT: "test"}},
-                "spec": {
-                    "enableServiceLinks": False,
-                    "automountServiceAccountToken": False,
-                    "securityContext": template.spec.security_context,
-                    "terminationGracePeriodSeconds": 0,
-                    "volumes": template.spec.volumes,
-                    "containers": [
-                        {
-                            "name": container.name,
-                            "image": container.image,
-                            "args": ["sleep", "infinity"],
-                            "env": container.env,
-                            "resources": container.resources,
-                            "securityContext": container.security_context,
-                            "volumeMounts": container.volume_mounts,
-                        }
-                    ],
-                },
-            },
-        )
-        wait_until(
-            lambda: is_ready(self.tools.core.read_namespaced_pod(self.loader, self.namespace)), "the loader is ready"
-        )
+        labels = {INSTANCE: self.name, COMPONENT: "test"}
+        self.tools.start_sleeper(self.namespace, self.loader, labels, template.spec, configured=True)
 
     @property
     def loader(self) -> str:

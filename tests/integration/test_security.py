@@ -213,10 +213,9 @@ def test_no_secret_is_ever_written_down(stack: Stack, desk: Desk, bucket: str, t
         url.replace(right, f"{wrong}@{right}"),
     ):
         for arguments in (["status"], ["config"], ["submit", "s3://photos"], ["db", "upgrade"], ["check"]):
-            for level in ("info", "debug"):
-                done = desk.command(*arguments, SLUICE_DATABASE_URL=bad, SLUICE_LOG_LEVEL=level)
-                said += done.stdout + done.stderr
-                assert done.returncode or arguments == ["config"], (arguments, done)
+            done = desk.command(*arguments, SLUICE_DATABASE_URL=bad, SLUICE_LOG_LEVEL="debug")
+            said += done.stdout + done.stderr
+            assert done.returncode or arguments == ["config"], (arguments, done)
     for worker in stack.workers:
         worker.stop()
     secrets = {
