@@ -41,8 +41,12 @@ root = "{root}"
   namespace = "{namespace}"
   snapshotter = "overlayfs"
   networkMode = "host"
-  gc = false
+  [[worker.containerd.gcpolicy]]
+    all = true
+    maxUsedSpace = "{cache}"
 """
+CACHE: Final = "20GB"
+"""What earlier builds may take: TorchServe's layers and their unpacked form are 12 GB, once."""
 
 
 def version() -> str:
@@ -87,6 +91,7 @@ class Builder:
                 socket=self._socket,
                 containerd=self._cluster.place.socket,
                 namespace=NAMESPACE,
+                cache=CACHE,
             )
         )
         command = ["nsenter", f"--target={first}", "--mount", "--net", "--pid"]

@@ -15,8 +15,8 @@ SHARED: Final[dict[str, Any]] = {
         ],
         # One model works at a time.
         "threads": 2,
-        # kube-proxy hears of a leaving pod within a second; a cloud's load balancer takes longer.
-        "preStopSeconds": 5,
+        # kube-proxy hears of a leaving pod within a second, consumers within 6; a cloud's load balancer takes longer.
+        "preStopSeconds": 10,
         "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
     },
     # Each image is inferred: tests count them.
