@@ -49,7 +49,7 @@ def test_the_hpa_follows_the_load_up_and_down(changeable: Release, photos: str) 
     follow(changeable, photos, {"autoscaling": AUTOSCALED}, idle=1)
 
 
-def test_keda_follows_the_backlog_from_none_and_back(changeable: Release, photos: str, keda: None) -> None:  # noqa: ARG001 - it must be there
+def test_keda_follows_the_backlog_from_none_and_back(keda: None, changeable: Release, photos: str) -> None:  # noqa: ARG001 - it must be there
     """Consumers go from none to the maximum and back; what is leased counts, so none goes that has work."""
     follow(changeable, photos, {"keda": BY_BACKLOG}, idle=0)
 
