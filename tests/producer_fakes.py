@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 
 import zmq
 import zmq.asyncio
@@ -67,13 +68,16 @@ def samples() -> list[list[bytes]]:
     ]
 
 
+CONTEXT = zmq.asyncio.Context()
+"""Of all fakes, and never ended: a context that is collected with a failed test's open sockets waits for them."""
+
+
 class FakeConsumer:
     """A DEALER that speaks the protocol; commits what it is told to, as a consumer would."""
 
     def __init__(self, address: str, settings: Settings | None = None, name: str = "c") -> None:
         self.name = name
-        self.context = zmq.asyncio.Context()
-        self.socket = self.context.socket(zmq.DEALER)
+        self.socket = CONTEXT.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.ROUTING_ID, b"\x01" + random.randbytes(15))
         if settings:
@@ -84,6 +88,12 @@ class FakeConsumer:
 
     async def say(self, message: Message) -> None:
         await self.socket.send_multipart(encode(message))
+
+    async def knock(self) -> None:
+        """Say HELLO and PING, unless the connection was refused in between: then nothing takes messages any more."""
+        with suppress(zmq.Again):
+            for message in (Hello(self.name), Ping()):
+                await self.socket.send_multipart(encode(message), zmq.DONTWAIT)
 
     async def hear(self, seconds: float = 60.0) -> tuple[Message, Sequence[bytes]]:
         async with asyncio.timeout(seconds):
@@ -110,4 +120,3 @@ class FakeConsumer:
 
     def close(self) -> None:
         self.socket.close(0)
-        self.context.term()

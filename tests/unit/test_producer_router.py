@@ -209,8 +209,7 @@ def test_an_unknown_key_gets_nothing(tmp_path: Path, make: Callable[[Path], Keys
             stranger = FakeConsumer(router.address, read_settings(**keys.stranger))
             plain = FakeConsumer(router.address)
             for consumer in (stranger, plain, known):
-                await consumer.say(Hello("c"))
-                await consumer.say(Ping())
+                await consumer.knock()
             assert await known.hear() == (Pong(), [])
             assert not await stranger.socket.poll(500)
             assert not await plain.socket.poll(100)
