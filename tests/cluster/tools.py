@@ -127,7 +127,7 @@ class Release:
         return self.helm("install", str(CHART), "--wait", f"--timeout={timeout}", values=values or {})
 
     def upgrade(self, values: dict[str, Any], *, wait: bool = True) -> str:
-        """Upgrade, and wait until all is ready."""
+        """Upgrade, and wait until all is ready, unless nobody has to."""
         return self.helm("upgrade", str(CHART), "--timeout=6m", *(["--wait"] if wait else []), values=values)
 
     @property
