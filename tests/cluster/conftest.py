@@ -57,16 +57,18 @@ def build_images(cluster: Cluster, folder: Path) -> None:
     recipe.write_text((ROOT / "model_store/noop.toml").read_text().replace('version = "1.0"', 'version = "2.0"'))
     models = folder / "stage/models"
     models.mkdir(parents=True)
-    built = default_output()
-    for which, output, archive in (
-        ("noop", built, "noop.mar"),
-        ("efficientnet-lite0", built, "efficientnet-lite0.mar"),
-        (str(recipe), folder, "noop-2.mar"),
-    ):
-        build = [str(ROOT / "scripts/build-model"), which, "--output", str(output)]
-        subprocess.run(build, check=True, capture_output=True)
-        shutil.copy(output / archive.replace("-2", ""), models / archive)
+    for name in ("noop", "efficientnet-lite0"):
+        build_model(name, default_output())
+        shutil.copy(default_output() / f"{name}.mar", models)
+    build_model(str(recipe), folder)
+    shutil.copy(folder / "noop.mar", models / "noop-2.mar")
     builder.build(("torchserve",), NEXT, stages={"models": models.parent})
+
+
+def build_model(which: str, output: Path) -> None:
+    """Build an archive, unless that folder has it."""
+    command = [str(ROOT / "scripts/build-model"), which, "--output", str(output)]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")

@@ -72,9 +72,7 @@ def test_kubectl_scale_does_the_same(release: Release, photos: str) -> None:
     before = handed_out(release)
     job = release.submit(photos, "--model", "noop@1.0", "--repeat", "30")
     for count in (4, 1, 3, 2):
-        release.tools.run(
-            "kubectl", "scale", "deploy/sluice-consumer", f"--replicas={count}", f"-n={release.namespace}"
-        )
+        release.scale("consumer", count)
         release.wait_ready(consumer=count)
     release.wait_done(job, 300 * 30, seconds=400)
     release.check(job, 300, 30)
