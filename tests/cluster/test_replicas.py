@@ -9,9 +9,9 @@ from tests.cluster.tools import Release, wait_until
 from tests.cluster.values import SHARED
 
 MOST = 3
-WARM = 150
+WARM = 50
 REQUESTS = "sluice_torchserve_requests_total"
-COUNTED = 400
+COUNTED = 600
 QUICK = {
     "scaleUp": {"stabilizationWindowSeconds": 0},
     "scaleDown": {
@@ -87,7 +87,7 @@ def test_torchserve_scales_without_a_failed_prediction(release: Release, photos:
         release.scale("torchserve", 2)
         release.wait_ready(torchserve=2)
         addresses = [pod.status.pod_ip for pod in release.pods("torchserve")]
-        # A new one is slow at first, and gets less until its code is compiled.
+        # A new one is slow at first, and gets less.
         wait_until(lambda: min(requests(release, address) for address in addresses) > WARM, "both are warm")
         start = [requests(release, address) for address in addresses]
         wait_until(
