@@ -10,6 +10,7 @@ from typing import Final
 
 import psutil
 
+from scripts.benchmark import host
 from scripts.stack import Servers, Stack, Worker, archive_of, card_of
 from sluice import ledger
 from sluice.ledger import Database
@@ -28,6 +29,8 @@ class Run:
     peak_mib: dict[str, float]
     p50: float
     p99: float
+    stolen: float
+    """The share of this machine's processor time that its host gave to others meanwhile."""
     predictions: dict[str, tuple[str, float]]
 
 
@@ -36,7 +39,7 @@ def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int,
     spec = f"{model}@{card_of(archive_of(model))['version']}"
     with Stack(servers, name, cache_entries=0) as stack:
         stack.start_workers(consumers)
-        before = _cpu(servers, stack.workers)
+        before, clocks = _cpu(servers, stack.workers), host.clocks()
         with Database(stack.settings) as database:
             job = database.run(lambda cursor: ledger.jobs.submit(cursor, f"s3://{bucket}", spec, repeats=repeats))
             _wait(database, job)
@@ -46,7 +49,7 @@ def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int,
             predictions = _predictions(database, job)
         if row is None or done is None or row.started is None or row.finished is None or done.pending or breaches:
             raise SystemExit(f"the job did not end as it should: {row} {done} {breaches}\n{stack.log_tails()}")
-        after = _cpu(servers, stack.workers)
+        after, stolen = _cpu(servers, stack.workers), host.stolen(clocks)
         latency = stack.producers[0].metrics()
         return Run(
             images=done.done,
@@ -55,6 +58,7 @@ def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int,
             peak_mib=_peaks(servers, stack.workers),
             p50=_quantile(latency, 0.5),
             p99=_quantile(latency, 0.99),
+            stolen=stolen,
             predictions=predictions,
         )
 

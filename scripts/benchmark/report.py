@@ -23,10 +23,15 @@ def _spread(values: list[float]) -> tuple[str, str]:
     return f"{statistics.median(values):.1f}", f"{min(values):.1f} to {max(values):.1f}"
 
 
+def _shares(values: list[float]) -> str:
+    return f"{min(values):.0%} to {max(values):.0%}"
+
+
 def table(results: dict[str, Any]) -> str:
     """Give the table."""
     rounds, noop = results["rounds"], results["noop"]
     model = results["arguments"]["model"]
+    named = ((model, rounds), ("no model", noop))
     lines = [
         *(f"{key}: {value}" for key, value in results["machine"].items()),
         "",
@@ -38,13 +43,16 @@ def table(results: dict[str, Any]) -> str:
         _row("  Sluice / plain client", f"{results['ratio_to_plain']:.2f}"),
         _row("images/s with no model", *_spread([entry["rate"] for entry in noop])),
         "",
-        _row("ms an image, each stage alone", "clock", "processor"),
-        *(_row(f"  {s['name']}", f"{s['wall']:.2f}", f"{s['cpu']:.2f}") for s in results["stages"]),
+        _row("ms an image, each stage alone", "clock", "range", "processor"),
+        *(
+            _row(f"  {s['name']}", f"{s['wall']:.2f}", f"{s['least']:.2f} to {s['most']:.2f}", f"{s['cpu']:.2f}")
+            for s in results["stages"]
+        ),
         "",
         _row("seconds from lease to row", "p50", "p99"),
         *(
             _row(f"  {name}", *(f"{statistics.median(entry[p] for entry in runs):.2f}" for p in ("p50", "p99")))
-            for name, runs in ((model, rounds), ("no model", noop))
+            for name, runs in named
         ),
         "",
         _row("processor ms an image", model, "no model"),
@@ -58,6 +66,10 @@ def table(results: dict[str, Any]) -> str:
             _row(f"  {part}", *(f"{_median(runs, 'peak_mib', part):.0f}" for runs in (rounds, noop)))
             for part in rounds[0]["peak_mib"]
         ),
+        "",
+        "processors' time that the host gave to others",
+        _row("  each stage alone", _shares(results["stages_stolen"])),
+        *(_row(f"  {name}", _shares([entry["stolen"] for entry in runs])) for name, runs in named),
     ]
     return "\n".join(lines)
 

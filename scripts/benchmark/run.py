@@ -1,7 +1,7 @@
 """Measure Sluice on this machine and print a table; JSON and a plot go to bench/.
 
 In one run, on the same photos: each stage alone, a bare in-process loop, a plain client that sends one JPEG a
-request, Sluice from S3 to committed row, and Sluice with a model that computes nothing. Bare loop, client and Sluice
+request, Sluice from S3 to committed row, and Sluice with a model that computes nothing. Stages, loop, client and Sluice
 take turns, so that a machine that changes its speed changes it for all. Predictions must be equal among them.
 """
 
@@ -16,10 +16,11 @@ import subprocess
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.benchmark import pipeline, plain, stages
+from scripts.benchmark import host, pipeline, plain, stages
 from scripts.benchmark.photos import write_photos
 from scripts.benchmark.report import plot, table
 from scripts.stack import ROOT, Servers, Stack, archive_of, cache_folder, card_of, orderly_end
@@ -30,6 +31,9 @@ from sluice.ledger import Database
 TOLERANCE: Final = 1e-3
 """Of a score, as a share of it: batches of other sizes take other paths through the same network, and the last digits
 differ. Where two classes are nearer than that, either may come first."""
+
+PASSES: Final = 5
+"""Of the stages alone, a round: they are short, and a neighbour on the same processor makes one half as fast."""
 
 
 def bare(archive: Path, folder: Path, batch: int) -> dict[str, Any]:
@@ -59,9 +63,9 @@ def _is_among(best: tuple[str, float] | None, top: list[tuple[str, float]]) -> b
     )
 
 
-def each_stage(servers: Servers, model: str, files: list[Path]) -> list[stages.Stage]:
+def each_stage(servers: Servers, name: str, model: str, files: list[Path]) -> list[stages.Stage]:
     """Measure the stages one by one."""
-    with Stack(servers, "stages") as stack, Database(stack.settings) as database:
+    with Stack(servers, name) as stack, Database(stack.settings) as database:
         noop = database.run(
             lambda cursor: ledger.models.resolve(cursor, f"noop@{card_of(archive_of('noop'))['version']}")
         )
@@ -72,6 +76,12 @@ def each_stage(servers: Servers, model: str, files: list[Path]) -> list[stages.S
             stages.request(stack.settings, servers.torchserve.address, noop, len(files)),
             stages.commit(stack.settings, noop, 4000),
         ]
+
+
+def summed_up(runs: tuple[stages.Stage, ...]) -> dict[str, Any]:
+    """Give one stage's median run, and the least and the most of all."""
+    in_order = sorted(runs, key=attrgetter("wall"))
+    return {**asdict(in_order[len(runs) // 2]), "least": in_order[0].wall, "most": in_order[-1].wall}
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -85,10 +95,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         servers.start()
         servers.s3.fill("photos", ((path.name, path.read_bytes()) for path in files))
         os.environ.update(servers.s3.environment)  # the S3 stage reads in this process
-        say("each stage alone")
-        results["stages"] = [asdict(stage) for stage in each_stage(servers, model, files)]
         rounds = []
+        alone: list[list[stages.Stage]] = []
+        results["stages_stolen"] = []
         for number in range(arguments.rounds):
+            say(f"round {number + 1} of {arguments.rounds}: each stage alone")
+            clocks = host.clocks()
+            alone += [each_stage(servers, f"stages{number}-{again}", model, files) for again in range(PASSES)]
+            results["stages_stolen"].append(host.stolen(clocks))
             say(f"round {number + 1} of {arguments.rounds}: bare loop")
             loop = bare(archive_of(model), folder, batch)
             say(f"round {number + 1} of {arguments.rounds}: Sluice")
@@ -104,11 +118,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                     "plain": len(files) / client.seconds,
                     "p50": sluice.p50,
                     "p99": sluice.p99,
+                    "stolen": sluice.stolen,
                     "peak_mib": sluice.peak_mib,
                     "cpu_ms": {part: seconds / sluice.images * 1000 for part, seconds in sluice.cpu.items()},
                 }
             )
         results["rounds"] = rounds
+        results["stages"] = [summed_up(runs) for runs in zip(*alone, strict=True)]
         results["ratio_to_bare"] = statistics.median(entry["sluice"] / entry["bare"] for entry in rounds)
         results["ratio_to_plain"] = statistics.median(entry["sluice"] / entry["plain"] for entry in rounds)
         results["noop"] = []
@@ -123,6 +139,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                     "rate": noop.images / noop.seconds,
                     "p50": noop.p50,
                     "p99": noop.p99,
+                    "stolen": noop.stolen,
                     "peak_mib": noop.peak_mib,
                     "cpu_ms": {part: seconds / noop.images * 1000 for part, seconds in noop.cpu.items()},
                 }
@@ -158,7 +175,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400, help="different photos (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: %(default)s)")
     parser.add_argument(
-        "--repeats", type=int, default=8, help="how often a no-op run reads them (default: %(default)s)"
+        "--repeats", type=int, default=24, help="how often a no-op run reads them (default: %(default)s)"
     )
     parser.add_argument("--model", default="resnet18-random", help="archive in the cache (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="images a batch (default: %(default)s)")
