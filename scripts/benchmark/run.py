@@ -84,6 +84,17 @@ def summed_up(runs: tuple[stages.Stage, ...]) -> dict[str, Any]:
     return {**asdict(in_order[len(runs) // 2]), "least": in_order[0].wall, "most": in_order[-1].wall}
 
 
+def costs(run: pipeline.Run) -> dict[str, Any]:
+    """Give what is told of each run of Sluice, with and without a model."""
+    return {
+        "p50": run.p50,
+        "p99": run.p99,
+        "stolen": run.stolen,
+        "peak_mib": run.peak_mib,
+        "cpu_ms": {part: seconds / run.images * 1000 for part, seconds in run.cpu.items()},
+    }
+
+
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Do all runs."""
     folder = cache_folder() / "bench" / f"photos-{arguments.images}"
@@ -116,11 +127,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                     "bare": loop["images"] / loop["seconds"],
                     "sluice": sluice.images / sluice.seconds,
                     "plain": len(files) / client.seconds,
-                    "p50": sluice.p50,
-                    "p99": sluice.p99,
-                    "stolen": sluice.stolen,
-                    "peak_mib": sluice.peak_mib,
-                    "cpu_ms": {part: seconds / sluice.images * 1000 for part, seconds in sluice.cpu.items()},
+                    **costs(sluice),
                 }
             )
         results["rounds"] = rounds
@@ -133,17 +140,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             noop = pipeline.run(
                 servers, f"noop{number}", "photos", "noop", consumers=arguments.consumers, repeats=arguments.repeats
             )
-            results["noop"].append(
-                {
-                    "images": noop.images,
-                    "rate": noop.images / noop.seconds,
-                    "p50": noop.p50,
-                    "p99": noop.p99,
-                    "stolen": noop.stolen,
-                    "peak_mib": noop.peak_mib,
-                    "cpu_ms": {part: seconds / noop.images * 1000 for part, seconds in noop.cpu.items()},
-                }
-            )
+            results["noop"].append({"images": noop.images, "rate": noop.images / noop.seconds, **costs(noop)})
     return results
 
 
