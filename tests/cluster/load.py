@@ -1,20 +1,73 @@
-"""People who ask TorchServe through the load balancer while something else happens."""
+"""What goes on while something else happens: jobs, and people who ask TorchServe through the load balancer."""
 
 from __future__ import annotations
 
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
 
 import requests
 from PIL import Image
 
-from tests.cluster.tools import Release
+from tests.cluster.tools import Release, wait_until
 
+PHOTOS: Final = 300
+REPEATS: Final = 10
+SIZE: Final = PHOTOS * REPEATS
 PAUSE: Final = 0.2
 TIMEOUT: Final = 30.0
 MOST: Final = 5000
+
+
+class Load:
+    """Submits job after job, so that there is work for as long as it takes; then each has to end by itself.
+
+    A job of a fixed size is over too soon on one machine, and not for long on another.
+    """
+
+    def __init__(self, release: Release, source: str, *words: str) -> None:
+        self.jobs: list[int] = []
+        self._release = release
+        self._command = (source, "--model", "noop@1.0", "--repeat", str(REPEATS), *words)
+        self._over = threading.Event()
+        self._thread = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> Self:
+        self.jobs.append(self._release.submit(*self._command))
+        self._submitting = self._thread.submit(self._submit)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
+        self._submitting.result()
+        self._thread.shutdown()
+
+    @property
+    def objects(self) -> int:
+        """How many objects its jobs have."""
+        return len(self.jobs) * SIZE
+
+    @property
+    def done(self) -> int:
+        """How many of them have a prediction."""
+        return int(self._ask("COALESCE(SUM(done), 0)"))
+
+    def check(self) -> None:
+        """Wait until all jobs have ended: every photo was predicted as often as it should, and the invariants hold."""
+        wait_until(lambda: self._ask("SUM(state <> 'done')") == "0", "its jobs end", seconds=600, pause=2.0)
+        self._release.check(self.jobs, PHOTOS, REPEATS)
+
+    def _submit(self) -> None:
+        while not self._over.wait(PAUSE):
+            if self.objects - self.done < SIZE:
+                # Where the database is away there is none this time.
+                self.jobs += self._release.try_submit(*self._command)
+
+    def _ask(self, what: str) -> str:
+        jobs = ", ".join(str(job) for job in self.jobs)
+        return self._release.sql(f"SELECT {what} FROM job_progress WHERE job IN ({jobs})")[0][0]
 
 
 class Asking:

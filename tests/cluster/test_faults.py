@@ -1,4 +1,4 @@
-"""Pods die, the database restarts, the node is drained; the job ends by itself, and every object is there once."""
+"""Pods die, the database restarts, the node is drained; jobs end by themselves, and every object is there once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import subprocess
 import pytest
 from kubernetes.client import ApiException
 
+from tests.cluster.load import PHOTOS, Load
 from tests.cluster.tools import COMPONENT, INSTANCE, Release, wait_until
 
 SEED = 4
 DELETIONS = 30
 AT_ONCE = 5
-PHOTOS = 500
-REPEATS = 15
 KINDS = ("consumer", "consumer", "consumer", "producer", "torchserve", "mysql", "s3")
 
 
@@ -27,28 +26,31 @@ def photos(shared: Release) -> str:
 
 def test_random_deletions_lose_nothing(release: Release, photos: str) -> None:
     """30 pods of every kind are deleted, half of them without a goodbye."""
-    job = release.submit(photos, "--model", "noop@1.0", "--repeat", str(REPEATS))
     chance = random.Random(SEED)
-    for number in range(DELETIONS):
-        if number % AT_ONCE == 0:
-            before = done(release, job)
-            wait_until(lambda before=before: done(release, job) > before, "the job goes on")  # type: ignore[misc]
-        kind = chance.choice(KINDS)
-        wait_until(lambda kind=kind: release.pods(kind), f"a pod of {kind}")  # type: ignore[misc]
-        pod = chance.choice(release.pods(kind))
-        delete(release, pod.metadata.name, force=number % 2 == 0)
-    assert done(release, job) < PHOTOS * REPEATS, "the job was over before the last deletion"
-    release.wait_done(job, PHOTOS * REPEATS, seconds=600)
-    wait_until(lambda: release.progress(job)["state"] == "done", "the job has ended by itself")
-    release.check(job, PHOTOS, REPEATS)
+    with Load(release, photos) as load:
+        for number in range(DELETIONS):
+            if number % AT_ONCE == 0:
+                before = load.done
+                wait_until(lambda before=before: load.done > before, "work goes on")  # type: ignore[misc]
+            kind = chance.choice(KINDS)
+            wait_until(lambda kind=kind: release.pods(kind), f"a pod of {kind}")  # type: ignore[misc]
+            pod = chance.choice(release.pods(kind))
+            delete(release, pod.metadata.name, force=number % 2 == 0)
+    load.check()
 
 
 def test_a_database_restart_and_a_drained_node_lose_nothing(release: Release, photos: str) -> None:
     """The database restarts, then the node is drained as far as budgets allow, and comes back."""
-    job = release.submit(photos, "--model", "noop@1.0", "--repeat", str(REPEATS))
-    wait_until(lambda: done(release, job), "the job is under way")
-    release.tools.run("kubectl", "rollout", "restart", "statefulset/sluice-mysql", f"-n={release.namespace}")
-    release.tools.run("kubectl", "rollout", "status", "statefulset/sluice-mysql", f"-n={release.namespace}")
+    with Load(release, photos) as load:
+        wait_until(lambda: load.done, "work is under way")
+        release.tools.run("kubectl", "rollout", "restart", "statefulset/sluice-mysql", f"-n={release.namespace}")
+        release.tools.run("kubectl", "rollout", "status", "statefulset/sluice-mysql", f"-n={release.namespace}")
+        drain(release)
+    load.check()
+
+
+def drain(release: Release) -> None:
+    """Drain the only node of all that is the release's, and let it come back."""
     node = release.pods("consumer")[0].spec.node_name
     # The loader is no part of the release: it stays, and so may the drain's last word.
     draining = subprocess.Popen(
@@ -60,16 +62,7 @@ def test_a_database_restart_and_a_drained_node_lose_nothing(release: Release, ph
         wait_until(lambda: release.ready("torchserve") == 0, "TorchServe is evicted")
     finally:
         release.tools.run("kubectl", "uncordon", node)
-    # Only now: the database may have been evicted too, and had nowhere to go.
-    assert done(release, job) < PHOTOS * REPEATS, "the job was over before the node was drained"
     assert draining.wait(300) == 0, draining.stdout and draining.stdout.read()
-    release.wait_done(job, PHOTOS * REPEATS, seconds=600)
-    release.check(job, PHOTOS, REPEATS)
-
-
-def done(release: Release, job: int) -> int:
-    """How many predictions a job has."""
-    return int(release.progress(job)["done"])
 
 
 def delete(release: Release, pod: str, *, force: bool) -> None:

@@ -48,7 +48,7 @@ def test_install_uninstall_and_install_again(alone: Release) -> None:
 
     alone.install(VALUES)
     alone.start_loader()
-    alone.check(job, 50)
+    alone.check([job], 50)
 
 
 def resources(release: Release) -> set[str]:

@@ -21,7 +21,7 @@ def test_images_that_arrive_while_it_runs_have_one_row_each(release: Release) ->
     for piece in range(PIECES):
         release.upload("main", 10_000 + piece * IMAGES // PIECES, IMAGES // PIECES)
     release.wait_done(job, IMAGES, seconds=600)
-    release.check(job, IMAGES)
+    release.check([job], IMAGES)
     release.run("sluice", "jobs", "cancel", str(job))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.load import Asking
+from tests.cluster.load import PHOTOS, Asking, Load
 from tests.cluster.tools import Release, wait_until
 from tests.cluster.values import SHARED
 
@@ -30,7 +30,7 @@ BY_BACKLOG = {
     "enabled": True,
     "minReplicas": 0,
     "maxReplicas": MOST,
-    "backlogPerReplica": 2000,
+    "backlogPerReplica": 1000,
     "pollingInterval": 1,
     "cooldownPeriod": 5,
     "behavior": QUICK,
@@ -40,7 +40,7 @@ BY_BACKLOG = {
 @pytest.fixture(scope="module")
 def photos(shared: Release) -> str:
     """A prefix with photos."""
-    shared.upload("scaling", 50_000, 300)
+    shared.upload("scaling", 50_000, PHOTOS)
     return "s3://images/scaling/"
 
 
@@ -59,24 +59,22 @@ def follow(release: Release, photos: str, scaler: dict[str, object], idle: int) 
     release.upgrade({**SHARED, "consumer": {**SHARED["consumer"], **scaler}})
     wait_until(lambda: len(release.pods("consumer")) == idle, f"{idle} idle consumers are left")
     before = handed_out(release)
-    job = release.submit(photos, "--model", "noop@1.0", "--repeat", "40")
-    wait_until(lambda: release.ready("consumer") == MOST, f"{MOST} ready consumers")
-    release.wait_done(job, 300 * 40, seconds=400)
+    with Load(release, photos) as load:
+        wait_until(lambda: release.ready("consumer") == MOST, f"{MOST} ready consumers")
+    load.check()
     wait_until(lambda: len(release.pods("consumer")) == idle, f"{idle} consumers are left again")
-    release.check(job, 300, 40)
-    assert handed_out(release) - before == 300 * 40
+    assert handed_out(release) - before == load.objects
 
 
 def test_kubectl_scale_does_the_same(release: Release, photos: str) -> None:
     """By hand, up and down while a job runs: what a drained consumer gave back was never begun."""
     before = handed_out(release)
-    job = release.submit(photos, "--model", "noop@1.0", "--repeat", "30")
-    for count in (4, 1, 3, 2):
-        release.scale("consumer", count)
-        release.wait_ready(consumer=count)
-    release.wait_done(job, 300 * 30, seconds=400)
-    release.check(job, 300, 30)
-    assert handed_out(release) - before == 300 * 30
+    with Load(release, photos) as load:
+        for count in (4, 1, 3, 2):
+            release.scale("consumer", count)
+            release.wait_ready(consumer=count)
+    load.check()
+    assert handed_out(release) - before == load.objects
 
 
 def test_torchserve_scales_without_a_failed_prediction(release: Release, photos: str) -> None:

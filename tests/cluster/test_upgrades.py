@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from tests.cluster.load import Asking
+from tests.cluster.load import PHOTOS, REPEATS, SIZE, Asking, Load
 from tests.cluster.tools import Release, wait_until
 from tests.cluster.values import NEXT, SHARED
-
-PHOTOS = 300
-OLD = 50
-NEW = 5
 
 
 def test_upgrade_and_rollback_under_load(release: Release) -> None:
@@ -21,19 +17,23 @@ def test_upgrade_and_rollback_under_load(release: Release) -> None:
         "image": {**release.images, "tag": NEXT},
         "torchserve": {**SHARED["torchserve"], "image": {"tag": NEXT}, "models": [*models, newer]},
     }
+    job = ("s3://images/upgrades/", "--repeat", str(REPEATS))
     with Asking(release, "noop") as asking:
-        old = release.submit("s3://images/upgrades/", "--model", "noop@1.0", "--repeat", str(OLD))
-        release.upgrade(upgraded)
-        release.wait_ready(producer=1, consumer=2, torchserve=1)
-        new = release.submit("s3://images/upgrades/", "--model", "noop@2.0", "--repeat", str(NEW), "--priority", "5")
-        release.wait_done(new, PHOTOS * NEW, seconds=400)
-        assert release.progress(old)["state"] == "running"
-        release.helm("rollback", "--wait", "--timeout=6m")
-        release.wait_ready(producer=1, consumer=2, torchserve=1)
-        release.wait_done(old, PHOTOS * OLD, seconds=600)
+        old = release.submit(*job, "--model", "noop@1.0")
+        wait_until(lambda: release.progress(old)["done"] != "0", "the older job is under way")
+        # Its priority is higher: the older job stands back, and is there before, between and after.
+        with Load(release, "s3://images/upgrades/", "--priority", "1") as load:
+            release.upgrade(upgraded)
+            release.wait_ready(producer=1, consumer=2, torchserve=1)
+            new = release.submit(*job, "--model", "noop@2.0", "--priority", "2")
+            release.wait_done(new, SIZE, seconds=400)
+            assert release.progress(old)["state"] == "running"
+            release.helm("rollback", "--wait", "--timeout=6m")
+            release.wait_ready(producer=1, consumer=2, torchserve=1)
+        load.check()
+        release.wait_done(old, SIZE, seconds=400)
     assert asking.failures == []
     assert asking.answers > 50
-    for job, version, repeats in ((old, "1.0", OLD), (new, "2.0", NEW)):
-        release.check(job, PHOTOS, repeats)
-        assert release.sql(f"SELECT DISTINCT model FROM results WHERE job = {job}") == [[f"noop@{version}"]]
-    wait_until(lambda: release.progress(old)["state"] == "done", "the older job has ended")
+    release.check([old, new], PHOTOS, REPEATS)
+    rows = release.sql(f"SELECT DISTINCT job, model FROM results WHERE job >= {old} ORDER BY job")
+    assert rows == [[str(each), f"noop@{'2.0' if each == new else '1.0'}"] for each in sorted([old, new, *load.jobs])]

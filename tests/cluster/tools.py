@@ -231,6 +231,10 @@ class Release:
         """Submit a job; gives its number."""
         return int(self.run("sluice", "submit", *words).split()[-1])
 
+    def try_submit(self, *words: str) -> list[int]:
+        """Submit a job; gives its number, or nothing where the database is away."""
+        return [int(number) for number in self.run("sluice", "submit", *words, check=False).split()[-1:]]
+
     def progress(self, job: int) -> dict[str, str]:
         """A job's line of `job_progress`."""
         columns = ("state", "listed", "pending", "done", "quarantined", "message")
@@ -241,12 +245,13 @@ class Release:
         """Wait until a job has so many predictions."""
         wait_until(lambda: self.progress(job)["done"] == str(count), f"{count} done of job {job}", seconds, pause=2.0)
 
-    def check(self, job: int, photos: int, repeats: int = 1) -> None:
-        """Every photo so many times, none given up, and the invariants hold."""
-        assert self.progress(job)["quarantined"] == "0"
-        often = f"SELECT COUNT(*) AS rows_of_one FROM results WHERE job = {job} GROUP BY url"
+    def check(self, jobs: Sequence[int], photos: int, repeats: int = 1) -> None:
+        """In each job every photo so many times, none given up, and the invariants hold."""
+        among = f"job IN ({', '.join(str(job) for job in jobs)})"
+        assert self.sql(f"SELECT SUM(quarantined) FROM job_progress WHERE {among}") == [["0"]]
+        often = f"SELECT COUNT(*) AS rows_of_one FROM results WHERE {among} GROUP BY job, url"
         rows = self.sql(f"SELECT COUNT(*), MIN(rows_of_one), MAX(rows_of_one) FROM ({often}) AS counted")
-        assert rows == [[str(photos), str(repeats), str(repeats)]]
+        assert rows == [[str(photos * len(jobs)), str(repeats), str(repeats)]]
         self.run("sluice", "check")
 
     def __enter__(self) -> Self:
