@@ -8,7 +8,7 @@ import json
 import zipfile
 
 from scripts.stack import archive_of
-from tests.cluster.tools import CHART, Release
+from tests.cluster.tools import CHART, Release, wait_until
 
 
 def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release) -> None:
@@ -29,9 +29,9 @@ def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release) -
     with broken:
         told = broken.helm("install", str(CHART), "--wait", "--timeout=40s", values=values, check=False)
         assert "deadline" in told or "timed out" in told or "not ready" in told.lower()
-        assert broken.ready("torchserve") == 0
+        wait_until(lambda: "no_such_network" in broken.events(), "an event names the cause")
         assert "broken.mar" in broken.events()
-        assert "no_such_network" in broken.events()
+        assert broken.ready("torchserve") == 0
 
 
 def broken_archive() -> bytes:

@@ -17,15 +17,15 @@ def test_upgrade_and_rollback_under_load(release: Release) -> None:
         "image": {**release.images, "tag": NEXT},
         "torchserve": {**SHARED["torchserve"], "image": {"tag": NEXT}, "models": [*models, newer]},
     }
-    job = ("s3://images/upgrades/", "--repeat", str(REPEATS))
+    photos = ("s3://images/upgrades/", "--repeat", str(REPEATS))
     with Asking(release, "noop") as asking:
-        old = release.submit(*job, "--model", "noop@1.0")
-        wait_until(lambda: release.progress(old)["done"] != "0", "the older job is under way")
-        # Its priority is higher: the older job stands back, and is there before, between and after.
         with Load(release, "s3://images/upgrades/", "--priority", "1") as load:
+            # It stands back for all others, and is there before, between and after.
+            old = release.submit(*photos, "--model", "noop@1.0")
+            wait_until(lambda: release.progress(old)["state"] == "running", "the older job has begun")
             release.upgrade(upgraded)
             release.wait_ready(producer=1, consumer=2, torchserve=1)
-            new = release.submit(*job, "--model", "noop@2.0", "--priority", "2")
+            new = release.submit(*photos, "--model", "noop@2.0", "--priority", "2")
             release.wait_done(new, SIZE, seconds=400)
             assert release.progress(old)["state"] == "running"
             release.helm("rollback", "--wait", "--timeout=6m")
@@ -35,5 +35,6 @@ def test_upgrade_and_rollback_under_load(release: Release) -> None:
     assert asking.failures == []
     assert asking.answers > 50
     release.check([old, new], PHOTOS, REPEATS)
-    rows = release.sql(f"SELECT DISTINCT job, model FROM results WHERE job >= {old} ORDER BY job")
-    assert rows == [[str(each), f"noop@{'2.0' if each == new else '1.0'}"] for each in sorted([old, new, *load.jobs])]
+    jobs = sorted([old, new, *load.jobs])
+    rows = release.sql(f"SELECT DISTINCT job, model FROM results WHERE job >= {jobs[0]} ORDER BY job")
+    assert rows == [[str(job), f"noop@{'2.0' if job == new else '1.0'}"] for job in jobs]
