@@ -14,8 +14,9 @@ from PIL import Image
 from tests.cluster.tools import Release, wait_until
 
 PHOTOS: Final = 300
-REPEATS: Final = 10
+REPEATS: Final = 5
 SIZE: Final = PHOTOS * REPEATS
+AHEAD: Final = 2 * SIZE
 PAUSE: Final = 0.2
 TIMEOUT: Final = 30.0
 MOST: Final = 5000
@@ -27,10 +28,10 @@ class Load:
     A job of a fixed size is over too soon on one machine, and not for long on another.
     """
 
-    def __init__(self, release: Release, source: str, *words: str) -> None:
+    def __init__(self, release: Release, source: str) -> None:
         self.jobs: list[int] = []
         self._release = release
-        self._command = (source, "--model", "noop@1.0", "--repeat", str(REPEATS), *words)
+        self._command = (source, "--model", "noop@1.0", "--repeat", str(REPEATS))
         self._over = threading.Event()
         self._thread = ThreadPoolExecutor(1)
 
@@ -61,7 +62,7 @@ class Load:
 
     def _submit(self) -> None:
         while not self._over.wait(PAUSE):
-            if self.objects - self.done < SIZE:
+            if self.objects - self.done < AHEAD:
                 # Where the database is away there is none this time.
                 self.jobs += self._release.try_submit(*self._command)
 

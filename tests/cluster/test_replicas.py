@@ -30,7 +30,7 @@ BY_BACKLOG = {
     "enabled": True,
     "minReplicas": 0,
     "maxReplicas": MOST,
-    "backlogPerReplica": 1000,
+    "backlogPerReplica": 500,
     "pollingInterval": 1,
     "cooldownPeriod": 5,
     "behavior": QUICK,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from tests.cluster.load import PHOTOS, REPEATS, SIZE, Asking, Load
-from tests.cluster.tools import Release, wait_until
+from tests.cluster.load import PHOTOS, Asking, Load
+from tests.cluster.tools import Release
 from tests.cluster.values import NEXT, SHARED
+
+ALL = "s3://images/upgrades/"
+SOME = 50
 
 
 def test_upgrade_and_rollback_under_load(release: Release) -> None:
@@ -17,24 +20,29 @@ def test_upgrade_and_rollback_under_load(release: Release) -> None:
         "image": {**release.images, "tag": NEXT},
         "torchserve": {**SHARED["torchserve"], "image": {"tag": NEXT}, "models": [*models, newer]},
     }
-    photos = ("s3://images/upgrades/", "--repeat", str(REPEATS))
     with Asking(release, "noop") as asking:
-        with Load(release, "s3://images/upgrades/", "--priority", "1") as load:
-            # It stands back for all others, and is there before, between and after.
-            old = release.submit(*photos, "--model", "noop@1.0")
-            wait_until(lambda: release.progress(old)["state"] == "running", "the older job has begun")
+        with Load(release, ALL) as load:
+            old = release.submit("s3://images/watched/", "--model", "noop@1.0", "--watch", "--watch-seconds", "2")
+            arrive(release, old, 1)
             release.upgrade(upgraded)
             release.wait_ready(producer=1, consumer=2, torchserve=1)
-            new = release.submit(*photos, "--model", "noop@2.0", "--priority", "2")
-            release.wait_done(new, SIZE, seconds=400)
-            assert release.progress(old)["state"] == "running"
+            new = release.submit(ALL, "--model", "noop@2.0", "--priority", "1")
+            release.wait_done(new, PHOTOS)
+            arrive(release, old, 2)
             release.helm("rollback", "--wait", "--timeout=6m")
             release.wait_ready(producer=1, consumer=2, torchserve=1)
+        arrive(release, old, 3)
         load.check()
-        release.wait_done(old, SIZE, seconds=400)
     assert asking.failures == []
     assert asking.answers > 50
-    release.check([old, new], PHOTOS, REPEATS)
+    release.check([new], PHOTOS)
+    release.check([old], 3 * SOME)
     jobs = sorted([old, new, *load.jobs])
     rows = release.sql(f"SELECT DISTINCT job, model FROM results WHERE job >= {jobs[0]} ORDER BY job")
     assert rows == [[str(job), f"noop@{'2.0' if job == new else '1.0'}"] for job in jobs]
+
+
+def arrive(release: Release, job: int, part: int) -> None:
+    """Upload some photos to where a job watches, and wait for their predictions."""
+    release.upload("watched", 80_000 + part * SOME, SOME)
+    release.wait_done(job, part * SOME)
