@@ -17,6 +17,7 @@ PHOTOS: Final = 300
 REPEATS: Final = 5
 SIZE: Final = PHOTOS * REPEATS
 AHEAD: Final = 2 * SIZE
+LOOK_SECONDS: Final = 2.0
 PAUSE: Final = 0.2
 TIMEOUT: Final = 30.0
 MOST: Final = 5000
@@ -57,11 +58,11 @@ class Load:
 
     def check(self) -> None:
         """Wait until all jobs have ended: every photo was predicted as often as it should, and the invariants hold."""
-        wait_until(lambda: self._ask("SUM(state <> 'done')") == "0", "its jobs end", seconds=600, pause=2.0)
+        wait_until(lambda: self._ask("SUM(state <> 'done')") == "0", "its jobs end", 600, LOOK_SECONDS)
         self._release.check(self.jobs, PHOTOS, REPEATS)
 
     def _submit(self) -> None:
-        while not self._over.wait(PAUSE):
+        while not self._over.wait(LOOK_SECONDS):
             if self.objects - self.done < AHEAD:
                 # Where the database is away there is none this time.
                 self.jobs += self._release.try_submit(*self._command)
