@@ -19,6 +19,7 @@ from scripts.kube import keda as addon
 from scripts.kube.builder import Builder, version
 from scripts.kube.cluster import Cluster
 from scripts.kube.place import REGISTRY, Place
+from tests.cluster.load import PHOTOS
 from tests.cluster.tools import ROOT, Release, Tools
 from tests.cluster.values import NEXT, SHARED
 
@@ -97,6 +98,13 @@ def shared(tools: Tools, images: dict[str, object]) -> Iterator[Release]:
         release.install(SHARED)
         release.start_loader()
         yield release
+
+
+@pytest.fixture(scope="session")
+def photos(shared: Release) -> str:
+    """A prefix with the photos of every load."""
+    shared.upload("load", 50_000, PHOTOS)
+    return "s3://images/load/"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Final, Self
 import requests
 from PIL import Image
 
-from tests.cluster.tools import Release, wait_until
+from tests.cluster.tools import Release, is_among, wait_until
 
 PHOTOS: Final = 300
 REPEATS: Final = 5
@@ -68,8 +68,7 @@ class Load:
                 self.jobs += self._release.try_submit(*self._command)
 
     def _ask(self, what: str) -> str:
-        jobs = ", ".join(str(job) for job in self.jobs)
-        return self._release.sql(f"SELECT {what} FROM job_progress WHERE job IN ({jobs})")[0][0]
+        return self._release.sql(f"SELECT {what} FROM job_progress WHERE {is_among(self.jobs)}")[0][0]
 
 
 class Asking:

@@ -5,23 +5,15 @@ from __future__ import annotations
 import random
 import subprocess
 
-import pytest
 from kubernetes.client import ApiException
 
-from tests.cluster.load import PHOTOS, Load
+from tests.cluster.load import Load
 from tests.cluster.tools import COMPONENT, INSTANCE, Release, wait_until
 
 SEED = 4
 DELETIONS = 30
 AT_ONCE = 5
 KINDS = ("consumer", "consumer", "consumer", "producer", "torchserve", "mysql", "s3")
-
-
-@pytest.fixture(scope="module")
-def photos(shared: Release) -> str:
-    """A prefix with photos."""
-    shared.upload("faults", 60_000, PHOTOS)
-    return "s3://images/faults/"
 
 
 def test_random_deletions_lose_nothing(release: Release, photos: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.cluster.load import PHOTOS, Asking, Load
+from tests.cluster.load import Asking, Load
 from tests.cluster.tools import Release, wait_until
 from tests.cluster.values import SHARED
 
@@ -35,13 +33,6 @@ BY_BACKLOG = {
     "cooldownPeriod": 5,
     "behavior": QUICK,
 }
-
-
-@pytest.fixture(scope="module")
-def photos(shared: Release) -> str:
-    """A prefix with photos."""
-    shared.upload("scaling", 50_000, PHOTOS)
-    return "s3://images/scaling/"
 
 
 def test_the_hpa_follows_the_load_up_and_down(changeable: Release, photos: str) -> None:

@@ -6,13 +6,11 @@ from tests.cluster.load import PHOTOS, Asking, Load
 from tests.cluster.tools import Release
 from tests.cluster.values import NEXT, SHARED
 
-ALL = "s3://images/upgrades/"
 SOME = 50
 
 
-def test_upgrade_and_rollback_under_load(release: Release) -> None:
+def test_upgrade_and_rollback_under_load(release: Release, photos: str) -> None:
     """No failed prediction at the load balancer, nothing lost, and each row has the model that its job began with."""
-    release.upload("upgrades", 70_000, PHOTOS)
     models = SHARED["torchserve"]["models"]
     newer = {"name": "noop", "version": "2.0", "archive": "noop-2.mar", "live": False}
     upgraded = {
@@ -21,12 +19,12 @@ def test_upgrade_and_rollback_under_load(release: Release) -> None:
         "torchserve": {**SHARED["torchserve"], "image": {"tag": NEXT}, "models": [*models, newer]},
     }
     with Asking(release, "noop") as asking:
-        with Load(release, ALL) as load:
+        with Load(release, photos) as load:
             old = release.submit("s3://images/watched/", "--model", "noop@1.0", "--watch", "--watch-seconds", "2")
             arrive(release, old, 1)
             release.upgrade(upgraded)
             release.wait_ready(producer=1, consumer=2, torchserve=1)
-            new = release.submit(ALL, "--model", "noop@2.0", "--priority", "1")
+            new = release.submit(photos, "--model", "noop@2.0", "--priority", "1")
             release.wait_done(new, PHOTOS)
             arrive(release, old, 2)
             release.helm("rollback", "--wait", "--timeout=6m")

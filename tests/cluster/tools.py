@@ -247,7 +247,7 @@ class Release:
 
     def check(self, jobs: Sequence[int], photos: int, repeats: int = 1) -> None:
         """In each job every photo so many times, none given up, and the invariants hold."""
-        among = f"job IN ({', '.join(str(job) for job in jobs)})"
+        among = is_among(jobs)
         assert self.sql(f"SELECT SUM(quarantined) FROM job_progress WHERE {among}") == [["0"]]
         often = f"SELECT COUNT(*) AS rows_of_one FROM results WHERE {among} GROUP BY job, url"
         rows = self.sql(f"SELECT COUNT(*), MIN(rows_of_one), MAX(rows_of_one) FROM ({often}) AS counted")
@@ -262,6 +262,11 @@ class Release:
         # Nobody waits for their goodbyes.
         pods = ["pods", f"--selector={INSTANCE}={self.name}", f"--namespace={self.namespace}"]
         self.tools.run("kubectl", "delete", *pods, "--grace-period=0", "--force", check=False)
+
+
+def is_among(jobs: Sequence[int]) -> str:
+    """Give the condition that a row is of one of these jobs."""
+    return f"job IN ({', '.join(str(job) for job in jobs)})"
 
 
 def is_ready(pod: V1Pod) -> bool:
