@@ -20,7 +20,7 @@ from rich.table import Table
 
 from sluice.cli.asking import JobArgument, find_job, open_database
 from sluice.cli.follow import ENDED
-from sluice.cli.screen import console, counted, json_safe, safe, warn
+from sluice.cli.screen import console, counted, disarmed, json_safe, safe, warn
 from sluice.errors import ConfigurationError
 from sluice.ledger import Database, Result
 from sluice.ledger import predictions as ledger_predictions
@@ -31,7 +31,6 @@ TABLE_ROWS: Final = 50
 PARQUET_PAGES: Final = 50
 """Pages in a row group: Parquet compresses badly in small ones."""
 COLUMNS: Final = ("url", "label", "score", "model", "predicted", "object_id")
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 EXAMPLES: Final = """\
 Examples:
@@ -156,7 +155,7 @@ def _write_csv(pages: Iterable[list[Result]], file: IO[bytes]) -> Iterator[int]:
         writer = csv.writer(text)
         writer.writerow(COLUMNS)
         for page in pages:
-            writer.writerows([shown(_guarded(value)) for value in _values(row)] for row in page)
+            writer.writerows([shown(disarmed(value)) for value in _values(row)] for row in page)
             yield len(page)
 
 
@@ -216,10 +215,6 @@ def _values(row: Result) -> tuple[str | float | int, ...]:
         row.predicted.isoformat(sep=" ", timespec="milliseconds"),
         row.object_id,
     )
-
-
-def _guarded(value: str | float) -> str | float:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _need_pyarrow() -> None:

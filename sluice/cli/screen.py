@@ -19,6 +19,8 @@ from sluice.ledger import Progress
 UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
 MINUTE: Final = 60
 HOUR: Final = 3600
 STATE_STYLES: Final = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "yellow", "paused": "yellow"}
@@ -41,6 +43,11 @@ def safe(text: object) -> str:
 def json_safe(text: str) -> str:
     r"""Escape in JSON text what a terminal would obey; it stays the same JSON."""
     return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def disarmed(value: object) -> object:
+    """Return a cell of a CSV file, with a ' before a text that a spreadsheet would take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _escaped(match: re.Match[str]) -> str:

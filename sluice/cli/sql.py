@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from sluice.cli.asking import open_database
-from sluice.cli.screen import console, counted, safe
+from sluice.cli.screen import console, counted, disarmed, safe
 from sluice.ledger import asking
 
 EXAMPLES: Final = """\
@@ -28,7 +28,11 @@ def sql(
     statement: Annotated[str, typer.Argument(help="One SQL statement.")],
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV instead of a table.")] = False,
 ) -> None:
-    """Run one SQL statement and show what it gives."""
+    """Run one SQL statement and show what it gives.
+
+    In CSV, a text that a spreadsheet would take for a formula gets a '
+    before it.
+    """
     with open_database() as database:
         # Tried once: what a person typed need not have the same effect when it is done twice.
         said = database.run(lambda cursor: asking.ask(cursor, statement), patience=0)
@@ -36,18 +40,20 @@ def sql(
         print(f"{counted(said.changed, 'row')} changed")
     elif as_csv:
         writer = csv.writer(sys.stdout)
-        writer.writerow(said.columns)
-        writer.writerows([_shown(value) for value in row] for row in said.rows)
+        writer.writerows([_shown(disarmed(_text(value))) for value in row] for row in (said.columns, *said.rows))
     else:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for name in said.columns:
             table.add_column(safe(name), overflow="fold")
         for row in said.rows:
-            table.add_row(*map(_shown, row))
+            table.add_row(*(_shown(_text(value)) for value in row))
         console().print(table)
 
 
+def _text(value: object) -> object:
+    """Return keys and other bytes as text, and everything else as it is."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+
+
 def _shown(value: object) -> str:
-    if value is None:
-        return "NULL"
-    return safe(value.decode(errors="backslashreplace") if isinstance(value, bytes) else value)
+    return "NULL" if value is None else safe(value)

@@ -376,6 +376,11 @@ def test_sql_shows_what_a_statement_gives(sluice: Sluice, job: int) -> None:
     code, shown, _ = sluice("sql", "--csv", f"SELECT COUNT(*) AS n, NULL AS nothing FROM results WHERE job = {job}")
     assert list(csv.reader(io.StringIO(shown))) == [["n", "nothing"], [str(len(KEYS) - 2), "NULL"]]
 
+    code, shown, _ = sluice(
+        "sql", "--csv", f"SELECT object_key, -1, -1.5 AS d FROM objects WHERE job_id = {job} LIMIT 1"
+    )
+    assert list(csv.reader(io.StringIO(shown))) == [["object_key", "'-1", "d"], ["'=formula.jpg", "-1", "-1.5"]]
+
     assert sluice("sql", f"UPDATE jobs SET priority = 3 WHERE id = {job}")[:2] == (0, "1 row changed\n")
     assert sluice("sql", f"SELECT priority FROM jobs WHERE id = {job}")[1].split() == ["priority", "3"]
 

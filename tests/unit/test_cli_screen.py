@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from sluice.cli.screen import console, duration, json_safe, percent, safe, sentence
+from sluice.cli.screen import console, disarmed, duration, json_safe, percent, safe, sentence
 from sluice.ledger import Progress
 
 ANY_TEXT = st.text(st.characters())
@@ -91,3 +91,13 @@ def test_the_sentence_of_a_job_is_one_safe_line() -> None:
     assert said == (
         "job 1 running: 6 of 10 (60 %), 1 quarantined, 12.3 images/s, 1 min 01 s left, bucket\\n\\x1b[2J gone"
     )
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_formula_is_text_in_a_spreadsheet(text: str) -> None:
+    assert disarmed(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("cell", ["", "cat", "'=1", "a=1", -1, -1.5, None])
+def test_what_is_no_formula_stays_as_it_is(cell: object) -> None:
+    assert disarmed(cell) is cell
