@@ -101,7 +101,8 @@ class Control:
             log.info("job started", job=job.id, source=job.source, model=f"{model.name}@{model.version}")
 
     def _list(self, running: list[Job], tasks: asyncio.TaskGroup) -> None:
-        wanted = {job.id for job in running}
+        wanted = {job.id: job.priority for job in running}
+        self._lister.set_priorities(wanted)
         for job_id in [job_id for job_id in self._listings if job_id not in wanted]:
             self._listings.pop(job_id).cancel()
         for job in running:

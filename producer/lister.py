@@ -1,7 +1,8 @@
 """Listing: pages of a source into the ledger, from where the last page left off.
 
 A page and its cursor are one transaction, on the connection that holds this shard's lock: a killed producer's successor
-goes on at the page, and a producer that lost its lock can't write.
+goes on at the page, and a producer that lost its lock can't write. A turn is one page, from its reading to its writing,
+so that no listing, however long, holds up one that is more urgent.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 
 from producer.books import Books
 from producer.sources import Sources
+from producer.turns import Turns
 from sluice import ledger
 from sluice.errors import ConfigurationError, SourceError
 from sluice.ledger import Job, Listed
@@ -27,13 +30,17 @@ LONGEST_RETRY = 30.0
 
 
 class Lister:
-    """Lists jobs, a few at once."""
+    """Lists jobs, a few pages at once, the most urgent job's first."""
 
     def __init__(self, books: Books, sources: Sources, more: Callable[[int], None]) -> None:
         self._books = books
         self._sources = sources
         self._more = more
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE)
+
+    def set_priorities(self, priorities: Mapping[int, int]) -> None:
+        """Say how urgent each job is now."""
+        self._turns.set_priorities(priorities)
 
     async def follow(self, job: Job) -> None:
         """List a job to its end; a watch job again and again. Ends when there is nothing left to list."""
@@ -46,8 +53,7 @@ class Lister:
                         return
                     await asyncio.sleep(max(0.0, job.watch_seconds - state.age_seconds))
                     await self._books.run(lambda c: ledger.listing.restart(c, job.id))
-                async with self._turns:
-                    await self._list_all(job)
+                await self._list_all(job)
             except (SourceMissing, ConfigurationError) as error:
                 if isinstance(error, SourceMissing) and await self._has_begun(job):
                     wait = await self._wait(job, error, wait)
@@ -68,23 +74,31 @@ class Lister:
 
     async def _list_once(self, job: Job, after: bytes, repeat_no: int) -> None:
         pages = self._sources.get(job.source).list(after)
-        following = asyncio.create_task(asyncio.to_thread(next, pages, None))
+        following = asyncio.create_task(self._read(job, pages))
         try:
             while True:
                 began = time.perf_counter()
-                page: list[Listed] | None = await following
-                self._sources.fine(job.id)
-                if page is None:
-                    await self._write(job, [], repeat_no, last=True)
-                    log.info("listing complete", job=job.id, repeat=repeat_no)
-                    return
-                # The next page is read while this one is written.
-                following = asyncio.create_task(asyncio.to_thread(next, pages, None))
-                if page:
-                    await self._write(job, page, repeat_no, last=False)
-                    metrics.STAGE_SECONDS.labels(stage="list").observe((time.perf_counter() - began) / len(page))
+                page, turn = await following
+                async with turn:
+                    self._sources.fine(job.id)
+                    if page is None:
+                        await self._write(job, [], repeat_no, last=True)
+                        log.info("listing complete", job=job.id, repeat=repeat_no)
+                        return
+                    # The next page is read while this one is written, in a turn of its own.
+                    following = asyncio.create_task(self._read(job, pages))
+                    if page:
+                        await self._write(job, page, repeat_no, last=False)
+                        metrics.STAGE_SECONDS.labels(stage="list").observe((time.perf_counter() - began) / len(page))
         finally:
-            following.cancel()
+            await _give_up(following)
+
+    async def _read(self, job: Job, pages: Iterator[list[Listed]]) -> tuple[list[Listed] | None, AsyncExitStack]:
+        """Read the next page when it is this job's turn; give it, or None after the last, with the turn."""
+        async with AsyncExitStack() as turn:
+            await turn.enter_async_context(self._turns.turn(job.id))
+            page = await asyncio.to_thread(next, pages, None)
+            return page, turn.pop_all()
 
     async def _write(self, job: Job, page: list[Listed], repeat_no: int, *, last: bool) -> None:
         added = await self._books.run(
@@ -110,3 +124,9 @@ class Lister:
         self._sources.trouble(job.id, str(error))
         await asyncio.sleep(wait * random.uniform(0.7, 1.0))  # noqa: S311 - jitter, no secret
         return min(wait * 2, LONGEST_RETRY)
+
+
+async def _give_up(reading: asyncio.Task[tuple[list[Listed] | None, AsyncExitStack]]) -> None:
+    """Stop reading ahead; what was read already gives its turn back."""
+    if not reading.cancel() and not reading.cancelled() and reading.exception() is None:
+        await reading.result()[1].aclose()

@@ -39,6 +39,9 @@ class Books:
 class Lister:
     """Never ends."""
 
+    def set_priorities(self, _: object) -> None:
+        """Nobody waits."""
+
     async def follow(self, _: object) -> None:
         await asyncio.Event().wait()
 

@@ -1,0 +1,65 @@
+"""Turns at something scarce, given to the most urgent job that wants one; equals take them in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+
+class Turns:
+    """A semaphore that knows jobs and how urgent each is."""
+
+    def __init__(self, at_once: int) -> None:
+        self._free = at_once
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._priorities: Mapping[int, int] = {}
+        self._served: dict[int, int] = {}
+        self._count = 0
+
+    def set_priorities(self, priorities: Mapping[int, int]) -> None:
+        """Say how urgent each job is now; those that aren't named come last."""
+        self._priorities = priorities
+        self._served = {job: count for job, count in self._served.items() if job in priorities}
+
+    @contextlib.asynccontextmanager
+    async def turn(self, job: int) -> AsyncIterator[None]:
+        """Wait for a turn and hold it; who is cancelled gives it up, or its place among those that wait."""
+        if self._free:
+            self._free -= 1
+            self._note(job)
+        else:
+            await self._wait(job)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _wait(self, job: int) -> None:
+        place = (job, asyncio.get_running_loop().create_future())
+        self._waiting.append(place)
+        try:
+            await place[1]
+        except asyncio.CancelledError:
+            if place in self._waiting:
+                self._waiting.remove(place)
+            else:  # it was given to us in the same moment
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        if not self._waiting:
+            self._free += 1
+            return
+        place = min(self._waiting, key=lambda waiting: self._rank(waiting[0]))
+        self._waiting.remove(place)
+        self._note(place[0])
+        place[1].set_result(None)
+
+    def _rank(self, job: int) -> tuple[bool, int, int]:
+        """Give what sorts jobs: the most urgent first, of equals the one whose last turn is the longest ago."""
+        return job not in self._priorities, -self._priorities.get(job, 0), self._served.get(job, 0)
+
+    def _note(self, job: int) -> None:
+        self._count += 1
+        self._served[job] = self._count

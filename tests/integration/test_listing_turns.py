@@ -1,0 +1,117 @@
+"""Listings beside each other, on a real ledger: the urgent one gets through, whatever else is being listed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+from producer.books import Books
+from producer.lister import Lister
+from sluice.ledger import Cursor, Database, Job, Listed, jobs, listing
+from sluice.settings import Settings
+from sluice.telemetry.health import Health
+from tests.ledger_rows import register
+
+LONG_JOBS = 6
+
+
+class Bucket:
+    """A bucket whose listing never ends, or ends after some pages of one key."""
+
+    def __init__(self, pages: int | None = None) -> None:
+        self.pages = pages
+        self.begun_after: list[bytes] = []
+
+    def list(self, after: bytes) -> Iterator[list[Listed]]:
+        self.begun_after.append(after)
+        for number in itertools.count(int(after or b"0") + 1):
+            if self.pages is not None and number > self.pages:
+                return
+            yield [Listed(b"%09d" % number, "e", 1)]
+
+
+@asynccontextmanager
+async def listing_of(settings: Settings, buckets: dict[str, Bucket]) -> AsyncIterator[Lister]:
+    """Give a lister on the ledger, for buckets that are played."""
+    books = Books(settings, Health(), "lock")
+    sources = SimpleNamespace(get=buckets.__getitem__, fine=lambda _: None)
+    try:
+        yield Lister(books, cast("Any", sources), more=lambda _: None)
+    finally:
+        await books.close()
+
+
+def submit(database: Database, buckets: dict[str, Bucket], *priorities: int) -> list[Job]:
+    """Submit a job of each priority, and give it an endless bucket."""
+
+    def work(cursor: Cursor) -> list[Job]:
+        model = register(cursor)
+        for number, priority in enumerate(priorities):
+            jobs.start(cursor, jobs.submit(cursor, f"s3://bucket{number}", priority=priority), model)
+        return sorted(jobs.active(cursor), key=lambda job: job.id)
+
+    found = database.run(work)
+    buckets.update({job.source: Bucket() for job in found})
+    return found
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - a table tells nobody that it changed
+            await asyncio.sleep(0.02)
+
+
+def cursor_of(database: Database, job: Job) -> bytes:
+    return database.run(lambda c: listing.state(c, job.id)).cursor
+
+
+def test_an_urgent_job_is_listed_to_its_end_beside_endless_ones(settings: Settings, ledger: Database) -> None:
+    """And the endless ones, of one priority, all move."""
+    buckets: dict[str, Bucket] = {}
+    *endless, urgent = submit(ledger, buckets, *[0] * LONG_JOBS, 10)
+    buckets[urgent.source] = Bucket(pages=20)
+
+    async def play() -> None:
+        async with listing_of(settings, buckets) as lister:
+            lister.set_priorities({job.id: job.priority for job in (*endless, urgent)})
+            following = [asyncio.create_task(lister.follow(job)) for job in endless]
+            try:
+                await until(lambda: all(cursor_of(ledger, job) > b"%09d" % 3 for job in endless))
+                async with asyncio.timeout(60):
+                    await lister.follow(urgent)
+            finally:
+                for task in following:
+                    task.cancel()
+                await asyncio.gather(*following, return_exceptions=True)
+
+    asyncio.run(play())
+    assert ledger.run(lambda c: listing.state(c, urgent.id)).complete
+
+
+def test_a_job_that_stops_gives_up_its_turn_and_resumes_at_its_page(settings: Settings, ledger: Database) -> None:
+    """Whether it waits for a page of its bucket, or for its turn."""
+    buckets: dict[str, Bucket] = {}
+    found = submit(ledger, buckets, *[0] * LONG_JOBS)
+
+    async def play() -> None:
+        async with listing_of(settings, buckets) as lister:
+            lister.set_priorities({job.id: 0 for job in found})
+            for _ in range(3):
+                before = {job.id: cursor_of(ledger, job) for job in found}
+                following = [asyncio.create_task(lister.follow(job)) for job in found]
+                await until(lambda before=before: all(cursor_of(ledger, job) > before[job.id] for job in found))  # type: ignore[misc]
+                for task in following:
+                    task.cancel()
+                await asyncio.gather(*following, return_exceptions=True)
+            buckets[found[0].source].pages = 0
+            async with asyncio.timeout(60):
+                await lister.follow(found[0])
+
+    asyncio.run(play())
+    for job in found:
+        begun_after = buckets[job.source].begun_after
+        assert begun_after == sorted(set(begun_after)), "each time from where it stood"
