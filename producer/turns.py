@@ -48,10 +48,12 @@ class Turns:
             raise
 
     def _pass_on(self) -> None:
-        if not self._waiting:
+        # Who was cancelled a moment ago still stands in line, and takes nothing any more.
+        waiting = [place for place in self._waiting if not place[1].done()]
+        if not waiting:
             self._free += 1
             return
-        place = min(self._waiting, key=lambda waiting: self._rank(waiting[0]))
+        place = min(waiting, key=lambda waits: self._rank(waits[0]))
         self._waiting.remove(place)
         self._note(place[0])
         place[1].set_result(None)

@@ -80,6 +80,18 @@ def test_a_turn_given_in_the_moment_of_the_cancellation_goes_to_the_next() -> No
     assert played(part) == [3]
 
 
+def test_who_was_cancelled_a_moment_ago_is_given_no_turn() -> None:
+    async def part(turns: Turns, served: list[int]) -> None:
+        async with turns.turn(1):
+            waiting = asyncio.create_task(page(turns, served, 2))
+            last = asyncio.create_task(page(turns, served, 3))
+            await settle()
+            waiting.cancel()
+        await last
+
+    assert played(part) == [3]
+
+
 def test_no_more_than_so_many_at_once() -> None:
     async def part(turns: Turns, served: list[int]) -> None:
         holders = [asyncio.create_task(hold(turns, served, job)) for job in range(5)]
