@@ -31,7 +31,7 @@ class DatabaseServer(Server):
         self._folder = folder / "database"
         self._program = _find("mariadbd", "mysqld")
         # A socket's path may have 107 characters; the folder's name is as long as it likes.
-        self._socket = folder / "db.sock"
+        self.socket = folder / "db.sock"
 
     def url(self, database: str) -> str:
         """Give SLUICE_DATABASE_URL for one of the server's databases."""
@@ -53,7 +53,7 @@ class DatabaseServer(Server):
             [
                 self._program,
                 *self._options(),
-                f"--socket={self._socket}",
+                f"--socket={self.socket}",
                 f"--port={self.port}",
                 "--bind-address=127.0.0.1",
                 f"--pid-file={self._folder / 'pid'}",

@@ -28,6 +28,8 @@ class Server:
         self.name = name
         self.log = folder / f"{name}.log"
         self.starts = 0
+        self.variables: dict[str, str] = {}
+        """Further environment variables, from the next start on."""
         self._leash = leash
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -56,7 +58,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=dict(environment),
+                env={**environment, **self.variables},
                 cwd=cwd,
                 process_group=0,
             )
@@ -79,6 +81,16 @@ class Server:
             signal_group(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self.end_group()
+
+    def freeze(self) -> None:
+        """Stop it and its children with SIGSTOP: they live, and do nothing."""
+        if self._process:
+            signal_group(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        if self._process:
+            signal_group(self._process.pid, signal.SIGCONT)
 
     def terminate(self) -> None:
         """Send SIGTERM to the process (not to its children) and return at once."""
