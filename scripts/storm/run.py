@@ -3,7 +3,8 @@
 Without a flag: the storm. A job runs while consumers, producer, database and TorchServe are killed with SIGKILL and
 consumers are drained with SIGTERM; at its end each object must have its one prediction. The schedule is made from the
 seed and strikes at shares of the work done, so that a seed means the same storm on each machine. The counts of faults
-belong to 20,000 objects and shrink with fewer, to at least one of each kind.
+belong to 20,000 objects and shrink with fewer, to at least one of each kind. With --unknown the faults are drawn from a
+larger set, at moments of the run's time.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from scripts.storm import overload, slow
 from scripts.storm.pictures import pictures
 from scripts.storm.schedule import Counts
 from scripts.storm.storm import BUCKET, storm
+from scripts.storm.unknown.draw import FULL_SECONDS, Cast
+from scripts.storm.unknown.storm import Unknown, fresh_seed, print_unknown, unknown_storm
 from scripts.storm.verdict import Outcome
 
 FULL: Final = 20_000
 OVERLOAD_OBJECTS: Final = 500
+OVERLOAD_SECONDS: Final = 60.0
 RECOVERY_SECONDS: Final = 5.0
 SLOW_OBJECTS: Final = 3000
 SLOW_BAR: Final = 1.15
@@ -30,6 +34,8 @@ EXAMPLES: Final = """\
 examples:
   scripts/chaos --objects 20000 --seeds 1,2,3   the full storm, three times
   scripts/chaos --objects 1500 --seeds 7        a small one
+  scripts/chaos --unknown                       300 s of faults drawn from all there are, by a fresh seed
+  scripts/chaos --unknown --seconds 60 --seeds 5,fresh
   scripts/chaos --overload                      TorchServe gone for 60 s, then full for 60 s
   scripts/chaos --slow                          one of four consumers ten times slower
 """
@@ -113,6 +119,24 @@ def run_slow(objects: int) -> int:
     return 1 if found.ratio > SLOW_BAR else 0
 
 
+def run_unknown(seconds: float, seeds: list[int]) -> int:
+    """Run the unknown storm of each seed, and print the table; gives the exit code."""
+    outcomes: list[Unknown] = []
+    with Servers(models=["noop"], say=say) as servers:
+        for seed in seeds:
+            outcomes.append(unknown_storm(servers, seed, seconds, Cast(), say))
+            print_unknown(outcomes[-1:])
+    if len(outcomes) > 1:
+        print_unknown(outcomes)
+    print(f"the seeds were {','.join(str(seed) for seed in seeds)}, each for {seconds:g} s")
+    return 1 if any(outcome.breaches for outcome in outcomes) else 0
+
+
+def read_seeds(text: str) -> list[int]:
+    """Read `1,2,fresh`: numbers, and seeds by chance."""
+    return [fresh_seed() if part == "fresh" else int(part) for part in text.split(",")]
+
+
 def main() -> None:
     """Read the arguments and run."""
     parser = argparse.ArgumentParser(
@@ -123,23 +147,30 @@ def main() -> None:
     )
     parser.add_argument(
         "--seeds",
-        type=lambda text: [int(part) for part in text.split(",")],
-        default=[1, 2, 3],
+        type=read_seeds,
         metavar="A,B,...",
-        help="one storm each (default: 1,2,3)",
+        help="one storm each; `fresh` takes one by chance (default: 1,2,3; with --unknown: fresh)",
+    )
+    parser.add_argument(
+        "--unknown", action="store_true", help="draw from all faults: frozen, cut off, overwritten, clocks, ..."
     )
     parser.add_argument("--overload", action="store_true", help="take TorchServe away, then fill it, instead")
     parser.add_argument(
-        "--seconds", type=float, default=60.0, metavar="N", help="how long, with --overload (default: 60)"
+        "--seconds",
+        type=float,
+        metavar="N",
+        help=f"how long (default: {OVERLOAD_SECONDS:g} with --overload, {FULL_SECONDS:g} with --unknown)",
     )
     parser.add_argument("--slow", action="store_true", help="slow one consumer of four down, instead")
     arguments = parser.parse_args()
     with orderly_end():
         if arguments.overload:
-            sys.exit(run_overload(arguments.seconds))
+            sys.exit(run_overload(arguments.seconds or OVERLOAD_SECONDS))
+        if arguments.unknown:
+            sys.exit(run_unknown(arguments.seconds or FULL_SECONDS, arguments.seeds or [fresh_seed()]))
         if arguments.slow:
             sys.exit(run_slow(arguments.objects or SLOW_OBJECTS))
-        sys.exit(run_storms(arguments.objects or FULL, arguments.seeds))
+        sys.exit(run_storms(arguments.objects or FULL, arguments.seeds or [1, 2, 3]))
 
 
 if __name__ == "__main__":
