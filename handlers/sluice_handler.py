@@ -2,8 +2,8 @@
 
 Two ways in. Consumers send packed uint8 batches (sluice.images.batch) and get class numbers; a person sends a file
 (`curl -T cat.jpg`) and gets labels. What TorchServe collected into one server-side batch goes through the network
-together; what can't be read is answered with 400 and a reason, alone. And whoever asks for the archive's card, with a
-Content-Type of its own, gets model.json as it stands.
+together; what can't be read is answered with 400 and a reason, and what the network fails on with 500 and its words,
+alone. And whoever asks for the archive's card, with a Content-Type of its own, gets model.json as it stands.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ MAX_PIXELS: Final = 100_000_000
 TOP_FOR_CONSUMERS: Final = 5
 TOP_FOR_PEOPLE: Final = 10
 BAD_REQUEST: Final = 400
+FAILED: Final = 500
+SAID_MAX: Final = 300
+"""Of an exception's words. TorchServe itself would say no more than 'Prediction failed'."""
+
+Tops = list[list[tuple[int, float]] | None]
 
 logger = logging.getLogger(__name__)
 
@@ -68,9 +73,8 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[str]:  # noqa: ANN401
         """Answer a server-side batch of requests, each a packed batch, a file, or a question for the card."""
         readings = [self._read(row, _content_type(context, index)) for index, row in enumerate(data)]
-        images = [reading for reading in readings if isinstance(reading, np.ndarray)]
-        tops = self.postprocess(self.inference(self.preprocess(images))) if images else []
-        answers, at = [], 0
+        results = iter(self._results([reading for reading in readings if isinstance(reading, np.ndarray)]))
+        answers = []
         for index, (row, reading) in enumerate(zip(data, readings, strict=True)):
             context.set_response_content_type(index, "application/json")
             if reading is None:
@@ -80,10 +84,31 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
                 context.set_response_status(BAD_REQUEST, f"Bad image: {reading.reason}", index)
                 answers.append(json.dumps({"error": reading.detail, "reason": reading.reason}))
                 continue
-            mine, at = tops[at : at + len(reading)], at + len(reading)
+            mine = next(results)
+            if isinstance(mine, str):
+                context.set_response_status(FAILED, "Prediction failed", index)
+                answers.append(json.dumps({"error": mine}))
+                continue
             packed = _is_packed(_content_type(context, index), row)
             answers.append(self._for_consumer(mine) if packed else self._for_person(mine[0]))
         return answers
+
+    def _results(self, requests: Sequence[NDArray[np.uint8]]) -> list[Tops | str]:
+        """Give each request's best classes; or what went wrong with it, when that isn't another request's doing."""
+        if not requests:
+            return []
+        try:
+            tops = self.postprocess(self.inference(self.preprocess(requests)))
+        except Exception as error:
+            # Out of memory and broken GPUs are told apart by TorchServe itself, and no picture's fault.
+            if isinstance(error, MemoryError) or "CUDA" in str(error):
+                raise
+            if len(requests) > 1:
+                return [result for request in requests for result in self._results([request])]
+            logger.exception("the network fails")
+            return [" ".join(f"{type(error).__name__}: {error}".split())[:SAID_MAX]]
+        ends = np.cumsum([len(request) for request in requests]).tolist()
+        return [tops[end - len(request) : end] for request, end in zip(requests, ends, strict=True)]
 
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
         """Put (n, height, width, 3) bytes onto the device and normalise them there, without reordering them."""

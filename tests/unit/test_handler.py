@@ -183,6 +183,41 @@ def test_an_image_without_a_finite_result_fails_alone(handler: SluiceHandler, mo
     assert [isinstance(top, dict) for top in answer["predictions"]] == [False, False, True, False]
 
 
+def test_what_the_network_fails_on_is_a_500_with_its_words_and_alone(
+    handler: SluiceHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = handler.model.forward
+
+    def no_white(images: torch.Tensor) -> torch.Tensor:
+        if (images.amin(dim=(1, 2, 3)) > 0.9).any():
+            raise ValueError("no white,\n  please" + "!" * 1000)
+        outputs: torch.Tensor = forward(images)
+        return outputs
+
+    monkeypatch.setattr(handler.model, "forward", no_white)
+    white = {"body": pack([*noise(2), np.full((224, 224, 3), 255, np.uint8)])}
+    good = {"body": pack(noise(2))}
+    answers, context = ask(handler, (good, BATCH_TYPE), (white, BATCH_TYPE), (good, BATCH_TYPE))
+    assert context.statuses == {1: (500, "Prediction failed")}
+    assert answers[1]["error"].startswith("ValueError: no white, please!!!")
+    assert len(answers[1]["error"]) == 300
+    assert answers[0] == answers[2] == ask(handler, (good, BATCH_TYPE))[0][0]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: device-side assert triggered")])
+def test_a_lack_of_memory_is_left_to_torchserve(
+    handler: SluiceHandler, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It answers 507, which says that the request isn't at fault."""
+
+    def fail(_: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(handler.model, "forward", fail)
+    with pytest.raises(type(error)):
+        ask(handler, ({"body": pack(noise(1))}, BATCH_TYPE))
+
+
 def test_the_network_sees_normalised_channels_last_floats(handler: SluiceHandler) -> None:
     images = np.stack(noise(2))
     tensor = handler.preprocess([images])
