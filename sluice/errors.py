@@ -13,7 +13,9 @@ SluiceError
 └── InferenceError          TorchServe gave no prediction
     ├── Overloaded          TorchServe is full: try again later
     ├── BatchRefused        TorchServe answered this batch with an error
+    │   └── Exhausted       the model lacked memory for it
     └── EndpointDown        TorchServe doesn't answer with predictions
+        └── TimedOut        TorchServe took the batch and gave no answer in time
 
 A message says what was expected, what was found, and what to do next.
 """
@@ -63,12 +65,20 @@ class InferenceError(SluiceError):
 
 
 class Overloaded(InferenceError):
-    """Raised when TorchServe answers 503: its queue is full, the batch is to be sent again later."""
+    """Raised when TorchServe takes no batch for now: its queue is full, or the model has no worker yet."""
 
 
 class BatchRefused(InferenceError):
     """Raised when an endpoint answers one batch with an error, which may be the batch's fault or the endpoint's."""
 
 
+class Exhausted(BatchRefused):
+    """Raised when a model ran out of memory on a batch: a smaller one may fit, and no image is at fault."""
+
+
 class EndpointDown(InferenceError):
     """Raised when an endpoint refuses, times out, or answers without its model loaded."""
+
+
+class TimedOut(EndpointDown):
+    """Raised when an endpoint took a batch and gave no answer in time: it hangs on this batch, or on another's."""

@@ -1,31 +1,25 @@
 """Which TorchServe endpoint gets a batch, and what happens when no prediction comes back.
 
-Three causes are told apart. The endpoint is full (503): wait, send less at once. The endpoint is down (refused, timed
-out, another model, nonsense): another one gets the batch. The batch is refused while the endpoint's probe works: the
-batch is halved until the image that is refused stands alone. Only that last one is ever an object's own fault.
+Three causes are told apart. The endpoint is full, or its model has no worker: wait, send less at once. The endpoint is
+down (refused, another model, nonsense): another one gets the batch. The batch fails (an error of the model's, its
+worker died, no answer in time): `evidence` says whether the batch or the endpoint is to blame, and the batch is halved
+until the image that fails stands alone. Only that last one is ever an object's own fault.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+import random
 from typing import Final
 
-import numpy as np
-
-from sluice.errors import BatchRefused, EndpointDown, InferenceError, Overloaded
-from sluice.images import Preprocessing, pack, unpack
-from sluice.inference import resolve
-from sluice.inference.client import Client, Endpoint
+from sluice.errors import BatchRefused, EndpointDown, InferenceError, Overloaded, TimedOut
+from sluice.images import pack, unpack
+from sluice.inference.client import Endpoint
+from sluice.inference.evidence import Evidence, Sent, Verdict
 from sluice.inference.route import Route
+from sluice.inference.routes import Routes
 from sluice.inference.wire import Answer, Refusal
 from sluice.ledger import Model
-from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
@@ -33,132 +27,105 @@ log = get_logger()
 Outcome = Answer | Refusal | None
 """What becomes of an image; None: nothing, for now, so its object goes back to the producer."""
 
-RESOLVE_SECONDS: Final = 5.0
-UNRESOLVED_SECONDS: Final = 1.0
-IDLE_SECONDS: Final = 10.0
-WANTED_SECONDS: Final = 60.0
-PROBE_TIMEOUT: Final = 5.0
-PROBE_THREADS: Final = 4
 GIVE_UP_LEAST: Final = 1.0
 """Even a model that has been silent for long is waited for this long, so that nothing spins."""
-STRIKES_BATCH: Final = 1
-STRIKES_ALONE: Final = 3
+RESTART_SECONDS: Final = 120.0
+"""A worker that died loads its model anew: so long the batch that it died of waits, where no other address is up."""
+PAUSE_SHARE: Final = 0.3
+"""A random part of what a failure cost, before the next try: two suspects mustn't meet in one worker each time."""
 TURNS: Final = 6
-"""A batch that meets this many endpoints going down goes back: nothing is known against it, yet others must go on."""
+"""A batch that so many requests gave nothing for goes back: nothing is known against it, yet others must go on."""
 
 
-@dataclass(slots=True)
-class _Strikes:
-    """The refusals of one batch; each counts once its endpoint has proved healthy after it."""
-
-    seen: list[tuple[Route, int]] = field(default_factory=list)
-    said: str = ""
-
-    def add(self, route: Route, said: str) -> None:
-        self.seen.append((route, route.successes))
-        self.said = said
-
-    def proved(self) -> int:
-        return sum(route.successes > before for route, before in self.seen)
-
-
-class Balancer:
-    """Keeps the routes to all endpoints; `run` must be running for any of them to come up."""
-
-    def __init__(self, settings: Settings, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
-        for url in settings.torchserve:
-            resolve.check(url)
-        self._settings = settings
-        self._client = client
-        self._clock = clock
-        self._routes: dict[tuple[Endpoint, int], Route] = {}
-        self._resolved: dict[str, list[Endpoint]] = {}
-        self._models: dict[int, Model] = {}
-        self._wanted: dict[int, float] = {}
-        self._silent: dict[int, float] = {}
-        self._told: set[str] = set()
-        self._changed = asyncio.Event()
-        # One more than the requests in flight: an object that is worked on alone doesn't wait for them.
-        self._most = settings.requests_in_flight + 1
-        self._requests = ThreadPoolExecutor(self._most, "request")
-        self._probes = ThreadPoolExecutor(PROBE_THREADS, "probe")
-        self._tell_endpoints()
-
-    @property
-    def is_healthy(self) -> bool:
-        """Say whether predictions come back from anywhere; with no model known, whether there is anybody to ask."""
-        if not self._models:
-            return any(self._resolved.values())
-        return any(route.is_up for route in self._routes.values())
-
-    def why_not(self) -> str:
-        """Say, for a person, why no prediction comes back."""
-        if not self._routes:
-            return (
-                f"{', '.join(self._settings.torchserve)} has no address: no TorchServe is ready, or the name is wrong"
-            )
-        return "; ".join(sorted({f"{route.endpoint.url}: {route.why}" for route in self._routes.values() if route.why}))
-
-    def offer(self, models: Sequence[Model]) -> None:
-        """Name models that may be asked for, so that endpoints can be probed before any work comes."""
-        for model in models:
-            self._models.setdefault(model.id, model)
-        self._make_routes()
-
-    async def run(self) -> None:
-        """Look names up and probe, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_resolving())
-            group.create_task(self._keep_probing(group))
-
-    def close(self) -> None:
-        """Let the threads go; one that still waits for an answer ends with it."""
-        self._requests.shutdown(wait=False, cancel_futures=True)
-        self._probes.shutdown(wait=False, cancel_futures=True)
+class Balancer(Routes):
+    """Has batches predicted by whichever endpoint can."""
 
     async def predict(self, model: Model, body: bytes | bytearray, count: int) -> list[Outcome]:
         """Give an outcome for each of the `count` images packed in `body`, however long that takes."""
-        strikes = _Strikes()
+        return await self._judge(model, body, Evidence(count))
+
+    async def _judge(self, model: Model, body: bytes | bytearray, evidence: Evidence) -> list[Outcome]:
+        """Ask until there are predictions, or until it is known why there are none."""
         self._silent.setdefault(model.id, self._clock())
         give_up_least = self._clock() + GIVE_UP_LEAST
         turns = 0
         while turns < TURNS:
-            route = await self._choose(model, give_up_least)
+            route = await self._choose(model, evidence, give_up_least)
             if route is None:
                 break
-            if strikes.proved() >= (STRIKES_ALONE if count == 1 else STRIKES_BATCH):
-                return await self._halve(model, body, count, strikes)
             try:
-                answers = await self._ask(route, body, count, self._requests)
+                outcomes = await self._try(route, body, evidence)
             except Overloaded:
                 metrics.OVERLOADED.inc()
                 route.overloaded(self._clock())
                 continue
-            except BatchRefused as error:
-                strikes.add(route, str(error))
-                self._down(route, str(error))
-            except EndpointDown as error:
-                self._down(route, str(error))
-            else:
-                if count > 1:
-                    return await self._ask_alone_again(model, body, answers)
-                if isinstance(answers[0], Answer):
-                    return [answers[0]]
-                strikes.add(route, answers[0].detail)
-                self._down(route, f"refused one image: {answers[0].detail}")
+            if outcomes is not None:
+                return outcomes
             turns += 1
-        return [None] * count
+            await self._prove(model, evidence)
+            match evidence.verdict(self._routes_of(model)):
+                case Verdict.HALVE:
+                    return await self._halve(model, body, evidence)
+                case Verdict.GUILTY:
+                    return [Refusal(evidence.said)]
+        return [None] * evidence.count
 
-    async def _halve(self, model: Model, body: bytes | bytearray, count: int, strikes: _Strikes) -> list[Outcome]:
-        """A batch that healthy endpoints refuse: look in which half the fault is, until it stands alone."""
-        if count == 1:
-            return [Refusal(strikes.said)]
+    async def _try(self, route: Route, body: bytes | bytearray, evidence: Evidence) -> list[Outcome] | None:
+        """Send a batch once; None where that gave no predictions."""
+        sent = Sent(route, self._clock())
+        try:
+            seconds = evidence.seconds(self._settings.torchserve_timeout)
+            answers = await self._ask(route, body, evidence.count, self._requests, seconds)
+        except (BatchRefused, TimedOut) as error:
+            self._suspect(sent, evidence, error)
+            return None
+        except EndpointDown as error:
+            self._down(route, str(error), is_outage=True)
+            return None
+        if evidence.count > 1:
+            return await self._ask_alone_again(route.model, body, answers)
+        if isinstance(answers[0], Answer):
+            return [answers[0]]
+        self._suspect(sent, evidence, BatchRefused(answers[0].detail))
+        return None
+
+    def _suspect(self, sent: Sent, evidence: Evidence, error: InferenceError) -> None:
+        """Note that a batch failed; its endpoint is probed, and stays up for others while their predictions come."""
+        route = sent.route
+        log.warning(
+            "a batch fails",
+            endpoint=route.endpoint.url,
+            model=route.model.name,
+            images=evidence.count,
+            why=str(error),
+        )
+        if isinstance(error, TimedOut) and route.last_success < sent.at:
+            self._down(route, str(error), is_outage=False)
+        evidence.add(sent, error)
+        route.doubted(self._clock(), evidence.wanted)
+        self._notify()
+
+    async def _prove(self, model: Model, evidence: Evidence) -> None:
+        """Wait until each endpoint where the batch failed has shown whether it is well; it may have to start anew."""
+        began = self._clock()
+        while not evidence.look(routes := self._routes_of(model)):
+            is_elsewhere = any(route.is_up and not evidence.failures_on(route) for route in routes)
+            patience = self._settings.torchserve_patience if is_elsewhere else RESTART_SECONDS
+            left = began + patience - self._clock()
+            if left <= 0:
+                return
+            await self._wait(left)
+        await asyncio.sleep(random.uniform(0, PAUSE_SHARE) * (self._clock() - began))  # noqa: S311 - no secret
+
+    async def _halve(self, model: Model, body: bytes | bytearray, evidence: Evidence) -> list[Outcome]:
+        """Look in which half of a batch the fault is."""
         rows = unpack(body)
-        first, second = pack(list(rows[: count // 2])), pack(list(rows[count // 2 :]))
+        middle = evidence.count // 2
+        first, second = pack(list(rows[:middle])), pack(list(rows[middle:]))
         del rows, body
         return [
-            *await self.predict(model, first, count // 2),
-            *await self.predict(model, second, count - count // 2),
+            *await self._judge(model, first, evidence.of_part(middle)),
+            *await self._judge(model, second, evidence.of_part(evidence.count - middle)),
         ]
 
     async def _ask_alone_again(
@@ -172,13 +139,14 @@ class Balancer:
                 outcomes[number] = (await self.predict(model, alone, 1))[0]
         return outcomes
 
-    async def _choose(self, model: Model, give_up_least: float) -> Route | None:
+    async def _choose(self, model: Model, evidence: Evidence, give_up_least: float) -> Route | None:
         """Wait for a route that can take a batch, the least busy endpoint first; None when patience ends."""
         self._want(model)
         while True:
             now = self._clock()
-            routes = [route for route in self._routes.values() if route.model.id == model.id]
-            ready = [route for route in routes if route.can_take(now)]
+            routes = self._routes_of(model)
+            least = min((evidence.failures_on(route) for route in routes if route.is_up), default=0)
+            ready = [route for route in routes if route.can_take(now) and evidence.failures_on(route) == least]
             if ready:
                 return min(ready, key=lambda route: (self._busy(route.endpoint), route.last_success))
             silent = self._silent.setdefault(model.id, now)
@@ -186,139 +154,11 @@ class Balancer:
             if now >= give_up and not any(route.outstanding for route in routes):
                 # Full for so long is down: probes find out when it is worth asking for work again.
                 for route in routes:
-                    self._down(route, route.why or "full for longer than SLUICE_TORCHSERVE_PATIENCE")
+                    why = route.why or "full for longer than SLUICE_TORCHSERVE_PATIENCE"
+                    self._down(route, why, is_outage=False)
                 return None
             soonest = min((route.not_before for route in routes if route.not_before > now), default=now + 1.0)
             await self._wait(min(soonest, max(give_up, now + 0.05)) - now)
 
     def _busy(self, endpoint: Endpoint) -> int:
         return sum(route.outstanding for route in self._routes.values() if route.endpoint == endpoint)
-
-    async def _ask(
-        self, route: Route, body: bytes | bytearray, count: int, threads: Executor, seconds: float | None = None
-    ) -> list[Answer | Refusal]:
-        """Send one request, and note on the route what came of it."""
-        outcome = "ok"
-        route.outstanding += 1
-        try:
-            call = partial(self._client.predict, route.endpoint, route.model, body, count, seconds)
-            answers = await asyncio.get_running_loop().run_in_executor(threads, call)
-        except InferenceError as error:
-            outcome = {Overloaded: "overloaded", BatchRefused: "refused"}.get(type(error), "down")
-            raise
-        finally:
-            route.outstanding -= 1
-            metrics.TORCHSERVE_REQUESTS.labels(endpoint=route.endpoint.url, outcome=outcome).inc()
-            self._notify()
-        if any(isinstance(answer, Answer) for answer in answers):
-            self._up(route)
-        return answers
-
-    def _up(self, route: Route) -> None:
-        if not route.is_up:
-            log.info("predictions come back", endpoint=route.endpoint.url, model=route.model.name)
-        route.answered(self._clock())
-        self._silent.pop(route.model.id, None)
-        self._tell_endpoints()
-        self._notify()
-
-    def _down(self, route: Route, why: str) -> None:
-        if route.is_up:
-            log.warning("no predictions come back", endpoint=route.endpoint.url, model=route.model.name, why=why)
-        route.failed(self._clock(), why)
-        self._tell_endpoints()
-        self._notify()
-
-    def _tell_endpoints(self) -> None:
-        """Show which endpoints are up; a name without any address is shown itself, as one that is not."""
-        up = {url: False for url in self._settings.torchserve if not self._resolved.get(url)}
-        for route in self._routes.values():
-            up[route.endpoint.url] = up.get(route.endpoint.url, False) or route.is_up
-        for gone in self._told - up.keys():
-            metrics.ENDPOINT_UP.remove(gone)
-        for url, is_up in up.items():
-            metrics.ENDPOINT_UP.labels(endpoint=url).set(is_up)
-        self._told = set(up)
-
-    def _want(self, model: Model) -> None:
-        self._wanted[model.id] = self._clock()
-        if model.id not in self._models:
-            self.offer([model])
-
-    async def _keep_resolving(self) -> None:
-        """Follow the names' addresses; a name that can't be looked up now keeps those it had."""
-        unknown: dict[str, str] = {}
-        while True:
-            for url in self._settings.torchserve:
-                try:
-                    found = await asyncio.get_running_loop().run_in_executor(self._probes, resolve.endpoints, url)
-                except OSError as error:
-                    if str(error) != unknown.get(url):
-                        log.warning("a TorchServe address can't be looked up", url=url, why=str(error))
-                    unknown[url] = str(error)
-                    continue
-                unknown.pop(url, None)
-                if found != self._resolved.get(url):
-                    log.info("TorchServe endpoints", url=url, endpoints=[endpoint.url for endpoint in found])
-                    self._resolved[url] = found
-                    self._make_routes()
-            await asyncio.sleep(UNRESOLVED_SECONDS if unknown else RESOLVE_SECONDS)
-
-    def _make_routes(self) -> None:
-        """Have one route a model and endpoint, and none to an endpoint that is gone."""
-        current = dict.fromkeys(endpoint for found in self._resolved.values() for endpoint in found)
-        self._routes = {
-            (endpoint, model.id): self._routes.get((endpoint, model.id)) or Route(endpoint, model, self._most)
-            for endpoint in current
-            for model in self._models.values()
-        }
-        self._tell_endpoints()
-        self._notify()
-
-    async def _keep_probing(self, group: asyncio.TaskGroup) -> None:
-        """Probe what is down, and what is up but was not asked for a while: it may have died unseen."""
-        while True:
-            now = self._clock()
-            soonest = now + IDLE_SECONDS
-            for route in self._routes.values():
-                due = max(route.last_success + IDLE_SECONDS, route.next_probe) if route.is_up else route.next_probe
-                if route.is_probed or (route.is_up and route.outstanding):
-                    continue
-                if due <= now:
-                    route.is_probed = True
-                    group.create_task(self._probe(route))
-                else:
-                    soonest = min(soonest, due)
-            await self._wait(soonest - now)
-
-    async def _probe(self, route: Route) -> None:
-        """Ask for the prediction of one blank image: the only proof that a model is loaded and right."""
-        side = Preprocessing.from_dict(route.model.preprocessing).crop
-        body = pack([np.zeros((side, side, 3), np.uint8)])
-        try:
-            answers = await self._ask(
-                route, body, 1, self._probes, min(PROBE_TIMEOUT, self._settings.torchserve_timeout)
-            )
-            why = answers[0].detail if isinstance(answers[0], Refusal) else ""
-        except InferenceError as error:
-            why = str(error)
-        finally:
-            route.is_probed = False
-        if why:
-            if why != route.why:
-                log.warning("a probe fails", endpoint=route.endpoint.url, model=route.model.name, why=why)
-            now = self._clock()
-            wanted = now - self._wanted.get(route.model.id, -WANTED_SECONDS) < WANTED_SECONDS or not self.is_healthy
-            route.probe_failed(now, why, wanted=wanted)
-            self._tell_endpoints()
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait until something changed, or for so long."""
-        changed = self._changed
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, seconds)):
-                await changed.wait()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()

@@ -14,9 +14,9 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from sluice.errors import BatchRefused, EndpointDown, InferenceError, Overloaded
+from sluice.errors import BatchRefused, EndpointDown, Exhausted, InferenceError, Overloaded, TimedOut
 from sluice.images import BATCH_TYPE, CARD_TYPE
-from sluice.inference.wire import Answer, Refusal, parse, path
+from sluice.inference.wire import WORKER_DIED, Answer, Refusal, fault, parse, path
 from sluice.ledger import Model
 from sluice.settings import Settings
 
@@ -38,6 +38,7 @@ WRONG_ENDPOINT: Final = frozenset(
     }
 )
 FULL: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
+LATE: Final = (requests.Timeout, urllib3.exceptions.ReadTimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,8 @@ class Client:
             ) as response:
                 answer = _read(response, deadline)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if isinstance(error, LATE) and not isinstance(error, requests.ConnectTimeout):
+                raise TimedOut(f"{endpoint.url} gives no answer in {seconds:g} s") from None
             raise EndpointDown(f"{endpoint.url} gives no answer: {_plain(error)}") from None
         if response.status_code != HTTPStatus.OK:
             raise _judged(endpoint, response.status_code, answer)
@@ -134,18 +137,22 @@ class Client:
 
 def _judged(endpoint: Endpoint, status: int, answer: bytes) -> InferenceError:
     """Say what an answer other than 200 means."""
-    said = f"{endpoint.url} answers {status}: {answer[:200].decode(errors='replace').strip()!r}"
-    if status in FULL:
+    found = fault(answer)
+    said = f"{endpoint.url} answers {status}: {found.said}"
+    if status in FULL and not found.is_workers:
         return Overloaded(said)
     if status in WRONG_ENDPOINT or status < HTTPStatus.BAD_REQUEST:
         return EndpointDown(said)
+    # A worker that was killed is a 507 at times and a 500 at others; what it died of may well be an image.
+    if status == HTTPStatus.INSUFFICIENT_STORAGE and found.said != WORKER_DIED:
+        return Exhausted(said)
     return BatchRefused(said)
 
 
 def _plain(error: Exception) -> str:
     """Say what the system said, without the names of what stands between it and us."""
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
-        return "it takes too long"
+        return "no connection in time"
     found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
     return found[1] if found else str(error)
 

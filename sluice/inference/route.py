@@ -29,6 +29,10 @@ class Route:
         self.why = "no prediction has come back yet"
         self.outstanding = 0
         self.successes = 0
+        self.outages = 0
+        """How often it was found to be unwell by itself: unreachable, another server, or wrong about a blank image."""
+        self.doubts = 0
+        """Predictions that it has to give before it is believed to be well again."""
         self.last_success = 0.0
         self.next_probe = 0.0
         self.not_before = 0.0
@@ -46,6 +50,7 @@ class Route:
         self.is_up = True
         self.why = ""
         self.successes += 1
+        self.doubts = max(0, self.doubts - 1)
         self.last_success = now
         self._limit = min(self._most, self._limit + 1 / self._limit)
         self._full_wait = FULL_FIRST
@@ -58,16 +63,32 @@ class Route:
         self.not_before = now + self._full_wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
         self._full_wait = min(FULL_MOST, self._full_wait * 2)
 
-    def failed(self, now: float, why: str) -> None:
-        """Note that no prediction came back: down, and probed at once, for it may have been the batch's fault."""
+    def doubted(self, now: float, wanted: int) -> None:
+        """Note that a batch failed here, by its own fault or not: probed at once, until it has predicted so often."""
+        if not self.doubts:
+            self.next_probe = min(self.next_probe, now)
+        self.doubts = max(self.doubts, wanted)
+
+    def failed(self, now: float, why: str, *, is_outage: bool) -> None:
+        """Note that no prediction came back: down, and probed at once."""
         if self.is_up:
             self.next_probe = now
         self.is_up = False
         self.why = why
+        self.outages += is_outage
 
-    def probe_failed(self, now: float, why: str, *, wanted: bool) -> None:
+    def next_look(self, idle_seconds: float) -> float | None:
+        """Give when to probe; None while that is running, or while requests tell as much."""
+        if self.is_probed or (self.is_up and self.outstanding and not self.doubts):
+            return None
+        if self.is_up and not self.doubts:
+            return max(self.last_success + idle_seconds, self.next_probe)
+        return self.next_probe
+
+    def probe_failed(self, now: float, why: str, *, wanted: bool, is_outage: bool) -> None:
         """Note that it is still down: probe again, later each time, though soon enough to see it return."""
         self.is_up = False
         self.why = why
+        self.outages += is_outage
         self.next_probe = now + self._probe_wait * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, no secret
         self._probe_wait = min(PROBE_MOST if wanted else PROBE_UNWANTED, self._probe_wait * 2)

@@ -29,8 +29,24 @@ class Refusal:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What an answer other than 200 says, for a person; and whether it comes from a worker that had the batch."""
+
+    said: str
+    is_workers: bool
+
+
 class _Error(msgspec.Struct, frozen=True):
     error: str
+
+
+class _Trouble(msgspec.Struct, frozen=True):
+    """TorchServe says `type` and `message`, the handler `error`."""
+
+    type: str = ""
+    message: str = ""
+    error: str = ""
 
 
 class _Reply(msgspec.Struct, frozen=True):
@@ -40,6 +56,12 @@ class _Reply(msgspec.Struct, frozen=True):
 
 
 _decoder: Final = msgspec.json.Decoder(_Reply)
+_trouble_decoder: Final = msgspec.json.Decoder(_Trouble)
+
+FROM_WORKER: Final = "InternalServerException"
+"""TorchServe's type for what a worker did with a batch: it raised, died or took too long. A full queue has another."""
+WORKER_DIED: Final = "Worker died."
+SAID_MAX: Final = 300
 
 
 def path(model: Model) -> str:
@@ -61,6 +83,16 @@ def parse(body: bytes, model: Model, count: int) -> list[Answer | Refusal]:
     if len(reply.predictions) != count:
         raise EndpointDown(f"{count} images were sent, {len(reply.predictions)} predictions came back")
     return [_answer(entry, len(model.labels)) for entry in reply.predictions]
+
+
+def fault(body: bytes) -> Fault:
+    """Say what an error's body says; one that can't be read is shown as it is."""
+    try:
+        found = _trouble_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        found = _Trouble()
+    said = found.error or found.message or body[:SAID_MAX].decode(errors="replace")
+    return Fault(" ".join(said.split())[:SAID_MAX], found.type == FROM_WORKER)
 
 
 def _answer(entry: list[tuple[int, float]] | _Error, labels: int) -> Answer | Refusal:

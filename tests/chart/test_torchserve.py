@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sluice.inference.balancer import RESOLVE_SECONDS
+from sluice.inference.routes import RESOLVE_SECONDS
 from tests.chart.rendered import EXTERNAL, PROFILES, ROOT, Rendered, Values, render
 
 GPU = "nvidia.com/gpu"

@@ -1,0 +1,229 @@
+"""The ways to TorchServe: which endpoints there are, which of them are up, and one request to one of them.
+
+What is down is probed with a blank image: its prediction is the only proof that a model is loaded and right. Names are
+looked up again and again, and follow their addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from sluice.errors import BatchRefused, InferenceError, Overloaded, TimedOut
+from sluice.images import Preprocessing, pack
+from sluice.inference import resolve
+from sluice.inference.client import Client, Endpoint
+from sluice.inference.route import Route
+from sluice.inference.wire import Answer, Refusal
+from sluice.ledger import Model
+from sluice.settings import Settings
+from sluice.telemetry import get_logger, metrics
+
+log = get_logger()
+
+RESOLVE_SECONDS: Final = 5.0
+UNRESOLVED_SECONDS: Final = 1.0
+IDLE_SECONDS: Final = 10.0
+WANTED_SECONDS: Final = 60.0
+PROBE_TIMEOUT: Final = 5.0
+PROBE_THREADS: Final = 4
+
+
+class Routes:
+    """Keeps the routes to all endpoints; `run` must be running for any of them to come up."""
+
+    def __init__(self, settings: Settings, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
+        for url in settings.torchserve:
+            resolve.check(url)
+        self._settings = settings
+        self._client = client
+        self._clock = clock
+        self._routes: dict[tuple[Endpoint, int], Route] = {}
+        self._resolved: dict[str, list[Endpoint]] = {}
+        self._models: dict[int, Model] = {}
+        self._wanted: dict[int, float] = {}
+        self._silent: dict[int, float] = {}
+        self._told: set[str] = set()
+        self._changed = asyncio.Event()
+        # One more than the requests in flight: an object that is worked on alone doesn't wait for them.
+        self._most = settings.requests_in_flight + 1
+        self._requests = ThreadPoolExecutor(self._most, "request")
+        self._probes = ThreadPoolExecutor(PROBE_THREADS, "probe")
+        self._tell_endpoints()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Say whether predictions come back from anywhere; with no model known, whether there is anybody to ask."""
+        if not self._models:
+            return any(self._resolved.values())
+        return any(route.is_up for route in self._routes.values())
+
+    def why_not(self) -> str:
+        """Say, for a person, why no prediction comes back."""
+        if not self._routes:
+            return (
+                f"{', '.join(self._settings.torchserve)} has no address: no TorchServe is ready, or the name is wrong"
+            )
+        return "; ".join(sorted({f"{route.endpoint.url}: {route.why}" for route in self._routes.values() if route.why}))
+
+    def offer(self, models: Sequence[Model]) -> None:
+        """Name models that may be asked for, so that endpoints can be probed before any work comes."""
+        for model in models:
+            self._models.setdefault(model.id, model)
+        self._make_routes()
+
+    async def run(self) -> None:
+        """Look names up and probe, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_resolving())
+            group.create_task(self._keep_probing(group))
+
+    def close(self) -> None:
+        """Let the threads go; one that still waits for an answer ends with it."""
+        self._requests.shutdown(wait=False, cancel_futures=True)
+        self._probes.shutdown(wait=False, cancel_futures=True)
+
+    def _routes_of(self, model: Model) -> list[Route]:
+        return [route for route in self._routes.values() if route.model.id == model.id]
+
+    async def _ask(
+        self, route: Route, body: bytes | bytearray, count: int, threads: Executor, seconds: float | None = None
+    ) -> list[Answer | Refusal]:
+        """Send one request, and note on the route what came of it."""
+        outcome = "ok"
+        route.outstanding += 1
+        try:
+            call = partial(self._client.predict, route.endpoint, route.model, body, count, seconds)
+            answers = await asyncio.get_running_loop().run_in_executor(threads, call)
+        except InferenceError as error:
+            outcome = {Overloaded: "overloaded", BatchRefused: "refused"}.get(type(error), "down")
+            raise
+        finally:
+            route.outstanding -= 1
+            metrics.TORCHSERVE_REQUESTS.labels(endpoint=route.endpoint.url, outcome=outcome).inc()
+            self._notify()
+        if any(isinstance(answer, Answer) for answer in answers):
+            self._up(route)
+        return answers
+
+    def _up(self, route: Route) -> None:
+        if not route.is_up:
+            log.info("predictions come back", endpoint=route.endpoint.url, model=route.model.name)
+        route.answered(self._clock())
+        self._silent.pop(route.model.id, None)
+        self._tell_endpoints()
+        self._notify()
+
+    def _down(self, route: Route, why: str, *, is_outage: bool) -> None:
+        if route.is_up:
+            log.warning("no predictions come back", endpoint=route.endpoint.url, model=route.model.name, why=why)
+        route.failed(self._clock(), why, is_outage=is_outage)
+        self._tell_endpoints()
+        self._notify()
+
+    def _tell_endpoints(self) -> None:
+        """Show which endpoints are up; a name without any address is shown itself, as one that is not."""
+        up = {url: False for url in self._settings.torchserve if not self._resolved.get(url)}
+        for route in self._routes.values():
+            up[route.endpoint.url] = up.get(route.endpoint.url, False) or route.is_up
+        for gone in self._told - up.keys():
+            metrics.ENDPOINT_UP.remove(gone)
+        for url, is_up in up.items():
+            metrics.ENDPOINT_UP.labels(endpoint=url).set(is_up)
+        self._told = set(up)
+
+    def _want(self, model: Model) -> None:
+        self._wanted[model.id] = self._clock()
+        if model.id not in self._models:
+            self.offer([model])
+
+    async def _keep_resolving(self) -> None:
+        """Follow the names' addresses; a name that can't be looked up now keeps those it had."""
+        unknown: dict[str, str] = {}
+        while True:
+            for url in self._settings.torchserve:
+                try:
+                    found = await asyncio.get_running_loop().run_in_executor(self._probes, resolve.endpoints, url)
+                except OSError as error:
+                    if str(error) != unknown.get(url):
+                        log.warning("a TorchServe address can't be looked up", url=url, why=str(error))
+                    unknown[url] = str(error)
+                    continue
+                unknown.pop(url, None)
+                if found != self._resolved.get(url):
+                    log.info("TorchServe endpoints", url=url, endpoints=[endpoint.url for endpoint in found])
+                    self._resolved[url] = found
+                    self._make_routes()
+            await asyncio.sleep(UNRESOLVED_SECONDS if unknown else RESOLVE_SECONDS)
+
+    def _make_routes(self) -> None:
+        """Have one route a model and endpoint, and none to an endpoint that is gone."""
+        current = dict.fromkeys(endpoint for found in self._resolved.values() for endpoint in found)
+        self._routes = {
+            (endpoint, model.id): self._routes.get((endpoint, model.id)) or Route(endpoint, model, self._most)
+            for endpoint in current
+            for model in self._models.values()
+        }
+        self._tell_endpoints()
+        self._notify()
+
+    async def _keep_probing(self, group: asyncio.TaskGroup) -> None:
+        """Probe what is down, and what is up but was not asked for a while: it may have died unseen."""
+        while True:
+            now = self._clock()
+            soonest = now + IDLE_SECONDS
+            for route in self._routes.values():
+                due = route.next_look(IDLE_SECONDS)
+                if due is None:
+                    continue
+                if due <= now:
+                    route.is_probed = True
+                    group.create_task(self._probe(route))
+                else:
+                    soonest = min(soonest, due)
+            await self._wait(soonest - now)
+
+    async def _probe(self, route: Route) -> None:
+        """Ask for the prediction of one blank image: the only proof that a model is loaded and right."""
+        side = Preprocessing.from_dict(route.model.preprocessing).crop
+        body = pack([np.zeros((side, side, 3), np.uint8)])
+        is_outage = is_late = False
+        successes = route.successes
+        try:
+            answers = await self._ask(
+                route, body, 1, self._probes, min(PROBE_TIMEOUT, self._settings.torchserve_timeout)
+            )
+            why = f"refuses a blank image: {answers[0].detail}" if isinstance(answers[0], Refusal) else ""
+            is_outage = bool(why)
+        except InferenceError as error:
+            why = str(error)
+            is_late = isinstance(error, TimedOut)
+            is_outage = not is_late and not isinstance(error, Overloaded)
+        finally:
+            route.is_probed = False
+        # It may merely stand behind others, whose predictions come back.
+        if why and not (is_late and route.successes > successes):
+            if why != route.why:
+                log.warning("a probe fails", endpoint=route.endpoint.url, model=route.model.name, why=why)
+            now = self._clock()
+            wanted = now - self._wanted.get(route.model.id, -WANTED_SECONDS) < WANTED_SECONDS or not self.is_healthy
+            route.probe_failed(now, why, wanted=wanted, is_outage=is_outage)
+            self._tell_endpoints()
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until something changed, or for so long."""
+        changed = self._changed
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

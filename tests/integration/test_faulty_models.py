@@ -1,0 +1,90 @@
+"""Models that fail on some pictures, in a real TorchServe: whose fault is it?"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+
+from scripts.stack import Servers, Stack, card_of
+from sluice.ledger import Database, models
+from tests.faulty_models import GREY, RED, FaultyTorchServe
+from tests.jobs_running import Desk, until
+
+FAULTS = {
+    "raises": "answers 500: ValueError: no red, please",
+    "fails": "answers 503: Prediction failed",
+    "dies": "Worker died.",
+    "hangs": "answers 500: Worker died.",
+}
+"""What each model's quarantine says."""
+BATCH = 4
+REDS = {"raises": 3, "fails": 3, "dies": 1, "hangs": 1}
+"""How many pictures are red; each death of a worker takes seconds."""
+PICTURES = 8
+PATIENCE_SECONDS = 300.0
+
+
+def png(colour: tuple[int, int, int], side: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (side, side), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def torchserve(servers: Servers) -> Iterator[FaultyTorchServe]:
+    made = FaultyTorchServe(servers.folder, servers.leash, [*FAULTS, "always-raises"])
+    made.start()
+    made.wait_ready()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def stack(servers: Servers, torchserve: FaultyTorchServe, database_name: str) -> Iterator[Stack]:
+    servers.start(servers.database, servers.s3)
+    options = {"torchserve": torchserve.address, "batch": BATCH, "requests_in_flight": 4, "torchserve_patience": 5.0}
+    with Stack(servers, database_name, **options) as made:
+        yield made
+
+
+@pytest.fixture
+def desk(stack: Stack, torchserve: FaultyTorchServe) -> Iterator[Desk]:
+    with Database(stack.settings) as database:
+        for archive in torchserve.archives:
+            card = card_of(archive)
+            what = [card[part] for part in ("name", "version", "digest", "preprocessing", "labels")]
+            database.run(lambda cursor, what=what: models.register(cursor, *what))  # type: ignore[misc]
+        yield Desk(stack, database)
+
+
+def submit(desk: Desk, source: str, model: str) -> int:
+    desk.sql("INSERT INTO jobs (source, model) VALUES (%s, %s)", source, f"{model}@1.0")
+    (row,) = desk.sql("SELECT MAX(id) AS id FROM jobs")
+    return int(row["id"])
+
+
+def test_what_a_model_fails_on_is_quarantined_and_nothing_else(stack: Stack, desk: Desk, bucket: str) -> None:
+    """It raises, its worker dies, it hangs: the red ones are told apart by trying, each job ends by itself.
+
+    A model that fails on everything condemns nothing, and the job says what it answers, though the others work.
+    """
+    client = stack.servers.s3.client
+    for name in [*FAULTS, "always-raises"]:
+        for number in range(PICTURES):
+            colour = RED if number < REDS.get(name, 1) else GREY
+            client.put_object(Bucket=bucket, Key=f"{name}/{number}.png", Body=png(colour, 40 + number))
+    stack.start_workers(consumers=1)
+    jobs = {name: submit(desk, f"s3://{bucket}/{name}/", name) for name in FAULTS}
+    for name, job in jobs.items():
+        until(lambda job=job: desk.progress(job).state == "done", f"the end of {name}", PATIENCE_SECONDS)  # type: ignore[misc]
+        found = desk.objects(job)
+        red = {f"{name}/{number}.png".encode() for number in range(REDS[name])}
+        assert {key for key, row in found.items() if row["state"] == "quarantined"} == red, name
+        assert {row["reason"] for key, row in found.items() if key in red} == {"rejected_by_model"}
+        for key in red:
+            assert FAULTS[name] in found[key]["detail"]
+        assert all(row["label"] for key, row in found.items() if key not in red)
+    desk.check()
