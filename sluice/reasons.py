@@ -20,7 +20,7 @@ REASONS: Final[dict[str, str]] = {
     "unreadable": "The storage answers with an error for this object each time it is read.",
     "archived": "The object is in an archive storage class: restore it, then replay.",
     "changing": "The object changed each time it was read.",
-    "rejected_by_model": "The model's handler refuses this image, alone and each time.",
+    "rejected_by_model": "The model fails on this image, alone and each time, and predicts others: see the detail.",
     "killed_consumers": "Three consumers died while they worked on this object alone.",
 }
 """Code -> sentence. `sluice quarantine list` prints the sentence; SQL sees the code."""

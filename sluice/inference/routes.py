@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from sluice.errors import BatchRefused, InferenceError, Overloaded, TimedOut
+from sluice.errors import BatchRefused, Exhausted, InferenceError, Overloaded, TimedOut
 from sluice.images import Preprocessing, pack
 from sluice.inference import resolve
 from sluice.inference.client import Client, Endpoint
@@ -103,7 +103,7 @@ class Routes:
             call = partial(self._client.predict, route.endpoint, route.model, body, count, seconds)
             answers = await asyncio.get_running_loop().run_in_executor(threads, call)
         except InferenceError as error:
-            outcome = {Overloaded: "overloaded", BatchRefused: "refused"}.get(type(error), "down")
+            outcome = {Overloaded: "overloaded", BatchRefused: "refused", Exhausted: "refused"}.get(type(error), "down")
             raise
         finally:
             route.outstanding -= 1
