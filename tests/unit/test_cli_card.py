@@ -69,7 +69,7 @@ def test_every_address_of_the_name_is_asked_until_one_answers(monkeypatch: pytes
         with pytest.raises(EndpointDown) as raised:
             ask("http://name:8080/predictions/m/1.0")
         assert str(raised.value) == (
-            f"no card of m@1.0: {absent} gives no answer: Connection refused; {full} answers 503: '\"\"'"
+            f'no card of m@1.0: {absent} gives no answer: Connection refused; {full} answers 503: ""'
         )
 
 
