@@ -29,7 +29,8 @@ from consumer.fetch import Fetch
 from consumer.flow import Flow
 from consumer.held import Held
 from consumer.infer import Infer
-from consumer.session import FAREWELL_MILLISECONDS, Line, Session
+from consumer.line import Line
+from consumer.session import FAREWELL_MILLISECONDS, Place, Session
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.inference import Balancer, Client
 from sluice.protocol.curve import guard_client
@@ -134,10 +135,10 @@ class Service:
                         f"SLUICE_PRODUCERS has {address!r} ({error}): expected tcp://host:port"
                     ) from error
 
-    def _open(self, address: str) -> Session:
+    def _open(self, address: str, place: Place) -> Session:
         socket = self._context.socket(zmq.DEALER)
         guard_client(socket, self._settings)
-        return Session(address, socket, self._settings, self)
+        return Session(address, socket, self._settings, self, place)
 
     def accept(self, objects: list[Held]) -> None:
         """Take what a producer leased; while draining, give it straight back."""

@@ -1,25 +1,29 @@
-"""What is said with one producer address: a line that is never given up, made of sessions that are.
+"""What is said in one session with a producer.
 
-A session is one socket with one random identity, from HELLO until it is lost. Its leases are lost with it; what is
+A session is one connection with one random identity, from HELLO until it is lost. Its leases are lost with it; what is
 already being worked on is finished all the same, for a commit that comes late or twice changes nothing.
+
+ZeroMQ would connect again under the same identity, and say nothing of the messages that were lost in between. So both
+sides count what they say, and a session whose connection ends ends with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, cast
 
 import zmq
 import zmq.asyncio
+from zmq.utils.monitor import parse_monitor_message
 
 from consumer.credit import Account
 from consumer.held import Held
 from consumer.lane import Room
-from sluice.errors import ConfigurationError, ProtocolError
+from sluice.errors import ProtocolError
 from sluice.protocol import (
     Bye,
     Credit,
@@ -44,13 +48,16 @@ log = get_logger()
 
 T = TypeVar("T")
 
-MISSED: Final = 3
+MISSED: Final = 2.5
+"""Heartbeats without an answer, looked at once in a heartbeat: the third that goes by ends the session."""
+CONNECTED: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED
 MESSAGES_A_TURN: Final = 32
 QUEUED_MESSAGES: Final = 8
 """Messages that ZeroMQ keeps for us: few, so that bytes we don't read stay with the producer, which counts them."""
 RECONNECT_MILLISECONDS: Final = (100, 1000)
 FAREWELL_MILLISECONDS: Final = 1000
-PAUSE_SECONDS: Final = (0.1, 2.0)
+BYE_SECONDS: Final = 0.5
+"""How long a BYE waits for its answer."""
 
 
 class Host(Protocol):
@@ -70,13 +77,24 @@ class Host(Protocol):
         """Take leased objects."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Which session of which line one is."""
+
+    line: bytes
+    number: int
+
+
 class Session:
     """One conversation, on a socket of its own that isn't connected yet."""
 
-    def __init__(self, address: str, socket: zmq.asyncio.Socket, settings: Settings, host: Host) -> None:
+    def __init__(self, address: str, socket: zmq.asyncio.Socket, settings: Settings, host: Host, place: Place) -> None:
         self.address = address
+        self._place = place
         self.is_lost = False
         self.was_heard = False
+        self.was_connected = False
+        self.has_parted = False
         self.account = Account()
         self._settings = settings
         self._host = host
@@ -84,40 +102,50 @@ class Session:
         self._ids: set[int] = set()
         self._told = (-1, -1, "")
         self._is_leaving = False
+        self._said = 0
+        self._heard = 0
         self._last_heard = time.monotonic()
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._socket = socket
         socket.linger = 0
-        socket.routing_id = os.urandom(16)
+        identity = os.urandom(16)
+        socket.routing_id = identity
         socket.rcvhwm = QUEUED_MESSAGES
         socket.maxmsgsize = max(settings.prefetch_bytes, settings.inline_max_bytes)
         socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MILLISECONDS
+        self._ends = socket.get_monitor_socket(CONNECTED | zmq.EVENT_DISCONNECTED, f"inproc://{identity.hex()}")
         socket.connect(address)
 
-    async def run(self) -> str:
-        """Talk until the session is lost, and say why it was."""
-        self._send(Hello(consumer=self._settings.name))
-        self.extend_credit()
-        self._send(Ping())
+    async def run(self, *, to_leave: bool = False) -> str:
+        """Talk until the session is lost, and say why it was; or only say that this consumer leaves."""
+        self._send(Hello(consumer=self._settings.name, line=self._place.line, session=self._place.number))
+        if to_leave:
+            self.leave(BYE_SECONDS)
+        else:
+            self.extend_credit()
+            self._send(Ping(self._said))
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._listen()), group.create_task(self._beat())]
+                tasks = [group.create_task(work) for work in (self._listen(), self._beat(), self._watch())]
                 why = await self._over
                 for task in tasks:
                     task.cancel()
         finally:
             self.is_lost = True
+            self._socket.disable_monitor()
+            self._ends.close()
             self._socket.close()
         return why
 
-    def leave(self) -> None:
-        """Say BYE, and wait a moment for the answer: a producer that still finds us there counts no death."""
+    def leave(self, patience: float | None = None) -> None:
+        """Say BYE, and wait a moment for the answer, if somebody may hear it: until then, it may be lost."""
         if self.is_lost:
             return
         self._send(Bye())
         self._socket.linger = FAREWELL_MILLISECONDS
         self._is_leaving = True
-        patience = FAREWELL_MILLISECONDS / 1000 if self.was_heard else 0.0
+        if patience is None:
+            patience = BYE_SECONDS if self.was_connected else 0.0
         asyncio.get_running_loop().call_later(patience, self._end, "this consumer leaves")
 
     def done(self, ids: Sequence[int]) -> None:
@@ -181,12 +209,19 @@ class Session:
             silent = time.monotonic() - self._last_heard
             if silent > MISSED * self._settings.heartbeat and not self._room.is_full:
                 self._end(f"nothing was heard for {silent:.1f} s")
-            self._send(Ping())
+            self._send(Ping(self._said))
             self.extend_credit()
+
+    async def _watch(self) -> None:
+        """Notice that the connection ends: what was under way on it may be lost."""
+        while parse_monitor_message(await self._ends.recv_multipart())["event"] == CONNECTED:
+            self.was_connected = True
+        self._end("the connection was lost")
 
     def _hear(self, frames: list[bytes]) -> None:
         """Take in one message; whatever its bytes, it can't do worse than be refused."""
         self._last_heard = time.monotonic()
+        self._heard += 1
         try:
             message, payloads = decode(frames)
             match message:
@@ -194,7 +229,10 @@ class Session:
                     self._take(message, payloads)
                 case Pong():
                     self.was_heard = True
+                    if message.sent not in (None, self._heard - 1):
+                        self._end(f"{self._heard - 1} messages came, {message.sent} were sent")
                 case Bye():
+                    self.has_parted = True
                     self._end("this consumer leaves" if self._is_leaving else "the producer leaves")
                 case Error(code="unknown_session"):
                     self._end("the producer doesn't know this session")
@@ -237,7 +275,9 @@ class Session:
         if self._socket.closed or self._is_leaving:
             return
         error = _now(self._socket.send_multipart(encode(message), zmq.DONTWAIT)).exception()
-        if error is not None:
+        if error is None:
+            self._said += 1
+        else:
             self._end(f"a message can't be sent: {error}")
 
     def _end(self, why: str) -> None:
@@ -248,43 +288,3 @@ class Session:
 def _now(answer: Awaitable[T]) -> asyncio.Future[T]:
     """Give what pyzmq returns for DONTWAIT: a future that is done already, though it is typed more loosely."""
     return cast("asyncio.Future[T]", answer)
-
-
-class Line:
-    """Sessions with one producer address, one after the other, for as long as the consumer runs."""
-
-    def __init__(self, open_session: Callable[[], Session], on_lost: Callable[[Session], None]) -> None:
-        self._open_session = open_session
-        self._on_lost = on_lost
-        self._leaving = False
-        self.session: Session | None = None
-
-    @property
-    def is_up(self) -> bool:
-        """Say whether the producer answered in this session."""
-        return self.session is not None and self.session.was_heard and not self.session.is_lost
-
-    async def run(self) -> None:
-        """Open a session whenever there is none."""
-        least, most = PAUSE_SECONDS
-        pause = least
-        while not self._leaving:
-            try:
-                session = self.session = self._open_session()
-            except ConfigurationError as error:
-                # They were good when the process began: a key file is being replaced, say.
-                log.warning("no session can be opened", why=str(error))
-                await asyncio.sleep(most)
-                continue
-            why = await session.run()
-            self._on_lost(session)
-            log.info("session is over", producer=session.address, why=why, was_heard=session.was_heard)
-            pause = least if session.was_heard else min(most, pause * 2)
-            if not self._leaving:
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-
-    def leave(self) -> None:
-        """Say BYE and open no other session."""
-        self._leaving = True
-        if self.session is not None:
-            self.session.leave()

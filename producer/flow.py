@@ -64,7 +64,6 @@ class Flow:
         self._sources = sources
         self._verdicts = verdicts
         self.send: Callable[[Grant], bool] = lambda _: False
-        self.unreachable: Callable[[bytes, float], None] = lambda _identity, _now: None
         self._jobs: dict[int, Job] = {}
         self._after: dict[int, int] = {}
         self._rest: dict[int, tuple[float, float]] = {}
@@ -130,12 +129,11 @@ class Flow:
                     HOP_SECONDS.observe(each)
             else:
                 unsent.append(grant)
-        # These never left, so they are nobody's suspects: all of them are taken back before their session ends, which
-        # may have been granted several messages.
+        # These never left, so they are nobody's suspects. Their consumer is gone, or so far behind that nothing can be
+        # sent to it: it gets no more in this session.
         for grant in unsent:
             self._put_back(self._leases.take(grant.identity, [ready.object.id for ready in grant.items]))
-        for identity in {grant.identity for grant in unsent}:
-            self.unreachable(identity, now)
+            self._leases.cut(grant.identity)
 
     # What the router says (producer.router.Desk)
 

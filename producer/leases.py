@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from producer.deaths import CAREFUL_FROM, Deaths
 from sluice.errors import ProtocolError
 
 HEARTBEATS_MISSED: Final = 3
@@ -20,16 +21,9 @@ GROUP_OBJECTS: Final = 32
 GROUP_BYTES: Final = 2 * 1024 * 1024
 # However much credit a consumer claims: a message's ids, and what a death sends back, stay bounded.
 MOST_LEASES: Final = 4096
-# Two consumers died with it. Were they dying for another reason, its third one would take it to quarantine unjustly,
-# so it waits for a calm moment, though not for ever.
-CAREFUL_FROM: Final = 2
+# How long an object that two consumers died with waits for a calm moment: see producer/deaths.py.
 CALM_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 30.0
-# Nor does its third death count where consumers die without it, or where nobody here saw the others: it gets another
-# chance, a few times, so that what really kills is given up in the end.
-STORM_SECONDS: Final = 60.0
-MOST_SPARED: Final = 3
-MOST_REMEMBERED: Final = 20_000
 MOST_WHYS: Final = 3
 
 
@@ -97,8 +91,17 @@ class Session:
 
     identity: bytes
     consumer: str
-    heard: float
     silent_at: float
+    line: bytes = b""
+    """What a consumer's sessions have in common, one after the other; nothing, if it is older than that."""
+    number: int = 0
+    """Which of its line's sessions this is."""
+    heard: int = 1
+    """Messages that came in this session, with its HELLO."""
+    told: int = 0
+    """Messages that were sent in this session."""
+    is_cut: bool = False
+    """Its connection is gone, perhaps with messages: it gets no more, and ends when its consumer is heard again."""
     limit: int = 0
     sent: int = 0
     received: int = 0
@@ -111,7 +114,7 @@ class Session:
     @property
     def open(self) -> int:
         """How many more objects may be sent."""
-        return max(0, min(self.limit - self.sent, MOST_LEASES - len(self.leases)))
+        return 0 if self.is_cut else max(0, min(self.limit - self.sent, MOST_LEASES - len(self.leases)))
 
 
 class Leases:
@@ -123,11 +126,7 @@ class Leases:
         self._sessions: dict[bytes, Session] = {}
         self._ready: deque[Ready] = deque()
         self._suspects: deque[Ready] = deque()
-        self._last_death = float("-inf")
-        self._deaths: deque[tuple[float, frozenset[int]]] = deque()
-        """The consumers lost of late: when, and what they held."""
-        self._spared: dict[int, int] = {}
-        """Objects that a consumer died with, and how often that was not counted."""
+        self._deaths = Deaths()
         self.bytes = 0
         """Bytes ready or sent and not yet received: what this process and its sockets hold."""
 
@@ -153,14 +152,15 @@ class Leases:
 
     def why_idle(self) -> str:
         """Say why nobody asks for work; empty while somebody does, or is at work and merely full."""
-        if not self._sessions:
+        connected = [session for session in self._sessions.values() if not session.is_cut]
+        if not connected:
             return "no consumer is connected"
         whys: dict[str, list[str]] = {}
-        for session in self._sessions.values():
+        for session in connected:
             if session.open or (session.leases and not session.why):
                 return ""
             whys.setdefault(session.why or "it has not asked yet", []).append(session.consumer)
-        count = len(self._sessions)
+        count = len(connected)
         head = (
             "1 consumer is connected and asks for no work"
             if count == 1
@@ -198,27 +198,51 @@ class Leases:
             setattr(self, name, kept)
         return withdrawn
 
-    def hello(self, identity: bytes, consumer: str, now: float) -> list[Object]:
-        """Begin a session. Hands back what an earlier session of this identity held.
+    def hello(self, identity: bytes, consumer: str, now: float, line: bytes = b"", number: int = 0) -> list[Object]:
+        """Begin a session. Hands back what earlier ones of this identity and of this line held: nobody died.
 
         Another session under the same name has probably died and come back: it has one heartbeat left to say that it
         lives (two processes may share a name by mistake, and neither must starve).
         """
-        back = self.bye(identity)
+        before = [session for session in self._sessions.values() if line and session.line == line]
+        if any(session.number > number for session in before):
+            raise ProtocolError(f"session {number} of this line was followed by another: its HELLO came late")
+        back = [found for name in (identity, *(session.identity for session in before)) for found in self.bye(name)]
+        self._deaths.forgive(line)
         for other in self._sessions.values():
             if other.consumer == consumer:
                 other.silent_at = min(other.silent_at, now + self._heartbeat * 1.5)
-        self._sessions[identity] = Session(identity, consumer, now, now + self._silence)
+        self._sessions[identity] = Session(identity, consumer, now + self._silence, line, number)
         return back
 
     def heard(self, identity: bytes, now: float) -> bool:
-        """Note a sign of life; False if there is no such session."""
+        """Count a message; False if there is no such session, or it was cut off: then it must end."""
         session = self._sessions.get(identity)
-        if session is None:
+        if session is None or session.is_cut:
             return False
-        session.heard = now
+        session.heard += 1
         session.silent_at = now + self._silence
         return True
+
+    def told(self, identity: bytes) -> int:
+        """Return how many messages were sent in a session."""
+        return self._sessions[identity].told
+
+    def tell(self, identity: bytes) -> None:
+        """Count a message that was sent."""
+        if identity in self._sessions:
+            self._sessions[identity].told += 1
+
+    def has_lost(self, identity: bytes, said: int | None) -> bool:
+        """Say whether some of the `said` messages before this one did not come. Older consumers don't count."""
+        return said is not None and said != self._sessions[identity].heard - 1
+
+    def cut(self, identity: bytes) -> None:
+        """Note that a session's connection is gone: the consumer may be dead, or come back at once."""
+        if (session := self._sessions.get(identity)) is not None:
+            session.is_cut = True
+            self.bytes -= sum(session.unreceived)
+            session.unreceived.clear()
 
     def extend(self, identity: bytes, limit: int, received: int, why: str = "") -> None:
         """Take a CREDIT. Both numbers count from HELLO and never fall; `why` is what keeps them from rising."""
@@ -250,8 +274,7 @@ class Leases:
     def done(self, identity: bytes, ids: Iterable[int]) -> list[Lease]:
         """End the leases of committed objects. Ids that the session doesn't hold (late, repeated) change nothing."""
         ended = self._end(identity, ids)
-        for lease in ended:
-            self._spared.pop(lease.object.id, None)
+        self._deaths.forget(lease.object.id for lease in ended)
         return ended
 
     def take(self, identity: bytes, ids: Iterable[int]) -> list[Object]:
@@ -267,36 +290,23 @@ class Leases:
         return [lease.object for lease in session.leases.values()]
 
     def lose(self, identity: bytes, now: float) -> Loss | None:
-        """End a session whose consumer can't be reached any more."""
+        """End a session whose consumer died."""
         session = self._sessions.get(identity)
         if session is None:
             return None
         held = self.bye(identity)
-        spared = [found for found in held if self._is_spared(found, now)]
-        for found in held:
-            self._spared[found.id] = self._spared.pop(found.id, 0) + (found in spared)
-        while len(self._spared) > MOST_REMEMBERED:
-            del self._spared[next(iter(self._spared))]
-        self._last_death = now
-        self._deaths.append((now, frozenset(found.id for found in held)))
-        return Loss(session.consumer, [found for found in held if found not in spared], spared)
+        ids = self._deaths.note(session.line, {found.id: found.attempts for found in held}, now)
+        spared = [found for found in held if found.id in ids]
+        return Loss(session.consumer, [found for found in held if found.id not in ids], spared)
 
     def expire(self, now: float) -> list[Loss]:
         """End the sessions that were silent for three heartbeats."""
         silent = [session.identity for session in self._sessions.values() if now >= session.silent_at]
         return [loss for loss in (self.lose(identity, now) for identity in silent) if loss is not None]
 
-    def _is_spared(self, found: Object, now: float) -> bool:
-        """Say whether this death is more likely to be another's work."""
-        while self._deaths and now - self._deaths[0][0] > STORM_SECONDS:
-            self._deaths.popleft()
-        if found.attempts < CAREFUL_FROM or self._spared.get(found.id, 0) >= MOST_SPARED:
-            return False
-        return found.id not in self._spared or any(found.id not in ids for _, ids in self._deaths)
-
     def _assign_suspects(self, now: float) -> list[Grant]:
         grants: list[Grant] = []
-        calm = now - self._last_death >= CALM_SECONDS
+        calm = now - self._deaths.last >= CALM_SECONDS
         takers = [session for session in self._sessions.values() if session.open and session.suspect is None]
         kept: deque[Ready] = deque()
         for ready in self._suspects:

@@ -74,7 +74,6 @@ class Router:
     def __init__(self, settings: Settings, leases: Leases, desk: Desk) -> None:
         self._leases = leases
         self._desk = desk
-        self._heartbeat = settings.heartbeat
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._gate = Gate(settings, self._context)
@@ -114,9 +113,11 @@ class Router:
 
     def take(self, identity: bytes, frames: Sequence[bytes]) -> None:
         """Do what one message asks. It never raises, whatever the bytes: what can't be used is answered with ERROR."""
+        now = time.monotonic()
+        is_known = self._leases.heard(identity, now)
         try:
             message, _ = decode(frames)
-            self._obey(identity, message, time.monotonic())
+            self._obey(identity, message, now, is_known=is_known)
         except ProtocolError as error:
             self._reject(identity, "malformed", str(error))
 
@@ -125,19 +126,6 @@ class Router:
         items = [_item(ready.object, inline=ready.data is not None) for ready in grant.items]
         payloads = [ready.data for ready in grant.items if ready.data is not None]
         return self._send(grant.identity, Work(items), payloads)
-
-    def probe(self, now: float) -> None:
-        """Knock at consumers that missed a heartbeat: ZeroMQ knows at once which of them are gone."""
-        quiet = [s.identity for s in self._leases.sessions if now - s.heard > self._heartbeat * 1.25]
-        for identity in quiet:
-            if not self._send(identity, Pong()):
-                self.unreachable(identity, now)
-
-    def unreachable(self, identity: bytes, now: float) -> None:
-        """End the session of a consumer that ZeroMQ can't find any more."""
-        loss = self._leases.lose(identity, now)
-        if loss is not None:
-            self._desk.died(loss)
 
     def farewell(self) -> None:
         """Tell every consumer to look for the successor."""
@@ -158,21 +146,21 @@ class Router:
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, milliseconds * 3)
         socket.setsockopt(zmq.IPV6, int("[" in settings.bind or "*" in settings.bind))
 
-    def _obey(self, identity: bytes, message: Message, now: float) -> None:  # noqa: C901 - one branch a kind
+    def _obey(self, identity: bytes, message: Message, now: float, *, is_known: bool) -> None:  # noqa: C901 - one branch a kind
         if isinstance(message, Hello):
             log.info("consumer connected", consumer=message.consumer)
-            self._desk.returned(self._leases.hello(identity, message.consumer, now))
+            back = self._leases.hello(identity, message.consumer, now, message.line, message.session)
+            self._desk.returned(back)
         elif isinstance(message, Error):
             log.warning("a consumer complains", code=message.code, detail=message.detail)
-            self._leases.heard(identity, now)
         elif isinstance(message, Bye):
             log.info("consumer left")
             self._desk.returned(self._leases.bye(identity))
             self._answer(identity, Bye())
         elif isinstance(message, Work | Pong):
             raise ProtocolError(f"a {type(message).__name__} is what a producer sends, not what it takes")
-        elif not self._leases.heard(identity, now):
-            self._answer(identity, Error("unknown_session", "say HELLO first, under a fresh identity"))
+        elif not is_known:
+            self._end(identity, "say HELLO first, under a fresh identity")
         elif isinstance(message, Credit):
             self._leases.extend(identity, message.limit, message.received, message.why)
             self._desk.wake()
@@ -184,7 +172,18 @@ class Router:
         elif isinstance(message, Return):
             self._desk.returned(self._leases.take(identity, message.ids))
         elif isinstance(message, Ping):
-            self._answer(identity, Pong())
+            if self._leases.has_lost(identity, message.sent):
+                self._end(identity, "messages of yours were lost: say HELLO again, under a fresh identity")
+            else:
+                self._answer(identity, Pong(self._leases.told(identity)))
+
+    def _end(self, identity: bytes, why: str) -> None:
+        """Tell a consumer that it has no session here. If it had one, it lives, so what it held goes back unharmed."""
+        back = self._leases.bye(identity)
+        if back:
+            log.info("messages were lost: the session is over", objects=len(back))
+            self._desk.returned(back)
+        self._answer(identity, Error("unknown_session", why))
 
     def _reject(self, identity: bytes, code: str, detail: str) -> None:
         metrics.REJECTED_FRAMES.inc()
@@ -206,6 +205,7 @@ class Router:
         sent = cast("asyncio.Future[object]", self._socket.send_multipart(frames, flags=zmq.NOBLOCK, copy=False))
         error = sent.exception()
         if error is None:
+            self._leases.tell(identity)
             return True
         if isinstance(error, zmq.ZMQError) and error.errno in {errno.EHOSTUNREACH, zmq.EAGAIN}:
             return False

@@ -70,7 +70,7 @@ async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asy
     )
     try:
         with Router(settings, leases, flow) as router:
-            flow.send, flow.unreachable = router.send, router.unreachable
+            flow.send = router.send
             health.set("socket", ok=True, why="")
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -80,7 +80,7 @@ async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asy
                         flow.run(),
                         verdicts.run(),
                         router.receive(),
-                        _tick(leases, flow, router),
+                        _tick(leases, flow),
                         _stop_when(stop),
                     ):
                         tasks.create_task(work)
@@ -110,11 +110,10 @@ async def _flush(verdicts: Verdicts) -> None:
         writer.cancel()
 
 
-async def _tick(leases: Leases, flow: Flow, router: Router) -> None:
+async def _tick(leases: Leases, flow: Flow) -> None:
     """Notice silent consumers, and show how things stand."""
     while True:
         now = time.monotonic()
-        router.probe(now)
         for loss in leases.expire(now):
             flow.died(loss)
         if leases.ready:

@@ -16,10 +16,14 @@ class Message(msgspec.Struct, frozen=True):
     """What all messages are. A reader ignores fields that it doesn't know, so one may be added to any of them."""
 
 
-class Hello(Message, frozen=True):
+class Hello(Message, frozen=True, omit_defaults=True):
     """Consumer: here I am; forget any session you had with my address."""
 
     consumer: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    line: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
+    """Random, and the same in all sessions of this process with this producer: nobody else can end one of them."""
+    session: Count = 0
+    """Which session of the line this is; a later one ends those before it."""
 
 
 class Credit(Message, frozen=True, omit_defaults=True):
@@ -81,12 +85,18 @@ class Return(Message, frozen=True):
     ids: list[Id]
 
 
-class Ping(Message, frozen=True):
+class Ping(Message, frozen=True, omit_defaults=True):
     """Consumer: I live."""
 
+    sent: Count | None = None
+    """Messages that I sent in this session before this one."""
 
-class Pong(Message, frozen=True):
+
+class Pong(Message, frozen=True, omit_defaults=True):
     """Producer: so do I, and I know you. To a consumer that it does not know, a producer answers ERROR instead."""
+
+    sent: Count | None = None
+    """Messages that I sent you in this session before this one."""
 
 
 class Bye(Message, frozen=True):

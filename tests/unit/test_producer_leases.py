@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from producer.deaths import MOST_SPARED
 from producer.leases import (
     CALM_SECONDS,
     GROUP_BYTES,
     GROUP_OBJECTS,
-    MOST_SPARED,
     PATIENCE_SECONDS,
     Leases,
     Object,
@@ -225,6 +225,68 @@ def test_two_deaths_that_another_producer_counted_do_not_condemn() -> None:
         assert (len(loss.objects), len(loss.spared)) == (counted, 1 - counted)
 
 
+def test_the_deaths_of_a_consumer_that_was_only_cut_off_condemn_nothing() -> None:
+    """It comes back each time and says so; another that doesn't is believed to be dead."""
+    leases = Leases(HEARTBEAT)
+    attempts, now = 0, 0.0
+    for number in range(1, 10):
+        now += CALM_SECONDS + 1
+        name = b"session %d" % number
+        leases.hello(name, "c", now, b"line", number)
+        leases.extend(name, 1, 0)
+        leases.offer(thing(1, attempts), b"", now)
+        assert leases.assign(now)
+        loss = leases.lose(name, now)
+        assert loss is not None
+        attempts += len(loss.objects)
+    assert attempts == 2
+
+
+def test_a_line_has_one_session_and_nobody_died_when_it_begins_another() -> None:
+    leases = Leases(HEARTBEAT)
+    leases.hello(b"1", "a", 0.0, b"line", 1)
+    leases.extend(b"1", 10, 0)
+    leases.offer(thing(1), b"", 0.0)
+    leases.assign(0.0)
+    leases.hello(b"of another", "a", 0.0, b"other", 1)
+    assert [o.id for o in leases.hello(b"2", "a", 1.0, b"line", 2)] == [1]
+    assert {s.identity for s in leases.sessions} == {b"2", b"of another"}
+    with pytest.raises(ProtocolError, match="came late"):
+        leases.hello(b"1", "a", 1.0, b"line", 1)
+    assert {s.identity for s in leases.sessions} == {b"2", b"of another"}
+
+
+def test_a_session_that_was_cut_off_gets_nothing_and_ends_when_its_consumer_is_heard() -> None:
+    leases = Leases(HEARTBEAT)
+    a = connected(leases)
+    for number in (1, 2):
+        leases.offer(thing(number), b"abc", 0.0)
+        leases.assign(0.0)
+        leases.cut(a)
+    assert (leases.ready, leases.credit, leases.bytes) == (1, 0, 3)
+    assert not leases.heard(a, 1.0)
+    assert leases.why_idle() == "no consumer is connected"
+    assert [o.id for o in leases.bye(a)] == [1]
+
+
+@given(st.lists(st.lists(st.booleans(), max_size=6), max_size=6))
+def test_a_ping_tells_whether_a_message_before_it_was_lost(rounds: list[list[bool]]) -> None:
+    leases = Leases(HEARTBEAT)
+    leases.hello(b"a", "a", 0.0)
+    said = 1
+    for messages in rounds:
+        for arrives in messages:
+            said += 1
+            if arrives:
+                leases.heard(b"a", 0.0)
+        leases.heard(b"a", 0.0)
+        assert leases.has_lost(b"a", said) == (not all(messages))
+        assert not leases.has_lost(b"a", None), "an older consumer doesn't count"
+        if not all(messages):
+            return
+        said += 1
+
+
 def test_withdraw_drops_what_is_ready_of_one_job() -> None:
     leases = Leases(HEARTBEAT)
     leases.offer(thing(1, job=1), b"abc", 0.0)
@@ -249,6 +311,8 @@ class LeasesMachine(RuleBasedStateMachine):
         self.sent: dict[bytes, list[int]] = {}
         self.received: dict[bytes, int] = {}
         self.ready_bytes: dict[int, int] = {}
+        self.lines: dict[bytes, bytes] = {}
+        self.cut_off: set[bytes] = set()
 
     names = st.sampled_from([b"a", b"b", b"c"])
 
@@ -264,20 +328,24 @@ class LeasesMachine(RuleBasedStateMachine):
         self.leases.offer(found, bytes(size) if size else None, self.now)
 
     def _ended(self, identity: bytes) -> dict[int, Object]:
-        for table in (self.limits, self.sent, self.received):
+        for table in (self.limits, self.sent, self.received, self.lines):
             table.pop(identity, None)
+        self.cut_off.discard(identity)
         return self.held.pop(identity, {})
 
-    @rule(name=names, consumer=st.sampled_from(["x", "y"]))
-    def hello(self, name: bytes, consumer: str) -> None:
-        back = self.leases.hello(name, consumer, self.now)
-        assert {o.id for o in back} == set(self._ended(name))
+    @rule(name=names, consumer=st.sampled_from(["x", "y"]), line=st.sampled_from([b"", b"l", b"m"]))
+    def hello(self, name: bytes, consumer: str, line: bytes) -> None:
+        self.number += 1
+        back = self.leases.hello(name, consumer, self.now, line, self.number)
+        ended = {name, *(other for other, its in self.lines.items() if line and its == line)}
+        assert {o.id for o in back} == {number for other in ended for number in self._ended(other)}
+        self.lines[name] = line
         self.held[name], self.limits[name], self.sent[name], self.received[name] = {}, 0, [], 0
         self._came_back(back, died=False)
 
     @rule(name=names, more=st.integers(0, 50), fraction=st.floats(0, 1))
     def credit(self, name: bytes, more: int, fraction: float) -> None:
-        if name not in self.held:
+        if name not in self.held or name in self.cut_off:
             return
         sent = len(self.sent[name])
         received = self.received[name] + int(fraction * (sent - self.received[name]))
@@ -299,6 +367,7 @@ class LeasesMachine(RuleBasedStateMachine):
                 assert all(found.id not in held for held in self.held.values())
                 if found.alone:
                     assert len(grant.items) == 1
+                assert grant.identity not in self.cut_off
                 self.held[grant.identity][found.id] = found
                 self.sent[grant.identity].append(self.ready_bytes[found.id])
 
@@ -328,10 +397,17 @@ class LeasesMachine(RuleBasedStateMachine):
         assert {o.id for o in back} == set(self._ended(name))
         self._came_back(back, died=False)
 
+    @rule(name=names)
+    def cut(self, name: bytes) -> None:
+        self.leases.cut(name)
+        if name in self.held:
+            self.cut_off.add(name)
+            self.received[name] = len(self.sent[name])
+
     @rule(seconds=st.floats(0, 8), alive=st.sets(names))
     def pass_time(self, seconds: float, alive: set[bytes]) -> None:
         for name in alive:
-            assert self.leases.heard(name, self.now) == (name in self.held)
+            assert self.leases.heard(name, self.now) == (name in self.held and name not in self.cut_off)
         self.now += seconds
         before = {s.identity for s in self.leases.sessions}
         losses = self.leases.expire(self.now)

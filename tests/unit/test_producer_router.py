@@ -68,7 +68,7 @@ def test_a_consumer_is_greeted_served_and_heard() -> None:
             await consumer.say(Hello("c"))
             await consumer.say(Credit(4, 0))
             await consumer.say(Ping())
-            assert await consumer.hear() == (Pong(), [])
+            assert await consumer.hear() == (Pong(0), [])
             for number in (1, 2, 3, 4, 5):
                 leases.offer(thing(number), b"abc", time.monotonic())
             assert all(router.send(grant) for grant in leases.assign(time.monotonic()))
@@ -97,24 +97,53 @@ def test_a_consumer_is_greeted_served_and_heard() -> None:
     run(test())
 
 
-def test_a_vanished_consumer_is_noticed_when_knocked_at() -> None:
+def test_a_consumer_that_vanished_is_sent_nothing_and_its_death_is_left_to_its_silence() -> None:
+    """It may be cut off, and back in a moment: what it was sent stays its own until then."""
+
     async def test() -> None:
-        leases, desk = Leases(0.05), Desk()
+        leases, desk = Leases(60.0), Desk()
         with Router(on(), leases, desk) as router:
             receiving = asyncio.create_task(router.receive())
             consumer = FakeConsumer(router.address)
-            await consumer.say(Hello("c"))
-            await consumer.say(Credit(1, 0))
+            await consumer.greet(4)
             await consumer.say(Ping())
             await consumer.hear()
             leases.offer(thing(1), b"abc", time.monotonic())
-            leases.assign(time.monotonic())
+            (grant,) = leases.assign(time.monotonic())
+            assert router.send(grant)
             consumer.close()
-            while leases.in_flight:
-                await asyncio.sleep(0.01)
-                router.probe(time.monotonic() + 1)
-            assert ("died", 1) in desk.notes
+            while router.send(grant):
+                await asyncio.wait([receiving], timeout=0.01)
+            assert [note for note in desk.notes if note[0] != "wake"] == []
+            assert leases.in_flight == 1
             receiving.cancel()
+
+    run(test())
+
+
+def test_a_lost_message_is_noticed_at_the_next_ping() -> None:
+    """The consumer lives and is told; what it held goes back, and nobody died."""
+
+    async def test() -> None:
+        leases, desk = Leases(60.0), Desk()
+        with Router(on(), leases, desk) as router:
+            receiving = asyncio.create_task(router.receive())
+            consumer = FakeConsumer(router.address)
+            await consumer.greet(1)
+            await consumer.say(Ping(2))
+            assert await consumer.hear() == (Pong(0), [])
+            leases.offer(thing(1), b"abc", time.monotonic())
+            assert all(router.send(grant) for grant in leases.assign(time.monotonic()))
+            await consumer.work()
+            await consumer.say(Ping(3))
+            assert await consumer.hear() == (Pong(2), []), "a PONG and a WORK were sent before"
+            await consumer.say(Ping(5))  # DONE, say, was the fifth message, and did not come
+            message, _ = await consumer.hear()
+            assert isinstance(message, Error)
+            assert message.code == "unknown_session"
+            assert [note for note in desk.notes if note[0] != "wake"] == [("returned", 1)]
+            receiving.cancel()
+            consumer.close()
 
     run(test())
 
@@ -131,7 +160,7 @@ def test_ten_thousand_bad_messages_harm_nobody() -> None:
             await good.say(Hello("good"))
             await good.say(Credit(3, 0))
             await good.say(Ping())
-            assert await good.hear() == (Pong(), [])
+            assert await good.hear() == (Pong(0), [])
             for number in (1, 2, 3):
                 leases.offer(thing(number), b"abc", time.monotonic())
             for grant in leases.assign(time.monotonic()):
@@ -149,7 +178,7 @@ def test_ten_thousand_bad_messages_harm_nobody() -> None:
             assert isinstance(work, Work)
             await good.say(Done([item.id for item in work.items]))
             await good.say(Ping())
-            assert await good.hear() == (Pong(), [])
+            assert await good.hear() == (Pong(2), [])
             assert not receiving.done()
             assert [note for note in desk.notes if note[0] != "wake"] == [("done", n) for n in (1, 2, 3)]
             receiving.cancel()
@@ -210,7 +239,7 @@ def test_an_unknown_key_gets_nothing(tmp_path: Path, make: Callable[[Path], Keys
             plain = FakeConsumer(router.address)
             for consumer in (stranger, plain, known):
                 await consumer.knock()
-            assert await known.hear() == (Pong(), [])
+            assert await known.hear() == (Pong(0), [])
             assert not await stranger.socket.poll(500)
             assert not await plain.socket.poll(100)
             assert len(list(leases.sessions)) == 1

@@ -48,14 +48,14 @@ items = st.builds(
     alone=st.booleans(),
 )
 messages = st.one_of(
-    st.builds(Hello, consumer=st.text(min_size=1, max_size=64)),
+    st.builds(Hello, consumer=st.text(min_size=1, max_size=64), line=st.binary(max_size=32), session=counts),
     st.builds(Credit, limit=counts, received=counts, why=texts),
     st.builds(Work, items=st.lists(items, max_size=5)),
     st.builds(Done, ids=st.lists(ids)),
     st.builds(Failed, failures=st.lists(st.builds(Failure, id=ids, reason=st.text(max_size=32), detail=texts))),
     st.builds(Return, ids=st.lists(ids)),
-    st.just(Ping()),
-    st.just(Pong()),
+    st.builds(Ping, sent=st.none() | counts),
+    st.builds(Pong, sent=st.none() | counts),
     st.just(Bye()),
     st.builds(Error, code=st.text(max_size=32), detail=texts),
 )
@@ -78,6 +78,8 @@ def test_fields_may_be_added_within_a_version() -> None:
     newer = msgspec.msgpack.encode({"limit": 5, "received": 2, "colour": "red"})
     assert decode([bytes((VERSION, 2)), newer])[0] == Credit(5, 2)
     assert msgspec.msgpack.decode(encode(Credit(5, 2))[1]) == {"limit": 5, "received": 2}
+    for older in (Hello("c"), Ping(), Pong()):
+        assert msgspec.msgpack.decode(encode(older)[1]) == ({"consumer": "c"} if isinstance(older, Hello) else {})
 
 
 @pytest.mark.parametrize(

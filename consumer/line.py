@@ -1,0 +1,74 @@
+"""A line to one producer address, which is never given up while the consumer runs: sessions, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from consumer.session import Place, Session
+from sluice.errors import ConfigurationError
+from sluice.telemetry import get_logger
+
+log = get_logger()
+
+PARTING_SECONDS: Final = 1.5
+"""How long a consumer that leaves says BYE again, in a session of its own, where it isn't answered."""
+PAUSE_SECONDS: Final = (0.1, 2.0)
+
+
+class Line:
+    """Sessions with one producer address, one after the other, for as long as the consumer runs."""
+
+    def __init__(self, open_session: Callable[[Place], Session], on_lost: Callable[[Session], None]) -> None:
+        self._open_session = open_session
+        self._on_lost = on_lost
+        self._leaving = asyncio.Event()
+        self._leave_by = math.inf
+        self._owes_bye = False
+        """Whether the producer may know a session of this line."""
+        self._place = Place(os.urandom(16), 0)
+        self.session: Session | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Say whether the producer answered in this session."""
+        return self.session is not None and self.session.was_heard and not self.session.is_lost
+
+    async def run(self) -> None:
+        """Open a session whenever there is none."""
+        least, most = PAUSE_SECONDS
+        pause = least
+        while not self._leaving.is_set() or (self._owes_bye and time.monotonic() < self._leave_by):
+            self._place = Place(self._place.line, self._place.number + 1)
+            try:
+                session = self.session = self._open_session(self._place)
+            except ConfigurationError as error:
+                # They were good when the process began: a key file is being replaced, say.
+                log.warning("no session can be opened", why=str(error))
+                await self._wait(most)
+                continue
+            why = await session.run(to_leave=self._leaving.is_set())
+            self._owes_bye = not session.has_parted and (self._owes_bye or session.was_connected)
+            self._on_lost(session)
+            log.info("session is over", producer=session.address, why=why, was_heard=session.was_heard)
+            pause = least if session.was_heard else min(most, pause * 2)
+            await self._wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+
+    def leave(self) -> None:
+        """Say BYE, and open no other session but to say it again."""
+        self._leaving.set()
+        self._leave_by = time.monotonic() + PARTING_SECONDS
+        if self.session is not None:
+            self.session.leave()
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait before the next session; while leaving, there is no time for that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()

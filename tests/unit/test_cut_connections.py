@@ -1,0 +1,155 @@
+"""A real router and real sessions with a proxy between them that cuts, delays and half-closes at each message kind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pytest
+import zmq
+import zmq.asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumer.held import Held
+from consumer.lane import Room
+from consumer.line import Line
+from consumer.session import Place, Session
+from producer.leases import Lease, Leases, Loss, Object
+from producer.router import Router
+from sluice.protocol import Failure
+from sluice.protocol.frames import KINDS
+from sluice.settings import read_settings
+from tests.faulty_proxy import HOWS, Fault, FaultyProxy
+
+HEARTBEAT = 0.1
+"""Of consumers. The producer waits for ever, so that no death is counted, and all that is lost must come back."""
+NEVER = 1e6
+OBJECTS = 40
+CONSUMERS = 2
+PATIENCE_SECONDS = 60.0
+ENDS = ("done", "failed", "returned, then done")
+
+
+class Producer:
+    """Sends what is ready, and keeps what becomes of it."""
+
+    def __init__(self, address: str = "tcp://127.0.0.1:*") -> None:
+        self.leases = Leases(NEVER)
+        self.router = Router(read_settings(bind=address), self.leases, self)
+        self.ends: dict[int, list[str]] = {number: [] for number in range(OBJECTS)}
+        self.deaths: list[Loss] = []
+
+    def offer(self, number: int) -> None:
+        self.leases.offer(Object(number + 1, 1, 1, "s3://b", b"k", "e", 3), b"abc", time.monotonic())
+
+    def wake(self) -> None:
+        for grant in self.leases.assign(time.monotonic()):
+            if not self.router.send(grant):
+                self.returned(self.leases.take(grant.identity, [ready.object.id for ready in grant.items]))
+                self.leases.cut(grant.identity)
+
+    def finished(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            self.ends[lease.object.id - 1].append("done")
+
+    def failed(self, pairs: Sequence[tuple[Object, Failure]]) -> None:
+        for found, failure in pairs:
+            self.ends[found.id - 1].append(failure.reason)
+
+    def returned(self, objects: Sequence[Object]) -> None:
+        for found in objects:
+            self.offer(found.id - 1)
+        if objects:
+            asyncio.get_running_loop().call_soon(self.wake)
+
+    def died(self, loss: Loss) -> None:
+        self.deaths.append(loss)
+
+
+class Consumer:
+    """Finishes what it gets as the object's number says."""
+
+    def __init__(self, context: zmq.asyncio.Context, address: str, name: str) -> None:
+        self.room = Room(1 << 20)
+        self._context = context
+        self._settings = read_settings(name=name, heartbeat=HEARTBEAT)
+        self._returned: set[int] = set()
+        self.line = Line(partial(self._open, address), lambda _: None)
+
+    def _open(self, address: str, place: Place) -> Session:
+        return Session(address, self._context.socket(zmq.DEALER), self._settings, self, place)
+
+    def window(self) -> int:
+        return 4
+
+    def why_not(self) -> str:
+        return ""
+
+    def accept(self, objects: list[Held]) -> None:
+        for held in objects:
+            asyncio.get_running_loop().call_soon(self._finish, held)
+
+    def _finish(self, held: Held) -> None:
+        number = held.item.id
+        match ENDS[number % len(ENDS)]:
+            case "done":
+                held.lessor.done([number])
+            case "failed":
+                held.lessor.failed([Failure(number, "corrupt", "")])
+            case _ if number in self._returned:
+                held.lessor.done([number])
+            case _:
+                self._returned.add(number)
+                held.lessor.give_back([number])
+
+
+async def until(condition: Callable[[], object], leases: Leases) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {list(leases.sessions)}, ready {leases.ready}"
+        await asyncio.sleep(0.005)
+
+
+async def ride_through(faults: list[Fault]) -> list[Fault]:
+    """Give all objects to consumers behind a proxy with these faults, and have them leave; gives what was done."""
+    producer, context = Producer(), zmq.asyncio.Context()
+    leases = producer.leases
+    with producer.router as router:
+        receiving = asyncio.create_task(router.receive())
+        async with FaultyProxy(int(router.address.rsplit(":", 1)[1])).running() as proxy:
+            proxy.faults = list(faults)
+            address = f"tcp://127.0.0.1:{proxy.port}"
+            consumers = [Consumer(context, address, f"c{number}") for number in range(CONSUMERS)]
+            lines = [asyncio.create_task(consumer.line.run()) for consumer in consumers]
+            for number in range(OBJECTS):
+                producer.offer(number)
+            await until(lambda: all(producer.ends.values()) and not leases.in_flight, leases)
+            await until(lambda: leases.credit and not leases.bytes, leases)
+            for consumer in consumers:
+                consumer.line.leave()
+            await asyncio.gather(*lines)
+            await until(lambda: not list(leases.sessions), leases)
+        receiving.cancel()
+        await asyncio.wait([receiving])
+    context.destroy(0)
+    assert not producer.deaths
+    assert not producer.leases.ready
+    for number, ends in producer.ends.items():
+        assert set(ends) == {"corrupt" if ENDS[(number + 1) % len(ENDS)] == "failed" else "done"}
+    return proxy.done
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("kind", [kind for kind, message in KINDS.items() if message.__name__ != "Error"])
+def test_each_message_may_be_lost(kind: int, how: str) -> None:
+    fault = Fault(kind, how)  # type: ignore[arg-type]
+    assert asyncio.run(ride_through([fault])) == [fault]
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.builds(Fault, st.sampled_from(sorted(KINDS)), st.sampled_from(HOWS)), max_size=6))
+def test_any_faults_one_after_the_other(faults: list[Fault]) -> None:
+    asyncio.run(ride_through(faults))
