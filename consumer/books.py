@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.images import Preprocessing
-from sluice.ledger import Database, Model, Prediction, models, predictions
+from sluice.ledger import Database, Model, Prediction, models, objects, predictions
 from sluice.ledger.connection import Cursor
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
@@ -50,9 +51,22 @@ class Books:
         newest = sorted(known, key=lambda model: (model.live, model.id), reverse=True)
         return [model for model in newest[:NEWEST_MODELS] if _is_usable(model)]
 
-    async def commit(self, rows: Sequence[Prediction]) -> set[int]:
-        """Make predictions exist, in one transaction; give the objects that had none before."""
-        return await self._run(lambda cursor: predictions.commit(cursor, rows))
+    async def commit(self, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
+        """Make predictions exist, in one transaction; give the objects that had none before, and those yet to be made.
+
+        The latter's rows are locked by another transaction.
+        """
+
+        def work(cursor: Cursor) -> tuple[set[int], set[int]]:
+            new = predictions.commit(cursor, rows)
+            return new, objects.still_pending(cursor, {row.object_id for row in rows} - new)
+
+        return await self._run(work)
+
+    async def tell_of_locked(self, count: int) -> None:
+        """Say who keeps so many objects' rows locked."""
+        with contextlib.suppress(LedgerError, ConfigurationError):  # the next commit meets it too, and tells
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._database.tell_of_locked, count)
 
     def close(self) -> None:
         """Close the connection as soon as it isn't in use."""

@@ -19,30 +19,38 @@ log = get_logger()
 
 MOST: Final = 1000
 PAUSE_SECONDS: Final = 1.0
+LOCKED_SECONDS: Final = 5.0
+"""Rows that others are just committing are locked for a moment; longer is worth a line."""
 
 
 class Commit:
-    """Commits answers; while the ledger is away it holds them and tries again, for an answer is worth keeping."""
+    """Commits answers; while the ledger is away it holds them and tries again, for an answer is worth keeping.
+
+    So it does with single objects whose rows another transaction has locked: the rest doesn't wait for them.
+    """
 
     def __init__(self, name: str, flow: Flow, books: Books, note: Callable[[str], None]) -> None:
         self._name = name
         self._flow = flow
         self._books = books
         self._note = note
+        self._locked_since: dict[int, float] = {}
 
     async def run(self) -> None:
         """Commit until cancelled."""
-        while True:
-            await self.commit(await self._flow.answered.take(MOST))
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                if locked := await self.commit(await self._flow.answered.take(MOST)):
+                    tasks.create_task(self._come_back(locked))
 
-    async def commit(self, objects: list[Held]) -> None:
-        """Commit these, however long it takes, and tell their producers."""
+    async def commit(self, objects: list[Held]) -> list[Held]:
+        """Commit these, however long it takes, and tell their producers; give those that are locked by others."""
         # An object may be here twice, from a lost session and from its successor.
         rows = {held.item.id: self._row(held) for held in objects if held.answer is not None}
         while True:
             started = time.perf_counter()
             try:
-                new = await self._books.commit(list(rows.values()))
+                new, locked = await self._books.commit(list(rows.values()))
                 break
             except LedgerError as error:
                 self._note(str(error))
@@ -51,7 +59,26 @@ class Commit:
         self._note("")
         metrics.STAGE_SECONDS.labels(stage="commit").observe((time.perf_counter() - started) / len(rows))
         metrics.COMMITTED.inc(len(new))
-        self._flow.desk.done(objects)
+        self._flow.desk.done([held for held in objects if held.item.id not in locked])
+        await self._watch_locked(rows.keys() - locked, locked)
+        return [held for held in objects if held.item.id in locked]
+
+    async def _watch_locked(self, ended: set[int], locked: set[int]) -> None:
+        """Keep in mind since when rows have been locked, and tell of those that are for long."""
+        now = time.monotonic()
+        for object_id in ended & self._locked_since.keys():
+            del self._locked_since[object_id]
+        for object_id in locked:
+            self._locked_since.setdefault(object_id, now)
+        metrics.LOCKED.set(len(self._locked_since))
+        long = sum(now - self._locked_since[object_id] >= LOCKED_SECONDS for object_id in locked)
+        if long:
+            await self._books.tell_of_locked(long)
+
+    async def _come_back(self, locked: list[Held]) -> None:
+        """Have objects committed again after a while."""
+        await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+        self._flow.answered.put_now(locked)
 
     def _row(self, held: Held) -> Prediction:
         model, answer = held.model, held.answer

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from producer.books import Books
 from sluice.errors import LedgerError
 from sluice.ledger import Cursor, LockLost
+from sluice.ledger.connection import IDLE_SECONDS
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
 from sluice.telemetry.health import Health
@@ -19,9 +20,10 @@ T = TypeVar("T")
 log = get_logger()
 
 STANDBY_SECONDS: Final = 1.0
-# The server ends the lock's connection after 30 silent seconds, so that a vanished machine's shard becomes free.
+# The server ends a silent connection after IDLE_SECONDS, so that a vanished machine's shard becomes free.
 PROOF_SECONDS: Final = 5.0
-TAKE_AGAIN_SECONDS: Final = 10.0
+TAKE_AGAIN_SECONDS: Final = IDLE_SECONDS + 5.0
+"""Until then the server must have ended the connection that was lost, of whose loss it may not have heard."""
 
 
 class ShardTaken(LedgerError):

@@ -19,7 +19,8 @@ from pymysql.constants import ER
 from pymysql.cursors import DictCursor
 
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
-from sluice.ledger.faults import cause_of, code_of, describe
+from sluice.ledger.faults import LOCKED, cause_of, code_of, describe
+from sluice.ledger.waits import Waits
 from sluice.settings import Settings
 from sluice.telemetry import metrics
 
@@ -31,7 +32,12 @@ UNREADABLE: Final = (
     "with the user and the password %-encoded"
 )
 SLOTS: Final = 16
-LOCK_IDLE_SECONDS: Final = 30
+IDLE_SECONDS: Final = 15
+"""So long the server keeps a silent connection and what it has locked: its process may be frozen, its machine gone."""
+STALE_SECONDS: Final = 10.0
+"""A connection that was not used for longer is replaced before the server ends it, or may have."""
+LOCK_WAIT_SECONDS: Final = 3.0
+"""Shorter than a silent connection lives: who waits holds locks too, and should rather begin again."""
 CONTENDED_TRIES: Final = 20
 FIRST_WAIT: Final = 0.01
 LONGEST_WAIT: Final = 1.0
@@ -41,7 +47,8 @@ LONGEST_CONTENDED_WAIT: Final = 0.2
 # a long IN list from being made into a subquery, which would lock rows in another order.
 SESSION: Final = """
     SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',
-    time_zone = '+00:00', innodb_lock_wait_timeout = {lock_wait}
+    time_zone = '+00:00', innodb_lock_wait_timeout = {lock_wait},
+    wait_timeout = {idle}, net_read_timeout = {idle}, net_write_timeout = {idle}
     /*M!100508 , in_predicate_conversion_threshold = 0 */"""
 ISOLATION: Final = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 # Locks are the whole server's, and MySQL's names end at 64 characters. Newer MySQLs have no MD5().
@@ -66,9 +73,9 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._patience = settings.database_patience
         self._options = connect_options(settings)
-        # A statement must stop waiting for a row before the driver stops waiting for the statement.
-        self._session = SESSION.format(lock_wait=max(1, int(settings.database_timeout / 2)))
         self._connection: pymysql.Connection[Cursor] | None = None
+        self._used = 0.0
+        self._waits = Waits()
         self._locks: set[str] = set()
         self._slot = random.randrange(SLOTS)  # noqa: S311 - spreads load, guards nothing
 
@@ -100,6 +107,8 @@ class Database:
                 cause = cause_of(error)
                 metrics.LEDGER_RETRIES.labels(cause=cause).inc()
                 tries += 1
+                if code_of(error) in LOCKED:
+                    self._waited_in_vain()
                 if cause == "unavailable":
                     self._drop()
                 if self._locks and self._connection is None:
@@ -114,7 +123,7 @@ class Database:
     def hold_lock(self, name: str) -> bool:
         """Take a lock that lasts as long as this connection; say whether it is ours.
 
-        The connection must be used more often than every 30 seconds from then on: that is how long the server keeps
+        The connection must be used more often than every IDLE_SECONDS from then on: that is how long the server keeps
         the lock of a machine that vanished.
         """
         held = self.run(lambda cursor: _take_lock(cursor, name))
@@ -122,7 +131,13 @@ class Database:
             self._locks.add(name)
         return held
 
+    def tell_of_locked(self, objects: int) -> None:
+        """Say who keeps so many objects' rows locked."""
+        self.run(lambda cursor: self._waits.tell(cursor, objects), patience=0)
+
     def _once(self, work: Callable[[Cursor], T], memory: dict[str, Any]) -> T:
+        if not self._locks and time.monotonic() - self._used > STALE_SECONDS:
+            self._drop()
         connection = self._connection or self._open()
         try:
             connection.begin()
@@ -137,6 +152,8 @@ class Database:
             except (pymysql.MySQLError, OSError):
                 self._drop()
             raise
+        finally:
+            self._used = time.monotonic()
         return result
 
     def _open(self) -> pymysql.Connection[Cursor]:
@@ -145,7 +162,6 @@ class Database:
         connection: pymysql.Connection[Cursor] = pymysql.connect(**self._options)
         try:
             with connection.cursor() as cursor:
-                cursor.execute(self._session)
                 cursor.execute(ISOLATION)
         except BaseException:
             connection.close()
@@ -158,6 +174,13 @@ class Database:
         if connection is not None:
             with contextlib.suppress(pymysql.MySQLError, OSError):
                 connection.close()
+
+    def _waited_in_vain(self) -> None:
+        """Say who held the row, and take another slot: it may have been the slot's row."""
+        self._slot = (self._slot + random.randrange(1, SLOTS)) % SLOTS  # noqa: S311 - as above
+        if self._connection is not None:
+            with self._connection.cursor() as cursor:
+                self._waits.tell(cursor)
 
     def _lock_lost(self, why: str) -> LockLost:
         names = ", ".join(sorted(self._locks))
@@ -206,6 +229,11 @@ def connect_options(settings: Settings) -> dict[str, Any]:
         "connect_timeout": max(1, round(settings.database_timeout)),
         "read_timeout": settings.database_timeout,
         "write_timeout": settings.database_timeout,
+        "program_name": f"sluice {settings.name}",
+        # A statement must stop waiting for a row before the driver stops waiting for the statement.
+        "init_command": SESSION.format(
+            lock_wait=int(max(1.0, min(LOCK_WAIT_SECONDS, settings.database_timeout / 2))), idle=IDLE_SECONDS
+        ),
     }
     if settings.database_ca is not None:
         try:
@@ -218,8 +246,6 @@ def connect_options(settings: Settings) -> dict[str, Any]:
 
 
 def _take_lock(cursor: Cursor, name: str) -> bool:
-    # A node that dies without closing its connection must not keep the lock for the server's usual eight hours.
-    cursor.execute("SET SESSION wait_timeout = %s", (LOCK_IDLE_SECONDS,))
     cursor.execute(GET_LOCK, (name, 0))
     row = cursor.fetchone()
     return bool(row and row["held"] == 1)

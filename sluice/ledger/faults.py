@@ -12,10 +12,13 @@ from pymysql.constants import CR, ER
 
 from sluice.errors import ConfigurationError, LedgerError, TablesMissing
 
+LOCKED: Final = frozenset({ER.LOCK_WAIT_TIMEOUT})
+"""Another transaction held a row for longer than a statement waits."""
+
 CONTENDED: Final = frozenset(
     {
+        *LOCKED,
         ER.LOCK_DEADLOCK,
-        ER.LOCK_WAIT_TIMEOUT,
         ER.LOCK_TABLE_FULL,
         ER.CHECKREAD,
         # Two writers found no row of a key and both insert it: the second sees the first's row when it tries again.

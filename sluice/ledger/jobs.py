@@ -121,9 +121,10 @@ def start(cursor: Cursor, job_id: int, model_id: int) -> bool:
 def finish(cursor: Cursor, job_id: int) -> bool:
     """Move a running job to done if it is listed and nothing of it is pending; say whether it was moved.
 
-    The job's row is locked first, as `reopen` does, so that a replay and the end of a job come one after the other.
+    The job's row is locked first, as `reopen` does, so that its end and what makes an object of it pending again (a
+    replay, a change that another shard found) come one after the other.
     """
-    if lock(cursor, job_id) != "running":
+    if lock(cursor, job_id, wait=False) != "running":
         return False
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM listings WHERE job_id = %s AND complete) AS listed, "
@@ -139,9 +140,9 @@ def finish(cursor: Cursor, job_id: int) -> bool:
     return True
 
 
-def lock(cursor: Cursor, job_id: int) -> str | None:
-    """Lock a job's row until the end of the transaction and give its state."""
-    cursor.execute("SELECT state FROM jobs WHERE id = %s FOR UPDATE", (job_id,))
+def lock(cursor: Cursor, job_id: int, *, wait: bool = True) -> str | None:
+    """Lock a job's row until the end of the transaction and give its state; None without one, or if others hold it."""
+    cursor.execute(f"SELECT state FROM jobs WHERE id = %s FOR UPDATE {'' if wait else 'SKIP LOCKED'}", (job_id,))
     row = cursor.fetchone()
     return str(row["state"]) if row else None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sluice.errors import LedgerError
-from sluice.ledger import counters
+from sluice.ledger import counters, jobs
 from sluice.ledger.connection import Cursor
 from sluice.ledger.rows import Added, Listed, Listing
 
@@ -27,7 +27,9 @@ def state(cursor: Cursor, job_id: int) -> Listing:
     row = cursor.fetchone()
     if row is None:
         return Listing(b"", 0, 0, complete=False, age_seconds=0.0)
-    return Listing(row["key_cursor"], row["repeat_no"], row["passes"], bool(row["complete"]), float(row["age"]))
+    # The server's clock may be set back; what waits for the next pass must not wait for the clock as well.
+    age = max(0.0, float(row["age"]))
+    return Listing(row["key_cursor"], row["repeat_no"], row["passes"], bool(row["complete"]), age)
 
 
 def add_page(
@@ -65,16 +67,26 @@ def restart(cursor: Cursor, job_id: int) -> None:
 
 def upsert_keys(cursor: Cursor, job_id: int, entries: Iterable[Listed]) -> Added:
     """Bring single keys, in any order, into the ledger: what a notification says; the cursor stays."""
-    return _add(cursor, job_id, entries, 0, adjacent=False)
+    return _reopened(cursor, job_id, _add(cursor, job_id, entries, 0, adjacent=False))
 
 
 def add_changed(cursor: Cursor, job_id: int, object_id: int, now: Listed) -> Added:
-    """Supersede an object whose key has other bytes now, and add its successor."""
+    """Supersede an object whose key has other bytes now, and add its successor; a job that was done runs again.
+
+    Another shard's object may have been committed late, and its job have ended of that.
+    """
     cursor.execute("SELECT repeat_no, object_key FROM objects WHERE id = %s AND job_id = %s", (object_id, job_id))
     row = cursor.fetchone()
     if row is None or row["object_key"] != now.key:
         raise LedgerError(f"object {object_id} is not {now.key!r} of job {job_id}")
-    return _add(cursor, job_id, [now], row["repeat_no"], adjacent=False)
+    return _reopened(cursor, job_id, _add(cursor, job_id, [now], row["repeat_no"], adjacent=False))
+
+
+def _reopened(cursor: Cursor, job_id: int, added: Added) -> Added:
+    """Have a job that was done run again if something was added, in the transaction that adds it."""
+    if added.new:
+        jobs.reopen(cursor, job_id)
+    return added
 
 
 def _add(cursor: Cursor, job_id: int, entries: Iterable[Listed], repeat_no: int, *, adjacent: bool) -> Added:

@@ -59,7 +59,7 @@ def _pending(cursor: Cursor, job_id: int, after_id: int, last_id: int, limit: in
 
 
 def quarantine(cursor: Cursor, failures: Sequence[Failed]) -> int:
-    """Give up pending objects; what is pending no more stays as it is. Give how many were quarantined."""
+    """Give up pending objects; give how many. What is pending no more, or locked by others, stays as it is."""
     job_of = lock_pending(cursor, [failure.object_id for failure in failures])
     given_up = {failure.object_id: failure for failure in failures if failure.object_id in job_of}
     for failure in given_up.values():
@@ -73,22 +73,37 @@ def quarantine(cursor: Cursor, failures: Sequence[Failed]) -> int:
 
 
 def lock_pending(cursor: Cursor, ids: Iterable[int]) -> dict[int, int]:
-    """Lock those of the objects that are pending, in order of id so that nobody waits in a circle; id -> job."""
+    """Lock those of the objects that are pending and that nobody else has locked; id -> job.
+
+    One that a silent connection holds must not keep the others from their end, so nobody waits for a row here.
+    """
     wanted = sorted(set(ids))
     if not wanted:
         return {}
     cursor.execute(
         "SELECT id, job_id FROM objects FORCE INDEX (PRIMARY) WHERE id IN %s AND state = 'pending' "
-        "ORDER BY id FOR UPDATE",
+        "ORDER BY id FOR UPDATE SKIP LOCKED",
         (wanted,),
     )
     return {row["id"]: row["job_id"] for row in cursor.fetchall()}
+
+
+def still_pending(cursor: Cursor, ids: Iterable[int]) -> set[int]:
+    """Give those of the objects that are pending: after a commit or a quarantine of them, others had them locked."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return set()
+    cursor.execute(
+        "SELECT id FROM objects FORCE INDEX (PRIMARY) WHERE id IN %s AND state = 'pending' ORDER BY id", (wanted,)
+    )
+    return {row["id"] for row in cursor.fetchall()}
 
 
 def count_death(cursor: Cursor, known: Mapping[int, int]) -> list[int]:
     """Note that a consumer died with these objects; give those that had enough of it and are now quarantined.
 
     They are given as id -> deaths counted before: a repeat counts nothing more, even when a lost answer hid the first.
+    Of an object that is locked nothing is noted now; the next death is given with this one.
     """
     open_ids = lock_pending(cursor, known)
     for deaths in sorted({known[object_id] for object_id in open_ids}):

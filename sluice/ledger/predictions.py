@@ -20,7 +20,7 @@ def commit(cursor: Cursor, rows: Sequence[Prediction]) -> set[int]:
     """Commit predictions; the first one for an object wins. Give the objects that are done by this call.
 
     Objects that are done, given up or superseded meanwhile are left alone, so a late or repeated commit has no effect.
-    The rows are locked in order of id, which keeps two commits from waiting for each other.
+    So are those that another transaction has locked: `objects.still_pending` tells which have to be committed later.
     """
     first: dict[int, Prediction] = {}
     for row in rows:

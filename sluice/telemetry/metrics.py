@@ -27,11 +27,17 @@ TORCHSERVE_REQUESTS = Counter(
     "sluice_torchserve_requests_total", "Requests to TorchServe, by endpoint and outcome", ["endpoint", "outcome"]
 )
 LEDGER_RETRIES = Counter("sluice_ledger_retries_total", "Transactions that failed for now, by cause", ["cause"])
+LEDGER_LOCK_WAITS = Counter(
+    "sluice_ledger_lock_waits_total",
+    "Waits for a row that others kept locked, by the host that has held locks for longest; unknown: no right to see it",
+    ["holder"],
+)
 
 IN_FLIGHT = Gauge("sluice_in_flight", "Objects leased (producer) or held (consumer) and not finished")
 BACKLOG = Gauge("sluice_backlog", "Objects that the running jobs this producer owns have pending, leased ones too")
 CREDIT = Gauge("sluice_credit", "Objects that consumers would take beyond those they hold")
 CONSUMERS = Gauge("sluice_consumers", "Consumers that this producer knows")
+LOCKED = Gauge("sluice_locked", "Objects with a prediction that can't be committed while others keep their rows locked")
 QUEUE_DEPTH = Gauge("sluice_queue_depth", "What waits in a queue", ["queue"])
 ENDPOINT_UP = Gauge(
     "sluice_endpoint_up",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import (
     Added,
+    Cursor,
     Database,
     Failed,
     Listed,
@@ -20,6 +23,7 @@ from sluice.ledger import (
     predictions,
     progress,
 )
+from sluice.settings import Settings
 from tests.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
 
 ODD_KEYS = [
@@ -151,6 +155,62 @@ def test_a_new_etag_supersedes_in_every_state(ledger: Database) -> None:
     assert found is not None
     assert (found.listed, found.pending, found.done, found.superseded) == (8, 3, 1, 4)
     assert breaches(ledger) == []
+
+
+def test_a_change_that_is_found_late_opens_a_done_job_again(ledger: Database) -> None:
+    """Another shard may learn of new bytes after the old ones were committed and the job has ended of it."""
+    job = running_job(ledger)
+    list_all(ledger, job, entries([b"a", b"b"]))
+    ids = ids_of(ledger, job)
+    ledger.run(lambda c: predictions.commit(c, [prediction(number, job) for number in ids.values()]))
+    assert ledger.run(lambda c: jobs.finish(c, job))
+    for change in (
+        lambda c: listing.add_changed(c, job, ids[b"a"], Listed(b"a", "new", 1)),
+        lambda c: listing.upsert_keys(c, job, entries([b"b"], "new")),
+    ):
+        assert ledger.run(change) == Added(1, 1)
+        assert [row.id for row in ledger.run(jobs.active)] == [job]
+        assert breaches(ledger) == []
+        rest = [prediction(number, job) for number in ids_of(ledger, job).values()]
+        ledger.run(lambda c, rest=rest: predictions.commit(c, rest))  # type: ignore[misc]
+        assert ledger.run(lambda c: jobs.finish(c, job))
+    assert ledger.run(lambda c: listing.upsert_keys(c, job, entries([b"b"], "new"))) == Added(0, 0)
+    assert ledger.run(jobs.active) == [], "nothing new: it stays done"
+
+
+def test_a_change_and_the_end_of_its_job_at_the_same_time(settings: Settings, ledger: Database) -> None:
+    """The end waits for the change, or the change opens the job again."""
+    job = running_job(ledger)
+    list_all(ledger, job, entries([b"a"]))
+    ids = ids_of(ledger, job)
+    ledger.run(lambda c: predictions.commit(c, [prediction(ids[b"a"], job)]))
+    changed, ends = threading.Event(), threading.Event()
+
+    def change(cursor: Cursor) -> None:
+        listing.add_changed(cursor, job, ids[b"a"], Listed(b"a", "new", 1))
+        changed.set()
+        assert ends.wait(60)
+
+    def end(cursor: Cursor) -> bool:
+        assert changed.wait(60)
+        ends.set()
+        return jobs.finish(cursor, job)
+
+    with Database(settings) as other, ThreadPoolExecutor(1) as thread:
+        changing = thread.submit(other.run, change)
+        assert not ledger.run(end)
+        changing.result()
+    assert breaches(ledger) == []
+
+
+def test_a_clock_that_is_set_back_ages_no_listing(ledger: Database) -> None:
+    """A watch job waits for its next pass by this age: at most watch_seconds, whatever the server's clock does."""
+    job = running_job(ledger)
+    list_all(ledger, job, entries([b"a"]))
+    ledger.run(lambda c: c.execute("UPDATE listings SET updated = updated + INTERVAL 1 HOUR"))
+    assert ledger.run(lambda c: listing.state(c, job)).age_seconds == 0
+    ledger.run(lambda c: c.execute("UPDATE listings SET updated = updated - INTERVAL 2 HOUR"))
+    assert ledger.run(lambda c: listing.state(c, job)).age_seconds >= 3600
 
 
 def test_archived_objects_go_straight_into_quarantine(ledger: Database) -> None:

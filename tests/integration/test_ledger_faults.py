@@ -186,7 +186,7 @@ def test_rows_that_stay_locked(settings: Settings, ledger: Database) -> None:
         def hold(cursor: Cursor) -> None:
             cursor.execute("SELECT id FROM objects WHERE id = %s FOR UPDATE", (ids[b"a"],))
             with pytest.raises(LedgerUnavailable, match="locked by others"):
-                blocked.run(lambda c: predictions.commit(c, [prediction(ids[b"a"], job)]))
+                blocked.run(lambda c: listing.upsert_keys(c, job, entries([b"a"], "new")))
 
         ledger.run(hold)
         assert blocked.run(lambda c: predictions.commit(c, [prediction(ids[b"a"], job)])) == set(ids.values())

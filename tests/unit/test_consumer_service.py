@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+from prometheus_client import REGISTRY
 
+from consumer import commit as commit_module
 from consumer import service as service_module
 from consumer.service import Service
 from sluice.errors import LedgerUnavailable
@@ -22,11 +24,13 @@ from tests.consumer_fakes import FakeProducer, FakeTorchServe, good, model, png
 
 
 class FakeBooks:
-    """The ledger as a dictionary; `away` makes it unavailable."""
+    """The ledger as a dictionary; `away` makes it unavailable, `locked` are rows that another transaction holds."""
 
     def __init__(self, _: Settings) -> None:
         self.rows: dict[int, Prediction] = {}
         self.away = False
+        self.locked: set[int] = set()
+        self.told: list[int] = []
 
     async def model(self, number: int) -> Model | None:
         return model(number) if number == 1 else None
@@ -34,12 +38,16 @@ class FakeBooks:
     async def likely_models(self) -> Sequence[Model]:
         return [model()]
 
-    async def commit(self, rows: Sequence[Prediction]) -> set[int]:
+    async def commit(self, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
         if self.away:
             raise LedgerUnavailable("gone")
-        new = {row.object_id for row in rows} - self.rows.keys()
+        ids = {row.object_id for row in rows}
+        new = ids - self.rows.keys() - self.locked
         self.rows.update({row.object_id: row for row in rows if row.object_id in new})
-        return new
+        return new, ids & self.locked
+
+    async def tell_of_locked(self, count: int) -> None:
+        self.told.append(count)
 
     def close(self) -> None:
         pass
@@ -226,6 +234,23 @@ def test_a_ledger_that_is_away_loses_nothing(producer: FakeProducer, torchserve:
         assert not producer.until(lambda: bool(producer.done or producer.returned or producer.failed), 1.0)
         running.books.away = False
         assert producer.until(lambda: producer.done == {1})
+
+
+def test_a_locked_row_keeps_no_other_from_its_end(
+    producer: FakeProducer, torchserve: FakeTorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is committed and told at once; what is locked follows when it is free, and is told of meanwhile."""
+    monkeypatch.setattr(commit_module, "LOCKED_SECONDS", 0.0)
+    with consumer(producer, torchserve) as running:
+        running.books.locked = {2, 3}
+        producer.lease({number: png(number) for number in range(1, 6)})
+        assert producer.until(lambda: producer.done == {1, 4, 5})
+        assert producer.until(lambda: 2 in running.books.told)
+        assert REGISTRY.get_sample_value("sluice_locked") == 2
+        running.books.locked = set()
+        assert producer.until(lambda: producer.done == {1, 2, 3, 4, 5})
+        assert running.books.rows.keys() == producer.done
+    assert REGISTRY.get_sample_value("sluice_locked") == 0
 
 
 def test_sigterm_finishes_what_is_begun_and_says_bye(producer: FakeProducer, torchserve: FakeTorchServe) -> None:

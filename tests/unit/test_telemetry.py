@@ -41,6 +41,8 @@ NAMES = [
     "sluice_overloaded",
     "sluice_torchserve_requests",
     "sluice_ledger_retries",
+    "sluice_ledger_lock_waits",
+    "sluice_locked",
     "sluice_consumers",
 ]
 

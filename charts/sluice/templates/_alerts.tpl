@@ -47,6 +47,9 @@ is none. `here` are this release's processes.
 {{ include "sluice.alert" (list . "SluiceLedgerUnavailable" "5m" "critical"
   (printf "sum(rate(sluice_ledger_retries_total{cause=\"unavailable\",%s}[5m])) > 0.1" $here)
   "The database doesn't answer, is read-only or full: statements are tried again and again.") }}
+{{ include "sluice.alert" (list . "SluiceRowsLocked" "5m" "warning"
+  (printf "max(sluice_locked{%s}) > 0" $consumers)
+  "Predictions can't be committed: a transaction that stays open has their rows locked.") }}
 {{ include "sluice.alert" (list . "SluiceQuarantineGrows" "15m" "warning"
   (printf (print
     "sum(rate(sluice_quarantined_total{%s}[15m])) > "
