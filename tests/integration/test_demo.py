@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from PIL import Image
 
 from scripts import demo, photos
 from scripts.stack import ROOT
+from tests.signals import ctrl_c_heard
 
 COMMAND = [sys.executable, "-m", "scripts.demo", "--once"]
 
@@ -51,7 +51,9 @@ def test_every_photo_gets_its_row_and_every_bad_file_its_reason(tmp_path: Path) 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_cleans_up_when_it_is_stopped(number: signal.Signals) -> None:
-    with subprocess.Popen(COMMAND, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ) as running:
+    with ctrl_c_heard():
+        running = subprocess.Popen(COMMAND, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    with running:
         assert running.stdout is not None
         output = ""
         while "database is ready" not in output:

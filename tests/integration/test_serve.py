@@ -9,12 +9,13 @@ from pathlib import Path
 import requests
 
 from scripts.stack import ROOT, free_port
+from tests.signals import ctrl_c_heard
 
 
 def test_it_answers_on_its_port_until_it_is_told_to_stop(tmp_path: Path) -> None:
     port = free_port()
     log = tmp_path / "log"
-    with log.open("w") as output:
+    with log.open("w") as output, ctrl_c_heard():
         process = subprocess.Popen(
             [ROOT / "scripts" / "torchserve", "noop", "--port", str(port)],
             stdout=subprocess.PIPE,
