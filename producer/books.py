@@ -61,6 +61,11 @@ class Books:
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             wait = min(wait * 2, LONGEST_WAIT)
 
+    def why_waiting(self) -> str:
+        """Say what this process's connections wait for: one may still write while another finds no room, say."""
+        waiting = [why for name, why in self._health.reasons().items() if name.startswith("ledger-")]
+        return waiting[0] if waiting else ""
+
     async def _call(self, work: Callable[[], T]) -> T:
         """Run what uses the connection in its thread."""
         async with self._turn:

@@ -147,5 +147,7 @@ class Control:
         why = self._leases.why_idle()
         self._idle_since = (self._idle_since or now) if why else None
         waits = self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS
+        ledger_why = self._books.why_waiting()
         for job in running:
+            self._messages.say(job.id, "ledger", ledger_why)
             self._messages.say(job.id, "consumers", why if waits and self._pending.get(job.id) else "")

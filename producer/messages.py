@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-TOPICS: Final = ("model", "source", "consumers")
+TOPICS: Final = ("ledger", "model", "source", "consumers")
 """The first that has something to say is heard: a job without a model needs no consumer yet."""
 
 

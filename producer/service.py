@@ -66,7 +66,15 @@ async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asy
     lister = Lister(lock, sources, flow.more)
     books = Books(settings, health, "control")
     control = Control(
-        settings, books, backlog=backlog, flow=flow, leases=leases, lister=lister, sources=sources, messages=messages
+        settings,
+        books,
+        backlog=backlog,
+        flow=flow,
+        leases=leases,
+        lister=lister,
+        sources=sources,
+        messages=messages,
+        health=health,
     )
     try:
         with Router(settings, leases, flow) as router:

@@ -1,6 +1,7 @@
 """Sluice's servers and processes on one machine, for the demo, the bench, the fault storm and the tests."""
 
 from scripts.stack.database import DatabaseServer
+from scripts.stack.disk import SmallDisk
 from scripts.stack.leash import Leash
 from scripts.stack.ports import free_port
 from scripts.stack.server import ROOT, Server, StackError
@@ -17,6 +18,7 @@ __all__ = [
     "S3Server",
     "Server",
     "Servers",
+    "SmallDisk",
     "Stack",
     "StackError",
     "TorchServe",

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +24,14 @@ PLACES: Final = "/usr/local/sbin:/usr/sbin:/usr/libexec:/usr/local/mysql/bin"
 class DatabaseServer(Server):
     """One server with one user, who may do everything."""
 
-    def __init__(self, folder: Path, leash: Leash) -> None:
+    def __init__(self, folder: Path, leash: Leash, options: Sequence[str] = ()) -> None:
+        """`options` are the server's own, at the making of its data folder, too."""
         super().__init__("database", folder, leash)
         self.user = USER
         self.port = free_port()
         self.password = secrets.token_hex(16)
-        self._folder = folder / "database"
+        self.folder = folder / "database"
+        self._more_options = list(options)
         self._program = _find("mariadbd", "mysqld")
         # A socket's path may have 107 characters; the folder's name is as long as it likes.
         self.socket = folder / "db.sock"
@@ -39,9 +42,9 @@ class DatabaseServer(Server):
 
     def start(self) -> None:
         """Make the data folder the first time, and start; returns before it is ready."""
-        first = self._folder / "first.sql"
-        if not self._folder.exists():
-            self._folder.mkdir(mode=0o700)
+        first = self.folder / "first.sql"
+        if not first.exists():
+            self.folder.mkdir(mode=0o700, exist_ok=True)
             self._install()
             first.touch(mode=0o600)
             first.write_text(
@@ -56,7 +59,7 @@ class DatabaseServer(Server):
                 f"--socket={self.socket}",
                 f"--port={self.port}",
                 "--bind-address=127.0.0.1",
-                f"--pid-file={self._folder / 'pid'}",
+                f"--pid-file={self.folder / 'pid'}",
                 f"--init-file={first}",
                 "--skip-name-resolve",
                 "--skip-log-bin",
@@ -107,7 +110,7 @@ class DatabaseServer(Server):
 
     def _options(self) -> list[str]:
         user = ["--user=root"] if os.getuid() == 0 else []
-        return ["--no-defaults", f"--datadir={self._folder / 'data'}", *user]
+        return ["--no-defaults", f"--datadir={self.folder / 'data'}", *user, *self._more_options]
 
     def _install(self) -> None:
         """Fill the data folder."""
@@ -122,7 +125,7 @@ class DatabaseServer(Server):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         self.log.write_text(done.stdout + done.stderr)
         if done.returncode:
-            shutil.rmtree(self._folder)
+            shutil.rmtree(self.folder / "data", ignore_errors=True)
             raise StackError(f"{command[0]} ended with {done.returncode}:\n{self.log_tail()}")
 
 

@@ -26,6 +26,7 @@ class Servers:
         *,
         models: Sequence[str] = ("noop",),
         torchserve_workers: int = 1,
+        database_options: Sequence[str] = (),
         keep: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -34,7 +35,7 @@ class Servers:
         self.folder = Path(tempfile.mkdtemp(prefix="sluice-"))
         self.say = say
         self.leash = Leash(None if keep else self.folder)
-        self.database = DatabaseServer(self.folder, self.leash)
+        self.database = DatabaseServer(self.folder, self.leash, database_options)
         self.s3 = S3Server(self.folder, self.leash)
         archives = [archive_of(model) for model in models]
         self.torchserve = TorchServe(self.folder, self.leash, archives, workers=torchserve_workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import Annotated, Any, Final
 
@@ -127,9 +128,19 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="sluice")
+        try:
+            app(prog_name="sluice")
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(NOT_SO)
+    except OSError as error:
+        # What is buffered still can't be written at Python's end; it was said here, and goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complain(f"the output can't be written: {error.strerror}", hint="it is not whole: make room, and run it again")
+        sys.exit(NOT_SO)
 
 
 def _hint(error: SluiceError) -> str:

@@ -19,7 +19,7 @@ from pymysql.constants import ER
 from pymysql.cursors import DictCursor
 
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
-from sluice.ledger.faults import LOCKED, cause_of, code_of, describe
+from sluice.ledger.faults import DISK_FULL, LOCKED, cause_of, code_of, describe, is_disk_full
 from sluice.ledger.waits import Waits
 from sluice.settings import Settings
 from sluice.telemetry import metrics
@@ -109,7 +109,7 @@ class Database:
                 tries += 1
                 if code_of(error) in LOCKED:
                     self._waited_in_vain()
-                if cause == "unavailable":
+                if cause == "unavailable" and code_of(error) not in DISK_FULL:
                     self._drop()
                 if self._locks and self._connection is None:
                     raise self._lock_lost(describe(error)) from error
@@ -194,6 +194,10 @@ def _gave_up(error: Exception, cause: str, tries: int, seconds: float) -> Ledger
         return LedgerError(f"a row stands where another must be ({what}): `sluice check` says which rows are wrong")
     if cause == "contention":
         return LedgerUnavailable(f"rows stayed locked by others through {tries} tries ({what})")
+    if is_disk_full(error):
+        return LedgerUnavailable(
+            f"the database's disk is full ({what}): enlarge it or make room on it; work goes on by itself then"
+        )
     silence = f"gave no answer for {seconds:g} s" if seconds else "gives no answer"
     return LedgerUnavailable(f"the database {silence} ({what}): is it running, and does SLUICE_DATABASE_URL name it?")
 

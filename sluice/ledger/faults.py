@@ -5,6 +5,7 @@ Codes with a name in pymysql are written by that name, the others by number.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import pymysql
@@ -14,6 +15,9 @@ from sluice.errors import ConfigurationError, LedgerError, TablesMissing
 
 LOCKED: Final = frozenset({ER.LOCK_WAIT_TIMEOUT})
 """Another transaction held a row for longer than a statement waits."""
+
+DISK_FULL: Final = frozenset({ER.DISK_FULL, ER.RECORD_FILE_FULL})
+"""A statement found no room; the connection is good, and its lock must not go."""
 
 CONTENDED: Final = frozenset(
     {
@@ -66,12 +70,11 @@ UNAVAILABLE: Final = frozenset(
         1792,  # read-only transaction
         1836,  # read-only mode
         # No space, no memory, no disk
+        *DISK_FULL,
         3,  # error writing a file
-        ER.DISK_FULL,
         ER.ERROR_ON_READ,
         ER.ERROR_ON_WRITE,
         ER.GET_ERRNO,
-        ER.RECORD_FILE_FULL,
         ER.ERROR_DURING_COMMIT,
         ER.OUTOFMEMORY,
         ER.OUT_OF_SORTMEMORY,
@@ -82,6 +85,8 @@ UNAVAILABLE: Final = frozenset(
     }
 )
 """The server can't for now; the connection may be bad."""
+
+NO_SPACE: Final = re.compile(r"\bNo space left on device\b|\b(?:errno|error:?) 28\b", re.IGNORECASE)
 
 SCHEMA: Final = frozenset({ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR})
 REFUSED: Final = frozenset(
@@ -123,6 +128,11 @@ def cause_of(error: Exception) -> str:
             f"the database refuses the user ({what}): correct SLUICE_DATABASE_URL or its password, or grant the rights"
         ) from error
     raise LedgerError(f"the database refused a statement ({what})") from error
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Say whether the server has no room on its disk; with some codes the text alone says so."""
+    return code_of(error) in DISK_FULL or NO_SPACE.search(describe(error)) is not None
 
 
 def code_of(error: Exception) -> int | None:

@@ -35,6 +35,9 @@ class Books:
             return SimpleNamespace(pending=self.pending[work.keywords["job_id"]], done=0, quarantined=0)
         return None
 
+    def why_waiting(self) -> str:
+        return ""
+
 
 class Lister:
     """Never ends."""

@@ -1,0 +1,50 @@
+"""A small file system in memory that fills up and can be enlarged: a full disk, without filling anybody's."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+from pathlib import Path
+from typing import Final, Self
+
+from scripts.stack.server import StackError
+
+CHUNK: Final = 64 * 1024
+
+
+class SmallDisk:
+    """Mounted on a folder for as long as the context lasts; the folder is made if need be."""
+
+    def __init__(self, folder: Path, megabytes: int) -> None:
+        self.folder = folder
+        self._megabytes = megabytes
+        self._ballast = folder / "ballast"
+
+    def __enter__(self) -> Self:
+        """Mount it; raises StackError where this process may not mount."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._mount("-t", "tmpfs", "-o", f"size={self._megabytes}m", "tmpfs")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Lazily: what still runs there keeps its files until it ends.
+        subprocess.run(["umount", "--lazy", self.folder], check=True)
+
+    def fill(self) -> None:
+        """Take all the room that is left."""
+        with self._ballast.open("ab", buffering=0) as ballast:
+            try:
+                while True:
+                    ballast.write(bytes(CHUNK))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+    def enlarge(self, megabytes: int) -> None:
+        """Give it a larger size, as one does with a volume."""
+        self._mount("-o", f"remount,size={megabytes}m")
+
+    def _mount(self, *words: str) -> None:
+        done = subprocess.run(["mount", *words, self.folder], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise StackError(f"no file system can be mounted here: {done.stderr.strip()}")
