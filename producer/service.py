@@ -66,15 +66,7 @@ async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asy
     lister = Lister(lock, sources, flow.more)
     books = Books(settings, health, "control")
     control = Control(
-        settings,
-        books,
-        backlog=backlog,
-        flow=flow,
-        leases=leases,
-        lister=lister,
-        sources=sources,
-        messages=messages,
-        health=health,
+        settings, books, backlog=backlog, flow=flow, leases=leases, lister=lister, sources=sources, messages=messages
     )
     try:
         with Router(settings, leases, flow) as router:

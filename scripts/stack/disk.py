@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from scripts.stack.server import StackError
 
@@ -13,21 +13,20 @@ CHUNK: Final = 64 * 1024
 
 
 class SmallDisk:
-    """Mounted on a folder for as long as the context lasts; the folder is made if need be."""
+    """One of so many megabytes, for a folder."""
 
     def __init__(self, folder: Path, megabytes: int) -> None:
         self.folder = folder
         self._megabytes = megabytes
         self._ballast = folder / "ballast"
 
-    def __enter__(self) -> Self:
-        """Mount it; raises StackError where this process may not mount."""
+    def mount(self) -> None:
+        """Mount it on its folder, which is made if need be; raises StackError where this process may not mount."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._mount("-t", "tmpfs", "-o", f"size={self._megabytes}m", "tmpfs")
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        # Lazily: what still runs there keeps its files until it ends.
+    def unmount(self) -> None:
+        """Let it go, at once; what still runs there keeps its files until it ends."""
         subprocess.run(["umount", "--lazy", self.folder], check=True)
 
     def fill(self) -> None:
@@ -39,6 +38,10 @@ class SmallDisk:
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
+
+    def free(self) -> None:
+        """Give back what `fill` took."""
+        self._ballast.unlink()
 
     def enlarge(self, megabytes: int) -> None:
         """Give it a larger size, as one does with a volume."""
