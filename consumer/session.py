@@ -52,6 +52,7 @@ MISSED: Final = 2.5
 """Heartbeats without an answer, looked at once in a heartbeat: the third that goes by ends the session."""
 CONNECTED: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED
 MESSAGES_A_TURN: Final = 32
+FAILURES_A_MESSAGE: Final = 256
 QUEUED_MESSAGES: Final = 8
 """Messages that ZeroMQ keeps for us: few, so that bytes we don't read stay with the producer, which counts them."""
 RECONNECT_MILLISECONDS: Final = (100, 1000)
@@ -158,7 +159,9 @@ class Session:
         """Tell that objects can't be classified."""
         theirs = set(self._let_go([failure.id for failure in failures]))
         if theirs:
-            self._send(Failed(failures=[failure for failure in failures if failure.id in theirs]))
+            told = [failure for failure in failures if failure.id in theirs]
+            for first in range(0, len(told), FAILURES_A_MESSAGE):
+                self._send(Failed(failures=told[first : first + FAILURES_A_MESSAGE]))
             self.extend_credit()
 
     def give_back(self, ids: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ to the caller: by `done`, by `take` (failed or returned), or because its session
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -93,13 +93,11 @@ class Session:
     consumer: str
     silent_at: float
     line: bytes = b""
-    """What a consumer's sessions have in common, one after the other; nothing, if it is older than that."""
+    """What a consumer's sessions have in common, which are numbered; nothing, if it is older than that."""
     number: int = 0
-    """Which of its line's sessions this is."""
     heard: int = 1
-    """Messages that came in this session, with its HELLO."""
     told: int = 0
-    """Messages that were sent in this session."""
+    """How many messages came in this session, with its HELLO, and how many were sent."""
     is_cut: bool = False
     """Its connection is gone, perhaps with messages: it gets no more, and ends when its consumer is heard again."""
     limit: int = 0
@@ -131,7 +129,7 @@ class Leases:
         """Bytes ready or sent and not yet received: what this process and its sockets hold."""
 
     @property
-    def sessions(self) -> Iterable[Session]:
+    def sessions(self) -> Collection[Session]:
         """All sessions; read only."""
         return self._sessions.values()
 
@@ -215,10 +213,13 @@ class Leases:
         self._sessions[identity] = Session(identity, consumer, now + self._silence, line, number)
         return back
 
+    def knows(self, identity: bytes) -> bool:
+        """Say whether there is such a session."""
+        return identity in self._sessions
+
     def heard(self, identity: bytes, now: float) -> bool:
         """Count a message; False if there is no such session, or it was cut off: then it must end."""
-        session = self._sessions.get(identity)
-        if session is None or session.is_cut:
+        if (session := self._sessions.get(identity)) is None or session.is_cut:
             return False
         session.heard += 1
         session.silent_at = now + self._silence

@@ -11,7 +11,8 @@ from typing import Final, Protocol, Self, cast
 import zmq
 import zmq.asyncio
 
-from producer.leases import Grant, Lease, Leases, Loss, Object
+from producer.connections import STRANGER_SECONDS, Connections
+from producer.leases import MOST_LEASES, Grant, Lease, Leases, Loss, Object
 from sluice.errors import ConfigurationError, ProtocolError
 from sluice.protocol import (
     Bye,
@@ -38,9 +39,11 @@ from sluice.telemetry import get_logger, metrics
 log = get_logger()
 
 REJECTED_LOG_SECONDS: Final = 10.0
-# Consumers' messages are lists of ids: some hundred in a queue are plenty, and a hostile peer can't fill the memory.
+# Consumers' messages are lists of ids: some hundred in a queue are plenty.
 RECEIVE_QUEUE: Final = 256
-SEND_QUEUE: Final = 8192
+SEND_QUEUE: Final = MOST_LEASES
+MOST_SESSIONS: Final = 4096
+MESSAGES_A_TURN: Final = 64
 LINGER_MILLISECONDS: Final = 1000
 
 
@@ -80,6 +83,7 @@ class Router:
         self._rejected = 0
         self._rejected_logged = float("-inf")
         self._set_up(settings)
+        self._connections = Connections(self._socket, self._context)
         self.address = ""
         self._bind = settings.bind
 
@@ -101,6 +105,7 @@ class Router:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._connections.close()
         self._socket.close(LINGER_MILLISECONDS)
         self._gate.close()
         self._context.term()
@@ -108,11 +113,23 @@ class Router:
     async def receive(self) -> None:
         """Take in messages for ever."""
         while True:
-            frames = await self._socket.recv_multipart()
-            self.take(frames[0], frames[1:])
+            for _ in range(MESSAGES_A_TURN):
+                frames = await self._socket.recv_multipart(copy=False)
+                connection = self._connections.took(frames)
+                if not self.take(frames[0].bytes, [frame.bytes for frame in frames[1:]]):
+                    self._connections.complain(connection)
+            # Consumers that never stop talking must not keep the other coroutines from running.
+            await asyncio.sleep(0)
 
-    def take(self, identity: bytes, frames: Sequence[bytes]) -> None:
-        """Do what one message asks. It never raises, whatever the bytes: what can't be used is answered with ERROR."""
+    async def guard(self) -> None:
+        """End connections that make this process hold too much, and see which ones end, for ever."""
+        await self._connections.watch(self._leases.knows, self._leases.cut)
+
+    def take(self, identity: bytes, frames: Sequence[bytes]) -> bool:
+        """Do what one message asks, and say whether it could be used; what can't is answered with ERROR.
+
+        It never raises, whatever the bytes.
+        """
         now = time.monotonic()
         is_known = self._leases.heard(identity, now)
         try:
@@ -120,6 +137,8 @@ class Router:
             self._obey(identity, message, now, is_known=is_known)
         except ProtocolError as error:
             self._reject(identity, "malformed", str(error))
+            return False
+        return self._leases.knows(identity) or isinstance(message, Bye)
 
     def send(self, grant: Grant) -> bool:
         """Send a WORK message; False if its consumer can't be reached."""
@@ -134,23 +153,20 @@ class Router:
 
     def _set_up(self, settings: Settings) -> None:
         socket = self._socket
-        milliseconds = int(settings.heartbeat * 1000)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         socket.setsockopt(zmq.MAXMSGSIZE, HEADER_MAX_BYTES)
         socket.setsockopt(zmq.RCVHWM, RECEIVE_QUEUE)
         socket.setsockopt(zmq.SNDHWM, SEND_QUEUE)
         socket.setsockopt(zmq.LINGER, LINGER_MILLISECONDS)
-        # ZeroMQ's own heartbeat drops connections whose other end is gone without a word, with all that is queued.
-        socket.setsockopt(zmq.HEARTBEAT_IVL, milliseconds)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, milliseconds * 3)
+        # No heartbeat of ZeroMQ's own: its timer ends this process (an assertion) when a peer is gone whose messages
+        # fill the queue. Where the other end vanished, the connection is ended some time after its session.
+        socket.setsockopt(zmq.HANDSHAKE_IVL, int(STRANGER_SECONDS * 1000))
         socket.setsockopt(zmq.IPV6, int("[" in settings.bind or "*" in settings.bind))
 
     def _obey(self, identity: bytes, message: Message, now: float, *, is_known: bool) -> None:  # noqa: C901 - one branch a kind
         if isinstance(message, Hello):
-            log.info("consumer connected", consumer=message.consumer)
-            back = self._leases.hello(identity, message.consumer, now, message.line, message.session)
-            self._desk.returned(back)
+            self._greet(identity, message, now)
         elif isinstance(message, Error):
             log.warning("a consumer complains", code=message.code, detail=message.detail)
         elif isinstance(message, Bye):
@@ -176,6 +192,12 @@ class Router:
                 self._end(identity, "messages of yours were lost: say HELLO again, under a fresh identity")
             else:
                 self._answer(identity, Pong(self._leases.told(identity)))
+
+    def _greet(self, identity: bytes, hello: Hello, now: float) -> None:
+        if len(self._leases.sessions) >= MOST_SESSIONS:
+            raise ProtocolError(f"there are {MOST_SESSIONS} sessions already")
+        log.info("consumer connected", consumer=hello.consumer)
+        self._desk.returned(self._leases.hello(identity, hello.consumer, now, hello.line, hello.session))
 
     def _end(self, identity: bytes, why: str) -> None:
         """Tell a consumer that it has no session here. If it had one, it lives, so what it held goes back unharmed."""

@@ -80,6 +80,7 @@ async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asy
                         flow.run(),
                         verdicts.run(),
                         router.receive(),
+                        router.guard(),
                         _tick(leases, flow),
                         _stop_when(stop),
                     ):
@@ -120,7 +121,7 @@ async def _tick(leases: Leases, flow: Flow) -> None:
             flow.wake()
         metrics.IN_FLIGHT.set(leases.in_flight)
         metrics.CREDIT.set(leases.credit)
-        metrics.CONSUMERS.set(len(list(leases.sessions)))
+        metrics.CONSUMERS.set(len(leases.sessions))
         metrics.QUEUE_DEPTH.labels(queue="ready").set(leases.ready)
         metrics.QUEUE_DEPTH.labels(queue="in_hand").set(flow.in_hand)
         metrics.QUEUE_DEPTH.labels(queue="bytes").set(leases.bytes)

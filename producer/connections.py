@@ -1,0 +1,203 @@
+"""What each connection makes this process hold, and the end of those that make it hold too much.
+
+ZeroMQ bounds a frame and the number of whole messages that wait, but not the parts of a message that never ends: these
+it keeps where nobody sees them. The kernel knows how many bytes came on a connection (TCP_INFO), the router how many it
+has taken, so what lies in between is held; and ZeroMQ's monitor tells which descriptors are connections.
+
+A descriptor belongs to ZeroMQ's own thread, which may close it at any moment. It is only ever looked at through a copy
+that lives for a moment, and shut down only where the copy's other end is the one that was accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import zmq
+import zmq.asyncio
+from zmq.utils.monitor import parse_monitor_message
+
+from sluice.telemetry import get_logger
+
+log = get_logger()
+
+KIB: Final = 1024
+MOST_BYTES: Final = 2048 * KIB
+"""Of one connection. Consumers say some hundred bytes a second, and never more than a frame at once."""
+MOST_BYTES_OF_STRANGERS: Final = 64 * KIB
+"""Of one connection without a session: HELLO and what comes with it are some hundred bytes."""
+MOST_BYTES_TOGETHER: Final = 16 * 1024 * KIB
+MOST_STRANGERS: Final = 128
+MOST_CONNECTIONS: Final = 4096
+STRANGER_SECONDS: Final = 10.0
+MOST_COMPLAINTS: Final = 256
+FRAME_BYTES: Final = 48
+"""What is around a frame on the wire, at most."""
+IDLE_BYTES: Final = KIB
+"""What may come between two messages without being one: a handshake, ZeroMQ's own heartbeats."""
+LOOK_SECONDS: Final = 0.05
+LOOK_SECONDS_EACH: Final = 0.002
+"""Looking at many takes long, so they are looked at less often."""
+BYTES_RECEIVED: Final = 128
+TCP_INFO_BYTES: Final = 136
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One consumer's, or a stranger's."""
+
+    descriptor: int
+    peer: tuple[object, ...]
+    strange_since: float
+    identity: bytes = b""
+    taken: int = 0
+    """Bytes that came and were taken, as far as is known."""
+    held: int = 0
+    has_spoken: bool = False
+    """Whether a message of it was taken since the last look."""
+    complaints: int = 0
+    is_ended: bool = False
+    """Shut down, though ZeroMQ has not said yet that it is gone."""
+
+
+class Connections:
+    """All connections of one bound socket."""
+
+    def __init__(self, bound: zmq.asyncio.Socket, context: zmq.asyncio.Context) -> None:
+        self._all: dict[int, Connection] = {}
+        self._gone: list[bytes] = []
+        """Whose connections have ended; what they said before may still wait to be taken."""
+        self._bound = bound
+        address = f"inproc://connections-{id(self)}"
+        bound.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        self._events = context.socket(zmq.PAIR)
+        # ZeroMQ's thread waits where this is full, and all connections with it.
+        self._events.rcvhwm = 0
+        self._events.connect(address)
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, files // 2)
+
+    def close(self) -> None:
+        """Look at no connection any more; before the socket is closed."""
+        self._bound.monitor(None, 0)
+        self._events.close()
+
+    async def watch(self, has_session: Callable[[bytes], bool], on_end: Callable[[bytes], None]) -> None:
+        """Follow the connections for ever; `on_end` is told whose have ended."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(has_session))
+            tasks.create_task(self._look(has_session, on_end))
+
+    def took(self, frames: Sequence[zmq.Frame]) -> Connection | None:
+        """Note a message, as it was received; gives the connection on which it came, if that is still known."""
+        try:
+            connection = self._all.get(int(frames[-1].get(zmq.SRCFD)))
+        except zmq.ZMQError:
+            return None  # it speaks a ZeroMQ of long ago, and remains a stranger
+        if connection is not None:
+            identity = frames[0].bytes
+            if identity != connection.identity:
+                self._introduce(connection, identity)
+            connection.taken += sum(len(frame) + FRAME_BYTES for frame in frames[1:])
+            connection.has_spoken = True
+        return connection
+
+    def complain(self, connection: Connection | None) -> None:
+        """Note that a message could not be used; a connection that says many such is ended."""
+        if connection is not None:
+            connection.complaints += 1
+            if connection.complaints == MOST_COMPLAINTS:
+                self._end(connection, f"{MOST_COMPLAINTS} of its messages could not be used")
+
+    def _introduce(self, connection: Connection, identity: bytes) -> None:
+        """Note whose it is. ZeroMQ goes on with one connection of an identity; another, of before, leads nowhere."""
+        for each in self._all.values():
+            if each.identity == identity and not each.is_ended:
+                self._end(each, "another connection took its place")
+        connection.identity = identity
+
+    async def _follow(self, has_session: Callable[[bytes], bool]) -> None:
+        while True:
+            event = parse_monitor_message(await self._events.recv_multipart())
+            ended = self._all.pop(event["value"], None)
+            if ended is not None:
+                self._gone.append(ended.identity)
+            if event["event"] == zmq.EVENT_ACCEPTED:
+                self._accept(event["value"], has_session)
+
+    def _accept(self, descriptor: int, has_session: Callable[[bytes], bool]) -> None:
+        try:
+            with _copy(descriptor) as copy:
+                peer = copy.getpeername()
+        except OSError:
+            return  # gone already
+        self._all[descriptor] = Connection(descriptor, peer, time.monotonic())
+        strangers = [each for each in self._all.values() if not (each.is_ended or has_session(each.identity))]
+        if len(strangers) > MOST_STRANGERS or len(self._all) > self._most:
+            # Whoever opens most of them loses the first of its own, so that others come in.
+            hosts = Counter(each.peer[0] for each in strangers)
+            host, _ = hosts.most_common(1)[0]
+            oldest = next(each for each in strangers if each.peer[0] == host)
+            self._end(oldest, f"{len(strangers)} connections have no session")
+
+    async def _look(self, has_session: Callable[[bytes], bool], on_end: Callable[[bytes], None]) -> None:
+        while True:
+            gone, self._gone = self._gone, []
+            await asyncio.sleep(max(LOOK_SECONDS, LOOK_SECONDS_EACH * len(self._all)))
+            for identity in gone:
+                on_end(identity)
+            now = time.monotonic()
+            living = [each for each in self._all.values() if not each.is_ended]
+            for connection in living:
+                self._measure(connection)
+                if has_session(connection.identity):
+                    connection.strange_since = now
+                    most = MOST_BYTES
+                else:
+                    most = MOST_BYTES_OF_STRANGERS
+                if connection.held > most:
+                    self._end(connection, f"it sent {connection.held} bytes that make no message")
+                elif now - connection.strange_since > STRANGER_SECONDS:
+                    self._end(connection, f"it has had no session for {STRANGER_SECONDS:.0f} s")
+            living = [each for each in living if not each.is_ended]
+            if sum(each.held for each in living) > MOST_BYTES_TOGETHER:
+                largest = max(living, key=lambda each: each.held)
+                self._end(largest, "all connections together sent too many bytes that make no message")
+
+    @staticmethod
+    def _measure(connection: Connection) -> None:
+        with suppress(OSError), _copy(connection.descriptor, socket.AF_INET) as copy:
+            info = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+            if len(info) < TCP_INFO_BYTES:
+                return
+            (received,) = struct.unpack_from("=Q", info, BYTES_RECEIVED)
+            if connection.has_spoken:
+                connection.taken += IDLE_BYTES
+                connection.has_spoken = False
+            connection.taken = min(connection.taken, received)
+            connection.held = received - connection.taken
+
+    @staticmethod
+    def _end(connection: Connection, why: str) -> None:
+        """Shut a connection down; ZeroMQ finds it closed, and frees what it kept of it."""
+        connection.is_ended = True
+        with suppress(OSError), _copy(connection.descriptor) as copy:
+            if copy.getpeername() == connection.peer:
+                log.warning("a connection is closed", peer=str(connection.peer[0]), why=why)
+                # Reset when ZeroMQ closes it: a peer whose bytes found no room any more would else not hear of the end.
+                copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                copy.shutdown(socket.SHUT_RDWR)
+
+
+def _copy(descriptor: int, family: int = -1) -> socket.socket:
+    """Return a socket of one's own. To find out its family takes long, and only addresses depend on it."""
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, os.dup(descriptor))
