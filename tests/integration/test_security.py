@@ -159,7 +159,8 @@ def test_ten_thousand_hostile_messages_at_a_running_job_change_no_row(stack: Sta
     for peer in peers:
         peer.close()
     context.term()
-    until(lambda: stack.producers[0].metrics()["sluice_rejected_frames_total"] > FRAMES / 10, "their arrival")
+    # Many are lost with the connections that are closed to such peers.
+    until(lambda: stack.producers[0].metrics()["sluice_rejected_frames_total"] > FRAMES / 100, "their arrival")
     ended = desk.ended(job)
     assert (ended.done, ended.quarantined, ended.superseded) == (REPEATS * 50, REPEATS, 0)
     assert desk.sql("SELECT DISTINCT reason FROM objects WHERE state = 'quarantined'") == [{"reason": "not_an_image"}]
