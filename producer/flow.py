@@ -18,7 +18,7 @@ from producer.leases import Grant, Lease, Leases, Loss, Object
 from producer.sources import Sources
 from producer.verdicts import Verdicts
 from sluice import ledger
-from sluice.errors import ObjectError, SourceError
+from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.ledger import Job
 from sluice.objects import Changed
 from sluice.protocol import Failure
@@ -272,7 +272,7 @@ class Flow:
             self._verdicts.change(found, change.listed)
         except ObjectError as error:
             self._verdicts.fail(found, error.reason, error.detail)
-        except SourceError as error:
+        except (SourceError, ConfigurationError) as error:
             self._backlog.requeue(found, time.monotonic(), self._trouble(found.job, str(error)))
         finally:
             self._fetching -= 1
@@ -314,7 +314,7 @@ class Flow:
             listed = await self._sources.get(found.source).head(found.key)
         except ObjectError as error:
             self._verdicts.fail(found, error.reason, error.detail)
-        except SourceError as error:
+        except (SourceError, ConfigurationError) as error:
             self._backlog.requeue(found, time.monotonic(), self._trouble(found.job, str(error)))
         else:
             if listed.etag == found.etag:

@@ -44,6 +44,9 @@ class Lister:
 
     async def follow(self, job: Job) -> None:
         """List a job to its end; a watch job again and again. Ends when there is nothing left to list."""
+        if job.repeats < 1:  # plain SQL may say so
+            await self._fail(job, f"a job can't be repeated {job.repeats} times: submit it with 1 or more")
+            return
         wait = FIRST_RETRY
         while True:
             try:
@@ -54,6 +57,8 @@ class Lister:
                     await asyncio.sleep(max(0.0, job.watch_seconds - state.age_seconds))
                     await self._books.run(lambda c: ledger.listing.restart(c, job.id))
                 await self._list_all(job)
+            # What is wrong with the job itself ends it; what is wrong with this process (its region, credentials,
+            # endpoint) is a SourceError: the job says so and waits.
             except (SourceMissing, ConfigurationError) as error:
                 if isinstance(error, SourceMissing) and await self._has_begun(job):
                     wait = await self._wait(job, error, wait)

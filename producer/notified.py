@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from producer.books import Books
+from producer.sources import Sources
 from sluice import ledger
-from sluice.errors import SourceError
-from sluice.ledger import Job
+from sluice.errors import ConfigurationError, ObjectError, SourceError
+from sluice.ledger import Job, Listed
 from sluice.objects.notifications import Event, Notifications
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
@@ -24,8 +25,11 @@ LONGEST_RETRY = 60.0
 class Notified:
     """Writes notified objects into the watch jobs that they belong to."""
 
-    def __init__(self, settings: Settings, queue: str, books: Books, more: Callable[[int], None]) -> None:
+    def __init__(
+        self, settings: Settings, queue: str, books: Books, sources: Sources, more: Callable[[int], None]
+    ) -> None:
         self._queue = Notifications(queue, settings)
+        self._sources = sources
         self._books = books
         self._more = more
 
@@ -48,7 +52,8 @@ class Notified:
         jobs = [job for job in await self._books.run(ledger.jobs.active) if job.watch]
         for job in jobs:
             # The newest of several events of one key counts.
-            entries = {event.listed.key: event.listed for event in events if _belongs(event, job)}
+            said = {event.key: event for event in events if _belongs(event, job)}
+            entries = {entry.key: entry for entry in await self._complete(job, list(said.values()))}
             if not entries:
                 continue
             page = [entries[key] for key in sorted(entries)]
@@ -57,7 +62,28 @@ class Notified:
             metrics.SUPERSEDED.inc(added.superseded)
             self._more(job.id)
 
+    async def _complete(self, job: Job, events: Sequence[Event]) -> list[Listed]:
+        """Give what is to be written: what the events say, or the objects themselves, where that doesn't suffice."""
+        entries: list[Listed] = []
+        answers = True
+        for event in events:
+            if not event.incomplete:
+                entries.append(event.listed)
+                continue
+            try:
+                if answers:
+                    entries.append(await self._sources.get(job.source).head(event.key))
+            except ObjectError as error:
+                if error.reason == "unlistable":
+                    entries.append(event.listed)
+                else:
+                    log.info("notified of what can't be read", job=job.id, why=str(error))
+            except (SourceError, ConfigurationError) as error:
+                answers = False
+                log.warning("left to the next listing", job=job.id, key=repr(event.key), why=str(error))
+        return entries
+
 
 def _belongs(event: Event, job: Job) -> bool:
     bucket, _, prefix = job.source.removeprefix("s3://").partition("/")
-    return job.source.startswith("s3://") and event.bucket == bucket and event.listed.key.startswith(prefix.encode())
+    return job.source.startswith("s3://") and event.bucket == bucket and event.key.startswith(prefix.encode())

@@ -86,7 +86,8 @@ async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asy
                     ):
                         tasks.create_task(work)
                     if settings.notifications_queue and settings.shard == 0:
-                        tasks.create_task(Notified(settings, settings.notifications_queue, lock, flow.more).run())
+                        queue = settings.notifications_queue
+                        tasks.create_task(Notified(settings, queue, lock, sources, flow.more).run())
             except* Stopped:
                 log.info("stopping", in_flight=leases.in_flight)
             finally:

@@ -18,6 +18,7 @@ REASONS: Final[dict[str, str]] = {
     "not_found": "The object was deleted between the listing and the read.",
     "access_denied": "The bucket can be listed, but this object can't be read with these credentials.",
     "unreadable": "The storage answers with an error for this object each time it is read.",
+    "unlistable": "It can't be kept or read as it is listed: its key is too long, or it has no usable ETag or size.",
     "archived": "The object is in an archive storage class: restore it, then replay.",
     "changing": "The object changed each time it was read.",
     "rejected_by_model": "The model fails on this image, alone and each time, and predicts others: see the detail.",

@@ -30,33 +30,42 @@ class Photos:
         self.client.delete_object(Bucket=self.bucket, Key=key)
 
 
-PAGE = """<?xml version="1.0"?><ListBucketResult><Name>b</Name><KeyCount>1</KeyCount><IsTruncated>false</IsTruncated>
-<EncodingType>url</EncodingType><Contents><Key>a+b%2Bc%0A%C3%BC.jpg</Key><Size>3</Size><ETag>"e"</ETag>
-<StorageClass>DEEP_ARCHIVE</StorageClass></Contents></ListBucketResult>"""
+ENTRY = "<Contents><Key>{}</Key><Size>{}</Size><ETag>{}</ETag><StorageClass>{}</StorageClass></Contents>"
+PAGE = """<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated>
+<EncodingType>url</EncodingType>{}</ListBucketResult>"""
+ARCHIVED = ENTRY.format("a+b%2Bc%0A%C3%BC.jpg", 3, '"e"', "DEEP_ARCHIVE")
 
 
 class FaultyS3:
-    """Lists one object and answers every GET with what `answers` says for the key: a status and an S3 code."""
+    """Lists one archived object, or `entries` (key, ETag, size).
+
+    Answers every GET with what `answers` says for the key: a status and an S3 code (or the body, for 200).
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, str]] = {}
         self.listing = 200
+        self.entries: list[tuple[str, str, str]] | None = None
         faulty = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                path = unquote(self.path.partition("?")[0]).removeprefix("/b").removeprefix("/")
+                path = unquote(self.path.partition("?")[0]).removeprefix("/").lstrip("b").removeprefix("/")
                 status, code = (
                     faulty.answers.get(path, (404, "NoSuchKey")) if path else (faulty.listing, "AccessDenied")
                 )
-                body = PAGE if not path and status == 200 else f"<Error><Code>{code}</Code><Message>m</Message></Error>"
+                body = (
+                    faulty.page()
+                    if not path and status == 200
+                    else f"<Error><Code>{code}</Code><Message>m</Message></Error>"
+                )
                 if status == 200 and path:
                     body = code
                 self.send_response(status)
                 self.send_header("ETag", '"other"')
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Length", str(len(body.encode())))
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(body.encode())
@@ -69,6 +78,12 @@ class FaultyS3:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def page(self) -> str:
+        """Give the one page of the listing."""
+        if self.entries is None:
+            return PAGE.format(ARCHIVED)
+        return PAGE.format("".join(ENTRY.format(key, size, etag, "STANDARD") for key, etag, size in self.entries))
 
     def close(self) -> None:
         self._server.shutdown()

@@ -18,10 +18,11 @@ Examples:
   sluice jobs list
   sluice jobs pause 7
   sluice jobs resume last
+  sluice jobs retry 7
   sluice jobs priority 7 10"""
 
 app = typer.Typer(
-    help="List jobs; pause, resume, cancel them; say which comes first.", no_args_is_help=True, epilog=EXAMPLES
+    help="List jobs; pause, resume, retry, cancel them; say which comes first.", no_args_is_help=True, epilog=EXAMPLES
 )
 
 
@@ -63,6 +64,15 @@ def pause(job: JobArgument) -> None:
 def resume(job: JobArgument) -> None:
     """Let a paused job go on where it was."""
     _change(job, "running")
+
+
+@app.command(epilog="Example:\n\n  sluice jobs retry 7")
+def retry(job: JobArgument) -> None:
+    """Let a job that failed go on where it was, now that what it failed of is mended."""
+    with open_database() as database:
+        job_id = database.run(lambda cursor: find_job(cursor, job)).id
+        changed = database.run(lambda cursor: ledger_jobs.retry(cursor, job_id))
+    print(f"job {changed.id} is {changed.state}")
 
 
 @app.command(epilog="Example:\n\n  sluice jobs cancel 7")

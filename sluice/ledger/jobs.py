@@ -192,6 +192,23 @@ def change_state(cursor: Cursor, job_id: int, to: str) -> Job:
     return changed
 
 
+def retry(cursor: Cursor, job_id: int) -> Job:
+    """Let a failed job go on where it was, or say why that can't be done. Doing it again changes nothing."""
+    lock(cursor, job_id)
+    job = get(cursor, job_id)
+    if job is None:
+        raise LedgerError(f"there is no job {job_id}: `sluice status` lists them")
+    if job.state in ("pending", "running"):
+        return job
+    if job.state != "failed":
+        raise LedgerError(f"job {job_id} is {job.state}: only a job that is failed can be tried again")
+    # As in plain SQL: a job that runs without a model is begun like a new one; its listing has kept its place.
+    cursor.execute("UPDATE jobs SET state = 'running', message = '', finished = NULL WHERE id = %s", (job_id,))
+    changed = get(cursor, job_id)
+    assert changed is not None, "the row is locked by this transaction"  # noqa: S101 - for the type checker
+    return changed
+
+
 def set_priority(cursor: Cursor, job_id: int, priority: int) -> None:
     """Change how urgent a job is; more is sooner."""
     if get(cursor, job_id) is None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sluice.errors import LedgerError
 from sluice.ledger import counters, jobs
 from sluice.ledger.connection import Cursor
-from sluice.ledger.rows import Added, Listed, Listing
+from sluice.ledger.rows import DETAIL_MAX, Added, Listed, Listing, shortened
 
 STATEMENT_ROWS: Final = 1000
 NEWEST: Final = (
@@ -43,11 +43,13 @@ def add_page(
     added = _add(cursor, job_id, entries, repeat_no, adjacent=True)
     cursor.execute("INSERT IGNORE INTO listings (job_id) VALUES (%s)", (job_id,))
     if not last:
-        if entries:
+        # A refused entry's key may be a stand-in, whose place among the keys is another.
+        place = next((entry.key for entry in reversed(entries) if not entry.refused), None)
+        if place is not None:
             cursor.execute(
                 "UPDATE listings SET key_cursor = %s, updated = CURRENT_TIMESTAMP(3) "
                 "WHERE job_id = %s AND repeat_no = %s",
-                (entries[-1].key, job_id, repeat_no),
+                (place, job_id, repeat_no),
             )
         return added
     # After the last repeat `repeat_no` stands at `repeats`: no pass is under way.
@@ -102,13 +104,13 @@ def _add(cursor: Cursor, job_id: int, entries: Iterable[Listed], repeat_no: int,
             fresh.append((entry, row["generation"] + 1))
             outdated.append(row["id"])
     superseded = _supersede(cursor, outdated)
-    archived = _insert(cursor, job_id, fresh, repeat_no)
+    given_up = _insert(cursor, job_id, fresh, repeat_no)
     counters.add(
         cursor,
         job_id,
         listed=len(fresh),
         done=-superseded.get("done", 0),
-        quarantined=archived - superseded.get("quarantined", 0),
+        quarantined=given_up - superseded.get("quarantined", 0),
         superseded=sum(superseded.values()),
     )
     return Added(len(fresh), sum(superseded.values()))
@@ -152,18 +154,23 @@ def _supersede(cursor: Cursor, ids: Sequence[int]) -> dict[str, int]:
 
 
 def _insert(cursor: Cursor, job_id: int, fresh: Sequence[tuple[Listed, int]], repeat_no: int) -> int:
-    """Insert objects, those in an archive straight into quarantine; give how many those are."""
+    """Insert objects, those that can't be read straight into quarantine; give how many those are."""
     for first in range(0, len(fresh), STATEMENT_ROWS):
         cursor.executemany(
             "INSERT INTO objects (job_id, object_key, repeat_no, generation, etag, size, state, reason, detail) "
             "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
-                (job_id, entry.key, repeat_no, generation, entry.etag, entry.size)
-                + (("quarantined", "archived", "listed in an archive storage class") if entry.archived else _PENDING)
+                (job_id, entry.key, repeat_no, generation, entry.etag, entry.size, *_state(entry))
                 for entry, generation in fresh[first : first + STATEMENT_ROWS]
             ],
         )
-    return sum(entry.archived for entry, _ in fresh)
+    return sum(entry.archived or bool(entry.refused) for entry, _ in fresh)
 
 
-_PENDING: Final = ("pending", None, None)
+def _state(entry: Listed) -> tuple[str, str | None, str | None]:
+    """Give state, reason and detail of a new row."""
+    if entry.refused:
+        return "quarantined", "unlistable", shortened(entry.refused, DETAIL_MAX)
+    if entry.archived:
+        return "quarantined", "archived", "listed in an archive storage class"
+    return "pending", None, None

@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from sluice.ledger import counters, jobs
 from sluice.ledger.connection import Cursor
-from sluice.ledger.rows import Failed, PendingObject, Quarantined, shortened
+from sluice.ledger.rows import DETAIL_MAX, Failed, PendingObject, Quarantined, shortened
 
 BLOCK: Final = 1024
 """Shards own blocks of so many neighbouring ids."""
 DEATHS: Final = 3
-DETAIL_MAX: Final = 500
 REPLAY_ROWS: Final = 1000
 ATTEMPTS_MAX: Final = 255
 MAX_ID: Final = 2**64 - 1

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+DETAIL_MAX: Final = 500
+"""Characters of an object's `detail`."""
 
 
 def shortened(text: str, length: int) -> str:
@@ -56,6 +60,8 @@ class Listed:
     etag: str
     size: int
     archived: bool = False
+    refused: str = ""
+    """Why the object can't be read as it is listed; it goes straight into quarantine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote
 
+from sluice.errors import ConfigurationError
 from sluice.ledger.jobs import check_source
 from sluice.objects.folder import Folder
 from sluice.objects.s3 import Bucket
-from sluice.objects.source import Changed, Source, SourceMissing
+from sluice.objects.source import Changed, ReadRefused, Source, SourceMissing
 from sluice.settings import Settings
 
-__all__ = ["Bucket", "Changed", "Folder", "Source", "SourceMissing", "open_source"]
+__all__ = ["Bucket", "Changed", "Folder", "ReadRefused", "Source", "SourceMissing", "open_source"]
 
 
 def open_source(source: str, settings: Settings) -> Source:
@@ -26,4 +27,7 @@ def open_source(source: str, settings: Settings) -> Source:
 def _folder(path: str) -> Path:
     """Take the path as it stands; where no such folder is, as a URL with %-escapes."""
     plain = Path(path)
-    return plain if plain.is_dir() or "%" not in path else Path(unquote(path))
+    found = plain if plain.is_dir() or "%" not in path else Path(unquote(path))
+    if "\0" in str(found):
+        raise ConfigurationError(f"{path!r} is no folder: a path has no NUL in it")
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import botocore.session
@@ -13,7 +13,8 @@ from botocore.credentials import (
     CredentialResolver,
     DeferredRefreshableCredentials,
 )
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from sluice.errors import ConfigurationError
 from sluice.settings import Settings
@@ -21,6 +22,10 @@ from sluice.settings import Settings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
+
+AWS_ERRORS: Final = (ClientError, BotoCoreError, ResponseParserError, ValueError, KeyError, RuntimeError, OSError)
+"""What boto3 raises for what comes from outside: a metadata service that answers nonsense makes it a KeyError,
+credentials that ran out a RuntimeError, an endpoint that is no URL a ValueError, an unreadable token an OSError."""
 
 AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 

@@ -8,16 +8,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import structlog
-
 from sluice.errors import ObjectError, SourceError
 from sluice.ledger import Listed
-from sluice.objects.source import Changed, SourceMissing
-
-log = structlog.get_logger(__name__)
+from sluice.objects.entries import make_entry
+from sluice.objects.source import Changed, ReadRefused, SourceMissing
 
 PAGE = 1000
-KEY_MAX_BYTES = 1024
 
 
 class Folder:
@@ -36,7 +32,7 @@ class Folder:
             found = self._stat(key)
             if found is None:
                 continue
-            page.append(Listed(key, _etag(found), found.st_size))
+            page.append(make_entry(key, _etag(found), found.st_size, is_text=False))
             if len(page) == PAGE:
                 yield page
                 page = []
@@ -72,8 +68,6 @@ class Folder:
             if name.endswith(b"/"):
                 if key > after or after.startswith(key):
                     yield from self._keys(key, after)
-            elif len(key) > KEY_MAX_BYTES:
-                log.warning("path skipped: longer than a key may be", path=self.url(key), most_bytes=KEY_MAX_BYTES)
             elif key > after:
                 yield key
 
@@ -111,13 +105,13 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise self._gone(key) from error
         except OSError as error:
-            raise SourceError(f"{self.url(key)} can't be opened: {error.strerror}") from error
+            raise ReadRefused(f"{self.url(key)} can't be opened: {error.strerror}") from error
         with open(descriptor, "rb", closefd=True) as file:  # noqa: PTH123 - a descriptor
             self._compare(key, etag, os.fstat(descriptor), limit)
             try:
                 data = file.read(limit + 1)
             except OSError as error:  # an absent network disk says so too: not this file's fault
-                raise SourceError(f"{self.url(key)} can't be read: {error.strerror}") from error
+                raise ReadRefused(f"{self.url(key)} can't be read: {error.strerror}") from error
             self._compare(key, etag, os.fstat(descriptor), limit)
         return data
 

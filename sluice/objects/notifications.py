@@ -10,20 +10,25 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_to_bytes
 
-from botocore.exceptions import BotoCoreError, ClientError
+import structlog
 
-from sluice.errors import SourceError
+from sluice.errors import ConfigurationError, SourceError
 from sluice.ledger import Listed
-from sluice.objects.aws import open_session, open_sqs
+from sluice.objects.aws import AWS_ERRORS, open_session, open_sqs
+from sluice.objects.entries import make_entry, refuse_key
 from sluice.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
+log = structlog.get_logger(__name__)
+
 LONG_POLL_SECONDS = 10
 MESSAGES = 10
+CREATED = "ObjectCreated:"
+SHOWN = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,10 @@ class Event:
     """One object that was written."""
 
     bucket: str
+    key: bytes
     listed: Listed
+    incomplete: bool = False
+    """The event lacks what a listing would say: the object itself is to be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ class Notifications:
             answer = self._client().receive_message(
                 QueueUrl=self._queue, MaxNumberOfMessages=MESSAGES, WaitTimeSeconds=LONG_POLL_SECONDS
             )
-        except (ClientError, BotoCoreError) as error:
+        except (ConfigurationError, *AWS_ERRORS) as error:
             raise SourceError(f"{self._queue} can't be read: {error}: check SLUICE_NOTIFICATIONS_QUEUE") from error
         messages = answer.get("Messages", [])
         return Batch(
@@ -71,7 +79,7 @@ class Notifications:
         entries = [{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(receipts)]
         try:
             self._client().delete_message_batch(QueueUrl=self._queue, Entries=entries)  # type: ignore[arg-type] # TypedDict
-        except (ClientError, BotoCoreError) as error:
+        except (ConfigurationError, *AWS_ERRORS) as error:
             raise SourceError(f"messages of {self._queue} can't be deleted: {error}") from error
 
     def _client(self) -> SQSClient:
@@ -86,24 +94,35 @@ def read_events(body: str) -> list[Event]:
         found = json.loads(body)
         if isinstance(found, dict) and found.get("Type") == "Notification":
             found = json.loads(found["Message"])
-        return list(_events(found)) if isinstance(found, dict) else []
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return []
+        records = list(_records(found)) if isinstance(found, dict) else []
+    except (ValueError, KeyError, TypeError, RecursionError):
+        records = []
+    if not records:
+        log.debug("a message without an event", body=body[:SHOWN])
+    # Each for itself: one that can't be read keeps none from being heard.
+    return [event for record in records if (event := _event(*record)) is not None]
 
 
-def _events(found: Mapping[str, Any]) -> Iterator[Event]:
+def _records(found: Mapping[str, Any]) -> Iterator[tuple[Any, bool]]:
+    """Give what a message says of buckets and objects, and whether its keys are encoded."""
     if found.get("detail-type") == "Object Created":  # EventBridge: keys as they are
-        detail = found["detail"]
-        yield from _event(detail["bucket"]["name"], detail["object"], detail["object"]["key"])
-    for record in found.get("Records", ()):
-        if str(record.get("eventName", "")).removeprefix("s3:").startswith("ObjectCreated:"):
-            held = record["s3"]["object"]
-            yield from _event(record["s3"]["bucket"]["name"], held, unquote_plus(held["key"]))
+        yield found.get("detail"), False
+    for record in found.get("Records") or ():
+        if isinstance(record, dict) and str(record.get("eventName", "")).removeprefix("s3:").startswith(CREATED):
+            yield record.get("s3"), True
 
 
-def _event(bucket: str, held: Mapping[str, Any], key: str) -> Iterator[Event]:
-    # Without an ETag there is nothing to read by; the next listing finds the object.
-    etag = str(held.get("etag") or held.get("eTag") or "").strip('"')
-    size = int(held.get("size", 0))
-    if etag and (size or not key.endswith("/")):
-        yield Event(bucket, Listed(key.encode(), etag, size))
+def _event(said: object, encoded: bool) -> Event | None:  # noqa: FBT001 - a pair that belongs together
+    """Read one event; None for a placeholder of a folder, and for what names no object."""
+    try:
+        bucket, held = said["bucket"]["name"], said["object"]  # type: ignore[index] # checked by trying
+        name = held["key"]
+        etag, size = held.get("etag") or held.get("eTag"), held.get("size")
+        key = unquote_to_bytes(name.replace("+", " ")) if encoded else name.encode(errors="surrogatepass")
+    except (KeyError, TypeError, AttributeError, ValueError):
+        log.warning("an event that names no object: the next listing finds what it meant", said=repr(said)[:SHOWN])
+        return None
+    if not key or not isinstance(bucket, str) or (size == 0 and key.endswith(b"/")):
+        return None
+    listed = make_entry(key, etag, size)
+    return Event(bucket, key, listed, incomplete=bool(listed.refused) and not refuse_key(key))

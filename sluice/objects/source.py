@@ -1,4 +1,4 @@
-"""What a source must do, and the two ways in which it fails that its callers tell apart."""
+"""What a source must do, and the ways in which it fails that its callers tell apart."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ class Changed(ObjectError):
     def __init__(self, listed: Listed) -> None:
         super().__init__("changed", f"the object's ETag is now {listed.etag}")
         self.listed = listed
+
+
+class ReadRefused(SourceError):
+    """Raised when the storage answers the read of one object with an error that may be the object's own or everybody's.
+
+    Only what else can be read of the source meanwhile tells which.
+    """
 
 
 class Source(Protocol):

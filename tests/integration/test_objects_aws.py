@@ -62,7 +62,7 @@ def test_notifications_are_read_once_they_are_deleted(moto: str) -> None:
     sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"Records": [record]}))
     follower = Notifications(queue, read_settings())
     batch = follower.receive()
-    assert list(batch.events) == [Event("b", Listed(b"a b.jpg", "e", 3))]
+    assert list(batch.events) == [Event("b", b"a b.jpg", Listed(b"a b.jpg", "e", 3))]
     follower.delete(batch.receipts)
     waiting = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
     assert waiting["ApproximateNumberOfMessages"] == waiting["ApproximateNumberOfMessagesNotVisible"] == "0"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.ledger import Listed
+from sluice.objects.entries import make_entry
 from sluice.objects.notifications import Event, read_events
 
 
@@ -25,13 +26,32 @@ def test_the_three_forms_of_an_event_say_the_same() -> None:
             "detail": {"bucket": {"name": "b"}, "object": {"key": "a b+c/ü.jpg", "size": 3, "etag": "abc"}},
         }
     )
-    expected = [Event("b", Listed("a b+c/ü.jpg".encode(), "abc", 3))]
+    expected = [Event("b", (key := "a b+c/ü.jpg".encode()), Listed(key, "abc", 3))]
     assert read_events(direct) == read_events(topic) == read_events(bridge) == expected
 
 
-def test_removals_placeholders_and_events_without_an_etag_are_left_to_the_listing() -> None:
-    records = [record("a", "ObjectRemoved:Delete"), record("folder/", size=0), record("b", etag="")]
+def test_removals_and_placeholders_are_no_events() -> None:
+    records = [record("a", "ObjectRemoved:Delete"), record("folder/", size=0)]
     assert read_events(json.dumps({"Records": records})) == []
+
+
+@pytest.mark.parametrize(
+    "held", [{"eTag": ""}, {"eTag": None}, {"eTag": 5}, {"size": -5}, {"size": None}, {"size": 1e999}, {"size": "3"}]
+)
+def test_an_event_that_lacks_what_a_listing_says_has_its_object_asked(held: dict[str, Any]) -> None:
+    """Nor does it keep those beside it in the message from being heard."""
+    odd = record("b")
+    odd["s3"]["object"].update(held)
+    first, second = read_events(json.dumps({"Records": [{"eventName": "ObjectCreated:Put"}, odd, record("c")]}))
+    assert (first.key, first.incomplete) == (b"b", True)
+    assert second == Event("b", b"c", Listed(b"c", "abc", 3))
+
+
+@pytest.mark.parametrize("key", ["k" * 2000, "%FF.jpg"])
+def test_a_key_that_can_not_be_asked_for_is_refused_as_it_is(key: str) -> None:
+    (event,) = read_events(json.dumps({"Records": [record(key)]}))
+    assert event.listed.refused
+    assert not event.incomplete
 
 
 @pytest.mark.parametrize("body", ["", "no json", "[]", "5", '{"Event": "s3:TestEvent"}', '{"Records": [{}]}'])
@@ -39,8 +59,46 @@ def test_other_messages_give_nothing(body: str) -> None:
     assert read_events(body) == []
 
 
-@given(st.recursive(st.none() | st.text() | st.integers(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(
+        st.none() | st.text() | st.integers() | st.floats(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
 def test_no_message_is_fatal(found: object) -> None:
     read_events(json.dumps({"Records": found}))
     read_events(json.dumps({"detail-type": "Object Created", "detail": found}))
     read_events(json.dumps(found))
+
+
+KEYS = st.text(st.characters()) | st.text("a/%F+", min_size=1000, max_size=1100)
+FIELDS = st.none() | st.text() | st.integers() | st.floats() | st.text('ab"', min_size=100, max_size=150)
+
+
+@given(st.lists(st.tuples(KEYS, FIELDS, FIELDS), max_size=5))
+def test_what_strangers_say_fits_the_ledgers_columns_and_none_is_lost(said: list[tuple[str, Any, Any]]) -> None:
+    records = [record(key, etag=etag, size=size) for key, etag, size in said]
+    events = read_events(json.dumps({"Records": records}))
+    left_out = [key for key, _, size in said if not key or (key.endswith("/") and size == 0)]
+    assert len(events) + len(left_out) == len(said)
+    for event in events:
+        fits(event.listed)
+
+
+@given(st.binary(max_size=1100), FIELDS, FIELDS)
+def test_each_entry_of_a_listing_fits_the_ledgers_columns(key: bytes, etag: object, size: object) -> None:
+    fits(make_entry(key, etag, size))
+    fits(make_entry(key, etag, size, is_text=False))
+
+
+def test_stand_ins_for_different_keys_and_etags_are_different() -> None:
+    entries = [make_entry(b"k" * 2000 + end, f"ü{number}", 1) for number, end in enumerate([b"a", b"b"])]
+    assert len({entry.key for entry in entries}) == len({entry.etag for entry in entries}) == 2
+
+
+def fits(entry: Listed) -> None:
+    """Hold the columns of the table `objects` against an entry; what isn't refused can be asked for."""
+    assert len(entry.key) <= 1024
+    assert len(entry.etag) <= 128
+    assert entry.etag.isascii()
+    assert 0 <= entry.size < 2**63
+    assert entry.refused or (entry.key and entry.etag and entry.etag.isprintable() and '"' not in entry.etag)

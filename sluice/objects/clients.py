@@ -1,0 +1,142 @@
+"""The two clients that read one bucket: made when first used, closed after the last read.
+
+Whatever keeps them from being made (no credentials yet, a wrong region, a refused role) is this process's trouble and
+may pass: it is a SourceError, and the next use tries again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.store import S3Store
+
+from sluice.errors import ConfigurationError, SourceError
+from sluice.objects.aws import AWS_ERRORS, is_aws, open_s3, open_session
+from sluice.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CREDENTIALS_TTL: Final = timedelta(minutes=5)
+
+
+class Clients:
+    """boto3's client of a bucket, and obstore's where it is wanted; with the threads that wait for boto3."""
+
+    def __init__(self, bucket: str, settings: Settings) -> None:
+        self._bucket = bucket
+        self._settings = settings
+        self._opening = threading.Lock()
+        self._opened: tuple[S3Client, S3Store | None] | None = None
+        self._failures = 0
+        self._failure = ""
+        self._readers = 0
+        self._closing = False
+        self._closed = False
+        # Reads have threads of their own, so that a slow bucket can't hold those that the ledger is reached with.
+        self.threads = ThreadPoolExecutor(settings.fetch_concurrency, thread_name_prefix="s3")
+
+    @property
+    def opened(self) -> tuple[S3Client, S3Store | None] | None:
+        """Give the clients if they are made."""
+        return self._opened
+
+    def open(self) -> tuple[S3Client, S3Store | None]:
+        """Give the clients, made if need be. Blocks: call it in a thread."""
+        failures = self._failures
+        with self._opening:
+            if self._opened is not None:
+                return self._opened
+            if self._closed:
+                raise self._gone()
+            if failures != self._failures:  # another thread has just tried in vain
+                raise SourceError(self._failure)
+            try:
+                self._opened = self._make()
+            except (ConfigurationError, *AWS_ERRORS) as error:
+                self._failures += 1
+                self._failure = (
+                    f"bucket {self._bucket} can't be reached by this process: {error}: "
+                    "check its credentials, and its settings (SLUICE_S3_*, AWS_*)"
+                )
+                raise SourceError(self._failure) from error
+            return self._opened
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Keep the clients open during a read. On the event loop's thread only, as `close`."""
+        if self._closed:
+            raise self._gone()
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if self._closing and not self._readers:
+                self._let_go()
+
+    def close(self) -> None:
+        """Let go of connections and threads, once the reads that are under way have ended."""
+        self._closing = True
+        if not self._readers:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        with self._opening:
+            self._closed = True
+            opened, self._opened = self._opened, None
+        if opened:
+            opened[0].close()
+
+    def _gone(self) -> SourceError:
+        return SourceError(f"bucket {self._bucket} was closed meanwhile: it is opened again when it is needed")
+
+    def _make(self) -> tuple[S3Client, S3Store | None]:
+        session = open_session(self._settings)
+        if session.get_credentials() is None:
+            raise ConfigurationError("no AWS credentials are found")
+        client = open_s3(session, self._settings)
+        region = self._region(client)
+        if region and region != client.meta.region_name:
+            client = open_s3(session, self._settings, region)
+        if self._settings.s3_client != "obstore":
+            return client, None
+        return client, self._store(client, Boto3CredentialProvider(session, ttl=CREDENTIALS_TTL))
+
+    def _region(self, client: S3Client) -> str | None:
+        """Ask AWS where the bucket is: boto3 follows a redirection, obstore does not."""
+        if not is_aws(client.meta.endpoint_url):
+            return None
+        try:
+            return client.head_bucket(Bucket=self._bucket).get("BucketRegion")
+        except (ClientError, BotoCoreError):
+            return None  # the first listing or read says what is wrong
+
+    def _store(self, client: S3Client, credentials: Boto3CredentialProvider) -> S3Store:
+        timeout = timedelta(seconds=self._settings.s3_timeout)
+        endpoint = client.meta.endpoint_url
+        # A dot in a bucket's name is outside of what AWS's certificate covers.
+        virtual = is_aws(endpoint) and "." not in self._bucket
+        credentials.config = {}
+        return S3Store(
+            self._bucket,
+            endpoint=endpoint.replace("://", f"://{self._bucket}.", 1) if virtual else endpoint,
+            region=client.meta.region_name,
+            virtual_hosted_style_request=virtual,
+            credential_provider=credentials,
+            client_options={
+                "allow_http": endpoint.startswith("http://"),
+                "connect_timeout": min(timeout, timedelta(seconds=10)),
+                "read_timeout": timeout,
+                "timeout": timeout * 6,
+            },
+            retry_config={"max_retries": 1, "retry_timeout": timeout},
+        )
