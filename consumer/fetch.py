@@ -10,7 +10,8 @@ from typing import Final
 from consumer.flow import Flow
 from consumer.held import Held
 from sluice.errors import ConfigurationError, ObjectError, SourceError
-from sluice.objects import Source, open_source
+from sluice.objects import ReadRefused, Source, open_source
+from sluice.protocol import STORAGE_ERROR
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 
@@ -53,6 +54,10 @@ class Fetch:
                 held.data = await self._read(held)
         except ObjectError as error:
             held.fault = (error.reason, error.detail)
+            self._flow.desk.fail([held])
+        except ReadRefused as error:
+            # Its own fault or everybody's: the producer knows what else is read of this source meanwhile.
+            held.fault = (STORAGE_ERROR, str(error))
             self._flow.desk.fail([held])
         except (SourceError, ConfigurationError) as error:
             log.warning("a source can't be read", source=item.source, why=str(error))

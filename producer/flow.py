@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Final
 
 from producer.backlog import Backlog
 from producer.books import Books
+from producer.doubts import Doubts, Witness
 from producer.leases import Grant, Lease, Leases, Loss, Object
 from producer.sources import Sources
 from producer.verdicts import Verdicts
 from sluice import ledger
 from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.ledger import Job
-from sluice.objects import Changed
-from sluice.protocol import Failure
+from sluice.objects import Changed, ReadRefused
+from sluice.protocol import STORAGE_ERROR, Failure
 from sluice.reasons import REASONS
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
@@ -42,6 +43,7 @@ GATHER_SECONDS: Final = 0.005
 GATHER_OBJECTS: Final = 16
 FIRST_RETRY: Final = 1.0
 LONGEST_RETRY: Final = 30.0
+WITNESSES: Final = 5
 
 
 class Flow:
@@ -63,6 +65,7 @@ class Flow:
         self._leases = leases
         self._sources = sources
         self._verdicts = verdicts
+        self._doubts = Doubts(sources, self._find_read)
         self.send: Callable[[Grant], bool] = lambda _: False
         self._jobs: dict[int, Job] = {}
         self._after: dict[int, int] = {}
@@ -149,7 +152,9 @@ class Flow:
         """Have verdicts written on what consumers could not classify."""
         for found, failure in pairs:
             if failure.reason == "changed":
-                self._spawn_recheck(found)
+                self._spawn(self._recheck(found))
+            elif failure.reason == STORAGE_ERROR:
+                self._spawn(self._doubt(found, failure.detail))
             elif failure.reason in REASONS:
                 self._verdicts.fail(found, failure.reason, failure.detail)
             else:
@@ -256,15 +261,13 @@ class Flow:
         return self._leases.bytes + self._fetching_bytes + size <= self._settings.prefetch_bytes
 
     def _spawn_fetch(self, found: Object) -> None:
-        if self._tasks is None:
-            raise RuntimeError("Flow.run() has not begun")
         self._fetching += 1
         self._fetching_bytes += found.size
         self._fetching_alone += found.alone
-        self._tasks.create_task(self._fetch_one(found))
+        self._spawn(self._fetch_one(found))
 
     async def _fetch_one(self, found: Object) -> None:
-        began = time.perf_counter()
+        began = time.monotonic()
         data = None
         try:
             data = await self._sources.get(found.source).read(found.key, found.etag, self._settings.object_max_bytes)
@@ -272,6 +275,8 @@ class Flow:
             self._verdicts.change(found, change.listed)
         except ObjectError as error:
             self._verdicts.fail(found, error.reason, error.detail)
+        except ReadRefused as error:
+            await self._doubt(found, str(error))
         except (SourceError, ConfigurationError) as error:
             self._backlog.requeue(found, time.monotonic(), self._trouble(found.job, str(error)))
         finally:
@@ -279,8 +284,9 @@ class Flow:
             self._fetching_bytes -= found.size
             self._fetching_alone -= found.alone
         if data is not None:
-            S3_SECONDS.observe(time.perf_counter() - began)
+            S3_SECONDS.observe(time.monotonic() - began)
             self._sources.fine(found.job)
+            self._doubts.was_read(found, began)
             self._offer(found, data)
         self.wake()
 
@@ -303,10 +309,24 @@ class Flow:
         asyncio.get_running_loop().call_later(wait, self.wake)
         return wait
 
-    def _spawn_recheck(self, found: Object) -> None:
+    async def _doubt(self, found: Object, why: str) -> None:
+        """Quarantine what the storage refuses each time, others of its source being read; else have it tried again."""
+        if await self._doubts.convicts(found):
+            self._verdicts.fail(found, "unreadable", why)
+            self._sources.fine(found.job)
+        else:
+            wait = max(self._trouble(found.job, why), self._doubts.wait(found))
+            self._backlog.requeue(found, time.monotonic(), wait)
+            asyncio.get_running_loop().call_later(wait, self.wake)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
         if self._tasks is None:
             raise RuntimeError("Flow.run() has not begun")
-        self._tasks.create_task(self._recheck(found))
+        self._tasks.create_task(work)
+
+    async def _find_read(self, job: int) -> Sequence[Witness]:
+        """Give some objects of a job that were read once."""
+        return await self._books.run(partial(ledger.objects.some_done, job_id=job, limit=WITNESSES))
 
     async def _recheck(self, found: Object) -> None:
         """See what a key holds that a consumer found changed."""

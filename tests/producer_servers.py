@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -84,6 +85,54 @@ class FaultyS3:
         if self.entries is None:
             return PAGE.format(ARCHIVED)
         return PAGE.format("".join(ENTRY.format(key, size, etag, "STANDARD") for key, etag, size in self.entries))
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class RefusingProxy:
+    """Carries what is asked of an S3 server, but answers GETs of some keys with an error: `refused` names them."""
+
+    def __init__(self, target: str) -> None:
+        self.refused: dict[str, tuple[int, str]] = {}
+        self.all = False
+        proxy, address = self, urlsplit(target).netloc
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                key = unquote(self.path.partition("?")[0]).rpartition("/")[2]
+                if key in proxy.refused or (proxy.all and key):
+                    status, code = proxy.refused.get(key, (500, "InternalError"))
+                    self._answer(status, {}, f"<Error><Code>{code}</Code><Message>m</Message></Error>".encode())
+                    return
+                # The signature is over the name that the client called, which goes on as it is.
+                upstream = HTTPConnection(address)
+                upstream.request(self.command, self.path, headers=dict(self.headers))
+                answer = upstream.getresponse()
+                self._answer(answer.status, dict(answer.getheaders()), answer.read())
+                upstream.close()
+
+            do_HEAD = do_GET  # noqa: N815 - the base class's name
+
+            def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+                self.send_response_only(status)
+                for name, value in headers.items():
+                    if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()

@@ -57,6 +57,16 @@ def _pending(cursor: Cursor, job_id: int, after_id: int, last_id: int, limit: in
     ]
 
 
+def some_done(cursor: Cursor, job_id: int, limit: int) -> list[tuple[bytes, str]]:
+    """Give key and ETag of the newest done objects of a job."""
+    cursor.execute(
+        "SELECT object_key, etag FROM objects FORCE INDEX (by_state) "
+        "WHERE job_id = %s AND state = 'done' ORDER BY id DESC LIMIT %s",
+        (job_id, limit),
+    )
+    return [(row["object_key"], row["etag"]) for row in cursor.fetchall()]
+
+
 def quarantine(cursor: Cursor, failures: Sequence[Failed]) -> int:
     """Give up pending objects; give how many. What is pending no more, or locked by others, stays as it is."""
     job_of = lock_pending(cursor, [failure.object_id for failure in failures])

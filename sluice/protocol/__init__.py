@@ -2,6 +2,7 @@
 
 from sluice.protocol.frames import VERSION, decode, encode
 from sluice.protocol.messages import (
+    STORAGE_ERROR,
     Bye,
     Credit,
     Done,
@@ -18,6 +19,7 @@ from sluice.protocol.messages import (
 )
 
 __all__ = [
+    "STORAGE_ERROR",
     "VERSION",
     "Bye",
     "Credit",

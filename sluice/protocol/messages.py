@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -65,8 +65,12 @@ class Done(Message, frozen=True):
     ids: list[Id]
 
 
+STORAGE_ERROR: Final = "storage_error"
+"""What FAILED says of an object that the storage refuses to give: the producer finds out whose fault it is."""
+
+
 class Failure(msgspec.Struct, frozen=True):
-    """One object that can't be classified: its reason is a code of `sluice.reasons`, or 'changed'."""
+    """One object that can't be classified: its reason is a code of `sluice.reasons`, 'changed' or STORAGE_ERROR."""
 
     id: Id
     reason: Annotated[str, msgspec.Meta(max_length=32)]

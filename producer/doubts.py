@@ -1,0 +1,112 @@
+"""Objects whose read the storage refuses again and again, while it gives others of the same source.
+
+A refusal counts against an object only if another object of its source, its witness, was read after it. So an outage
+convicts nobody, however long it lasts, and one key that the storage can't give does not keep its job from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from producer.leases import Object
+from producer.sources import Sources
+from sluice.errors import ObjectError, SourceError
+from sluice.objects import ReadRefused
+
+TRIES: Final = 5
+FIRST_WAIT: Final = 1.0
+LONGEST_WAIT: Final = 30.0
+# What is read of a witness: that the storage begins to give it is enough.
+PROBE_BYTES: Final = 1024 * 1024
+MOST_REMEMBERED: Final = 10_000
+LONG_AGO: Final = float("-inf")
+
+Witness = tuple[bytes, str]
+
+
+@dataclass(slots=True)
+class Standing:
+    """How well one source answers: when the newest read that it gave, or refused to a witness, began."""
+
+    witness: Witness | None = None
+    gave: float = LONG_AGO
+    refused: float = LONG_AGO
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Doubts:
+    """Counts the refusals of each object that are its own."""
+
+    def __init__(self, sources: Sources, find: Callable[[int], Awaitable[Sequence[Witness]]]) -> None:
+        self._sources = sources
+        self._find = find
+        self._standings: OrderedDict[str, Standing] = OrderedDict()
+        self._refusals: OrderedDict[int, int] = OrderedDict()
+
+    def was_read(self, found: Object, began: float) -> None:
+        """Note that an object was read; it is its source's witness from now on."""
+        standing = self._standing(found.source)
+        standing.witness, standing.gave = (found.key, found.etag), max(standing.gave, began)
+        self._refusals.pop(found.id, None)
+
+    async def convicts(self, found: Object) -> bool:
+        """Count a refusal, if others are read meanwhile; say whether it is the object's own fault by now."""
+        if not await self._gives_others(found, time.monotonic()):
+            return False
+        count = self._refusals.pop(found.id, 0) + 1
+        if count >= TRIES:
+            return True
+        self._refusals[found.id] = count
+        if len(self._refusals) > MOST_REMEMBERED:
+            self._refusals.popitem(last=False)
+        return False
+
+    def wait(self, found: Object) -> float:
+        """Give the seconds until an object is to be tried again."""
+        return min(FIRST_WAIT * 2.0 ** max(self._refusals.get(found.id, 0) - 1, 0), LONGEST_WAIT)
+
+    async def _gives_others(self, found: Object, since: float) -> bool:
+        standing = self._standing(found.source)
+        async with standing.turn:  # one asks, and those that waited take its answer
+            if standing.gave > since:
+                return True
+            if standing.refused > since:
+                return False
+            began = time.monotonic()
+            standing.witness = await self._read_another(found, standing.witness)
+            if standing.witness is None:
+                standing.refused = began
+                return False
+            standing.gave = began
+            return True
+
+    async def _read_another(self, found: Object, witness: Witness | None) -> Witness | None:
+        """Read the witness, or what else of the job was read once; give the first that can be read."""
+        source = self._sources.get(found.source)
+        for each in [*([witness] if witness else []), *await self._find(found.job)]:
+            if each[0] == found.key:
+                continue
+            try:
+                await source.read(*each, PROBE_BYTES)
+            except ObjectError as error:
+                if error.reason != "too_large":
+                    continue  # it was deleted, say, and proves nothing
+            except ReadRefused:
+                continue
+            except SourceError:
+                return None
+            return each
+        return None
+
+    def _standing(self, source: str) -> Standing:
+        standing = self._standings.get(source)
+        if standing is None:
+            standing = self._standings[source] = Standing()
+            if len(self._standings) > MOST_REMEMBERED:
+                self._standings.popitem(last=False)
+        return standing

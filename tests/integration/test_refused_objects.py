@@ -1,0 +1,62 @@
+"""A storage that refuses some objects for ever, and one that refuses all for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from scripts.stack import S3Server
+from sluice.ledger import Database, jobs
+from sluice.protocol import STORAGE_ERROR, Done, Failed, Failure
+from sluice.settings import Settings
+from tests.producer_fakes import FakeConsumer
+from tests.producer_jobs import Start, commit, play, reasons, state, submit, until
+from tests.producer_servers import Photos, RefusingProxy
+
+
+@pytest.fixture
+def proxy(s3: S3Server) -> Iterator[RefusingProxy]:
+    server = RefusingProxy(s3.endpoint)
+    yield server
+    server.close()
+
+
+def test_an_object_that_the_storage_refuses_for_ever_is_unreadable_and_the_job_ends(
+    own_settings: Settings, database: Database, photos: Photos, proxy: RefusingProxy, start: Start
+) -> None:
+    """Whoever reads it, the producer or a consumer; in an outage nobody is convicted (I5)."""
+    photos.put(good=b"x", error=b"x", disabled=b"x", reference=b"x" * 200)
+    proxy.refused = {"error": (501, "NotImplemented"), "disabled": (400, "KMS.DisabledException")}
+    proxy.all = True
+    job = submit(database, f"s3://{photos.bucket}")
+    start(SLUICE_S3_ENDPOINT=proxy.endpoint, SLUICE_INLINE_MAX_BYTES="100")
+
+    async def part(consumer: FakeConsumer) -> None:
+        async def refuse_references() -> None:
+            """Say of the reference that the storage refuses it, and commit what comes with its bytes."""
+            while True:
+                for object_id, (item, data) in (await consumer.work()).items():
+                    if data is None:
+                        assert item.key == b"reference"
+                        await consumer.say(Failed([Failure(object_id, STORAGE_ERROR, "500 for ever")]))
+                    else:
+                        await asyncio.to_thread(commit, database, [object_id])
+                        await consumer.say(Done([object_id]))
+                    await consumer.more(1)
+
+        refusing = asyncio.create_task(refuse_references())
+        await asyncio.to_thread(until, lambda: "tried again later" in message(database, job))
+        assert reasons(database) == {}
+        proxy.all = False
+        await asyncio.to_thread(until, lambda: state(database) == "done", 120)
+        refusing.cancel()
+
+    play(own_settings, part)
+    assert reasons(database) == dict.fromkeys(["error", "disabled", "reference"], "unreadable")
+
+
+def message(database: Database, job: int) -> str:
+    found = database.run(lambda c: jobs.get(c, job))
+    return found.message if found else ""
