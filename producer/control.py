@@ -56,7 +56,7 @@ class Control:
         self._messages = messages
         self._pending: dict[int, int] = {}
         self._idle_since: float | None = None
-        self._listings: dict[int, asyncio.Task[None]] = {}
+        self._listings: dict[int, asyncio.Task[bool]] = {}
         self._rates: dict[int, tuple[float, int, float]] = {}
         self._rated_at = 0.0
 
@@ -106,7 +106,9 @@ class Control:
         for job_id in [job_id for job_id in self._listings if job_id not in wanted]:
             self._listings.pop(job_id).cancel()
         for job in running:
-            if job.id not in self._listings:
+            listing = self._listings.get(job.id)
+            # One that failed and runs again was retried before anybody looked.
+            if listing is None or (listing.done() and not listing.cancelled() and not listing.result()):
                 self._listings[job.id] = tasks.create_task(self._lister.follow(job))
 
     async def _finish(self, running: list[Job]) -> None:

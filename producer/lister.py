@@ -42,18 +42,18 @@ class Lister:
         """Say how urgent each job is now."""
         self._turns.set_priorities(priorities)
 
-    async def follow(self, job: Job) -> None:
-        """List a job to its end; a watch job again and again. Ends when there is nothing left to list."""
+    async def follow(self, job: Job) -> bool:
+        """List a job to its end; a watch job again and again. False: the job failed, and may be tried again."""
         if job.repeats < 1:  # plain SQL may say so
             await self._fail(job, f"a job can't be repeated {job.repeats} times: submit it with 1 or more")
-            return
+            return False
         wait = FIRST_RETRY
         while True:
             try:
                 state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
                 if state.repeat_no >= job.repeats:  # no pass is under way
                     if not job.watch:
-                        return
+                        return True
                     await asyncio.sleep(max(0.0, job.watch_seconds - state.age_seconds))
                     await self._books.run(lambda c: ledger.listing.restart(c, job.id))
                 await self._list_all(job)
@@ -64,7 +64,7 @@ class Lister:
                     wait = await self._wait(job, error, wait)
                     continue
                 await self._fail(job, str(error))
-                return
+                return False
             except SourceError as error:
                 wait = await self._wait(job, error, wait)
             else:

@@ -103,7 +103,7 @@ class RefusingProxy:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                key = unquote(self.path.partition("?")[0]).rpartition("/")[2]
+                key = unquote(self.path.partition("?")[0]).removeprefix("/").partition("/")[2]
                 if key in proxy.refused or (proxy.all and key):
                     status, code = proxy.refused.get(key, (500, "InternalError"))
                     self._answer(status, {}, f"<Error><Code>{code}</Code><Message>m</Message></Error>".encode())
