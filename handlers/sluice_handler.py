@@ -8,7 +8,6 @@ alone. And whoever asks for the archive's card, with a Content-Type of its own, 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,19 @@ from numpy.typing import NDArray
 from ts.torch_handler.base_handler import BaseHandler
 
 from handlers.architectures import build
-from sluice.images import BATCH_TYPE, CARD_TYPE, BatchError, ImageError, Preprocessing, decode, unpack
+from sluice.images import (
+    BATCH_TYPE,
+    CARD_TYPE,
+    VERSION,
+    BatchError,
+    CardError,
+    ImageError,
+    Preprocessing,
+    check_card,
+    check_weights,
+    decode,
+    unpack,
+)
 
 MAX_PIXELS: Final = 100_000_000
 """Of a person's photo. Consumers have their own setting and send pixels."""
@@ -42,7 +53,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
     """Answers for one model archive; TorchServe makes one in each worker process."""
 
     def initialize(self, context: Any) -> None:  # noqa: ANN401 - TorchServe has no types
-        """Load the archive's network and check its weights against the digest they were built with."""
+        """Load the archive's network, if its card, weights and code are the ones its digest was made from."""
         properties = context.system_properties
         folder = Path(properties["model_dir"])
         gpu = properties.get("gpu_id")
@@ -51,9 +62,15 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
 
         self.card = (folder / "model.json").read_text()
         card = json.loads(self.card)
+        check_card(card)
         self.answer_head = {"model": f"{card['name']}@{card['version']}", "digest": card["digest"]}
         self.labels: list[str] = card["labels"]
         self.preprocessing = Preprocessing.from_dict(card["preprocessing"])
+        if self.preprocessing.version != VERSION:
+            raise CardError(
+                f"model.json says preprocessing version {self.preprocessing.version}, the archive's code is {VERSION}: "
+                f"build the archive again with scripts/build-model"
+            )
         # A whole row's worth: with three numbers to broadcast, the CPU would work in loops of three, five times slower.
         mean, std = (
             torch.tensor(values, device=self.device).repeat(self.preprocessing.crop)
@@ -63,7 +80,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
 
         network = build(card["architecture"])
         if card["weights"] is not None:
-            _load_weights(network, folder / card["weights"]["file"], card["weights"]["sha256"])
+            _load_weights(network, folder, card)
         self.model = network.eval().to(self.device).to(memory_format=torch.channels_last)
         side = self.preprocessing.crop
         self.inference(self.preprocess([np.zeros((1, side, side, 3), np.uint8)]))  # the first run is slow: now, then
@@ -165,11 +182,10 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         return json.dumps(dict(sorted(best.items(), key=lambda item: -item[1])), indent=2, ensure_ascii=False) + "\n"
 
 
-def _load_weights(network: torch.nn.Module, path: Path, sha256: str) -> None:
+def _load_weights(network: torch.nn.Module, folder: Path, card: Mapping[str, Any]) -> None:
+    path = folder / card["weights"]["file"]
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise ValueError(f"{path.name} has sha256 {found}, the archive says {sha256}: build the archive again")
+        check_weights(card, file)
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
 

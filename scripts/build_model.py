@@ -31,7 +31,7 @@ STORE: Final = ROOT / "model_store"
 HANDLER: Final = ROOT / "handlers" / "sluice_handler.py"
 CARRIED: Final = ("sluice/__init__.py", "sluice/images/*.py", "handlers/__init__.py", "handlers/architectures.py")
 WEIGHTS_NAME: Final = "weights.pth"
-LEAST_DIGITS: Final = 8
+SHA256: Final = re.compile("[0-9a-f]{64}")
 DOWNLOAD_SECONDS: Final = 60
 
 EXAMPLES: Final = """\
@@ -69,7 +69,7 @@ def default_output() -> Path:
 
 def read_recipe(which: str, weights: str | None) -> Recipe:
     """Read a recipe by its name in model_store/ or its path."""
-    from sluice.images import Preprocessing  # noqa: PLC0415 - --help needs no numpy
+    from sluice.images import VERSION, Preprocessing  # noqa: PLC0415 - --help needs no numpy
 
     path = Path(which) if which.endswith(".toml") else STORE / f"{which}.toml"
     if not path.is_file():
@@ -85,7 +85,7 @@ def read_recipe(which: str, weights: str | None) -> Recipe:
             architecture=str(table["architecture"]),
             weights=weights or str(table["weights"]["from"]),
             sha256=str(table["weights"].get("sha256", "")).lower(),
-            preprocessing=Preprocessing.from_dict(table["preprocessing"]).to_dict(),
+            preprocessing=Preprocessing.from_dict({**table["preprocessing"], "version": VERSION}).to_dict(),
         )
     except tomllib.TOMLDecodeError as error:
         raise BuildError(f"{path} is not TOML: {error}") from None
@@ -95,6 +95,10 @@ def read_recipe(which: str, weights: str | None) -> Recipe:
         raise BuildError(f"{path}: {error}") from None
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", recipe.name) or not re.fullmatch(r"[0-9.]{1,16}", recipe.version):
         raise BuildError(f"{path}: name is small letters, digits, '.' and '-'; version is digits and dots")
+    if recipe.sha256 and not SHA256.fullmatch(recipe.sha256):
+        raise BuildError(
+            f"{path}: sha256 is {recipe.sha256!r}: expected all 64 digits of the weights' sum, as sha256sum prints them"
+        )
     if recipe.weights.startswith("random:"):
         # By another name too: it must never stand where the real one is looked for.
         return replace(recipe, name=f"{recipe.name}-random", version=f"{recipe.version}-random", sha256="")
@@ -138,7 +142,7 @@ def fetch_weights(recipe: Recipe, cache: Path, scratch: Path) -> Path | None:
     if not path.is_file():
         raise BuildError(f"no weights at {path}: give --weights PATH_OR_URL, or --weights random:1 for measuring only")
     found = sha256_of(path)
-    if len(recipe.sha256) < LEAST_DIGITS or not found.startswith(recipe.sha256):
+    if found != recipe.sha256:
         raise BuildError(
             f"{path} has sha256 {found}, the recipe wants {recipe.sha256 or 'none yet'}: get the file that the recipe "
             f"means, or, if these weights are the ones you want, copy the recipe, give it a version of its own and "
@@ -184,12 +188,6 @@ def _downloaded(url: str, cache: Path) -> Path:
     return path
 
 
-def digest_of(architecture: str, weights_sha256: str, preprocessing: Mapping[str, Any], labels: list[str]) -> str:
-    """Digest all that decides a prediction."""
-    told = [architecture, weights_sha256, preprocessing, labels]
-    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
 def carried_files() -> dict[str, Path]:
     """Give the code that goes into each archive, by its place there."""
     found = {str(path.relative_to(ROOT)): path for pattern in CARRIED for path in sorted(ROOT.glob(pattern))}
@@ -208,8 +206,10 @@ def fingerprint(recipe: Recipe) -> str:
 
 def model_card(recipe: Recipe, weights: Path | None) -> dict[str, Any]:
     """Give what model.json says."""
+    from sluice.images import NO_WEIGHTS, digest_of  # noqa: PLC0415 - --help needs no numpy
+
     labels = imagenet_labels()
-    sha256 = sha256_of(weights) if weights else hashlib.sha256(b"").hexdigest()
+    sha256 = sha256_of(weights) if weights else NO_WEIGHTS
     return {
         "name": recipe.name,
         "version": recipe.version,

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
-CARD: dict[str, Any] = {
-    "name": "m",
-    "version": "1.0",
-    "digest": "a" * 64,
-    "preprocessing": {"resize": 256, "crop": 224, "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1]},
-    "labels": ["cat", "dog"],
-}
+from sluice.images import NO_WEIGHTS, digest_of
 
 
-def write_archive(path: Path, card: object = CARD) -> Path:
+def signed(card: dict[str, Any]) -> dict[str, Any]:
+    """Give the card the digest of what it says."""
+    weights = card["weights"]["sha256"] if card["weights"] else NO_WEIGHTS
+    return {**card, "digest": digest_of(card["architecture"], weights, card["preprocessing"], card["labels"])}
+
+
+WEIGHTS = b"some weights"
+SIZES = {"resize": 256, "crop": 224, "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1], "version": 2}
+CARD: dict[str, Any] = signed(
+    {
+        "name": "m",
+        "version": "1.0",
+        "architecture": "noop",
+        "weights": {"file": "weights.pth", "sha256": hashlib.sha256(WEIGHTS).hexdigest()},
+        "preprocessing": SIZES,
+        "labels": ["cat", "dog"],
+    }
+)
+
+
+TAMPERED: tuple[dict[str, Any], ...] = (
+    {"labels": ["dog", "cat"]},
+    {"labels": ["cat", "dog", "cow"]},
+    {"preprocessing": {**SIZES, "crop": 200}},
+    {"architecture": "resnet18"},
+    {"weights": None},
+    {"weights": {**CARD["weights"], "sha256": "0" * 64}},
+    {"digest": "a" * 64},
+)
+"""Changes to CARD that its digest doesn't cover."""
+
+
+def write_archive(path: Path, card: object = CARD, weights: bytes = WEIGHTS) -> Path:
     """Write an archive whose model.json is `card`; a string stands as it is."""
     with zipfile.ZipFile(path, "w") as opened:
         opened.writestr("model.json", card if isinstance(card, str) else json.dumps(card))
+        opened.writestr("weights.pth", weights)
     return path

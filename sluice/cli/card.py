@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,8 @@ from sluice.settings import Settings
 
 CARD: Final = "model.json"
 CARD_MAX_BYTES: Final = 16 * 1024 * 1024
-FIELDS: Final[dict[str, type]] = {"name": str, "version": str, "digest": str, "preprocessing": dict, "labels": list}
+TEXTS: Final = ("name", "version", "digest", "architecture")
+FIELDS: Final[dict[str, type]] = {**dict.fromkeys(TEXTS, str), "preprocessing": dict, "labels": list}
 DIGEST_LENGTH: Final = 64
 URL: Final = ("http://", "https://")
 
@@ -24,19 +26,26 @@ def read_card(source: str, settings: Settings) -> dict[str, Any]:
 
 def archived_card(archive: Path, called: str = "") -> dict[str, Any]:
     """Read what an archive says of its model; `called` is what errors name it by."""
+    from sluice.images import CardError, check_weights  # noqa: PLC0415 - brings numpy and Pillow
+
     shown = called or str(archive)
     try:
         with zipfile.ZipFile(archive) as opened:
             if opened.getinfo(CARD).file_size > CARD_MAX_BYTES:
                 raise ConfigurationError(f"{shown}: {CARD} is larger than {CARD_MAX_BYTES} bytes: build it again")
-            card = json.loads(opened.read(CARD))
+            card = _checked(json.loads(opened.read(CARD)), f"{shown}: {CARD}")
+            if card["weights"]:
+                with opened.open(card["weights"]["file"]) as weights:
+                    check_weights(card, weights)
+    except CardError as error:
+        raise ConfigurationError(f"{shown}: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"{shown} can't be read: {error.strerror}: name a .mar file") from error
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError) as error:
         raise ConfigurationError(
-            f"{shown} is no model archive with a {CARD} ({error}): make one with scripts/build-model"
+            f"{shown} is no whole model archive with a {CARD} ({error}): make one with scripts/build-model"
         ) from error
-    return _checked(card, f"{shown}: {CARD}")
+    return card
 
 
 def served_card(url: str, settings: Settings) -> dict[str, Any]:
@@ -58,10 +67,15 @@ def served_card(url: str, settings: Settings) -> dict[str, Any]:
 
 
 def _checked(card: object, what: str) -> dict[str, Any]:
-    from sluice.images import Preprocessing  # noqa: PLC0415 - brings numpy and Pillow
+    from sluice.images import CardError, Preprocessing, check_card  # noqa: PLC0415 - brings numpy and Pillow
 
     known = card if isinstance(card, dict) else {}
     wrong = [name for name, kind in FIELDS.items() if not isinstance(known.get(name), kind)]
+    weights = known.get("weights", "")
+    if weights is not None and not (
+        isinstance(weights, dict) and all(isinstance(weights.get(name), str) for name in ("file", "sha256"))
+    ):
+        wrong.append("weights")
     if wrong:
         raise ConfigurationError(f"{what} has no usable {', '.join(wrong)}: make the archive with scripts/build-model")
     if (
@@ -72,6 +86,9 @@ def _checked(card: object, what: str) -> dict[str, Any]:
         raise ConfigurationError(f"{what} needs a SHA-256 digest and labels that are texts: build the archive again")
     try:
         Preprocessing.from_dict(known["preprocessing"])
+        check_card(known)
+    except CardError as error:
+        raise ConfigurationError(f"{what}'s {error}") from error
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{what}: {error}") from error
     return dict(known)

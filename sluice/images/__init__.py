@@ -6,17 +6,24 @@ It therefore imports Pillow, numpy, cykooz-resizer and itself only.
 
 from sluice.images.batch import BATCH_TYPE, CARD_TYPE, BatchError, pack, unpack
 from sluice.images.decode import FORMATS, decode
-from sluice.images.preprocessing import Preprocessing
+from sluice.images.identity import NO_WEIGHTS, CardError, check_card, check_weights, digest_of
+from sluice.images.preprocessing import VERSION, Preprocessing
 from sluice.images.refusal import ImageError
 
 __all__ = [
     "BATCH_TYPE",
     "CARD_TYPE",
     "FORMATS",
+    "NO_WEIGHTS",
+    "VERSION",
     "BatchError",
+    "CardError",
     "ImageError",
     "Preprocessing",
+    "check_card",
+    "check_weights",
     "decode",
+    "digest_of",
     "pack",
     "unpack",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin
 
-from sluice.images.pixels import square
+from sluice.images.pixels import square, window
 from sluice.images.preprocessing import Preprocessing
 from sluice.images.refusal import FAILURES, ImageError, unopened, unreadable
 from sluice.images.room import Room
@@ -36,17 +36,22 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 _room: Final = Room(64_000_000)
 """Four bytes a pixel: 256 MB at most, however many threads decode."""
 
+SCALED_FROM: Final = 6
+"""libjpeg's own scaling stays this many times above the wanted size, where the resizer smooths out what it does."""
+
 _ORIENTATION: Final = 0x0112
-_TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_Turn = tuple[Image.Transpose | None, tuple[bool, bool]]
+_TURNS: Final[dict[int, _Turn]] = {
+    2: (Image.Transpose.FLIP_LEFT_RIGHT, (True, False)),
+    3: (Image.Transpose.ROTATE_180, (True, True)),
+    4: (Image.Transpose.FLIP_TOP_BOTTOM, (False, True)),
+    5: (Image.Transpose.TRANSPOSE, (False, False)),
+    6: (Image.Transpose.ROTATE_270, (False, True)),
+    7: (Image.Transpose.TRANSVERSE, (True, True)),
+    8: (Image.Transpose.ROTATE_90, (True, False)),
 }
-"""How to undo each EXIF orientation."""
+"""How to undo each EXIF orientation, and which sides of the stored image are then counted from the other end."""
+_UPRIGHT: Final[_Turn] = (None, (False, False))
 
 
 def decode(data: bytes | bytearray, spec: Preprocessing, max_pixels: int) -> NDArray[np.uint8]:
@@ -89,24 +94,27 @@ def _pixels(
     image: ImageFile.ImageFile, data: bytes | bytearray, spec: Preprocessing, max_pixels: int
 ) -> NDArray[np.uint8]:
     name = image.format or "image"
+    size, extent = image.size, None
     try:
         if isinstance(image, JpegImagePlugin.JpegImageFile):
             # libjpeg scales by 1/2, 1/4 or 1/8 while it decodes, for a fraction of the time and memory.
-            image.draft(None, (spec.resize, spec.resize))
+            scaled = image.draft(None, (SCALED_FROM * spec.resize, SCALED_FROM * spec.resize))
+            extent = scaled[1][2:] if scaled else None
         image.decodermaxblock = max(len(data), image.decodermaxblock)
         with _room.hold(image.width * image.height):
             image.load()
             _check_size(image, max_pixels)
-            small = square(image, spec)
-            turn = _turn(image)
+            turn, mirrored = _turn(image)
+            size = size if extent else image.size  # others may be another size once they are loaded
+            small = square(image, spec, window(size, spec, mirrored=mirrored, extent=extent))
     except FAILURES as error:
         raise unreadable(data, name, error) from error
     return np.array(small if turn is None else small.transpose(turn))
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def _turn(image: Image.Image) -> _Turn:
     """Read the EXIF orientation; broken metadata is no reason to refuse a good picture."""
     try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1), _UPRIGHT)
     except FAILURES:
-        return None
+        return _UPRIGHT

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 CHANNELS = 3
+VERSION: Final = 2
+"""Which pixels `decode` makes of a recipe. 2: those of torchvision's Resize and CenterCrop. 1 cut between pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Preprocessing:
     interpolation: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         """Refuse what can't be meant."""
@@ -32,13 +35,21 @@ class Preprocessing:
             raise ValueError(f"interpolation is {self.interpolation!r}: expected {' or '.join(INTERPOLATIONS)}")
         if len(self.mean) != CHANNELS or len(self.std) != CHANNELS or min(self.std) <= 0:
             raise ValueError("mean and std: expected three numbers each, those of std above 0")
+        if not 1 <= self.version <= VERSION:
+            raise ValueError(
+                f"preprocessing version is {self.version}: this Sluice knows 1 to {VERSION}, so its pixels would be "
+                f"others than the model's: bring Sluice up to date"
+            )
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Preprocessing:
-        """Read what `to_dict` gave, or a recipe's table; ValueError says what is missing or wrong."""
+        """Read what `to_dict` gave; ValueError says what is missing or wrong.
+
+        Cards from before there were versions say none, which is 1. Their recipe is the same, and so is what is done.
+        """
         names = set(cls.__dataclass_fields__)
-        if set(given) != names:
-            wrong = sorted(names ^ set(given))
+        if set(given) | {"version"} != names:
+            wrong = sorted(names ^ (set(given) | {"version"}))
             raise ValueError(f"preprocessing: expected exactly {', '.join(sorted(names))}; look at {', '.join(wrong)}")
         return cls(
             resize=int(given["resize"]),
@@ -46,6 +57,7 @@ class Preprocessing:
             interpolation=str(given["interpolation"]),
             mean=tuple(float(value) for value in given["mean"]),
             std=tuple(float(value) for value in given["std"]),
+            version=int(given.get("version", 1)),
         )
 
     def to_dict(self) -> dict[str, Any]:

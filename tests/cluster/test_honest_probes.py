@@ -9,6 +9,7 @@ import zipfile
 
 from scripts.stack import archive_of
 from tests.cluster.tools import CHART, Release, wait_until
+from tests.model_archives import signed
 
 
 def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release) -> None:
@@ -41,6 +42,6 @@ def broken_archive() -> bytes:
         for name in good.namelist():
             content = good.read(name)
             if name == "model.json":
-                content = json.dumps({**json.loads(content), "architecture": "no_such_network"}).encode()
+                content = json.dumps(signed({**json.loads(content), "architecture": "no_such_network"})).encode()
             bad.writestr(name, content)
     return written.getvalue()

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from scripts import build_model
-from scripts.build_model import BuildError, build, digest_of, fetch_weights, read_card, read_recipe
+from scripts.build_model import BuildError, build, fetch_weights, read_card, read_recipe
+from sluice.images import NO_WEIGHTS, VERSION, digest_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,8 +39,8 @@ def test_an_archive_says_what_it_is_and_carries_its_decoder(noop: Path) -> None:
     assert card is not None
     assert (card["name"], card["version"], len(card["labels"])) == ("noop", "1.0", 1000)
     assert card["labels"][967] == "espresso"
-    empty = hashlib.sha256(b"").hexdigest()
-    assert card["digest"] == digest_of("noop", empty, card["preprocessing"], card["labels"])
+    assert card["preprocessing"]["version"] == VERSION
+    assert card["digest"] == digest_of("noop", NO_WEIGHTS, card["preprocessing"], card["labels"])
     with zipfile.ZipFile(noop) as archive:
         names = set(archive.namelist())
         manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
@@ -62,7 +63,7 @@ def test_every_recipe_can_be_read() -> None:
     for path in (ROOT / "model_store").glob("*.toml"):
         recipe = read_recipe(path.stem, None)
         assert recipe.name == path.stem
-        assert recipe.weights == "none" or len(recipe.sha256) >= 8
+        assert recipe.weights == "none" or len(recipe.sha256) == 64
 
 
 def test_random_weights_mark_the_version_and_repeat(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_random_weights_mark_the_version_and_repeat(tmp_path: Path) -> None:
 def test_weights_that_are_not_the_recipes_are_refused(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pth"
     wrong.write_bytes(b"other weights")
-    with pytest.raises(BuildError, match=r"the recipe wants f37072fd: get the file .* copy the recipe"):
+    with pytest.raises(BuildError, match=r"the recipe wants f37072fd[0-9a-f]{56}: get the file .* copy the recipe"):
         fetch_weights(read_recipe("resnet18", str(wrong)), tmp_path, tmp_path)
     with pytest.raises(BuildError, match=r"no weights at .*--weights"):
         fetch_weights(read_recipe("resnet18", str(tmp_path / "absent")), tmp_path, tmp_path)
@@ -105,7 +106,7 @@ def weights_server(tmp_path: Path) -> Iterator[str]:
 def test_weights_come_from_a_url_once(tmp_path: Path, weights_server: str) -> None:
     path = tmp_path / "mine.toml"
     digest = hashlib.sha256(b"some weights").hexdigest()
-    path.write_text(recipe_text(**{'from = "none"': f'from = "{weights_server}/w.pth"\nsha256 = "{digest[:16]}"'}))
+    path.write_text(recipe_text(**{'from = "none"': f'from = "{weights_server}/w.pth"\nsha256 = "{digest}"'}))
     recipe = read_recipe(str(path), None)
     first = fetch_weights(recipe, tmp_path / "cache", tmp_path)
     assert first is not None
@@ -130,6 +131,7 @@ def test_a_download_that_fails_says_what_else_there_is(tmp_path: Path, weights_s
         ({'version = "1.0"': ""}, "lacks 'version'"),
         ({'"imagenet-1k"': '"mine"'}, "only 'imagenet-1k'"),
         ({"[weights]": "[weights"}, "not TOML"),
+        ({'from = "none"': 'from = "w.pth"\nsha256 = "f37072fd"'}, "sha256 is 'f37072fd': expected all 64 digits"),
     ],
 )
 def test_a_wrong_recipe_says_what_is_wrong(tmp_path: Path, changes: dict[str, str], said: str) -> None:

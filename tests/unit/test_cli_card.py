@@ -20,7 +20,7 @@ from sluice.images import CARD_TYPE
 from sluice.inference import resolve
 from sluice.inference.client import Endpoint
 from sluice.settings import read_settings
-from tests.model_archives import CARD
+from tests.model_archives import CARD, TAMPERED
 
 
 @contextmanager
@@ -78,6 +78,7 @@ def test_every_address_of_the_name_is_asked_until_one_answers(monkeypatch: pytes
     [
         (200, CARD | {"version": "2.0"}, ConfigurationError, "is the address of m@2.0"),
         (200, CARD | {"labels": []}, ConfigurationError, "labels"),
+        *((200, {**CARD, **changed}, ConfigurationError, "changed after it was built") for changed in TAMPERED),
         (200, {"tabby": 0.9}, ConfigurationError, "no usable name, version"),
         (200, b"<html>", ConfigurationError, "Sluice's handler"),
         (200, b"\xff", ConfigurationError, "Sluice's handler"),

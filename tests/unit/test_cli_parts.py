@@ -16,7 +16,7 @@ from sluice.cli.screen import console
 from sluice.errors import ConfigurationError, LedgerUnavailable
 from sluice.ledger import Progress
 from sluice.settings import read_settings
-from tests.model_archives import CARD, write_archive
+from tests.model_archives import CARD, TAMPERED, signed, write_archive
 
 
 def at(done: int, state: str = "running", message: str = "") -> list[Progress]:
@@ -99,11 +99,34 @@ def test_an_archive_says_its_model(tmp_path: Path) -> None:
         {**CARD, "preprocessing": {"resize": 1}},
         {**CARD, "preprocessing": CARD["preprocessing"] | {"crop": "wide"}},
         {**CARD, "preprocessing": CARD["preprocessing"] | {"mean": None}},
+        {**CARD, "weights": "weights.pth"},
+        {**CARD, "weights": {"file": "weights.pth"}},
+        signed({**CARD, "weights": {**CARD["weights"], "file": "absent.pth"}}),
+        signed({**CARD, "preprocessing": CARD["preprocessing"] | {"version": 3}}),
     ],
 )
 def test_a_card_that_cannot_be_meant_is_refused(tmp_path: Path, card: object) -> None:
     with pytest.raises(ConfigurationError, match=r"m\.mar"):
         archived_card(write_archive(tmp_path / "m.mar", card))
+
+
+@pytest.mark.parametrize("changed", TAMPERED)
+def test_a_card_that_was_changed_is_refused_under_its_old_digest(tmp_path: Path, changed: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"m\.mar: model\.json's digest is .* build the archive again"):
+        archived_card(write_archive(tmp_path / "m.mar", {**CARD, **changed}))
+
+
+def test_weights_that_are_not_the_cards_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"m\.mar: weights\.pth has sha256 .* build the archive again"):
+        archived_card(write_archive(tmp_path / "m.mar", weights=b"others"))
+
+
+def test_an_archive_from_before_there_were_versions_keeps_its_digest(tmp_path: Path) -> None:
+    """Jobs that began with it go on, and a rebuilt one is the same model."""
+    sizes = {name: value for name, value in CARD["preprocessing"].items() if name != "version"}
+    assert (
+        archived_card(write_archive(tmp_path / "m.mar", {**CARD, "preprocessing": sizes}))["digest"] == CARD["digest"]
+    )
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:

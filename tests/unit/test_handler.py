@@ -12,10 +12,12 @@ import torch
 
 from handlers.architectures import Noop, build
 from handlers.sluice_handler import SluiceHandler
-from sluice.images import BATCH_TYPE, CARD_TYPE, decode, pack
+from sluice.images import BATCH_TYPE, CARD_TYPE, NO_WEIGHTS, CardError, decode, digest_of, pack
 from tests.corpus import SPEC, photo, saved
+from tests.model_archives import signed
 
 LABELS = [f"label {number}" for number in range(1000)]
+DIGEST = digest_of("noop", NO_WEIGHTS, SPEC.to_dict(), LABELS)
 
 
 class Context:
@@ -37,18 +39,18 @@ class Context:
         self.statuses[idx] = (code, phrase)
 
 
-def write_archive(folder: Path, architecture: str = "noop", weights: dict[str, Any] | None = None) -> None:
+def write_archive(folder: Path, weights: dict[str, Any] | None = None, **changes: object) -> None:
+    """Write an unpacked archive; `changes` come after the digest is made."""
     folder.mkdir(exist_ok=True)
     card = {
-        "name": architecture,
+        "name": "noop",
         "version": "1.0",
-        "digest": "d" * 64,
-        "architecture": architecture,
+        "architecture": "noop",
         "weights": weights,
         "preprocessing": SPEC.to_dict(),
         "labels": LABELS,
     }
-    (folder / "model.json").write_text(json.dumps(card))
+    (folder / "model.json").write_text(json.dumps({**signed(card), **changes}))
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def noise(count: int, seed: int = 1) -> list[Any]:
 
 def test_a_packed_batch_gets_five_numbered_classes_an_image(handler: SluiceHandler) -> None:
     (answer,), context = ask(handler, ({"body": pack(noise(3))}, BATCH_TYPE))
-    assert (answer["model"], answer["digest"]) == ("noop@1.0", "d" * 64)
+    assert (answer["model"], answer["digest"]) == ("noop@1.0", DIGEST)
     assert [len(top) for top in answer["predictions"]] == [5, 5, 5]
     for top in answer["predictions"]:
         scores = [score for _, score in top]
@@ -139,7 +141,7 @@ def test_one_bad_request_fails_alone(handler: SluiceHandler) -> None:
 def test_the_card_is_given_as_it_stands_beside_other_requests(handler: SluiceHandler, body: bytes) -> None:
     batch = ({"body": pack(noise(2))}, BATCH_TYPE)
     (card, (answer)), context = ask(handler, ({"body": bytearray(body)}, f"{CARD_TYPE}; charset=utf-8"), batch)
-    assert (card["name"], card["version"], card["digest"]) == ("noop", "1.0", "d" * 64)
+    assert (card["name"], card["version"], card["digest"]) == ("noop", "1.0", DIGEST)
     assert card["preprocessing"] == SPEC.to_dict()
     assert card["labels"] == LABELS
     assert answer == ask(handler, batch)[0][0]
@@ -239,7 +241,29 @@ def test_weights_are_checked_against_the_card(tmp_path: Path) -> None:
     """A weights file that isn't the one the digest was made from is refused before it is opened."""
     (tmp_path / "weights.pth").write_bytes(b"anything")
     write_archive(tmp_path, weights={"file": "weights.pth", "sha256": "0" * 64})
-    with pytest.raises(ValueError, match="build the archive again"):
+    with pytest.raises(CardError, match=r"weights\.pth has sha256 .*build the archive again"):
+        SluiceHandler().initialize(Context(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": ["label 1", "label 0", *LABELS[2:]]},
+        {"preprocessing": {**SPEC.to_dict(), "resize": 224}},
+        {"preprocessing": {**SPEC.to_dict(), "mean": [0.4, 0.5, 0.5]}},
+        {"architecture": "resnet18"},
+        {"digest": "d" * 64},
+    ],
+)
+def test_a_card_that_was_changed_is_not_served_under_its_old_digest(tmp_path: Path, changes: dict[str, Any]) -> None:
+    write_archive(tmp_path, **changes)
+    with pytest.raises(CardError, match=r"digest is .* changed after it was built; build the archive again"):
+        SluiceHandler().initialize(Context(tmp_path))
+
+
+def test_code_of_another_preprocessing_than_the_cards_is_not_served(tmp_path: Path) -> None:
+    write_archive(tmp_path, preprocessing={**SPEC.to_dict(), "version": 1})
+    with pytest.raises(CardError, match=r"version 1, the archive's code is 2: build the archive again"):
         SluiceHandler().initialize(Context(tmp_path))
 
 
