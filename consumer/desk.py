@@ -53,14 +53,14 @@ class Desk:
         for lessor, theirs in self._over(objects).items():
             lessor.failed([_failure(held) for held in theirs])
 
-    def give_back(self, objects: Iterable[Held]) -> None:
-        """Tell that others may have these; nothing is held against them."""
+    def give_back(self, objects: Iterable[Held], why: str = "") -> None:
+        """Tell that others may have these, and why; nothing is held against them."""
         objects = list(objects)
         for held in objects:
             if held.leads:
                 objects.extend(self._cache.settle(held))
         for lessor, theirs in self._over(objects, worked=False).items():
-            lessor.give_back([held.item.id for held in theirs])
+            lessor.give_back([held.item.id for held in theirs], why)
             metrics.RETURNED.inc(len(theirs))
 
     def give_back_all(self) -> None:

@@ -29,8 +29,8 @@ class Lessor(Protocol):
     def failed(self, failures: Sequence[Failure]) -> None:
         """Tell that objects can't be classified."""
 
-    def give_back(self, ids: Sequence[int]) -> None:
-        """Tell that others may have them."""
+    def give_back(self, ids: Sequence[int], why: str = "") -> None:
+        """Tell that others may have them, and what is the matter with their model."""
 
 
 @dataclass(slots=True, eq=False)

@@ -71,7 +71,7 @@ class Infer:
                 unanswered.append(held)
         metrics.INFERRED.inc(len(batch) - len(unanswered) - len(refused))
         self._flow.desk.fail(refused)
-        self._flow.desk.give_back(unanswered)
+        self._flow.desk.give_back(unanswered, self._balancer.why_back(_model(batch)))
         self._flow.answered.put_now(answered)
 
 

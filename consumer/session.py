@@ -164,10 +164,10 @@ class Session:
                 self._send(Failed(failures=told[first : first + FAILURES_A_MESSAGE]))
             self.extend_credit()
 
-    def give_back(self, ids: Sequence[int]) -> None:
-        """Tell that others may have them."""
+    def give_back(self, ids: Sequence[int], why: str = "") -> None:
+        """Tell that others may have them, and what is the matter with their model."""
         if theirs := self._let_go(ids):
-            self._send(Return(ids=theirs))
+            self._send(Return(ids=theirs, why=why[:WHY_MAX]))
             self.extend_credit()
 
     def extend_credit(self) -> None:

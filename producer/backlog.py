@@ -11,8 +11,12 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import Final
 
 from producer.leases import Object
+
+FIRST_REST: Final = 1.0
+LONGEST_REST: Final = 8.0
 
 
 @dataclass(slots=True)
@@ -25,6 +29,9 @@ class Queue:
     suspects: deque[Object] = field(default_factory=deque)
     later: list[tuple[float, int, Object]] = field(default_factory=list)
     held_until: float = float("-inf")
+    rest: float = 0.0
+    why: str = ""
+    """What the matter is with the job's model, for which its objects came back; they rest so long each time."""
     in_hand: int = 0
 
     def waiting(self) -> int:
@@ -115,6 +122,25 @@ class Backlog:
         """Fetch nothing of a job until then: its source doesn't answer."""
         if job in self._queues:
             self._queues[job].held_until = until
+
+    def rest(self, job: int, now: float, why: str) -> float:
+        """Let a job wait whose model gives no predictions, longer each time: it would keep the places of others."""
+        queue = self._queues.get(job)
+        if queue is None:
+            return 0.0
+        queue.why = why
+        queue.rest = min(queue.rest * 2 or FIRST_REST, LONGEST_REST)
+        queue.held_until = max(queue.held_until, now + queue.rest)
+        return queue.rest
+
+    def why_resting(self, job: int) -> str:
+        """Say what the matter is with a job's model; empty as soon as it predicts."""
+        return self._queues[job].why if job in self._queues else ""
+
+    def predicts(self, job: int) -> None:
+        """Note that a job's model gives predictions."""
+        if job in self._queues:
+            self._queues[job].rest, self._queues[job].why = 0.0, ""
 
     def take(self, now: float, *, suspects: bool, others: bool = True) -> Object | None:
         """Give the object to fetch next, if any may be fetched now."""

@@ -152,4 +152,5 @@ class Control:
         ledger_why = self._books.why_waiting()
         for job in running:
             self._messages.say(job.id, "ledger", ledger_why)
-            self._messages.say(job.id, "consumers", why if waits and self._pending.get(job.id) else "")
+            said = why if waits else self._backlog.why_resting(job.id)
+            self._messages.say(job.id, "consumers", said if self._pending.get(job.id) else "")

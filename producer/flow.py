@@ -146,6 +146,7 @@ class Flow:
         for lease in leases:
             metrics.OBJECT_SECONDS.observe(now - lease.since)
             self._backlog.finish(lease.object)
+            self._backlog.predicts(lease.object.job)
         self.wake()
 
     def failed(self, pairs: Sequence[tuple[Object, Failure]]) -> None:
@@ -162,9 +163,11 @@ class Flow:
                 self._backlog.requeue(found, time.monotonic(), LONGEST_RETRY)
         self.wake()
 
-    def returned(self, objects: Sequence[Object]) -> None:
-        """Put back what a consumer gave back: first in line."""
+    def returned(self, objects: Sequence[Object], why: str = "") -> None:
+        """Put back what a consumer gave back: first in line, once a model that gives no predictions had a rest."""
         metrics.RETURNED.inc(len(objects))
+        for job in {found.job for found in objects} if why else ():
+            asyncio.get_running_loop().call_later(self._backlog.rest(job, time.monotonic(), why), self.wake)
         self._put_back(objects)
 
     def _put_back(self, objects: Sequence[Object]) -> None:

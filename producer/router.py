@@ -58,8 +58,8 @@ class Desk(Protocol):
         """Can't be classified, by their own fault."""
         ...
 
-    def returned(self, objects: Sequence[Object]) -> None:
-        """Given back unfinished; nobody died."""
+    def returned(self, objects: Sequence[Object], why: str = "") -> None:
+        """Given back unfinished, for their model's fault if there is a `why`; nobody died."""
         ...
 
     def died(self, loss: Loss) -> None:
@@ -186,7 +186,7 @@ class Router:
             reasons = {failure.id: failure for failure in message.failures}
             self._desk.failed([(o, reasons[o.id]) for o in self._leases.take(identity, reasons)])
         elif isinstance(message, Return):
-            self._desk.returned(self._leases.take(identity, message.ids))
+            self._desk.returned(self._leases.take(identity, message.ids), message.why)
         elif isinstance(message, Ping):
             if self._leases.has_lost(identity, message.sent):
                 self._end(identity, "messages of yours were lost: say HELLO again, under a fresh identity")

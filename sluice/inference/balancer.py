@@ -40,6 +40,12 @@ TURNS: Final = 6
 class Balancer(Routes):
     """Has batches predicted by whichever endpoint can."""
 
+    def why_back(self, model: Model) -> str:
+        """Say what is the matter with a model whose pictures go back; nothing where it isn't the only one."""
+        if not self.is_healthy:
+            return ""
+        return self.why_not(model) or self._said.get(model.id, "")
+
     async def predict(self, model: Model, body: bytes | bytearray, count: int) -> list[Outcome]:
         """Give an outcome for each of the `count` images packed in `body`, however long that takes."""
         return await self._judge(model, body, Evidence(count))
@@ -68,6 +74,7 @@ class Balancer(Routes):
                     return await self._halve(model, body, evidence)
                 case Verdict.GUILTY:
                     return [Refusal(evidence.said)]
+        self._said[model.id] = evidence.said
         return [None] * evidence.count
 
     async def _try(self, route: Route, body: bytes | bytearray, evidence: Evidence) -> list[Outcome] | None:

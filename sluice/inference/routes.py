@@ -50,6 +50,7 @@ class Routes:
         self._models: dict[int, Model] = {}
         self._wanted: dict[int, float] = {}
         self._silent: dict[int, float] = {}
+        self._said: dict[int, str] = {}
         self._told: set[str] = set()
         self._changed = asyncio.Event()
         # One more than the requests in flight: an object that is worked on alone doesn't wait for them.
@@ -65,13 +66,14 @@ class Routes:
             return any(self._resolved.values())
         return any(route.is_up for route in self._routes.values())
 
-    def why_not(self) -> str:
-        """Say, for a person, why no prediction comes back."""
+    def why_not(self, model: Model | None = None) -> str:
+        """Say, for a person, why no prediction comes back: of a model, or of any."""
         if not self._routes:
             return (
                 f"{', '.join(self._settings.torchserve)} has no address: no TorchServe is ready, or the name is wrong"
             )
-        return "; ".join(sorted({f"{route.endpoint.url}: {route.why}" for route in self._routes.values() if route.why}))
+        routes = self._routes.values() if model is None else self._routes_of(model)
+        return "; ".join(sorted({_with_address(route) for route in routes if route.why}))
 
     def offer(self, models: Sequence[Model]) -> None:
         """Name models that may be asked for, so that endpoints can be probed before any work comes."""
@@ -227,3 +229,8 @@ class Routes:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _with_address(route: Route) -> str:
+    url = route.endpoint.url
+    return route.why if route.why.startswith(url) else f"{url}: {route.why}"

@@ -83,10 +83,12 @@ class Failed(Message, frozen=True):
     failures: list[Failure]
 
 
-class Return(Message, frozen=True):
+class Return(Message, frozen=True, omit_defaults=True):
     """Consumer: I have not finished these and won't; lease them to another. Not their fault."""
 
     ids: list[Id]
+    why: Annotated[str, msgspec.Meta(max_length=WHY_MAX)] = ""
+    """What is the matter with their model, in words for a person, while other models predict."""
 
 
 class Ping(Message, frozen=True, omit_defaults=True):

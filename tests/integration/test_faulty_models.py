@@ -20,7 +20,7 @@ FAULTS = {
     "hangs": "answers 500: Worker died.",
 }
 """What each model's quarantine says."""
-BATCH = 4
+BATCH = 2
 REDS = {"raises": 3, "fails": 3, "dies": 1, "hangs": 1}
 """How many pictures are red; each death of a worker takes seconds."""
 PICTURES = 8
@@ -87,4 +87,10 @@ def test_what_a_model_fails_on_is_quarantined_and_nothing_else(stack: Stack, des
         for key in red:
             assert FAULTS[name] in found[key]["detail"]
         assert all(row["label"] for key, row in found.items() if key not in red)
+    sick = submit(desk, f"s3://{bucket}/always-raises/", "always-raises")
+    until(lambda: "answers 500: ValueError: not today" in desk.progress(sick).message, "a message", PATIENCE_SECONDS)
+    well = submit(desk, f"s3://{bucket}/raises/", "raises")
+    until(lambda: desk.progress(well).state == "done", "the end of a job beside it", PATIENCE_SECONDS)
+    seen = desk.progress(sick)
+    assert (seen.state, seen.pending, seen.quarantined) == ("running", PICTURES, 0)
     desk.check()

@@ -27,7 +27,7 @@ class Nobody:
     def failed(self, failures: object) -> None:
         pass
 
-    def give_back(self, ids: object) -> None:
+    def give_back(self, ids: object, why: str = "") -> None:
         pass
 
 

@@ -59,7 +59,7 @@ class Producer:
         for found, failure in pairs:
             self.ends[found.id - 1].append(failure.reason)
 
-    def returned(self, objects: Sequence[Object]) -> None:
+    def returned(self, objects: Sequence[Object], _why: str = "") -> None:
         for found in objects:
             self.offer(found.id - 1)
         if objects:

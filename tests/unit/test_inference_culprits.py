@@ -192,3 +192,19 @@ def test_a_batch_that_is_late_takes_no_endpoint_down_whose_predictions_come_back
             assert labels(await late) == [None], "no answer never condemns"
 
     asyncio.run(scene())
+
+
+def test_why_one_models_pictures_go_back_is_said_while_another_predicts() -> None:
+    async def scene() -> None:
+        works, fails = model(1), model(2, digest="e" * 64)
+        fake = FakeTorchServe()
+        async with balancing(fake, torchserve_patience=0.5) as balancer:
+            assert labels(await balancer.predict(works, *images(1))) == [1]
+            assert labels(await balancer.predict(fails, *images(1))) == [None]
+            assert "answers with digest" in balancer.why_back(fails)
+            assert balancer.why_back(works) == ""
+            fake.answer = lambda _: DIED
+            assert labels(await balancer.predict(works, *images(1))) == [None]
+            assert balancer.why_back(fails) == "", "of all it is said once, by why_not"
+
+    asyncio.run(scene())

@@ -96,3 +96,20 @@ def test_what_comes_back_of_a_stopped_job_is_let_go() -> None:
     backlog.set_jobs({})
     backlog.requeue(out, 0.0)
     assert len(backlog) == 0
+
+
+def test_a_job_whose_model_gives_no_predictions_rests_longer_each_time_until_it_does() -> None:
+    backlog = Backlog()
+    backlog.set_jobs({1: 0, 2: 0})
+    assert [backlog.rest(1, 0.0, "the model raises") for _ in range(5)] == [1.0, 2.0, 4.0, 8.0, 8.0]
+    assert (backlog.why_resting(1), backlog.why_resting(2), backlog.why_resting(3)) == ("the model raises", "", "")
+    backlog.predicts(1)
+    assert backlog.why_resting(1) == ""
+    assert backlog.rest(1, 0.0, "again") == 1.0
+    assert backlog.rest(3, 0.0, "of a job that doesn't run") == 0.0
+    backlog.begin_read()
+    backlog.add([thing(1, job=1), thing(2, job=2)])
+    assert [found.id for found in (backlog.take(7.9, suspects=True), backlog.take(8.0, suspects=True)) if found] == [
+        2,
+        1,
+    ]

@@ -33,8 +33,8 @@ class Desk:
     def failed(self, pairs: Sequence[tuple[Object, Failure]]) -> None:
         self.notes += [("failed", (found.id, failure.reason)) for found, failure in pairs]
 
-    def returned(self, objects: Sequence[Object]) -> None:
-        self.notes += [("returned", found.id) for found in objects]
+    def returned(self, objects: Sequence[Object], why: str = "") -> None:
+        self.notes += [("returned", (found.id, why) if why else found.id) for found in objects]
 
     def died(self, loss: Loss) -> None:
         self.notes += [("died", found.id) for found in loss.objects]
@@ -78,7 +78,7 @@ def test_a_consumer_is_greeted_served_and_heard() -> None:
             assert list(payloads) == [b"abc"] * 4
             await consumer.say(Done([1]))
             await consumer.say(Failed([Failure(2, "corrupt", "x")]))
-            await consumer.say(Return([3, 99]))
+            await consumer.say(Return([3, 99], "its model raises"))
             await consumer.say(Bye())
             await consumer.say(Ping())
             assert await consumer.hear() == (Bye(), [])
@@ -88,7 +88,7 @@ def test_a_consumer_is_greeted_served_and_heard() -> None:
             assert [note for note in desk.notes if note[0] != "wake"] == [
                 ("done", 1),
                 ("failed", (2, "corrupt")),
-                ("returned", 3),
+                ("returned", (3, "its model raises")),
                 ("returned", 4),
             ]
             receiving.cancel()
