@@ -41,11 +41,15 @@ class Waits:
         now = time.monotonic()
         if now - self._said_at >= QUIET_SECONDS:
             self._said_at = now
-            from sluice.telemetry import get_logger  # noqa: PLC0415 - the command line starts without it
+            _log(who, objects)
 
-            get_logger().warning(
-                "rows stay locked by another transaction", by=who, **({"objects": objects} if objects else {})
-            )
+
+def _log(who: str, objects: int) -> None:
+    import structlog  # noqa: PLC0415 - the command line starts without it, and has no log
+
+    if structlog.is_configured():
+        waiting = {"objects": objects} if objects else {}
+        structlog.get_logger().warning("rows stay locked by another transaction", by=who, **waiting)
 
 
 def _holder(cursor: DictCursor) -> tuple[str, str]:
