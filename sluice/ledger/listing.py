@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -11,10 +12,16 @@ from sluice.ledger.connection import Cursor
 from sluice.ledger.rows import DETAIL_MAX, Added, Listed, Listing, shortened
 
 STATEMENT_ROWS: Final = 1000
-NEWEST: Final = (
-    "SELECT id, object_key, generation, etag FROM objects FORCE INDEX (one_version) "
-    "WHERE job_id = %s AND repeat_no = %s"
-)
+IN_RANGE: Final = """
+    SELECT id, object_key, generation, etag FROM objects FORCE INDEX (one_version)
+    WHERE job_id = %s AND repeat_no = %s AND object_key BETWEEN %s AND %s ORDER BY object_key, generation LIMIT %s"""
+ONE_BY_ONE: Final = """
+    SELECT o.id, o.object_key, o.generation, o.etag FROM (
+        SELECT (SELECT id FROM objects FORCE INDEX (one_version) WHERE job_id = %s AND repeat_no = %s
+                AND object_key = UNHEX(k.wanted) ORDER BY generation DESC LIMIT 1) AS id
+        FROM JSON_TABLE(%s, '$[*]' COLUMNS (wanted VARCHAR(2048) PATH '$')) k
+    ) newest JOIN objects o ON o.id = newest.id"""
+"""The server looks each key up by itself, whatever else stands between them and however often they changed."""
 
 
 def state(cursor: Cursor, job_id: int) -> Listing:
@@ -119,15 +126,21 @@ def _add(cursor: Cursor, job_id: int, entries: Iterable[Listed], repeat_no: int,
 def _newest(
     cursor: Cursor, job_id: int, keys: Sequence[bytes], repeat_no: int, *, adjacent: bool
 ) -> dict[bytes, dict[str, Any]]:
-    """Give the newest row of each sorted key: by range for a page, whose keys are neighbours, else key by key.
+    """Give the newest row of each sorted key: in one range for a page, whose keys are neighbours, else one by one.
 
     Rows are not locked: a writer that comes between makes the insert a duplicate, and the transaction starts again.
     """
     if not keys:
         return {}
-    # A page of a fresh listing falls in a range without rows: one look at the index, nothing to compare.
-    where, of_keys = ("BETWEEN %s AND %s", (keys[0], keys[-1])) if adjacent else ("IN %s", (keys,))
-    cursor.execute(f"{NEWEST} AND object_key {where} ORDER BY object_key, generation", (job_id, repeat_no, *of_keys))
+    if adjacent:
+        # A page of a fresh listing falls in a range without rows: one look at the index, nothing to compare. Where
+        # keys were deleted, or changed often, the range has many rows that nobody asks for.
+        most = 2 * len(keys)
+        cursor.execute(IN_RANGE, (job_id, repeat_no, keys[0], keys[-1], most))
+        found = cursor.fetchall()
+        if len(found) < most:
+            return {row["object_key"]: row for row in found}
+    cursor.execute(ONE_BY_ONE, (job_id, repeat_no, json.dumps([key.hex() for key in keys])))
     return {row["object_key"]: row for row in cursor.fetchall()}
 
 

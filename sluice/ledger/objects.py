@@ -219,15 +219,18 @@ def _quarantined(
     if job_id is not None or ids is not None:
         cursor.execute(f"{statement} ORDER BY id LIMIT %s {lock}", (*values, limit))
         return list(cursor.fetchall())
-    # No index has the quarantine of all jobs in order of id, but jobs are few, and each is a range of one.
+    # No index has the quarantine of all jobs in order of id, but jobs are few, and each is a range of one. With as many
+    # rows as asked for, only smaller ids matter: of jobs that were listed one after the other that is none.
     cursor.execute("SELECT id FROM jobs ORDER BY id")
     found: list[dict[str, Any]] = []
     for row in cursor.fetchall():
-        cursor.execute(f"{statement} AND job_id = %s ORDER BY id LIMIT %s {lock}", (*values, row["id"], limit))
-        found += cursor.fetchall()
-        if locking and len(found) >= limit:
+        below = found[-1]["id"] if len(found) == limit else MAX_ID
+        statement_of_job = f"{statement} AND id < %s AND job_id = %s ORDER BY id LIMIT %s {lock}"
+        cursor.execute(statement_of_job, (*values, below, row["id"], limit))
+        found = sorted([*found, *cursor.fetchall()], key=lambda row: row["id"])[:limit]
+        if locking and len(found) == limit:
             break
-    return sorted(found, key=lambda row: row["id"])[:limit]
+    return found
 
 
 def _count(cursor: Cursor, of_jobs: Sequence[int], *, sign: int) -> None:

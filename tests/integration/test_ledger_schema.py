@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
 from scripts.stack import Servers
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
-from sluice.ledger import Cursor, Database, Failed, jobs, listing, objects, predictions, progress, schema
+from sluice.ledger import Cursor, Database, Failed, Quarantined, jobs, listing, objects, predictions, progress, schema
 from sluice.settings import Settings, read_settings
 from tests.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
 
@@ -201,3 +202,55 @@ def test_no_statement_scans_the_objects(ledger: Database, filled: int, monkeypat
                 assert row["type"] not in {"ALL", "index"}, f"{row}\n{query}"
         if "job_progress" in query:
             assert not BIG & {row["table"] for row in plan}
+
+
+def reads(database: Database, work: Callable[[Cursor], object]) -> int:
+    """Count the rows and index entries that the server reads for `work`."""
+
+    def count() -> int:
+        found = ask(database, "SHOW SESSION STATUS LIKE 'Handler_read%'")
+        return sum(int(row["Value"]) for row in found)
+
+    before = count()
+    overhead = count() - before
+    database.run(work)
+    return count() - before - 2 * overhead
+
+
+def test_a_page_reads_no_more_than_its_keys(ledger: Database, filled: int) -> None:
+    """Neither what was deleted from the bucket between its keys, nor the many versions that one of them had."""
+    for etag in map(str, range(100)):
+        ledger.run(lambda c, etag=etag: listing.upsert_keys(c, filled, entries([b"00007", b"00008"], etag)))  # type: ignore[misc]
+
+    def page(keys: list[bytes], etag: str) -> int:
+        return reads(
+            ledger,
+            lambda c: listing.add_page(c, filled, entries(keys, etag), repeat_no=0, last=False, repeats=1),
+        )
+
+    assert page([b"x%04d" % number for number in range(1000)], "e") < 50, "a fresh one finds an empty range"
+    assert page([b"%05d" % number for number in range(100, 1100)], "e") < 1000 + 50, "one that is known is one range"
+    assert page([b"00000", b"03999"], "e") < 50
+    assert page([b"00007", b"00008"], "99") < 50
+    assert page([b"00007", b"00009"], "e") < 60, "with a supersession in it"
+    assert reads(ledger, lambda c: listing.upsert_keys(c, filled, entries([b"00008"], "99"))) < 10
+    assert breaches(ledger) == []
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_page_of_the_quarantine_of_many_jobs_reads_one_page(ledger: Database) -> None:
+    """However many jobs there are: of a job whose objects come later, nothing is read."""
+    jobs_listed = [running_job(ledger) for _ in range(10)]
+    for number in jobs_listed:
+        list_all(ledger, number, entries(f"{key:03}".encode() for key in range(100)))
+        failed = [Failed(i, "empty", "") for i in ids_of(ledger, number).values()]
+        ledger.run(lambda c, failed=failed: objects.quarantine(c, failed))  # type: ignore[misc]
+    everything = ledger.run(lambda c: objects.list_quarantined(c, limit=10_000))
+    assert len(everything) == 2 * 50 + 10 * 100
+    few = len(jobs_listed) + 10
+    columns = partial(objects._quarantined, job_id=None, ids=None, reason=None, columns="id, reason", limit=50)
+    assert reads(ledger, columns) <= 2 * 50 + few
+    paged: list[Quarantined] = []
+    while page := ledger.run(partial(objects.list_quarantined, limit=70, after_id=paged[-1].id if paged else 0)):
+        paged += page
+    assert paged == everything
