@@ -36,7 +36,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 _room: Final = Room(64_000_000)
 """Four bytes a pixel: 256 MB at most, however many threads decode."""
 
-SCALED_FROM: Final = 6
+SCALED_FROM: Final = 8
 """libjpeg's own scaling stays this many times above the wanted size, where the resizer smooths out what it does."""
 
 _ORIENTATION: Final = 0x0112
