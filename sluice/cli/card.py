@@ -43,7 +43,7 @@ def archived_card(archive: Path, called: str = "") -> dict[str, Any]:
         raise ConfigurationError(f"{shown} can't be read: {error.strerror}: name a .mar file") from error
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError) as error:
         raise ConfigurationError(
-            f"{shown} is no whole model archive with a {CARD} ({error}): make one with scripts/build-model"
+            f"{shown} is no model archive with a {CARD} ({error}): make one with scripts/build-model"
         ) from error
     return card
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin
 
-from sluice.images.pixels import square, window
+from sluice.images.pixels import UPRIGHT, Turn, square, window
 from sluice.images.preprocessing import Preprocessing
 from sluice.images.refusal import FAILURES, ImageError, unopened, unreadable
 from sluice.images.room import Room
@@ -40,18 +40,16 @@ SCALED_FROM: Final = 8
 """libjpeg's own scaling stays this many times above the wanted size, where the resizer smooths out what it does."""
 
 _ORIENTATION: Final = 0x0112
-_Turn = tuple[Image.Transpose | None, tuple[bool, bool]]
-_TURNS: Final[dict[int, _Turn]] = {
-    2: (Image.Transpose.FLIP_LEFT_RIGHT, (True, False)),
-    3: (Image.Transpose.ROTATE_180, (True, True)),
-    4: (Image.Transpose.FLIP_TOP_BOTTOM, (False, True)),
-    5: (Image.Transpose.TRANSPOSE, (False, False)),
-    6: (Image.Transpose.ROTATE_270, (False, True)),
-    7: (Image.Transpose.TRANSVERSE, (True, True)),
-    8: (Image.Transpose.ROTATE_90, (True, False)),
+_TURNS: Final = {
+    2: Turn(Image.Transpose.FLIP_LEFT_RIGHT, (True, False)),
+    3: Turn(Image.Transpose.ROTATE_180, (True, True)),
+    4: Turn(Image.Transpose.FLIP_TOP_BOTTOM, (False, True)),
+    5: Turn(Image.Transpose.TRANSPOSE, (False, False), sideways=True),
+    6: Turn(Image.Transpose.ROTATE_270, (False, True), sideways=True),
+    7: Turn(Image.Transpose.TRANSVERSE, (True, True), sideways=True),
+    8: Turn(Image.Transpose.ROTATE_90, (True, False), sideways=True),
 }
-"""How to undo each EXIF orientation, and which sides of the stored image are then counted from the other end."""
-_UPRIGHT: Final[_Turn] = (None, (False, False))
+"""How to undo each EXIF orientation."""
 
 
 def decode(data: bytes | bytearray, spec: Preprocessing, max_pixels: int) -> NDArray[np.uint8]:
@@ -104,17 +102,17 @@ def _pixels(
         with _room.hold(image.width * image.height):
             image.load()
             _check_size(image, max_pixels)
-            turn, mirrored = _turn(image)
+            turn = _turn(image)
             size = size if extent else image.size  # others may be another size once they are loaded
-            small = square(image, spec, window(size, spec, mirrored=mirrored, extent=extent))
+            small = square(image, spec, window(size, spec, turn, extent))
     except FAILURES as error:
         raise unreadable(data, name, error) from error
-    return np.array(small if turn is None else small.transpose(turn))
+    return np.array(small if turn.transpose is None else small.transpose(turn.transpose))
 
 
-def _turn(image: Image.Image) -> _Turn:
+def _turn(image: Image.Image) -> Turn:
     """Read the EXIF orientation; broken metadata is no reason to refuse a good picture."""
     try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION, 1), _UPRIGHT)
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1), UPRIGHT)
     except FAILURES:
-        return _UPRIGHT
+        return UPRIGHT

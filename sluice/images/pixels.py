@@ -29,6 +29,22 @@ _WHOLE_SIXTEEN_BITS: Final = frozenset({"PNG", "PPM"})
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """How an image has to be turned to stand upright.
+
+    `mirrored`: what is left, and what is at the top of the stored image, will be at the other end. `sideways`: its rows
+    will be columns.
+    """
+
+    transpose: Image.Transpose | None = None
+    mirrored: tuple[bool, bool] = (False, False)
+    sideways: bool = False
+
+
+UPRIGHT: Final = Turn()
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """The part of an image that becomes the square, in the image's own pixels, with fractions."""
 
@@ -36,33 +52,34 @@ class Window:
     top: float
     width: float
     height: float
+    height_first: bool
+    """Is the height resized before the width? What bicubic overshoots is cut off in between, so it matters."""
 
 
 def window(
-    size: tuple[int, int],
-    spec: Preprocessing,
-    *,
-    mirrored: tuple[bool, bool] = (False, False),
-    extent: tuple[float, float] | None = None,
+    size: tuple[int, int], spec: Preprocessing, turn: Turn = UPRIGHT, extent: tuple[float, float] | None = None
 ) -> Window:
     """Say which part of an image of `size` Resize and CenterCrop keep.
 
-    `mirrored`: the image will be seen the other way round, left to right and top to bottom. `extent`: how much of it
-    there is where libjpeg has scaled it down.
+    `extent`: how much of it there is where libjpeg has scaled it down.
     """
     short = min(size)
     resized = [spec.resize if side == short else int(spec.resize * side / short) for side in size]
-    extents = extent or size
     lefts, widths = [], []
-    for side, other_way, there in zip(resized, mirrored, extents, strict=True):
+    for side, mirrored, there in zip(resized, turn.mirrored, extent or size, strict=True):
         margin = side - spec.crop
         first = round(
             margin / 2
         )  # to the even one of two, as torchvision rounds: it matters which side is counted from
         scale = there / side
-        lefts.append((margin - first if other_way else first) * scale)
+        lefts.append((margin - first if mirrored else first) * scale)
         widths.append(min(spec.crop * scale, there - lefts[-1]))
-    return Window(lefts[0], lefts[1], widths[0], widths[1])
+    across, down = (before - after for before, after in zip(size, resized, strict=True))
+    if turn.sideways:
+        across, down = down, across
+    # Pillow 13 begins with the height where that takes away more than twice as much.
+    height_first = down > max(0, 2 * across)
+    return Window(lefts[0], lefts[1], widths[0], widths[1], height_first is not turn.sideways)
 
 
 def square(image: Image.Image, spec: Preprocessing, kept: Window) -> Image.Image:
@@ -79,19 +96,31 @@ def square(image: Image.Image, spec: Preprocessing, kept: Window) -> Image.Image
 def _resized(image: Image.Image, spec: Preprocessing, kept: Window) -> Image.Image:
     """Resize with the processor's vector instructions, which Pillow's own resize doesn't use: the same filters.
 
-    In two steps, first the width: the resizer itself would begin with the height, and where bicubic overshoots at sharp
-    edges, what is cut off at 0 and 255 between the steps would be something else than in Pillow.
+    In two steps, in Pillow's order: left alone, the resizer rounds differently, and where bicubic overshoots at sharp
+    edges, it cuts off something else between the steps.
     """
     filtered = ResizeAlg.convolution(_FILTERS[spec.interpolation])
-    reach = _REACH[spec.interpolation] * max(1.0, kept.height / spec.crop)
-    first = max(0, math.floor(kept.top - reach))
-    rows = min(image.height, math.ceil(kept.top + kept.height + reach)) - first
-    narrow = Image.new(image.mode, (spec.crop, rows))
-    Resizer().resize_pil(image, narrow, ResizeOptions(filtered, crop_box=CropBox(kept.left, first, kept.width, rows)))
+    left, columns = _within_reach(kept.left, kept.width, image.width, spec)
+    top, rows = _within_reach(kept.top, kept.height, image.height, spec)
+    if kept.height_first:
+        half = Image.new(image.mode, (columns, spec.crop))
+        first = CropBox(left, kept.top, columns, kept.height)
+        second = CropBox(kept.left - left, 0, min(kept.width, columns - (kept.left - left)), spec.crop)
+    else:
+        half = Image.new(image.mode, (spec.crop, rows))
+        first = CropBox(kept.left, top, kept.width, rows)
+        second = CropBox(0, kept.top - top, spec.crop, min(kept.height, rows - (kept.top - top)))
+    Resizer().resize_pil(image, half, ResizeOptions(filtered, crop_box=first))
     small = Image.new(image.mode, (spec.crop, spec.crop))
-    box = CropBox(0, kept.top - first, spec.crop, min(kept.height, rows - (kept.top - first)))
-    Resizer().resize_pil(narrow, small, ResizeOptions(filtered, crop_box=box))
+    Resizer().resize_pil(half, small, ResizeOptions(filtered, crop_box=second))
     return small
+
+
+def _within_reach(start: float, length: float, end: int, spec: Preprocessing) -> tuple[int, int]:
+    """Say which whole pixels the filter looks at: the first, and how many."""
+    reach = _REACH[spec.interpolation] * max(1.0, length / spec.crop)
+    first = max(0, math.floor(start - reach))
+    return first, min(end, math.ceil(start + length + reach)) - first
 
 
 def _resizable(image: Image.Image) -> Image.Image:
