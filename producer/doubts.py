@@ -19,8 +19,6 @@ from sluice.errors import ObjectError, SourceError
 from sluice.objects import ReadRefused
 
 TRIES: Final = 5
-FIRST_WAIT: Final = 1.0
-LONGEST_WAIT: Final = 30.0
 # What is read of a witness: that the storage begins to give it is enough.
 PROBE_BYTES: Final = 1024 * 1024
 MOST_REMEMBERED: Final = 10_000
@@ -54,21 +52,19 @@ class Doubts:
         standing.witness, standing.gave = (found.key, found.etag), max(standing.gave, began)
         self._refusals.pop(found.id, None)
 
-    async def convicts(self, found: Object) -> bool:
-        """Count a refusal, if others are read meanwhile; say whether it is the object's own fault by now."""
+    async def refused(self, found: Object) -> int:
+        """Count a refusal; give how many are the object's own by now, 0 where the source gives nothing else either.
+
+        TRIES of them convict it.
+        """
         if not await self._gives_others(found, time.monotonic()):
-            return False
+            return 0
         count = self._refusals.pop(found.id, 0) + 1
-        if count >= TRIES:
-            return True
-        self._refusals[found.id] = count
+        if count < TRIES:
+            self._refusals[found.id] = count
         if len(self._refusals) > MOST_REMEMBERED:
             self._refusals.popitem(last=False)
-        return False
-
-    def wait(self, found: Object) -> float:
-        """Give the seconds until an object is to be tried again."""
-        return min(FIRST_WAIT * 2.0 ** max(self._refusals.get(found.id, 0) - 1, 0), LONGEST_WAIT)
+        return count
 
     async def _gives_others(self, found: Object, since: float) -> bool:
         standing = self._standing(found.source)

@@ -14,7 +14,7 @@ from typing import Final
 
 from producer.backlog import Backlog
 from producer.books import Books
-from producer.doubts import Doubts, Witness
+from producer.doubts import TRIES, Doubts, Witness
 from producer.leases import Grant, Lease, Leases, Loss, Object
 from producer.sources import Sources
 from producer.verdicts import Verdicts
@@ -314,11 +314,13 @@ class Flow:
 
     async def _doubt(self, found: Object, why: str) -> None:
         """Quarantine what the storage refuses each time, others of its source being read; else have it tried again."""
-        if await self._doubts.convicts(found):
-            self._verdicts.fail(found, "unreadable", why)
+        count = await self._doubts.refused(found)
+        wait = min(FIRST_RETRY * 2.0 ** (count - 1), LONGEST_RETRY) if count else self._trouble(found.job, why)
+        if count:  # of its source another was read
             self._sources.fine(found.job)
+        if count >= TRIES:
+            self._verdicts.fail(found, "unreadable", why)
         else:
-            wait = max(self._trouble(found.job, why), self._doubts.wait(found))
             self._backlog.requeue(found, time.monotonic(), wait)
             asyncio.get_running_loop().call_later(wait, self.wake)
 

@@ -97,6 +97,7 @@ class RefusingProxy:
     def __init__(self, target: str) -> None:
         self.refused: dict[str, tuple[int, str]] = {}
         self.all = False
+        self.refusals = 0
         proxy, address = self, urlsplit(target).netloc
 
         class Handler(BaseHTTPRequestHandler):
@@ -105,6 +106,7 @@ class RefusingProxy:
             def do_GET(self) -> None:
                 key = unquote(self.path.partition("?")[0]).removeprefix("/").partition("/")[2]
                 if key in proxy.refused or (proxy.all and key):
+                    proxy.refusals += 1
                     status, code = proxy.refused.get(key, (500, "InternalError"))
                     self._answer(status, {}, f"<Error><Code>{code}</Code><Message>m</Message></Error>".encode())
                     return
