@@ -38,6 +38,7 @@ class ShardLock(Books):
         self._lock = f"sluice.producer.{settings.shard}"
         self._shard = settings.shard
         self._shown = health
+        self._taking_again = asyncio.Lock()
 
     async def acquire(self) -> None:
         """Wait until this process owns the shard: at once, or as a standby for as long as another owns it."""
@@ -56,9 +57,15 @@ class ShardLock(Books):
         """Run one transaction under the lock, taken again first if the database dropped it meanwhile."""
         while True:
             try:
-                return await super().run(work)
+                return await self.patiently(lambda: self._run_locked(work))
             except LockLost:
                 await self._take_again()
+
+    def _run_locked(self, work: Callable[[Cursor], T]) -> T:
+        """Run it, unless the lock is known to be lost: whoever noticed that may have been cancelled since."""
+        if not self.database.holds(self._lock):
+            raise LockLost(f"the lock {self._lock} was lost")
+        return self.database.run(work)
 
     async def prove(self) -> None:
         """Use the lock's connection from time to time, for ever: a lost lock is noticed even when nothing is listed."""
@@ -68,11 +75,16 @@ class ShardLock(Books):
 
     async def _take_again(self) -> None:
         """Take the lock on a new connection. The server may need a moment to notice that the old one is gone."""
-        deadline = time.monotonic() + TAKE_AGAIN_SECONDS
-        while not await self._try():
-            if time.monotonic() > deadline:
-                raise ShardTaken(f"shard {self._shard} was taken over by another producer while the database was away")
-            await asyncio.sleep(STANDBY_SECONDS)
+        async with self._taking_again:
+            if self.database.holds(self._lock):
+                return  # by another who noticed
+            deadline = time.monotonic() + TAKE_AGAIN_SECONDS
+            while not await self._try():
+                if time.monotonic() > deadline:
+                    raise ShardTaken(
+                        f"shard {self._shard} was taken over by another producer while the database was away"
+                    )
+                await asyncio.sleep(STANDBY_SECONDS)
         log.warning("lock taken again after a lost connection", shard=self._shard)
 
     async def _try(self) -> bool:

@@ -131,6 +131,10 @@ class Database:
             self._locks.add(name)
         return held
 
+    def holds(self, name: str) -> bool:
+        """Say whether this connection took a lock and has not been found lost since."""
+        return name in self._locks
+
     def tell_of_locked(self, objects: int) -> None:
         """Say who keeps so many objects' rows locked."""
         self.run(lambda cursor: self._waits.tell(cursor, objects), patience=0)

@@ -1,0 +1,92 @@
+"""A shard's lock on a real database: what it stands for ends when it is lost, whoever notices."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from producer import shard
+from producer.shard import ShardLock, ShardTaken
+from sluice.ledger import Cursor, Database
+from sluice.settings import Settings
+from sluice.telemetry.health import Health
+
+LIMIT_SECONDS = 60.0
+LOCK = "sluice.producer.0"
+
+
+def own_connection(cursor: Cursor) -> int:
+    cursor.execute("SELECT CONNECTION_ID() AS id")
+    row = cursor.fetchone()
+    assert row is not None
+    return int(row["id"])
+
+
+async def lose(lock: ShardLock, ledger: Database) -> None:
+    """End the connection that holds the lock; the server has let go of it before this returns."""
+    connection = await lock.run(own_connection)
+
+    def kill(cursor: Cursor) -> None:
+        cursor.execute("KILL %s", (connection,))
+
+    def is_free(cursor: Cursor) -> bool:
+        cursor.execute("SELECT 1 FROM information_schema.processlist WHERE id = %s", (connection,))
+        return cursor.fetchone() is None
+
+    ledger.run(kill)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while not ledger.run(is_free):  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def own(settings: Settings) -> ShardLock:
+    lock = ShardLock(settings, Health())
+    await lock.acquire()
+    return lock
+
+
+def test_a_loss_is_not_forgotten_with_the_listing_that_noticed_it(
+    settings: Settings, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listing of a job that ends is cancelled, in the midst of taking the lock again, too."""
+    monkeypatch.setattr(shard, "STANDBY_SECONDS", 0.01)
+
+    async def lose_and_cancel() -> None:
+        lock = await own(settings)
+        try:
+            await lose(lock, ledger)
+            with Database(settings) as another:
+                assert another.hold_lock(LOCK)
+                listing = asyncio.create_task(lock.run(own_connection))
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    while lock.database.holds(LOCK):  # noqa: ASYNC110 - a thread changes it
+                        await asyncio.sleep(0.01)
+                listing.cancel()
+                await asyncio.wait({listing})
+                assert listing.cancelled()
+                monkeypatch.setattr(shard, "TAKE_AGAIN_SECONDS", 0.0)
+                with pytest.raises(ShardTaken):
+                    await lock.run(own_connection)
+        finally:
+            await lock.close()
+
+    asyncio.run(lose_and_cancel())
+
+
+def test_all_who_notice_a_loss_go_on_with_the_lock_that_one_of_them_took_again(
+    settings: Settings, ledger: Database
+) -> None:
+    async def lose_often() -> None:
+        lock = await own(settings)
+        try:
+            for _ in range(5):
+                await lose(lock, ledger)
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    found = await asyncio.gather(*(lock.run(own_connection) for _ in range(4)))
+                assert len(set(found)) == 1
+                assert lock.database.holds(LOCK)
+        finally:
+            await lock.close()
+
+    asyncio.run(lose_often())
