@@ -22,6 +22,7 @@ from collections.abc import Generator, Iterator
 from typing import Final
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from scripts.stack import S3Server, Servers, Stack, TorchServe
 from sluice.ledger import Database, schema
@@ -29,6 +30,10 @@ from sluice.settings import Settings, read_settings
 
 ORDER: Final = ("unit", "chart", "integration", "chaos", "cluster")
 _numbers = itertools.count()
+
+# How long an example takes says something of the machine, nothing of the code.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
