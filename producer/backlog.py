@@ -34,9 +34,20 @@ class Queue:
     """What the matter is with the job's model, for which its objects came back; they rest so long each time."""
     in_hand: int = 0
 
+    def fetchable(self) -> int:
+        """Count what may be fetched as soon as somebody asks for it."""
+        return len(self.again) + len(self.fresh)
+
     def waiting(self) -> int:
         """Count what could be fetched, now or later."""
-        return len(self.again) + len(self.fresh) + len(self.suspects) + len(self.later)
+        return self.fetchable() + len(self.suspects) + len(self.later)
+
+    def empty(self) -> list[Object]:
+        """Take out all that waits."""
+        waiting = [*self.again, *self.fresh, *self.suspects, *(entry[2] for entry in self.later)]
+        for part in (self.again, self.fresh, self.suspects, self.later):
+            part.clear()
+        return waiting
 
 
 class Backlog:
@@ -59,9 +70,8 @@ class Backlog:
         """Say which jobs run; forgets what waits of the others and names them."""
         gone = [job for job in self._queues if job not in priorities]
         for job in gone:
-            queue = self._queues.pop(job)
-            for waiting in (*queue.again, *queue.fresh, *queue.suspects, *(entry[2] for entry in queue.later)):
-                self._in_hand.pop(waiting.id, None)
+            self.forget(job)
+            del self._queues[job]
         for job, priority in priorities.items():
             if job in self._queues:
                 self._queues[job].priority = priority
@@ -73,6 +83,14 @@ class Backlog:
     def waiting(self, job: int) -> int:
         """Count a job's objects that wait to be fetched."""
         return self._queues[job].waiting() if job in self._queues else 0
+
+    def all_waiting(self) -> int:
+        """Count what waits to be fetched of all jobs."""
+        return sum(queue.waiting() for queue in self._queues.values())
+
+    def fetchable(self, job: int) -> int:
+        """Count a job's objects that may be fetched as soon as somebody asks for them."""
+        return self._queues[job].fetchable() if job in self._queues else 0
 
     def in_hand(self, job: int) -> int:
         """Count a job's objects in hand, whatever is being done with them."""
@@ -118,6 +136,13 @@ class Backlog:
         if self._reading:
             self._finished.add(found.id)
 
+    def forget(self, job: int) -> None:
+        """Let go of what waits of a job, which is still pending in the ledger."""
+        queue = self._queues[job]
+        for waiting in queue.empty():
+            if self._in_hand.pop(waiting.id, None) is not None:
+                queue.in_hand -= 1
+
     def hold(self, job: int, until: float) -> None:
         """Fetch nothing of a job until then: its source doesn't answer."""
         if job in self._queues:
@@ -141,6 +166,10 @@ class Backlog:
         """Note that a job's model gives predictions."""
         if job in self._queues:
             self._queues[job].rest, self._queues[job].why = 0.0, ""
+
+    def is_held(self, job: int, now: float) -> bool:
+        """Say whether nothing of a job is fetched now."""
+        return job in self._queues and now < self._queues[job].held_until
 
     def take(self, now: float, *, suspects: bool, others: bool = True) -> Object | None:
         """Give the object to fetch next, if any may be fetched now."""

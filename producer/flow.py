@@ -1,7 +1,8 @@
-"""Objects on their way: pages of pending rows, fetches within the credits, WORK messages, and what comes back.
+"""Objects on their way: fetches within the credits, WORK messages, and what comes back.
 
 Everything here runs on the event loop and holds no lock: the tables (backlog, leases) are changed between two awaits.
-Memory is bounded by `prefetch_bytes` for bytes and by the consumers' credit for objects.
+Memory is bounded by `prefetch_bytes` for bytes. Of objects, `producer.pages` bounds those that wait to be fetched, the
+consumers' credit those that are fetched, and nothing is taken while too many wait for their verdict.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from producer.backlog import Backlog
 from producer.books import Books
 from producer.doubts import TRIES, Doubts, Witness
 from producer.leases import Grant, Lease, Leases, Loss, Object
+from producer.pages import Pages
 from producer.sources import Sources
 from producer.verdicts import Verdicts
 from sluice import ledger
@@ -32,12 +34,6 @@ log = get_logger()
 HOP_SECONDS: Final = metrics.STAGE_SECONDS.labels(stage="hop")
 S3_SECONDS: Final = metrics.STAGE_SECONDS.labels(stage="s3")
 
-PAGE: Final = 1000
-LOW_WATER: Final = 500
-# A page that ends early is the end of what is pending for now. It is looked at again after a while, longer each time
-# that nothing new is there: rows come from other shards' listings, from replays and from redelivery.
-FIRST_REST: Final = 0.25
-LONGEST_REST: Final = 4.0
 # Objects that arrive within this time share a WORK message.
 GATHER_SECONDS: Final = 0.005
 GATHER_OBJECTS: Final = 16
@@ -68,11 +64,11 @@ class Flow:
         self._doubts = Doubts(sources, self._find_read)
         self.send: Callable[[Grant], bool] = lambda _: False
         self._jobs: dict[int, Job] = {}
-        self._after: dict[int, int] = {}
-        self._rest: dict[int, tuple[float, float]] = {}
+        self._pages = Pages(settings, books, backlog, self.wake)
         self._fetching = 0
         self._fetching_bytes = 0
         self._fetching_alone = 0
+        self._checking = 0
         self._awake = asyncio.Event()
         self._hungry = asyncio.Event()
         self._gathering: asyncio.TimerHandle | None = None
@@ -105,14 +101,14 @@ class Flow:
         for job in self._backlog.set_jobs({job.id: job.priority for job in jobs.values()}):
             for found in self._leases.withdraw(job):
                 self._backlog.finish(found)
-            self._after.pop(job, None)
-            self._rest.pop(job, None)
+            self._pages.forget(job)
+        self._pages.set_jobs(list(jobs.values()))
         if self._leases.credit:
             self.wake()
 
     def more(self, job: int) -> None:
         """Say that a job has new pending rows."""
-        self._rest.pop(job, None)
+        self._pages.more(job)
         if self._leases.credit:
             self.wake()
 
@@ -153,9 +149,9 @@ class Flow:
         """Have verdicts written on what consumers could not classify."""
         for found, failure in pairs:
             if failure.reason == "changed":
-                self._spawn(self._recheck(found))
+                self._spawn(self._check(self._recheck(found)))
             elif failure.reason == STORAGE_ERROR:
-                self._spawn(self._doubt(found, failure.detail))
+                self._spawn(self._check(self._doubt(found, failure.detail)))
             elif failure.reason in REASONS:
                 self._verdicts.fail(found, failure.reason, failure.detail)
             else:
@@ -192,47 +188,19 @@ class Flow:
         while True:
             await self._hungry.wait()
             self._hungry.clear()
-            while await self._read_page():
+            while self._may_take() and await self._pages.read():
                 self.wake()
 
-    async def _read_page(self) -> bool:
-        """Read the next page of the first job that needs one; False if none does now."""
-        if self._leases.wanted()[0] <= self._fetching:
-            return False
-        now = time.monotonic()
-        for job in sorted(self._jobs.values(), key=lambda j: (-j.priority, j.id)):
-            if self._backlog.waiting(job.id) >= LOW_WATER or now < self._rest.get(job.id, (0.0, 0.0))[0]:
-                continue
-            after = self._after.get(job.id, 0)
-            self._backlog.begin_read()
-            rows = await self._books.run(
-                partial(
-                    ledger.objects.pending,
-                    job_id=job.id,
-                    after_id=after,
-                    limit=PAGE,
-                    shard=self._settings.shard,
-                    shards=self._settings.shards,
-                )
-            )
-            added = self._backlog.add(
-                Object(r.id, job.id, job.model_id or 0, job.source, r.key, r.etag, r.size, r.attempts) for r in rows
-            )
-            self._after[job.id] = rows[-1].id if len(rows) == PAGE else 0
-            if len(rows) < PAGE:
-                last = self._rest.get(job.id, (0.0, FIRST_REST / 2))[1]
-                rest = FIRST_REST if added else min(last * 2, LONGEST_REST)
-                self._rest[job.id] = (time.monotonic() + rest, rest)
-                asyncio.get_running_loop().call_later(rest, self.wake)
-            return added > 0 or len(rows) == PAGE
-        return False
+    def _may_take(self) -> bool:
+        """Say whether consumers want more than is under way, and verdicts keep up."""
+        return self._leases.wanted()[0] > self._fetching and not self._verdicts.full
 
     # Fetches
 
     def _fetch(self) -> None:
         """Start fetches while consumers want objects and there is room for bytes."""
         now = time.monotonic()
-        while self._fetching < self._settings.fetch_concurrency:
+        while self._fetching + self._checking < self._settings.fetch_concurrency and not self._verdicts.full:
             total, alone = self._leases.wanted()
             if total <= self._fetching or self._leases.bytes + self._fetching_bytes >= self._settings.prefetch_bytes:
                 return
@@ -328,6 +296,15 @@ class Flow:
         if self._tasks is None:
             raise RuntimeError("Flow.run() has not begun")
         self._tasks.create_task(work)
+
+    async def _check(self, work: Coroutine[None, None, None]) -> None:
+        """Look into what a consumer says of an object; no more is fetched meanwhile than there is room for both."""
+        self._checking += 1
+        try:
+            await work
+        finally:
+            self._checking -= 1
+            self.wake()
 
     async def _find_read(self, job: int) -> Sequence[Witness]:
         """Give some objects of a job that were read once."""

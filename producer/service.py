@@ -70,7 +70,7 @@ async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asy
     )
     try:
         with Router(settings, leases, flow) as router:
-            flow.send = router.send
+            flow.send, verdicts.written = router.send, flow.wake
             health.set("socket", ok=True, why="")
             try:
                 async with asyncio.TaskGroup() as tasks:

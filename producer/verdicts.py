@@ -1,14 +1,14 @@
 """What becomes of objects that can't go on as they are: quarantined, superseded, or tried again.
 
-One writer, so that a thousand failures are one transaction and an absent ledger holds up nothing else. An object stays
-in hand until its verdict is written.
+One writer, so that a thousand failures are one transaction. An object stays in hand until its verdict is written, and
+nothing new is taken while too many wait for theirs: objects of 0 bytes, say, are judged faster than any ledger writes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -23,6 +23,7 @@ from sluice.telemetry import get_logger, metrics
 log = get_logger()
 
 BATCH: Final = 1000
+MOST_WAITING: Final = 2 * BATCH
 # A key whose bytes change under each read would be read for ever.
 MOST_CHANGES: Final = 5
 KEYS_REMEMBERED: Final = 10_000
@@ -44,6 +45,7 @@ class Verdicts:
     def __init__(self, books: Books, backlog: Backlog) -> None:
         self._books = books
         self._backlog = backlog
+        self.written: Callable[[], None] = lambda: None
         self._failed: list[Verdict] = []
         self._died: list[Object] = []
         self._changed: list[tuple[Object, Listed]] = []
@@ -51,6 +53,11 @@ class Verdicts:
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def full(self) -> bool:
+        """Say whether so many wait to be written that nothing new is to be judged."""
+        return len(self._failed) + len(self._died) + len(self._changed) >= MOST_WAITING
 
     def fail(self, found: Object, reason: str, detail: str) -> None:
         """Quarantine an object."""
@@ -77,6 +84,7 @@ class Verdicts:
             self._news.clear()
             while self._failed or self._died or self._changed:
                 await self._write()
+                self.written()
             self._idle.set()
 
     async def flushed(self) -> None:
@@ -91,9 +99,14 @@ class Verdicts:
             await self._quarantine(failed)
         if died:
             await self._count_deaths(died)
-        for found, listed in changed:
-            await self._books.run(partial(ledger.listing.add_changed, job_id=found.job, object_id=found.id, now=listed))
-            metrics.SUPERSEDED.inc()
+        for job in sorted({found.job for found, _ in changed}):
+            await self._supersede(job, [(found, listed) for found, listed in changed if found.job == job])
+
+    async def _supersede(self, job: int, changed: Sequence[tuple[Object, Listed]]) -> None:
+        now = {found.id: listed for found, listed in changed}
+        await self._books.run(partial(ledger.listing.add_changed, job_id=job, changed=now))
+        metrics.SUPERSEDED.inc(len(changed))
+        for found, _ in changed:
             self._backlog.finish(found)
 
     async def _quarantine(self, verdicts: Sequence[Verdict]) -> None:

@@ -51,14 +51,14 @@ RULES: Final = (
         "I2",
         "objects that are not superseded though their key has a newer version",
         """SELECT o.id FROM objects o WHERE o.id BETWEEN %s AND %s AND o.state <> 'superseded' AND EXISTS (
-               SELECT 1 FROM objects n WHERE n.job_id = o.job_id AND n.repeat_no = o.repeat_no
+               SELECT 1 FROM objects n FORCE INDEX (one_version) WHERE n.job_id = o.job_id AND n.repeat_no = o.repeat_no
                AND n.object_key = o.object_key AND n.generation > o.generation)""",
     ),
     Rule(
         "I3",
         "superseded objects whose key has no newer version",
         """SELECT o.id FROM objects o WHERE o.id BETWEEN %s AND %s AND o.state = 'superseded' AND NOT EXISTS (
-               SELECT 1 FROM objects n WHERE n.job_id = o.job_id AND n.repeat_no = o.repeat_no
+               SELECT 1 FROM objects n FORCE INDEX (one_version) WHERE n.job_id = o.job_id AND n.repeat_no = o.repeat_no
                AND n.object_key = o.object_key AND n.generation > o.generation)""",
     ),
     Rule(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sluice.errors import LedgerError
@@ -47,7 +48,7 @@ def add_page(
     Doing it again after a lost answer changes nothing: the rows are there, and the cursor of a repeat that has ended
     does not move.
     """
-    added = _add(cursor, job_id, entries, repeat_no, adjacent=True)
+    added = _add(cursor, job_id, {repeat_no: entries}, adjacent=True)
     cursor.execute("INSERT IGNORE INTO listings (job_id) VALUES (%s)", (job_id,))
     if not last:
         # A refused entry's key may be a stand-in, whose place among the keys is another.
@@ -76,19 +77,28 @@ def restart(cursor: Cursor, job_id: int) -> None:
 
 def upsert_keys(cursor: Cursor, job_id: int, entries: Iterable[Listed]) -> Added:
     """Bring single keys, in any order, into the ledger: what a notification says; the cursor stays."""
-    return _reopened(cursor, job_id, _add(cursor, job_id, entries, 0, adjacent=False))
+    return _reopened(cursor, job_id, _add(cursor, job_id, {0: entries}, adjacent=False))
 
 
-def add_changed(cursor: Cursor, job_id: int, object_id: int, now: Listed) -> Added:
-    """Supersede an object whose key has other bytes now, and add its successor; a job that was done runs again.
+def add_changed(cursor: Cursor, job_id: int, changed: Mapping[int, Listed]) -> Added:
+    """Supersede objects whose keys have other bytes now, and add their successors; a job that was done runs again.
 
     Another shard's object may have been committed late, and its job have ended of that.
     """
-    cursor.execute("SELECT repeat_no, object_key FROM objects WHERE id = %s AND job_id = %s", (object_id, job_id))
-    row = cursor.fetchone()
-    if row is None or row["object_key"] != now.key:
-        raise LedgerError(f"object {object_id} is not {now.key!r} of job {job_id}")
-    return _reopened(cursor, job_id, _add(cursor, job_id, [now], row["repeat_no"], adjacent=False))
+    # Locked here, in order of id, since their repeats are gone through one by one.
+    cursor.execute(
+        "SELECT id, repeat_no, object_key FROM objects FORCE INDEX (PRIMARY) WHERE id IN %s AND job_id = %s "
+        "ORDER BY id FOR UPDATE",
+        (sorted(changed) or [0], job_id),
+    )
+    rows = {row["id"]: row for row in cursor.fetchall()}
+    repeats: dict[int, list[Listed]] = {}
+    for object_id, now in changed.items():
+        row = rows.get(object_id)
+        if row is None or row["object_key"] != now.key:
+            raise LedgerError(f"object {object_id} is not {now.key!r} of job {job_id}")
+        repeats.setdefault(row["repeat_no"], []).append(now)
+    return _reopened(cursor, job_id, _add(cursor, job_id, repeats, adjacent=False))
 
 
 def _reopened(cursor: Cursor, job_id: int, added: Added) -> Added:
@@ -98,7 +108,18 @@ def _reopened(cursor: Cursor, job_id: int, added: Added) -> Added:
     return added
 
 
-def _add(cursor: Cursor, job_id: int, entries: Iterable[Listed], repeat_no: int, *, adjacent: bool) -> Added:
+def _add(cursor: Cursor, job_id: int, repeats: Mapping[int, Iterable[Listed]], *, adjacent: bool) -> Added:
+    counts: Counter[str] = Counter()
+    for repeat_no, entries in sorted(repeats.items()):
+        counts.update(_add_entries(cursor, job_id, entries, repeat_no, adjacent=adjacent))
+    counters.add(cursor, job_id, **counts)
+    return Added(counts["listed"], counts["superseded"])
+
+
+def _add_entries(
+    cursor: Cursor, job_id: int, entries: Iterable[Listed], repeat_no: int, *, adjacent: bool
+) -> dict[str, int]:
+    """Bring entries into the ledger; give what the job's counters change by."""
     wanted = {entry.key: entry for entry in entries}
     known = _newest(cursor, job_id, sorted(wanted), repeat_no, adjacent=adjacent)
     fresh: list[tuple[Listed, int]] = []
@@ -112,15 +133,12 @@ def _add(cursor: Cursor, job_id: int, entries: Iterable[Listed], repeat_no: int,
             outdated.append(row["id"])
     superseded = _supersede(cursor, outdated)
     given_up = _insert(cursor, job_id, fresh, repeat_no)
-    counters.add(
-        cursor,
-        job_id,
-        listed=len(fresh),
-        done=-superseded.get("done", 0),
-        quarantined=given_up - superseded.get("quarantined", 0),
-        superseded=sum(superseded.values()),
-    )
-    return Added(len(fresh), sum(superseded.values()))
+    return {
+        "listed": len(fresh),
+        "done": -superseded.get("done", 0),
+        "quarantined": given_up - superseded.get("quarantined", 0),
+        "superseded": sum(superseded.values()),
+    }
 
 
 def _newest(

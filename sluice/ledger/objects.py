@@ -14,6 +14,8 @@ BLOCK: Final = 1024
 DEATHS: Final = 3
 REPLAY_ROWS: Final = 1000
 ATTEMPTS_MAX: Final = 255
+CASES: Final = 100
+"""Rows of different values in one UPDATE. The server looks through them for each row, so a thousand would be slower."""
 MAX_ID: Final = 2**64 - 1
 
 
@@ -71,14 +73,22 @@ def quarantine(cursor: Cursor, failures: Sequence[Failed]) -> int:
     """Give up pending objects; give how many. What is pending no more, or locked by others, stays as it is."""
     job_of = lock_pending(cursor, [failure.object_id for failure in failures])
     given_up = {failure.object_id: failure for failure in failures if failure.object_id in job_of}
-    for failure in given_up.values():
-        cursor.execute(
-            "UPDATE objects SET state = 'quarantined', reason = %s, detail = %s, updated = CURRENT_TIMESTAMP(3) "
-            "WHERE id = %s",
-            (failure.reason, shortened(failure.detail, DETAIL_MAX), failure.object_id),
-        )
+    _give_up(cursor, list(given_up.values()))
     _count(cursor, [job_of[object_id] for object_id in given_up], sign=1)
     return len(given_up)
+
+
+def _give_up(cursor: Cursor, failures: Sequence[Failed]) -> None:
+    for first in range(0, len(failures), CASES):
+        rows = failures[first : first + CASES]
+        each = f"CASE id {'WHEN %s THEN %s ' * len(rows)}END"
+        reasons = [value for row in rows for value in (row.object_id, row.reason)]
+        details = [value for row in rows for value in (row.object_id, shortened(row.detail, DETAIL_MAX))]
+        cursor.execute(
+            f"UPDATE objects SET state = 'quarantined', reason = {each}, detail = {each}, "
+            "updated = CURRENT_TIMESTAMP(3) WHERE id IN %s",
+            (*reasons, *details, [row.object_id for row in rows]),
+        )
 
 
 def lock_pending(cursor: Cursor, ids: Iterable[int]) -> dict[int, int]:

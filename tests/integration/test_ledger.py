@@ -149,8 +149,8 @@ def test_a_new_etag_supersedes_in_every_state(ledger: Database) -> None:
     assert ledger.run(lambda c: predictions.commit(c, late)) == set(), "bytes of the old version make no row"
     assert [row.object_id for row in ledger.run(lambda c: predictions.results(c, job))] == [ids[b"same"]]
     now = Listed(b"pending", "newest", 3)
-    assert ledger.run(lambda c: listing.add_changed(c, job, newer[b"pending"], now)) == Added(1, 1)
-    assert ledger.run(lambda c: listing.add_changed(c, job, newer[b"pending"], now)) == Added(0, 0)
+    assert ledger.run(lambda c: listing.add_changed(c, job, {newer[b"pending"]: now})) == Added(1, 1)
+    assert ledger.run(lambda c: listing.add_changed(c, job, {newer[b"pending"]: now})) == Added(0, 0)
     found = ledger.run(lambda c: progress.progress(c, job))
     assert found is not None
     assert (found.listed, found.pending, found.done, found.superseded) == (8, 3, 1, 4)
@@ -165,7 +165,7 @@ def test_a_change_that_is_found_late_opens_a_done_job_again(ledger: Database) ->
     ledger.run(lambda c: predictions.commit(c, [prediction(number, job) for number in ids.values()]))
     assert ledger.run(lambda c: jobs.finish(c, job))
     for change in (
-        lambda c: listing.add_changed(c, job, ids[b"a"], Listed(b"a", "new", 1)),
+        lambda c: listing.add_changed(c, job, {ids[b"a"]: Listed(b"a", "new", 1)}),
         lambda c: listing.upsert_keys(c, job, entries([b"b"], "new")),
     ):
         assert ledger.run(change) == Added(1, 1)
@@ -187,7 +187,7 @@ def test_a_change_and_the_end_of_its_job_at_the_same_time(settings: Settings, le
     changed, ends = threading.Event(), threading.Event()
 
     def change(cursor: Cursor) -> None:
-        listing.add_changed(cursor, job, ids[b"a"], Listed(b"a", "new", 1))
+        listing.add_changed(cursor, job, {ids[b"a"]: Listed(b"a", "new", 1)})
         changed.set()
         assert ends.wait(60)
 

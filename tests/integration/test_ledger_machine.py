@@ -159,7 +159,7 @@ class LedgerMachine(RuleBasedStateMachine):
             job = next(job for job in self.jobs if job.id == row.job)
             if job.state == "running":
                 now = Listed(row.key, "changed", 2)
-                added = self.ledger.run(lambda c, row=row, now=now: listing.add_changed(c, row.job, row.id, now))  # type: ignore[misc]
+                added = self.ledger.run(lambda c, row=row, now=now: listing.add_changed(c, row.job, {row.id: now}))  # type: ignore[misc]
                 assert added == self.learn(job, [now])
 
     @rule(numbers=picks, stranger=st.booleans(), label=st.sampled_from(["cat", "dög"]), twice=st.booleans())

@@ -1,0 +1,119 @@
+"""Pages of pending rows, read from the ledger into the backlog for the jobs that are served next.
+
+What waits in the backlog is bounded over all jobs, so equally urgent ones share it: the more of them there are, the
+shorter are their pages. What is less urgent is read when the rest leaves consumers hungry, and forgotten when it is in
+the way: the ledger has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from producer.backlog import Backlog
+from producer.books import Books
+from producer.leases import Object
+from sluice import ledger
+from sluice.ledger import Job
+from sluice.settings import Settings
+
+PAGE: Final = 1000
+SHORTEST_PAGE: Final = 8
+LOW_WATER: Final = 500
+"""So many objects that can be fetched last for longer than a page takes to be read."""
+MOST_WAITING: Final = 8 * PAGE
+# A page that ends early is the end of what is pending for now. It is looked at again after a while, longer each time
+# that nothing new is there: rows come from other shards' listings, from replays and from redelivery.
+FIRST_REST: Final = 0.25
+LONGEST_REST: Final = 4.0
+
+
+class Pages:
+    """Reads pages; `wake` is told when a job that rested may be read again."""
+
+    def __init__(self, settings: Settings, books: Books, backlog: Backlog, wake: Callable[[], None]) -> None:
+        self._settings = settings
+        self._books = books
+        self._backlog = backlog
+        self._wake = wake
+        self._jobs: list[Job] = []
+        self._after: dict[int, int] = {}
+        self._rest: dict[int, tuple[float, float]] = {}
+        self._turns: dict[int, int] = {}
+        self._turn = itertools.count(1)
+
+    def set_jobs(self, jobs: list[Job]) -> None:
+        """Say which jobs run now."""
+        self._jobs = sorted(jobs, key=lambda job: (-job.priority, job.id))
+
+    def more(self, job: int) -> None:
+        """Say that a job has new pending rows."""
+        self._rest.pop(job, None)
+
+    def forget(self, job: int) -> None:
+        """Say that what was read of a job is no longer in the backlog."""
+        for known in (self._after, self._rest, self._turns):
+            known.pop(job, None)
+
+    async def read(self) -> bool:
+        """Read a page of the job that wants one most; False if none does now."""
+        found = self._next(time.monotonic())
+        if found is None:
+            return False
+        job, limit = found
+        self._make_room(job)
+        self._turns[job.id] = next(self._turn)
+        after = self._after.get(job.id, 0)
+        self._backlog.begin_read()
+        rows = await self._books.run(
+            partial(
+                ledger.objects.pending,
+                job_id=job.id,
+                after_id=after,
+                limit=limit,
+                shard=self._settings.shard,
+                shards=self._settings.shards,
+            )
+        )
+        added = self._backlog.add(
+            Object(r.id, job.id, job.model_id or 0, job.source, r.key, r.etag, r.size, r.attempts) for r in rows
+        )
+        self._after[job.id] = rows[-1].id if len(rows) == limit else 0
+        if len(rows) < limit:
+            last = self._rest.get(job.id, (0.0, FIRST_REST / 2))[1]
+            rest = FIRST_REST if added else min(last * 2, LONGEST_REST)
+            self._rest[job.id] = (time.monotonic() + rest, rest)
+            asyncio.get_running_loop().call_later(rest, self._wake)
+        return True
+
+    def _next(self, now: float) -> tuple[Job, int] | None:
+        """Choose the job whose page is read next, and the page's length."""
+        for _, equals in itertools.groupby(self._jobs, key=lambda job: job.priority):
+            open_jobs = [job for job in equals if not self._backlog.is_held(job.id, now)]
+            unread = {job.id for job in open_jobs if now >= self._rest.get(job.id, (0.0, 0.0))[0]}
+            sharing = [job for job in open_jobs if job.id in unread or self._backlog.waiting(job.id)]
+            share = min(PAGE, max(SHORTEST_PAGE, MOST_WAITING // max(1, len(sharing))))
+            hungry = [job for job in sharing if job.id in unread and self._is_hungry(job.id, share)]
+            if hungry:
+                return min(hungry, key=lambda job: self._turns.get(job.id, 0)), share
+            if sum(self._backlog.fetchable(job.id) for job in sharing) >= LOW_WATER:
+                return None
+        return None
+
+    def _is_hungry(self, job: int, share: int) -> bool:
+        """Say whether a job has little that can be fetched, and not too much that waits for something else."""
+        return self._backlog.fetchable(job) < share // 2 and self._backlog.waiting(job) < 2 * share
+
+    def _make_room(self, reader: Job) -> None:
+        """Forget what waits of jobs that are less urgent, or held, while too much waits in all."""
+        now = time.monotonic()
+        for job in reversed(self._jobs):
+            if self._backlog.all_waiting() < MOST_WAITING:
+                return
+            if job.priority < reader.priority or self._backlog.is_held(job.id, now):
+                self._backlog.forget(job.id)
+                self.forget(job.id)

@@ -1,0 +1,72 @@
+"""What a producer holds in hand stays bounded, whatever a bucket is full of: counted on a real ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, cast
+
+from producer import pages, verdicts
+from producer.backlog import Backlog
+from producer.books import Books
+from producer.flow import Flow
+from producer.leases import Leases, Object
+from producer.verdicts import Verdicts
+from sluice.ledger import Database, Listed, jobs, listing, objects, progress
+from sluice.settings import Settings
+from sluice.telemetry.health import Health
+from tests.ledger_rows import breaches, running_job
+
+COUNT = 25_000
+MOST = pages.PAGE + pages.LOW_WATER + verdicts.MOST_WAITING + verdicts.BATCH
+
+
+class Watched(Backlog):
+    """A backlog that remembers the most that was in hand."""
+
+    most = 0
+
+    def add(self, found: Iterable[Object]) -> int:
+        added = super().add(found)
+        self.most = max(self.most, len(self))
+        return added
+
+
+def test_objects_that_are_given_up_unfetched_are_not_read_faster_than_written(
+    settings: Settings, ledger: Database
+) -> None:
+    """Neither empty nor too large ones use credit: only their verdicts, written in bulk, hold the reading back."""
+    job = running_job(ledger)
+    for first in range(0, COUNT, 1000):
+        # Every tenth is too large, with a size of its own.
+        page = [Listed(b"%09d" % n, "e", 0 if n % 10 else 10**9 + n) for n in range(first, first + 1000)]
+        ledger.run(lambda c, page=page: listing.add_page(c, job, page, repeat_no=0, last=False, repeats=1))  # type: ignore[misc]
+    backlog = Watched()
+
+    async def stream() -> None:
+        leases, health = Leases(heartbeat=60.0), Health()
+        reading, writing = Books(settings, health, "read"), Books(settings, health, "write")
+        judged = Verdicts(writing, backlog)
+        flow = Flow(settings, reading, backlog=backlog, leases=leases, sources=cast("Any", None), verdicts=judged)
+        judged.written = flow.wake
+        leases.hello(b"c", "consumer", 0.0)
+        leases.extend(b"c", 10, 0)
+        running = [asyncio.create_task(flow.run()), asyncio.create_task(judged.run())]
+        flow.set_jobs({found.id: found for found in await reading.run(jobs.active)})
+        try:
+            async with asyncio.timeout(120):
+                while (await reading.run(lambda c: progress.progress(c, job))).pending:  # type: ignore[union-attr]  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for books in (reading, writing):
+                await books.close()
+
+    asyncio.run(stream())
+    assert backlog.most <= MOST
+    assert ledger.run(lambda c: objects.count_reasons(c, job)) == {"empty": COUNT * 9 // 10, "too_large": COUNT // 10}
+    (found,) = ledger.run(lambda c: objects.list_quarantined(c, job, limit=1))
+    assert found.detail == f"1000000000 bytes, more than {settings.object_max_bytes}"
+    assert breaches(ledger) == []
