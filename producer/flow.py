@@ -141,6 +141,7 @@ class Flow:
         now = time.monotonic()
         for lease in leases:
             metrics.OBJECT_SECONDS.observe(now - lease.since)
+            self._verdicts.settle(lease.object)
             self._backlog.finish(lease.object)
             self._backlog.predicts(lease.object.job)
         self.wake()

@@ -111,7 +111,7 @@ class Lister:
         )
         metrics.LISTED.inc(added.new)
         metrics.SUPERSEDED.inc(added.superseded)
-        if added.new:
+        if added.new or added.replayed:
             self._more(job.id)
 
     async def _has_begun(self, job: Job) -> bool:

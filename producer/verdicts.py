@@ -24,8 +24,10 @@ log = get_logger()
 
 BATCH: Final = 1000
 MOST_WAITING: Final = 2 * BATCH
-# A key whose bytes change under each read would be read for ever.
+# A key whose bytes change under each read would be read for ever. One that is read to its end in between, or that
+# changes once in a while, is not such a key.
 MOST_CHANGES: Final = 5
+CHANGES_SECONDS: Final = 600.0
 KEYS_REMEMBERED: Final = 10_000
 DETAIL_LENGTH: Final = 500
 
@@ -49,7 +51,7 @@ class Verdicts:
         self._failed: list[Verdict] = []
         self._died: list[Object] = []
         self._changed: list[tuple[Object, Listed]] = []
-        self._changes: OrderedDict[tuple[int, bytes], int] = OrderedDict()
+        self._changes: OrderedDict[tuple[int, bytes], tuple[int, float]] = OrderedDict()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -76,6 +78,10 @@ class Verdicts:
         else:
             self._changed.append((found, listed))
             self._ring()
+
+    def settle(self, found: Object) -> None:
+        """Forget how often an object's key changed: it was read, whatever became of it."""
+        self._changes.pop((found.job, found.key), None)
 
     async def run(self) -> None:
         """Write verdicts as they come, for ever."""
@@ -121,6 +127,7 @@ class Verdicts:
                 reason=verdict.reason,
                 detail=verdict.detail,
             )
+            self.settle(verdict.object)
             self._backlog.finish(verdict.object)
 
     async def _count_deaths(self, died: Sequence[Object]) -> None:
@@ -138,10 +145,12 @@ class Verdicts:
                 self._backlog.requeue(replace(found, attempts=found.attempts + 1), now)
 
     def _changes_of(self, found: Object) -> int:
-        """Count how often this key changed under a read, this time included."""
+        """Count how often this key changed under a read since it last came to an end, this time included."""
         place = (found.job, found.key)
-        count = self._changes.pop(place, 0) + 1
-        self._changes[place] = count
+        now = asyncio.get_running_loop().time()
+        count, when = self._changes.pop(place, (0, now))
+        count = count + 1 if now - when <= CHANGES_SECONDS else 1
+        self._changes[place] = count, now
         if len(self._changes) > KEYS_REMEMBERED:
             self._changes.popitem(last=False)
         return count

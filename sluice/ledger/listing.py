@@ -8,16 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sluice.errors import LedgerError
-from sluice.ledger import counters, jobs
+from sluice.ledger import counters, jobs, objects
 from sluice.ledger.connection import Cursor
 from sluice.ledger.rows import DETAIL_MAX, Added, Listed, Listing, shortened
 
 STATEMENT_ROWS: Final = 1000
+PENDING: Final = ("pending", None, None)
+ARCHIVED: Final = ("quarantined", "archived", "listed in an archive storage class")
+"""State, reason and detail of a row. What a read finds archived is told in other words."""
 IN_RANGE: Final = """
-    SELECT id, object_key, generation, etag FROM objects FORCE INDEX (one_version)
+    SELECT id, object_key, generation, etag, state, reason, detail FROM objects FORCE INDEX (one_version)
     WHERE job_id = %s AND repeat_no = %s AND object_key BETWEEN %s AND %s ORDER BY object_key, generation LIMIT %s"""
 ONE_BY_ONE: Final = """
-    SELECT o.id, o.object_key, o.generation, o.etag FROM (
+    SELECT o.id, o.object_key, o.generation, o.etag, o.state, o.reason, o.detail FROM (
         SELECT (SELECT id FROM objects FORCE INDEX (one_version) WHERE job_id = %s AND repeat_no = %s
                 AND object_key = UNHEX(k.wanted) ORDER BY generation DESC LIMIT 1) AS id
         FROM JSON_TABLE(%s, '$[*]' COLUMNS (wanted VARCHAR(2048) PATH '$')) k
@@ -102,8 +105,8 @@ def add_changed(cursor: Cursor, job_id: int, changed: Mapping[int, Listed]) -> A
 
 
 def _reopened(cursor: Cursor, job_id: int, added: Added) -> Added:
-    """Have a job that was done run again if something was added, in the transaction that adds it."""
-    if added.new:
+    """Have a job that was done run again if something is pending anew, in the transaction that makes it so."""
+    if added.new or added.replayed:
         jobs.reopen(cursor, job_id)
     return added
 
@@ -112,8 +115,9 @@ def _add(cursor: Cursor, job_id: int, repeats: Mapping[int, Iterable[Listed]], *
     counts: Counter[str] = Counter()
     for repeat_no, entries in sorted(repeats.items()):
         counts.update(_add_entries(cursor, job_id, entries, repeat_no, adjacent=adjacent))
+    replayed = counts.pop("replayed", 0)
     counters.add(cursor, job_id, **counts)
-    return Added(counts["listed"], counts["superseded"])
+    return Added(counts["listed"], counts["superseded"], replayed)
 
 
 def _add_entries(
@@ -124,6 +128,7 @@ def _add_entries(
     known = _newest(cursor, job_id, sorted(wanted), repeat_no, adjacent=adjacent)
     fresh: list[tuple[Listed, int]] = []
     outdated: list[int] = []
+    cured: list[int] = []
     for entry in wanted.values():
         row = known.get(entry.key)
         if row is None:
@@ -131,14 +136,29 @@ def _add_entries(
         elif row["etag"] != entry.etag:
             fresh.append((entry, row["generation"] + 1))
             outdated.append(row["id"])
-    superseded = _supersede(cursor, outdated)
+        elif _is_cured(row, entry):
+            cured.append(row["id"])
+    states = _lock(cursor, [*outdated, *cured])
+    superseded = _supersede(cursor, {object_id: states[object_id] for object_id in outdated if object_id in states})
+    replayed = [object_id for object_id in cured if states.get(object_id) == "quarantined"]
+    if replayed:
+        objects.make_pending(cursor, replayed)
     given_up = _insert(cursor, job_id, fresh, repeat_no)
     return {
         "listed": len(fresh),
-        "done": -superseded.get("done", 0),
-        "quarantined": given_up - superseded.get("quarantined", 0),
+        "done": -superseded["done"],
+        "quarantined": given_up - superseded["quarantined"] - len(replayed),
         "superseded": sum(superseded.values()),
+        "replayed": len(replayed),
     }
+
+
+def _is_cured(row: Mapping[str, Any], entry: Listed) -> bool:
+    """Say whether an object was given up for what this entry shows to be over: it is there, or in no archive."""
+    if row["state"] != "quarantined" or entry.refused:
+        return False
+    listed_so = (row["reason"], row["detail"]) == ARCHIVED[1:]
+    return row["reason"] == "not_found" or (listed_so and not entry.archived)
 
 
 def _newest(
@@ -162,26 +182,27 @@ def _newest(
     return {row["object_key"]: row for row in cursor.fetchall()}
 
 
-def _supersede(cursor: Cursor, ids: Sequence[int]) -> dict[str, int]:
-    """Supersede rows and remove their predictions; give how many were in each state."""
+def _lock(cursor: Cursor, ids: Sequence[int]) -> dict[int, str]:
+    """Lock rows in order of id, as everybody does, and give their states."""
     if not ids:
         return {}
     cursor.execute(
         "SELECT id, state FROM objects FORCE INDEX (PRIMARY) WHERE id IN %s ORDER BY id FOR UPDATE", (sorted(ids),)
     )
-    rows = [row for row in cursor.fetchall() if row["state"] != "superseded"]
-    before: dict[str, int] = {}
-    for row in rows:
-        before[row["state"]] = before.get(row["state"], 0) + 1
-    if rows:
-        changed = [row["id"] for row in rows]
+    return {row["id"]: row["state"] for row in cursor.fetchall()}
+
+
+def _supersede(cursor: Cursor, states: Mapping[int, str]) -> Counter[str]:
+    """Supersede locked rows and remove their predictions; give how many were in each state."""
+    changed = [object_id for object_id, state in states.items() if state != "superseded"]
+    if changed:
         cursor.execute("DELETE FROM predictions WHERE object_id IN %s", (changed,))
         cursor.execute(
             "UPDATE objects SET state = 'superseded', reason = NULL, detail = NULL, updated = CURRENT_TIMESTAMP(3) "
             "WHERE id IN %s",
             (changed,),
         )
-    return before
+    return Counter(states[object_id] for object_id in changed)
 
 
 def _insert(cursor: Cursor, job_id: int, fresh: Sequence[tuple[Listed, int]], repeat_no: int) -> int:
@@ -203,5 +224,5 @@ def _state(entry: Listed) -> tuple[str, str | None, str | None]:
     if entry.refused:
         return "quarantined", "unlistable", shortened(entry.refused, DETAIL_MAX)
     if entry.archived:
-        return "quarantined", "archived", "listed in an archive storage class"
-    return "pending", None, None
+        return ARCHIVED
+    return PENDING

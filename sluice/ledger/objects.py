@@ -151,15 +151,20 @@ def replay(
     """Make quarantined objects pending again, at most a thousand a call; give how many. Done jobs run again."""
     rows = _quarantined(cursor, job_id, ids, reason, columns="id, job_id", limit=REPLAY_ROWS, locking=True)
     if rows:
-        cursor.execute(
-            "UPDATE objects SET state = 'pending', attempts = 0, reason = NULL, detail = NULL, "
-            "updated = CURRENT_TIMESTAMP(3) WHERE id IN %s",
-            ([row["id"] for row in rows],),
-        )
+        make_pending(cursor, [row["id"] for row in rows])
         _count(cursor, [row["job_id"] for row in rows], sign=-1)
         for found in sorted({row["job_id"] for row in rows}):
             jobs.reopen(cursor, found)
     return len(rows)
+
+
+def make_pending(cursor: Cursor, ids: Sequence[int]) -> None:
+    """Have quarantined objects, which the caller has locked and counts, tried again as if for the first time."""
+    cursor.execute(
+        "UPDATE objects SET state = 'pending', attempts = 0, reason = NULL, detail = NULL, "
+        "updated = CURRENT_TIMESTAMP(3) WHERE id IN %s",
+        (ids,),
+    )
 
 
 def list_quarantined(

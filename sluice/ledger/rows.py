@@ -77,10 +77,11 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What a page changed."""
+    """What a page changed; `replayed` are those that were given up and are pending again."""
 
     new: int
     superseded: int
+    replayed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

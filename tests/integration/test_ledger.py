@@ -221,6 +221,33 @@ def test_archived_objects_go_straight_into_quarantine(ledger: Database) -> None:
     assert breaches(ledger) == []
 
 
+def test_what_is_listed_again_is_tried_again_where_that_shows_the_reason_to_be_over(ledger: Database) -> None:
+    """It is there again, or in no archive any more. What a listing can't tell (a read was denied, say) stays."""
+    job = running_job(ledger)
+    warm = entries([b"corrupt", b"denied", b"frozen", b"gone", b"unreadable"])
+    list_all(ledger, job, [*warm, Listed(b"cold", "e", 4, archived=True), Listed(b"colder", "e", 6, archived=True)])
+    reason_of = {
+        b"corrupt": "corrupt",
+        b"denied": "access_denied",
+        b"frozen": "archived",  # that a read found so, although the listing names another class
+        b"gone": "not_found",
+        b"unreadable": "unreadable",
+    }
+    ids = ids_of(ledger, job)
+    ledger.run(lambda c: objects.count_death(c, {ids[b"gone"]: 0}))
+    failures = [Failed(ids[key], reason, "as the storage says") for key, reason in reason_of.items()]
+    ledger.run(lambda c: objects.quarantine(c, failures))
+    again = [*warm, Listed(b"cold", "e", 4), Listed(b"colder", "e", 6, archived=True)]
+    assert ledger.run(lambda c: listing.upsert_keys(c, job, again)) == Added(0, 0, replayed=2)
+    assert ledger.run(lambda c: listing.upsert_keys(c, job, again)) == Added(0, 0)
+    found = ledger.run(lambda c: objects.pending(c, job, 0, 10))
+    assert sorted((row.key, row.attempts) for row in found) == [(b"cold", 0), (b"gone", 0)]
+    counted = ledger.run(lambda c: progress.progress(c, job))
+    assert counted is not None
+    assert (counted.listed, counted.pending, counted.quarantined) == (7, 2, 5)
+    assert breaches(ledger) == []
+
+
 def test_three_deaths_and_no_fewer(ledger: Database) -> None:
     """Given with the deaths known before, one death counts once however often its report is repeated."""
     job = running_job(ledger)

@@ -102,13 +102,16 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def learn(self, job: Job, entries: list[Listed]) -> Added:
         """Do to the model what a page does; the new rows' ids are the ledger's business."""
-        new = superseded = 0
+        new = superseded = replayed = 0
         for entry in entries:
             old = job.newest.get(entry.key)
             if old and old.etag == entry.etag:
+                if old.reason == "not_found" or (old.reason == "archived" and not entry.archived):
+                    old.state, old.reason, old.attempts = "pending", "", 0
+                    replayed += 1
                 continue
             if old:
-                old.state, old.label = "superseded", ""
+                old.state, old.label, old.reason = "superseded", "", ""
                 superseded += 1
             row = Row(0, job.id, entry.key, entry.etag)
             if entry.archived:
@@ -117,7 +120,7 @@ class LedgerMachine(RuleBasedStateMachine):
             job.newest[entry.key] = row
             new += 1
         self.name_rows(job)
-        return Added(new, superseded)
+        return Added(new, superseded, replayed)
 
     def name_rows(self, job: Job) -> None:
         def ask(cursor: Cursor) -> dict[bytes, int]:
@@ -155,12 +158,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(numbers=picks)
     def change(self, numbers: list[int]) -> None:
-        for row in self.chosen(numbers[:1]):
-            job = next(job for job in self.jobs if job.id == row.job)
-            if job.state == "running":
-                now = Listed(row.key, "changed", 2)
-                added = self.ledger.run(lambda c, row=row, now=now: listing.add_changed(c, row.job, {row.id: now}))  # type: ignore[misc]
-                assert added == self.learn(job, [now])
+        """Several objects of a job at once, perhaps two versions of one key among them."""
+        rows = self.chosen(numbers)
+        rows = [row for row in rows if row.job == rows[0].job]
+        job = next((job for job in self.jobs if rows and job.id == rows[0].job), None)
+        if job and job.state == "running":
+            changed = {row.id: Listed(row.key, "changed", 2) for row in rows}
+            added = self.ledger.run(lambda c: listing.add_changed(c, job.id, changed))
+            assert added == self.learn(job, list({now.key: now for now in changed.values()}.values()))
 
     @rule(numbers=picks, stranger=st.booleans(), label=st.sampled_from(["cat", "dög"]), twice=st.booleans())
     def commit(self, numbers: list[int], label: str, *, stranger: bool, twice: bool) -> None:
@@ -177,7 +182,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if twice:
             assert self.ledger.run(lambda c: predictions.commit(c, batch)) == set()
 
-    @rule(numbers=picks, reason=st.sampled_from(["corrupt", "empty"]))
+    @rule(numbers=picks, reason=st.sampled_from(["corrupt", "not_found"]))
     def quarantine(self, numbers: list[int], reason: str) -> None:
         rows = {row.id: row for row in self.chosen(numbers)}
         failures = [Failed(number, reason, "x" * 600) for number in rows]
