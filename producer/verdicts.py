@@ -17,7 +17,7 @@ from producer.backlog import Backlog
 from producer.books import Books
 from producer.leases import Object
 from sluice import ledger
-from sluice.ledger import Failed, Listed
+from sluice.ledger import Cursor, Failed, Listed
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
@@ -30,6 +30,7 @@ MOST_CHANGES: Final = 5
 CHANGES_SECONDS: Final = 600.0
 KEYS_REMEMBERED: Final = 10_000
 DETAIL_LENGTH: Final = 500
+LOCKED_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,18 @@ class Verdicts:
 
     async def _quarantine(self, verdicts: Sequence[Verdict]) -> None:
         rows = [Failed(v.object.id, v.reason, v.detail) for v in verdicts]
-        await self._books.run(lambda c: ledger.objects.quarantine(c, rows))
+
+        def work(cursor: Cursor) -> set[int]:
+            ledger.objects.quarantine(cursor, rows)
+            return ledger.objects.still_pending(cursor, [row.object_id for row in rows])
+
+        locked = await self._books.run(work)
+        now = asyncio.get_running_loop().time()
         for verdict in verdicts:
+            if verdict.object.id in locked:  # by another transaction: it is read, and judged, again
+                self._backlog.requeue(verdict.object, now, LOCKED_SECONDS)
+                asyncio.get_running_loop().call_later(LOCKED_SECONDS, self.written)
+                continue
             metrics.QUARANTINED.labels(reason=verdict.reason).inc()
             log.info(
                 "quarantined",

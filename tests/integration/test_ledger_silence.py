@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +15,15 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from producer.backlog import Backlog
+from producer.books import Books
+from producer.leases import Object
+from producer.verdicts import Verdicts
 from scripts.stack import Servers
 from sluice.ledger import Cursor, Database, Failed, LockLost, connection, jobs, objects, predictions, progress, schema
 from sluice.ledger.connection import IDLE_SECONDS
 from sluice.settings import Settings
+from sluice.telemetry.health import Health
 from tests.ledger_rows import breaches, entries, ids_of, list_all, prediction, running_job
 
 LIMIT_SECONDS = 90.0
@@ -57,6 +63,40 @@ def value(database: Database, expression: str) -> object:
         return row["asked"]
 
     return database.run(work)
+
+
+def test_a_verdict_on_a_row_that_others_have_locked_is_not_forgotten(settings: Settings, ledger: Database) -> None:
+    """The rest is quarantined now; what was passed over stays in hand, to be judged again."""
+    job = running_job(ledger)
+    list_all(ledger, job, entries([b"free", b"stuck"]))
+    ids = ids_of(ledger, job)
+    found = [Object(ids[key], job, 1, "s3://b/", key, "e", 10) for key in (b"free", b"stuck")]
+    backlog = Backlog()
+    backlog.set_jobs({job: 0})
+    backlog.begin_read()
+    backlog.add(found)
+    for _ in found:
+        assert backlog.take(time.monotonic(), suspects=False)
+
+    async def judge() -> None:
+        books = Books(settings, Health(), "write")
+        judged = Verdicts(books, backlog)
+        writing = asyncio.create_task(judged.run())
+        for each in found:
+            judged.fail(each, "corrupt", "")
+        await judged.flushed()
+        writing.cancel()
+        await books.close()
+
+    with silent(settings, lambda cursor: objects.lock_pending(cursor, [ids[b"stuck"]])):
+        asyncio.run(judge())
+        assert [each.id in backlog for each in found] == [False, True]
+    again = backlog.take(float("inf"), suspects=False)
+    assert again == found[1]
+    asyncio.run(judge())
+    assert len(backlog) == 0
+    assert ledger.run(lambda c: objects.count_reasons(c, job)) == {"corrupt": 2}
+    assert breaches(ledger) == []
 
 
 def test_a_commit_that_fell_silent_holds_up_nobody(settings: Settings, ledger: Database) -> None:

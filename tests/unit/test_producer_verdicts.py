@@ -24,8 +24,9 @@ class Notes:
     def __init__(self) -> None:
         self.superseded = 0
 
-    async def run(self, work: Any) -> None:  # noqa: ANN401 - whatever the ledger's function is
+    async def run(self, work: Any) -> set[int]:  # noqa: ANN401 - whatever the ledger's function is
         self.superseded += isinstance(work, partial)
+        return set()
 
 
 def changes_until_given_up(between: Callable[[Verdicts], None] = lambda _: None) -> int:
