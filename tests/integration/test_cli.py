@@ -319,7 +319,7 @@ def test_a_served_model_is_registered_from_its_address(
     assert ledger.run(models.list_models) == served
     code, _, err = sluice("models", "register", url.replace("1.0", "9.9"), "--wait", 0.1)
     assert code == 3
-    assert "ModelVersionNotFoundException" in err
+    assert "Model version: 9.9 does not exist" in err
 
 
 def test_registering_waits_for_the_tables(sluice: Sluice, database_url: str, tmp_path: Path) -> None:
