@@ -32,6 +32,9 @@ LEDGER_LOCK_WAITS = Counter(
     "Waits for a row that others kept locked, by the host that has held locks for longest; unknown: no right to see it",
     ["holder"],
 )
+LOG_FAILURES = Counter(
+    "sluice_log_failures_total", "Writes to the log that failed: its disk is full, or its reader gone"
+)
 
 IN_FLIGHT = Gauge("sluice_in_flight", "Objects leased (producer) or held (consumer) and not finished")
 BACKLOG = Gauge("sluice_backlog", "Objects that the running jobs this producer owns have pending, leased ones too")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 import requests
@@ -44,6 +45,7 @@ NAMES = [
     "sluice_ledger_lock_waits",
     "sluice_locked",
     "sluice_consumers",
+    "sluice_log_failures",
 ]
 
 
@@ -127,6 +129,19 @@ def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> 
     first, second = [json.loads(line) for line in captured.err.splitlines()]
     assert (first["event"], first["key"], first["level"]) == ("read", "a\nb\x1b[31m", "info")
     assert (second["event"], second["level"]) == ("slow bucket", "warning")
+
+
+def test_a_log_that_takes_nothing_ends_nothing() -> None:
+    """/dev/full answers as a full disk does."""
+    code = (
+        "import logging, sys; from sluice.settings import read_settings; from sluice.telemetry import *\n"
+        "configure(read_settings()); get_logger().info('x' * 10000); logging.getLogger('other').warning('slow')\n"
+        "print('said', file=sys.stderr); sys.stderr.flush()\n"
+        "print(metrics.LOG_FAILURES._value.get() > 0)"
+    )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full, text=True, check=False)
+    assert done.stdout == "True\n"
 
 
 def test_metrics_alone_bring_no_logs_and_no_server() -> None:
