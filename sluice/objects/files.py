@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 SCHEME: Final = "s3://"
+NO_ROOM: Final = frozenset({"InsufficientStorage", "XMinioStorageFull", "QuotaExceeded"})
+"""What versitygw, MinIO and Ceph answer when their disk or a quota is full; AWS has no end."""
 # Large files go in parts, one after the other: who wants several at once has threads of their own.
 _TRANSFER: Final = TransferConfig(use_threads=False)
 
@@ -92,4 +94,6 @@ class Files:
             return SourceMissing(f"{what}: bucket {self._bucket} does not exist: make it, or correct the name")
         if code in {"NoSuchKey", "404"}:
             return SourceMissing(f"{what}: there is no such object")
+        if code in NO_ROOM:
+            return SourceError(f"{what}: {error}: the storage has no room: make some, or enlarge it")
         return SourceError(f"{what}: {error}: check credentials and policy")
