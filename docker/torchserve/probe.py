@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ BUSY: Final = 503
 BATCH_TYPE: Final = "application/x-sluice-batch"
 CAUSE: Final = re.compile(r"\b((?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b: .*|.*[Oo]ut of memory.*)$")
 TAIL: Final = 64 * 1024
+LEAST_ROOM: Final = 64 * 1024
 
 
 def main() -> None:
@@ -59,7 +61,7 @@ def why_not(model: dict[str, str], port: int, which: str) -> str:
     state = workers(model["path"])
     if which == "ready" and status in {BUSY, None} and state == "READY":
         return ""
-    cause = cause_in_log()
+    cause = full_disk() or cause_in_log()
     return f"no prediction ({status or said}); its worker is {state}" + (f"; {cause}" if cause else "")
 
 
@@ -71,6 +73,14 @@ def workers(path: str) -> str:
     described: list[dict[str, Any]] = json.loads(said)
     states = {worker["status"] for version in described for worker in version["workers"]}
     return "READY" if "READY" in states else ", ".join(sorted(states)) or "missing"
+
+
+def full_disk() -> str:
+    """Say that there is no room for models and logs, which then can't say so themselves."""
+    room = os.statvfs(WORK)
+    if room.f_bavail * room.f_frsize >= LEAST_ROOM and (room.f_favail or not room.f_files):
+        return ""
+    return f"the disk of {WORK} is full: make room on the node, or raise the volume's size limit"
 
 
 def cause_in_log() -> str:

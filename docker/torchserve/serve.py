@@ -25,12 +25,15 @@ def main() -> None:
     """Prepare, then become TorchServe."""
     arguments = parse(sys.argv[1:])
     archives = find(arguments.store, arguments.models)
-    WORK.mkdir(parents=True, exist_ok=True)
-    for part in ("logs", "tmp"):
-        (WORK / part).mkdir(exist_ok=True)
-    configuration = WORK / "config.properties"
-    configuration.write_text(configure(arguments, archives))
-    prepare_probes(archives, arguments.port)
+    try:
+        WORK.mkdir(parents=True, exist_ok=True)
+        for part in ("logs", "tmp"):
+            (WORK / part).mkdir(exist_ok=True)
+        configuration = WORK / "config.properties"
+        configuration.write_text(configure(arguments, archives))
+        prepare_probes(archives, arguments.port)
+    except OSError as error:
+        sys.exit(f"sluice-serve: {WORK} can't be written ({error.strerror}): a full disk is the usual cause, make room")
     threads = arguments.threads or max(1, processors() // (arguments.workers * len(archives)))
     print(f"sluice-serve: {', '.join(each.name for each in archives)}; {threads} threads a worker", flush=True)
     os.environ.update(

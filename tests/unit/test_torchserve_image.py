@@ -152,3 +152,11 @@ def test_the_end_of_the_log_names_the_last_error(work: Path) -> None:
         "W-9000 - ValueError: first\nW-9000 -   File x\nW-9000 - ModuleNotFoundError: No module named 'yaml'\nbye\n"
     )
     assert probe.cause_in_log() == "ModuleNotFoundError: No module named 'yaml'"
+
+
+def test_a_full_disk_is_said_before_what_a_log_says(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (work / "logs").mkdir(exist_ok=True)
+    (work / "logs" / "model_log.log").write_text("OSError: [Errno 2] a consequence\n")
+    assert probe.full_disk() == ""
+    monkeypatch.setattr(probe, "LEAST_ROOM", 1 << 62)
+    assert f"the disk of {work} is full" in probe.full_disk()
