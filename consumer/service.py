@@ -54,7 +54,8 @@ class Service:
         self._health = health
         self._stopping = asyncio.Event()
         self._is_draining = False
-        self._ledger_why = "the ledger was not asked yet"
+        self._reading_why = "the ledger was not asked yet"
+        self._committing_why = ""
 
         self._flow = Flow(settings)
         self.room = self._flow.room
@@ -63,7 +64,7 @@ class Service:
         self._fetch = Fetch(settings, self._flow)
         self._decode = Decode(settings, self._flow, self._books)
         self._infer = Infer(settings, self._flow, self._balancer)
-        self._commit = Commit(settings.name, self._flow, self._books, self._note_ledger)
+        self._commit = Commit(settings.name, self._flow, self._books, self._note_commit)
         self._context = zmq.asyncio.Context()
         self._check_addresses()
         self._lines = [Line(partial(self._open, address), self._flow.drop_unbegun) for address in settings.producers]
@@ -180,17 +181,22 @@ class Service:
             try:
                 models = await self._books.likely_models()
             except LedgerError as error:
-                if str(error) != self._ledger_why:
+                if str(error) != self._reading_why:
                     log.warning("the ledger can't be read", why=str(error))
-                self._note_ledger(str(error))
+                self._reading_why = str(error)
                 await asyncio.sleep(MODELS_RETRY_SECONDS)
                 continue
-            self._note_ledger("")
+            self._reading_why = ""
             self._balancer.offer(models)
             await asyncio.sleep(MODELS_SECONDS)
 
-    def _note_ledger(self, why: str) -> None:
-        self._ledger_why = why
+    def _note_commit(self, why: str) -> None:
+        self._committing_why = why
+
+    @property
+    def _ledger_why(self) -> str:
+        """Say why the ledger is of no use now. With a full disk it may be read well, and take no prediction."""
+        return self._committing_why or self._reading_why
 
     async def _beat(self) -> None:
         """Keep the pace, the credit and the health up to date."""

@@ -202,9 +202,9 @@ def test_it_tells_the_producer_why_it_asks_for_nothing(producer: FakeProducer, t
         assert producer.until(lambda: "answers 503" in producer.why)
         torchserve.answer = good
         assert producer.until(lambda: producer.why == "")
-        running.service._note_ledger("the database is away")
+        running.service._note_commit("the database is away")
         assert producer.until(lambda: producer.why == "the database is away")
-        running.service._note_ledger("x" * 1000)
+        running.service._note_commit("x" * 1000)
         assert producer.until(lambda: producer.why == "x" * 300)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pymysql
 import pytest
@@ -13,7 +15,7 @@ from pymysql.constants import CR, ER
 
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable, TablesMissing
 from sluice.ledger.connection import Database, connect_options
-from sluice.ledger.faults import cause_of, describe
+from sluice.ledger.faults import cause_of, describe, is_disk_full
 from sluice.ledger.rows import shortened
 from sluice.settings import Settings, read_settings
 
@@ -128,3 +130,40 @@ def test_a_missing_ca_is_a_wrong_setting(tmp_path: Path) -> None:
 def test_text_is_kept_as_the_columns_can() -> None:
     assert shortened("ab\udce9c", 3) == "ab?"
     assert shortened("📷" * 3, 2) == "📷📷"
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (pymysql.OperationalError(ER.RECORD_FILE_FULL, "The table 'objects' is full"), True),
+        (pymysql.InternalError(ER.GET_ERRNO, "Got error 28 from storage engine"), True),
+        (
+            pymysql.InternalError(ER.GET_ERRNO, 'Got error 28 "No space left on device" from storage engine InnoDB'),
+            True,
+        ),
+        (
+            pymysql.OperationalError(3, "Error writing file '/tmp/MLfd=5' (Errcode: 28 \"No space left on device\")"),
+            True,
+        ),
+        (pymysql.InternalError(ER.GET_ERRNO, "Got error 284 from storage engine"), False),
+        (pymysql.OperationalError(ER.OPTION_PREVENTS_STATEMENT, "--read-only"), False),
+    ],
+)
+def test_a_full_disk_is_told_from_other_trouble(error: Exception, full: bool) -> None:  # noqa: FBT001 - a table's column
+    assert is_disk_full(error) == full
+
+
+def test_a_full_disk_is_said_with_the_remedy_and_its_connection_stays() -> None:
+    """A lock that goes with it would be taken, and lost, again and again."""
+    database = Database(read_settings(database_patience=0.01))
+    connection = MagicMock()
+    database._connection, database._used = connection, time.monotonic()
+    database._locks.add("shard")
+
+    def full(_: object) -> None:
+        raise pymysql.OperationalError(ER.RECORD_FILE_FULL, "The table 'objects' is full")
+
+    with pytest.raises(LedgerUnavailable, match=r"disk is full.*'objects'.*enlarge it"):
+        database.run(full)
+    connection.close.assert_not_called()
+    assert database._connection is connection
