@@ -9,7 +9,7 @@ from typing import Final
 
 from scripts.stack.server import StackError
 
-CHUNK: Final = 64 * 1024
+CHUNKS: Final = (64 * 1024, 4096, 1)
 
 
 class SmallDisk:
@@ -30,14 +30,15 @@ class SmallDisk:
         subprocess.run(["umount", "--lazy", self.folder], check=True)
 
     def fill(self) -> None:
-        """Take all the room that is left."""
+        """Take all the room that is left, to the last page."""
         with self._ballast.open("ab", buffering=0) as ballast:
-            try:
-                while True:
-                    ballast.write(bytes(CHUNK))
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
+            for size in CHUNKS:
+                try:
+                    while True:
+                        ballast.write(bytes(size))
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
 
     def free(self) -> None:
         """Give back what `fill` took."""

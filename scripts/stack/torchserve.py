@@ -115,7 +115,7 @@ class TorchServe(Server):
         picture = io.BytesIO()
         Image.new("RGB", (64, 64), (90, 120, 40)).save(picture, "JPEG")
         for model in self.models:
-            self.wait_until(lambda model=model: self._predicts(model, picture.getvalue()), seconds)  # type: ignore[misc]
+            self.wait_until(lambda model=model: self.predicts(model, picture.getvalue()), seconds)  # type: ignore[misc]
 
     def stop(self, seconds: float = 30.0) -> int | None:
         """End it; its workers keep nothing, so nothing is waited for."""
@@ -123,7 +123,8 @@ class TorchServe(Server):
         self.kill()
         return self.exit_code
 
-    def _predicts(self, model: str, picture: bytes) -> bool:
+    def predicts(self, model: str, picture: bytes) -> bool:
+        """Say whether a prediction comes back for a picture."""
         try:
             answer = requests.post(f"{self.address}/predictions/{model}", data=picture, timeout=PROBE_SECONDS)
         except requests.RequestException:

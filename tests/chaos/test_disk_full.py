@@ -1,0 +1,120 @@
+"""Disks that are really full: work stands still, says why, and goes on by itself once there is room."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.stack import Servers, SmallDisk, Stack, StackError
+from scripts.stack.workers import Worker
+from scripts.storm.pictures import pictures
+from scripts.storm.verdict import Outcome, judge
+from sluice.errors import LedgerUnavailable
+from sluice.ledger import Database, Progress, jobs, progress
+
+OBJECTS = 1500
+LIMIT_SECONDS = 120.0
+DATABASE_MB = 64
+FULL = "the database's disk is full"
+# A fresh database of these takes 23 MB. By its defaults it takes 150, and grows by 64 at once.
+SMALL_DATABASE = (
+    "--innodb-log-file-size=4M",
+    "--innodb-data-file-path=ibdata1:4M:autoextend",
+    "--innodb-autoextend-increment=1",
+    "--innodb-temp-data-file-path=ibtmp1:1M:autoextend",
+    "--innodb-undo-tablespaces=0",
+)
+
+
+class Cluster:
+    """What is needed for a job, the database on a disk of 64 MB, restarted when it ends: as kubelet or systemd do.
+
+    MariaDB ends itself some seconds after its disk is full: its purge thread finds no room (row0purge.cc).
+    """
+
+    def __init__(self, servers: Servers, disk: SmallDisk) -> None:
+        self.servers = servers
+        self.disk = disk
+
+    def wait_for(self, what: Callable[[], bool], seen: Callable[[], object]) -> None:
+        """Wait until `what` says so."""
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while not self._is_so(what):
+            assert time.monotonic() < deadline, seen()
+            if self.servers.database.pid is None:
+                self.servers.database.start()
+            time.sleep(0.1)
+
+    def _is_so(self, what: Callable[[], bool]) -> bool:
+        try:
+            return what()
+        except LedgerUnavailable:
+            return False
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Servers(models=["noop"], database_options=SMALL_DATABASE) as servers:
+        try:
+            disk = SmallDisk(servers.database.folder, DATABASE_MB)
+            disk.mount()
+        except StackError as error:
+            pytest.skip(str(error))
+        try:
+            servers.start(servers.database, servers.torchserve)
+            yield Cluster(servers, disk)
+        finally:
+            servers.database.kill()
+            disk.unmount()
+
+
+def test_a_full_disk_under_the_database_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """Full while a job is listed, enlarged, full again while predictions are committed, enlarged again."""
+    source = write_pictures(tmp_path / "photos")
+    with (
+        Stack(cluster.servers, "full", cache_entries=0, database_patience=1.0) as stack,
+        Database(stack.settings) as database,
+    ):
+        stack.start_workers(2)
+
+        def seen() -> Progress:
+            found = database.run(lambda cursor: progress.progress(cursor, job))
+            assert found is not None
+            return found
+
+        cluster.disk.fill()
+        job = database.run(lambda cursor: jobs.submit(cursor, source, "noop"))
+        cluster.wait_for(lambda: said_by(stack.producers) == {FULL} and FULL in seen().message, lambda: why(stack))
+        cluster.disk.enlarge(DATABASE_MB + 8)
+        cluster.wait_for(lambda: seen().done > 0, lambda: why(stack))
+        cluster.disk.fill()
+        cluster.wait_for(lambda: said_by(stack.consumers) == {FULL} and FULL in seen().message, lambda: why(stack))
+        assert seen().done < OBJECTS
+        cluster.disk.enlarge(2 * DATABASE_MB)
+        cluster.wait_for(lambda: seen().state == "done" and not seen().message, lambda: why(stack))
+        assert [worker.starts for worker in stack.workers] == [1, 1, 1]
+        assert stack.producers[0].log.read_text().count("lock taken again") < cluster.servers.database.starts
+        outcome = Outcome(0, OBJECTS)
+        judge(database, job, outcome)
+        assert outcome.breaches == []
+
+
+def write_pictures(folder: Path) -> str:
+    for name, data in pictures(OBJECTS):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return f"file://{folder}"
+
+
+def said_by(workers: list[Worker]) -> set[str]:
+    """Give FULL for each that says so in /ready, else what it says."""
+    said = [worker.why_not_ready() for worker in workers]
+    return {FULL if FULL in why else why for why in said}
+
+
+def why(stack: Stack) -> dict[str, str]:
+    return {worker.name: worker.why_not_ready() for worker in stack.workers}
