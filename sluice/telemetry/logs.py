@@ -53,6 +53,18 @@ class LogStream(io.TextIOBase):
             metrics.LOG_FAILURES.inc()
 
 
+class CurrentStderr(io.TextIOBase):
+    """Standard error as it is when a line is written: loggers outlive what it was when they were made."""
+
+    def write(self, text: str) -> int:
+        """Write to what is standard error now."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush what is standard error now."""
+        sys.stderr.flush()
+
+
 def configure(settings: Settings) -> None:
     """Log as the settings say; other libraries' warnings come along. Standard error never fails from then on."""
     if not isinstance(sys.stderr, LogStream):
@@ -71,7 +83,7 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", sys.stderr)),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", CurrentStderr())),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import subprocess
@@ -129,6 +130,17 @@ def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> 
     first, second = [json.loads(line) for line in captured.err.splitlines()]
     assert (first["event"], first["key"], first["level"]) == ("read", "a\nb\x1b[31m", "info")
     assert (second["event"], second["level"]) == ("slow bucket", "warning")
+
+
+def test_a_logger_outlives_the_standard_error_that_it_was_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, later = get_logger(), io.StringIO()
+    with io.StringIO() as first:
+        monkeypatch.setattr(sys, "stderr", first)
+        configure(read_settings(log_format="json"))
+        log.info("before")
+    monkeypatch.setattr(sys, "stderr", later)
+    log.info("after")
+    assert json.loads(later.getvalue())["event"] == "after"
 
 
 def test_a_log_that_takes_nothing_ends_nothing() -> None:
