@@ -20,7 +20,8 @@ ANSWER_SECONDS: Final = 10.0
 UNFINISHED = "SELECT id, watch FROM jobs WHERE state IN ('pending', 'running')"
 FINISHED = "SELECT id, state FROM jobs WHERE state NOT IN ('pending', 'running')"
 COUNTS = (
-    "SELECT COALESCE(SUM(state = 'pending'), 0) AS pending, COALESCE(SUM(state <> 'pending'), 0) AS decided "
+    "SELECT COALESCE(SUM(state = 'pending'), 0) AS pending, "
+    "COALESCE(SUM(state IN ('done', 'quarantined')), 0) AS decided "
     "FROM objects WHERE job_id IN ({})"
 )
 
@@ -77,7 +78,7 @@ class Witness:
         self._excused = excused
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="witness", daemon=True)
-        self._before: tuple[object, ...] = ()
+        self._before = ("", 0, 0)
 
     def start(self) -> None:
         """Begin to look."""
@@ -121,6 +122,8 @@ class Witness:
         self.sight.running = sum(not row["watch"] for row in unfinished)
         self.sight.pending, self.sight.decided = int(counts["pending"]), int(counts["decided"])
         self.sight.answered = True
-        now = (len(self.sight.finished), self.sight.decided)
-        moved, self._before = now != self._before, now
+        # A listing that only supersedes is no progress; counts of other jobs can't be compared.
+        done, before = (identities, len(self.sight.finished), self.sight.decided), self._before
+        moved = done[1] > before[1] or (done[0] == before[0] and done[2] > before[2])
+        self._before = done
         return moved, bool(self.sight.pending or self.sight.running)
