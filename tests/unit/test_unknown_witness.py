@@ -1,0 +1,46 @@
+"""When the unknown storm's witness sees work move."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from scripts.stack import DatabaseServer
+from scripts.storm.unknown import witness
+from scripts.storm.unknown.witness import FINISHED, UNFINISHED, Witness
+
+
+class Tables:
+    """What the database says; the test changes it between looks."""
+
+    def __init__(self) -> None:
+        self.unfinished = [{"id": 1, "watch": 1}, {"id": 2, "watch": 0}]
+        self.finished: list[dict[str, Any]] = []
+        self.pending = 10
+        self.decided = 0
+
+    def ask(self, database: object, schema: str, statement: str) -> list[dict[str, Any]]:
+        del database, schema
+        if statement == UNFINISHED:
+            return self.unfinished
+        if statement == FINISHED:
+            return self.finished
+        return [{"pending": self.pending, "decided": self.decided}]
+
+
+def test_only_decisions_and_ended_jobs_are_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = Tables()
+    monkeypatch.setattr(witness, "ask", tables.ask)
+    watching = Witness(cast("DatabaseServer", None), "", lambda: False)
+    watching._look()
+    assert watching._look() == (False, True)
+    tables.decided = 5
+    assert watching._look() == (True, True)
+    tables.decided, tables.pending = 4, 11  # one was superseded, and its new version is pending
+    assert watching._look() == (False, True)
+    tables.unfinished, tables.finished = tables.unfinished[:1], [{"id": 2, "state": "done"}]
+    tables.decided = tables.pending = 0
+    assert watching._look() == (True, False)
+    tables.unfinished = [*tables.unfinished, {"id": 3, "watch": 0}]
+    assert watching._look() == (False, True)
