@@ -24,9 +24,9 @@ from typing import Final
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from scripts.stack import S3Server, Servers, Stack, TorchServe
 from sluice.ledger import Database, schema
 from sluice.settings import Settings, read_settings
+from tools.stack import S3Server, Servers, Stack, TorchServe
 
 ORDER: Final = ("unit", "chart", "integration", "chaos", "cluster")
 _numbers = itertools.count()

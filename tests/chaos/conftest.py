@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.stack import Servers
+from tools.stack import Servers
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

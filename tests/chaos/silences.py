@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from scripts.stack import Stack
-from scripts.stack.server import Server
-from scripts.stack.workers import Worker
+from tools.stack import Stack
+from tools.stack.server import Server
+from tools.stack.workers import Worker
 
 CHUNK: Final = 65_536
 

@@ -6,11 +6,11 @@ import time
 
 import pymysql
 
-from scripts.stack import Servers, Stack
-from scripts.storm.pictures import pictures
-from scripts.storm.storm import resident
-from scripts.storm.verdict import Outcome, judge
 from sluice.ledger import Database, jobs, progress
+from tools.stack import Servers, Stack
+from tools.storm.pictures import pictures
+from tools.storm.storm import resident
+from tools.storm.verdict import Outcome, judge
 
 OBJECTS = 300
 USER = "plain"

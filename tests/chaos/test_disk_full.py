@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts.stack import Servers, SmallDisk, Stack, StackError
-from scripts.stack.workers import Worker
-from scripts.storm.pictures import pictures
-from scripts.storm.verdict import Outcome, judge
 from sluice.errors import LedgerUnavailable
 from sluice.ledger import Database, Progress, jobs, progress
+from tools.stack import Servers, SmallDisk, Stack, StackError
+from tools.stack.workers import Worker
+from tools.storm.pictures import pictures
+from tools.storm.verdict import Outcome, judge
 
 OBJECTS = 1500
 LIMIT_SECONDS = 120.0

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.stack import Leash, S3Server, Servers, SmallDisk, Stack, StackError, TorchServe, archive_of
-from scripts.storm.pictures import picture, pictures
 from sluice.ledger import Database, jobs, progress
+from tools.stack import Leash, S3Server, Servers, SmallDisk, Stack, StackError, TorchServe, archive_of
+from tools.storm.pictures import picture, pictures
 
 OBJECTS = 100
 LIMIT_SECONDS = 120.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from scripts.stack import Servers
-from scripts.storm import overload
-from scripts.storm.pictures import pictures
+from tools.stack import Servers
+from tools.storm import overload
+from tools.storm.pictures import pictures
 
 OBJECTS = 200
 SECONDS = 10.0

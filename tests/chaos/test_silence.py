@@ -11,12 +11,12 @@ import pymysql
 import pytest
 from pymysql.cursors import Cursor as PlainCursor
 
-from scripts.stack import Servers, Stack
-from scripts.storm.pictures import pictures
-from scripts.storm.verdict import Outcome, judge
 from sluice.ledger import Database, Progress, jobs, progress
 from sluice.ledger.connection import SLOTS
 from tests.chaos.silences import Silence, cut_off, frozen
+from tools.stack import Servers, Stack
+from tools.storm.pictures import pictures
+from tools.storm.verdict import Outcome, judge
 
 OBJECTS: Final = 400
 LIMIT_SECONDS: Final = 120.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.stack import Servers
-from scripts.storm.pictures import pictures
-from scripts.storm.schedule import Counts, make_schedule
-from scripts.storm.storm import BUCKET, storm
+from tools.stack import Servers
+from tools.storm.pictures import pictures
+from tools.storm.schedule import Counts, make_schedule
+from tools.storm.storm import BUCKET, storm
 
 OBJECTS = 1000
 COUNTS = Counts().scaled(OBJECTS / 20_000)

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from scripts.stack import Servers
-from scripts.storm.unknown.draw import KINDS, Cast, draw
-from scripts.storm.unknown.storm import fresh_seed, print_unknown, unknown_storm
+from tools.stack import Servers
+from tools.storm.unknown.draw import KINDS, Cast, draw
+from tools.storm.unknown.storm import fresh_seed, print_unknown, unknown_storm
 
 SECONDS = 30.0
 CAST = Cast(consumers=2, shards=1)

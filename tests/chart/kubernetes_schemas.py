@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from scripts.kube.pieces import KUBERNETES
+from tools.cluster.pieces import KUBERNETES
 
 Schema = dict[str, Any]
 

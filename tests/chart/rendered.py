@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import yaml
 
-from scripts.kube.pieces import Cache
-from scripts.kube.place import Place
+from tools.cluster.pieces import Cache
+from tools.cluster.place import Place
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "charts" / "sluice"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.chart.rendered import CHART, EXTERNAL, PROFILES, ROOT, Rendered, Values, render, run_helm
-from tests.command_line import understands
+from tests.support.command_line import understands
 
 MANY_OPTIONS: Values = {"threads": 2, "workers": 2, "options": {"job_queue_size": 64}}
 

@@ -7,20 +7,20 @@ import re
 import pytest
 import yaml
 
-from scripts.chart_values import CHART, OWNED, leaves, make_readme, make_schema, read_values
 from sluice.settings import Settings
 from tests.chart.rendered import ROOT, Values, refusal, render, run_helm
+from tools.chart.values import CHART, OWNED, leaves, make_readme, make_schema, read_values
 
 VALUES = read_values((CHART / "values.yaml").read_text())
 
 
 def test_the_schema_is_made_from_the_values() -> None:
-    assert (CHART / "values.schema.json").read_text() == make_schema(VALUES), "run `python -m scripts.chart_values`"
+    assert (CHART / "values.schema.json").read_text() == make_schema(VALUES), "run `python -m tools.chart.values`"
 
 
 def test_the_table_is_made_from_the_values() -> None:
     readme = (CHART / "README.md").read_text()
-    assert readme == make_readme(readme, VALUES), "run `python -m scripts.chart_values`"
+    assert readme == make_readme(readme, VALUES), "run `python -m tools.chart.values`"
 
 
 def test_each_value_is_read_by_a_template() -> None:

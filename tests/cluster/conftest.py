@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from scripts.build_model import default_output
-from scripts.kube import keda as addon
-from scripts.kube.builder import Builder, version
-from scripts.kube.cluster import Cluster
-from scripts.kube.place import REGISTRY, Place
 from tests.cluster.load import PHOTOS
 from tests.cluster.tools import ROOT, Release, Tools
 from tests.cluster.values import NEXT, SHARED
+from tools.build_model import default_output
+from tools.cluster import keda as addon
+from tools.cluster.builder import Builder, version
+from tools.cluster.cluster import Cluster
+from tools.cluster.place import REGISTRY, Place
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,6 @@
 """The network policies where something enforces them: what is needed goes through, and nothing else does.
 
-On the throwaway cluster scripts/kube/policies.py does; on another its network plugin must, or this fails.
+On the throwaway cluster tools/cluster/policies.py does; on another its network plugin must, or this fails.
 """
 
 from __future__ import annotations

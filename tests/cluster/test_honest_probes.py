@@ -7,9 +7,9 @@ import io
 import json
 import zipfile
 
-from scripts.stack import archive_of
 from tests.cluster.tools import CHART, Release, wait_until
-from tests.model_archives import signed
+from tests.support.model_archives import signed
+from tools.stack import archive_of
 
 
 def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release) -> None:

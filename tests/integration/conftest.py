@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts.stack import S3Server
-from scripts.stack.ports import free_port
 from sluice.ledger import Cursor, Database, models
 from sluice.settings import Settings
-from tests.producer_jobs import Start
-from tests.producer_servers import Photos
+from tests.support.producer_jobs import Start
+from tests.support.producer_servers import Photos
+from tools.stack import S3Server
+from tools.stack.ports import free_port
 
 
 @pytest.fixture

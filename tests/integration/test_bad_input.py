@@ -17,11 +17,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
-from scripts.stack import S3Server, Stack
 from sluice.ledger import Database
 from sluice.reasons import REASONS
-from tests.corpus import LABEL, Case, corpus, photo, saved
-from tests.jobs_running import Desk, until
+from tests.support.corpus import LABEL, Case, corpus, photo, saved
+from tests.support.jobs_running import Desk, until
+from tools.stack import S3Server, Stack
 
 MODEL = "efficientnet-lite0"
 KEYS = [

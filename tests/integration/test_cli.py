@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from scripts.stack import TorchServe
 from sluice import cli
 from sluice.ledger import (
     Cursor,
@@ -29,7 +28,8 @@ from sluice.ledger import (
     schema,
 )
 from sluice.settings import read_settings
-from tests.model_archives import write_archive
+from tests.support.model_archives import write_archive
+from tools.stack import TorchServe
 
 Sluice = Callable[..., tuple[int, str, str]]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.stack import S3Server, Stack
 from sluice import cli
 from sluice.ledger import Database
-from tests.jobs_running import Desk
-from tests.model_archives import CARD, write_archive
+from tests.support.jobs_running import Desk
+from tests.support.model_archives import CARD, write_archive
+from tools.stack import S3Server, Stack
 
 Sluice = Callable[..., tuple[int, str, str]]
 

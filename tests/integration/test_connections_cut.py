@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from scripts.stack import Stack
 from sluice.ledger import Database
-from tests.faulty_proxy import ProxyThread
-from tests.jobs_running import Desk, until
+from tests.support.faulty_proxy import ProxyThread
+from tests.support.jobs_running import Desk, until
+from tools.stack import Stack
 
 OBJECTS = 40
 REPEATS = 50

@@ -14,9 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.stack import TorchServe
-from scripts.stack.ports import free_port
-from scripts.stack.torchserve import card_of
 from sluice.images import Preprocessing, decode, pack
 from sluice.inference import Answer, Client
 from sluice.inference.resolve import endpoints
@@ -24,7 +21,10 @@ from sluice.ledger import Cursor, Database, Listed, Model, jobs, listing, models
 from sluice.objects import open_source
 from sluice.protocol import Work, WorkItem
 from sluice.settings import Settings, read_settings
-from tests.consumer_fakes import LABELS, PREPROCESSING, FakeProducer, FakeTorchServe, png
+from tests.support.consumer_fakes import LABELS, PREPROCESSING, FakeProducer, FakeTorchServe, png
+from tools.stack import TorchServe
+from tools.stack.ports import free_port
+from tools.stack.torchserve import card_of
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scripts import demo, photos
-from scripts.stack import ROOT
-from tests.signals import ctrl_c_heard
+from tests.support.signals import ctrl_c_heard
+from tools import demo, photos
+from tools.stack import ROOT
 
-COMMAND = [sys.executable, "-m", "scripts.demo", "--once"]
+COMMAND = [sys.executable, "-m", "tools.demo", "--once"]
 
 
 def left_behind(output: str) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from scripts.stack import Servers, Stack, card_of
 from sluice.ledger import Database, models
-from tests.faulty_models import GREY, RED, FaultyTorchServe
-from tests.jobs_running import Desk, until
+from tests.support.faulty_models import GREY, RED, FaultyTorchServe
+from tests.support.jobs_running import Desk, until
+from tools.stack import Servers, Stack, card_of
 
 FAULTS = {
     "raises": "answers 500: ValueError: no red, please",

@@ -7,9 +7,9 @@ import asyncio
 from sluice.ledger import Cursor, Database, jobs
 from sluice.protocol import Credit, Done
 from sluice.settings import Settings
-from tests.producer_fakes import FakeConsumer
-from tests.producer_jobs import Start, commit, play, reasons, state, submit, until
-from tests.producer_servers import Photos
+from tests.support.producer_fakes import FakeConsumer
+from tests.support.producer_jobs import Start, commit, play, reasons, state, submit, until
+from tests.support.producer_servers import Photos
 
 
 def test_a_source_that_does_not_answer_quarantines_nothing(database: Database, photos: Photos, start: Start) -> None:

@@ -24,7 +24,7 @@ from sluice.ledger import (
     progress,
 )
 from sluice.settings import Settings
-from tests.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
+from tests.support.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
 
 ODD_KEYS = [
     b" ",

@@ -8,7 +8,7 @@ import pytest
 
 from sluice.ledger import Cursor, Database, Failed, check, listing, objects, predictions
 from sluice.settings import Settings
-from tests.ledger_rows import breaches, entries, ids_of, list_all, prediction, running_job
+from tests.support.ledger_rows import breaches, entries, ids_of, list_all, prediction, running_job
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from functools import partial
 import pymysql
 import pytest
 
-from scripts.stack import Servers
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from sluice.ledger import Cursor, Database, Failed, LockLost, jobs, listing, objects, predictions, progress
 from sluice.settings import Settings, read_settings
-from tests.ledger_rows import SOURCE, breaches, entries, ids_of, list_all, prediction, running_job
+from tests.support.ledger_rows import SOURCE, breaches, entries, ids_of, list_all, prediction, running_job
+from tools.stack import Servers
 
 
 def lose_the_answer(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:

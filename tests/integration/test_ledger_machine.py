@@ -34,7 +34,7 @@ from sluice.ledger import (
     predictions,
     progress,
 )
-from tests.ledger_rows import SOURCE, prediction, register
+from tests.support.ledger_rows import SOURCE, prediction, register
 
 KEYS = [b"a", b"A", b"a ", b"a\x00", b"b/../c", "ü".encode(), b"\xff", b"z" * 1024]
 JOBS = 2

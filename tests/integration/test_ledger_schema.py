@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from scripts.stack import Servers
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from sluice.ledger import Cursor, Database, Failed, Quarantined, jobs, listing, objects, predictions, progress, schema
 from sluice.settings import Settings, read_settings
-from tests.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
+from tests.support.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
+from tools.stack import Servers
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from producer.backlog import Backlog
 from producer.books import Books
 from producer.leases import Object
 from producer.verdicts import Verdicts
-from scripts.stack import Servers
 from sluice.ledger import Cursor, Database, Failed, LockLost, connection, jobs, objects, predictions, progress, schema
 from sluice.ledger.connection import IDLE_SECONDS
 from sluice.settings import Settings
 from sluice.telemetry.health import Health
-from tests.ledger_rows import breaches, entries, ids_of, list_all, prediction, running_job
+from tests.support.ledger_rows import breaches, entries, ids_of, list_all, prediction, running_job
+from tools.stack import Servers
 
 LIMIT_SECONDS = 90.0
 STUCK = 60

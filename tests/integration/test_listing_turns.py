@@ -14,7 +14,7 @@ from producer.lister import Lister
 from sluice.ledger import Cursor, Database, Job, Listed, jobs, listing
 from sluice.settings import Settings
 from sluice.telemetry.health import Health
-from tests.ledger_rows import register
+from tests.support.ledger_rows import register
 
 LONG_JOBS = 6
 

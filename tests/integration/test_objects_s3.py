@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.stack import S3Server
 from sluice.errors import ObjectError, SourceError
 from sluice.ledger import Listed
 from sluice.objects import Bucket, Changed, SourceMissing, open_source
 from sluice.objects.s3 import NOT_PLAIN
 from sluice.settings import Settings, read_settings
-from tests.producer_servers import FaultyS3, Photos
+from tests.support.producer_servers import FaultyS3, Photos
+from tools.stack import S3Server
 
 MIB = 1024 * 1024
 KEYS = [

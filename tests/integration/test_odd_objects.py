@@ -14,8 +14,8 @@ from moto.server import ThreadedMotoServer
 
 from sluice.ledger import Database, listing, objects
 from sluice.settings import Settings
-from tests.producer_jobs import Start, reasons, state, submit, until
-from tests.producer_servers import FaultyS3
+from tests.support.producer_jobs import Start, reasons, state, submit, until
+from tests.support.producer_servers import FaultyS3
 
 ODD = [
     ("k" * 1500, '"e"', "1"),

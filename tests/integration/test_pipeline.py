@@ -12,10 +12,10 @@ import pytest
 import requests
 from PIL import Image
 
-from scripts.photos import photos
-from scripts.stack import Stack, free_port
 from sluice.ledger import Database
-from tests.jobs_running import Desk, until
+from tests.support.jobs_running import Desk, until
+from tools.photos import photos
+from tools.stack import Stack, free_port
 
 SAME_SCORE = 2e-3
 """Batches of other sizes take other paths through the same network, and the last digits differ."""

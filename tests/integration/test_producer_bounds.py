@@ -15,7 +15,7 @@ from producer.verdicts import Verdicts
 from sluice.ledger import Database, Listed, jobs, listing, objects, progress
 from sluice.settings import Settings
 from sluice.telemetry.health import Health
-from tests.ledger_rows import breaches, running_job
+from tests.support.ledger_rows import breaches, running_job
 
 COUNT = 25_000
 MOST = pages.PAGE + pages.LOW_WATER + verdicts.MOST_WAITING + verdicts.BATCH

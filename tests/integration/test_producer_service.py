@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from scripts.stack import Servers
-from scripts.stack.ports import free_port
 from sluice.ledger import Database, jobs, progress
 from sluice.protocol import Bye, Done, Failed, Failure, Return
 from sluice.settings import Settings
-from tests.producer_fakes import FakeConsumer
-from tests.producer_jobs import Start, commit, play, reasons, state, submit, until
-from tests.producer_servers import Photos
+from tests.support.producer_fakes import FakeConsumer
+from tests.support.producer_jobs import Start, commit, play, reasons, state, submit, until
+from tests.support.producer_servers import Photos
+from tools.stack import Servers
+from tools.stack.ports import free_port
 
 
 def test_a_bucket_flows_from_listing_to_done(

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.stack import S3Server
 from sluice.ledger import Database
 from sluice.protocol import STORAGE_ERROR, Done, Failed, Failure
 from sluice.settings import Settings
-from tests.producer_fakes import FakeConsumer
-from tests.producer_jobs import Start, commit, play, reasons, state, submit, until
-from tests.producer_servers import Photos, RefusingProxy
+from tests.support.producer_fakes import FakeConsumer
+from tests.support.producer_jobs import Start, commit, play, reasons, state, submit, until
+from tests.support.producer_servers import Photos, RefusingProxy
+from tools.stack import S3Server
 
 # Of an outage: each read asks a few times, by both clients. A longer one makes the waits after it longer.
 ENOUGH = 6

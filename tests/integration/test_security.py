@@ -17,15 +17,15 @@ import zmq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image
 
-from scripts.stack import Stack, free_port
 from sluice.errors import ProtocolError
 from sluice.ledger import Database
 from sluice.protocol import Bye, Credit, Done, Failed, Failure, Hello, Message, Ping, Return, decode, encode
 from sluice.protocol.keys import KeyPair, make_keys, read_keys
 from sluice.settings import Settings, read_settings
-from tests.jobs_running import Desk, until
-from tests.pem_keys import certificate_pem, private_pem
-from tests.producer_fakes import FakeConsumer, mutated, samples
+from tests.support.jobs_running import Desk, until
+from tests.support.pem_keys import certificate_pem, private_pem
+from tests.support.producer_fakes import FakeConsumer, mutated, samples
+from tools.stack import Stack, free_port
 
 FRAMES = 10_000
 PEERS = 5

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import requests
 
-from scripts.stack import ROOT, free_port
-from tests.signals import ctrl_c_heard
+from tests.support.signals import ctrl_c_heard
+from tools.stack import ROOT, free_port
 
 
 def test_it_answers_on_its_port_until_it_is_told_to_stop(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from scripts.stack import S3Server
 from sluice.errors import SourceError
 from sluice.ledger import Database, jobs, listing
 from sluice.objects import Bucket
 from sluice.settings import Settings
-from tests.producer_jobs import Start, state, submit, until
-from tests.producer_servers import FaultyS3, Photos
+from tests.support.producer_jobs import Start, state, submit, until
+from tests.support.producer_servers import FaultyS3, Photos
+from tools.stack import S3Server
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 

@@ -13,8 +13,8 @@ import pytest
 import requests
 import sklearn
 
-from scripts.stack import ROOT, Leash, Server, Stack, StackError, TorchServe, free_port
 from sluice.ledger import Database, jobs, progress
+from tools.stack import ROOT, Leash, Server, Stack, StackError, TorchServe, free_port
 
 SLEEPER = [sys.executable, "-c", "import subprocess, sys; subprocess.run(['sleep', '300'])"]
 
@@ -57,7 +57,7 @@ def test_leash_ends_what_a_killed_program_started(tmp_path: Path) -> None:
     program = f"""
 import time
 from pathlib import Path
-from scripts.stack import Leash, Server
+from tools.stack import Leash, Server
 folder = Path({str(folder)!r})
 server = Server("sleeper", folder, Leash(folder))
 server.spawn({SLEEPER!r}, {{}})

@@ -17,9 +17,9 @@ import skimage
 from numpy.typing import NDArray
 from sklearn.datasets import load_sample_image
 
-from scripts.stack import Servers, TorchServe, archive_of, card_of
 from sluice.images import BATCH_TYPE, Preprocessing, decode, pack
-from tests.corpus import LABEL, corpus, saved
+from tests.support.corpus import LABEL, corpus, saved
+from tools.stack import Servers, TorchServe, archive_of, card_of
 
 MODEL = "efficientnet-lite0"
 DATA = Path(skimage.__file__).parent / "data"

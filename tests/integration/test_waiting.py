@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.stack import Servers, free_port
-from scripts.stack.workers import Worker
 from sluice.ledger import schema
 from sluice.settings import read_settings
+from tools.stack import Servers, free_port
+from tools.stack.workers import Worker
 
 BEGINS_WITHIN_SECONDS = 5.0
 """Two, on a machine that has nothing else to do."""

@@ -7,10 +7,10 @@ import asyncio
 from sluice.ledger import Database, Listed, listing, progress
 from sluice.protocol import Done, Failed, Failure
 from sluice.settings import Settings
-from tests.ledger_rows import breaches
-from tests.producer_fakes import FakeConsumer
-from tests.producer_jobs import Start, commit, play, reasons, submit, until
-from tests.producer_servers import Photos
+from tests.support.ledger_rows import breaches
+from tests.support.producer_fakes import FakeConsumer
+from tests.support.producer_jobs import Start, commit, play, reasons, submit, until
+from tests.support.producer_servers import Photos
 
 
 def counts(database: Database) -> tuple[int, int, int, int]:

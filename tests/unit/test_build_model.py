@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts import build_model
-from scripts.build_model import BuildError, build, fetch_weights, read_card, read_recipe
 from sluice.images import NO_WEIGHTS, VERSION, digest_of
+from tools import build_model
+from tools.build_model import BuildError, build, fetch_weights, read_card, read_recipe
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,7 @@ from sluice.images import CARD_TYPE
 from sluice.inference import resolve
 from sluice.inference.client import Endpoint
 from sluice.settings import read_settings
-from tests.model_archives import CARD, TAMPERED
+from tests.support.model_archives import CARD, TAMPERED
 
 
 @contextmanager

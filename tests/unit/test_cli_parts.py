@@ -16,7 +16,7 @@ from sluice.cli.screen import console
 from sluice.errors import ConfigurationError, LedgerUnavailable
 from sluice.ledger import Progress
 from sluice.settings import read_settings
-from tests.model_archives import CARD, TAMPERED, signed, write_archive
+from tests.support.model_archives import CARD, TAMPERED, signed, write_archive
 
 
 def at(done: int, state: str = "running", message: str = "") -> list[Progress]:

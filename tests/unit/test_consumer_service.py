@@ -20,7 +20,7 @@ from sluice.ledger import Model, Prediction
 from sluice.protocol import Bye, Done, Error, Pong, encode
 from sluice.settings import Settings, read_settings
 from sluice.telemetry import Health
-from tests.consumer_fakes import FakeProducer, FakeTorchServe, good, model, png
+from tests.support.consumer_fakes import FakeProducer, FakeTorchServe, good, model, png
 
 
 class FakeBooks:

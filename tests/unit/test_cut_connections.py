@@ -22,7 +22,7 @@ from producer.router import Router
 from sluice.protocol import Failure
 from sluice.protocol.frames import KINDS
 from sluice.settings import read_settings
-from tests.faulty_proxy import HOWS, Fault, FaultyProxy
+from tests.support.faulty_proxy import HOWS, Fault, FaultyProxy
 
 HEARTBEAT = 0.1
 """Of consumers. The producer waits for ever, so that no death is counted, and all that is lost must come back."""

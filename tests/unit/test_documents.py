@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sluice.reasons import REASONS
-from tests.command_line import mentions, understands
+from tests.support.command_line import mentions, understands
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

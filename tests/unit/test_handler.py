@@ -13,8 +13,8 @@ import torch
 from handlers.architectures import Noop, build
 from handlers.sluice_handler import SluiceHandler
 from sluice.images import BATCH_TYPE, CARD_TYPE, NO_WEIGHTS, CardError, decode, digest_of, pack
-from tests.corpus import SPEC, photo, saved
-from tests.model_archives import signed
+from tests.support.corpus import SPEC, photo, saved
+from tests.support.model_archives import signed
 
 LABELS = [f"label {number}" for number in range(1000)]
 DIGEST = digest_of("noop", NO_WEIGHTS, SPEC.to_dict(), LABELS)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from scripts.benchmark import fidelity
-from scripts.benchmark.fidelity import by_the_recipe
 from sluice.images import BatchError, ImageError, Preprocessing, decode, pack, unpack
 from sluice.images.preprocessing import INTERPOLATIONS
 from sluice.reasons import REASONS
-from tests.corpus import PHOTO_SIZE, SPEC, Case, corpus, photo, saved, with_orientation, write_corpus
+from tests.support.corpus import PHOTO_SIZE, SPEC, Case, corpus, photo, saved, with_orientation, write_corpus
+from tools.bench import fidelity
+from tools.bench.fidelity import by_the_recipe
 
 MAX_PIXELS = 100_000_000
 CORPUS = corpus()

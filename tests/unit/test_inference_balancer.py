@@ -20,7 +20,7 @@ from sluice.inference import Answer, Balancer, Client, Refusal, resolve, routes
 from sluice.inference.balancer import Outcome
 from sluice.inference.client import Endpoint
 from sluice.settings import read_settings
-from tests.consumer_fakes import FakeTorchServe, good, model
+from tests.support.consumer_fakes import FakeTorchServe, good, model
 
 Said = tuple[int, Any]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sluice.inference import Refusal, routes
 from sluice.inference import balancer as balancer_module
-from tests.consumer_fakes import FakeTorchServe, good, model
+from tests.support.consumer_fakes import FakeTorchServe, good, model
 from tests.unit.test_inference_balancer import balancing, images, labels
 
 Said = tuple[int, Any]

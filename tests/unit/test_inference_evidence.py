@@ -10,7 +10,7 @@ from sluice.errors import BatchRefused, Exhausted, InferenceError, TimedOut
 from sluice.inference.client import Endpoint
 from sluice.inference.evidence import Evidence, Sent, Verdict
 from sluice.inference.route import Route
-from tests.consumer_fakes import model
+from tests.support.consumer_fakes import model
 
 
 def route(number: int) -> Route:

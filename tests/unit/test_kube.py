@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.kube import builder, image, pieces
-from scripts.kube.pieces import Piece
+from tools.cluster import builder, image, pieces
+from tools.cluster.pieces import Piece
 
 GO_MOD = """\
 module k8s.io/kubernetes

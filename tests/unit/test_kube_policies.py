@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scripts.kube.policies import ALLOWED, CHAIN, DENIED, rules
+from tools.cluster.policies import ALLOWED, CHAIN, DENIED, rules
 
 WEB, DATA, STRANGER, OUTSIDE, NODE = "10.244.0.11", "10.244.0.12", "10.244.0.13", "203.0.113.9", "10.244.0.1"
 NAMESPACES: list[dict[str, Any]] = [

@@ -17,8 +17,8 @@ from producer.leases import Leases
 from producer.router import MESSAGES_A_TURN, RECEIVE_QUEUE, Router
 from sluice.protocol import Bye, Hello, Ping, Pong, encode
 from sluice.settings import read_settings
-from tests import raw_peers
-from tests.producer_fakes import FakeConsumer
+from tests.support import raw_peers
+from tests.support.producer_fakes import FakeConsumer
 
 MIB = 1 << 20
 MOST_SENT = 1024

@@ -17,8 +17,8 @@ from producer.router import Router
 from sluice.protocol import Bye, Credit, Done, Error, Failed, Failure, Hello, Ping, Pong, Return, Work
 from sluice.protocol.keys import make_keys
 from sluice.settings import Settings, read_settings
-from tests.pem_keys import mount_all
-from tests.producer_fakes import FakeConsumer, mutated, samples
+from tests.support.pem_keys import mount_all
+from tests.support.producer_fakes import FakeConsumer, mutated, samples
 
 
 class Desk:

@@ -30,7 +30,7 @@ from sluice.protocol import (
     encode,
 )
 from sluice.protocol.frames import HEADER_MAX_BYTES
-from tests.producer_fakes import mutated, samples
+from tests.support.producer_fakes import mutated, samples
 
 ids = st.integers(1, 2**63 - 1)
 counts = st.integers(0, 2**63 - 1)

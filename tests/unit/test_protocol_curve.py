@@ -15,7 +15,7 @@ from sluice.errors import ConfigurationError
 from sluice.protocol.curve import guard_client
 from sluice.protocol.keys import make_keys, read_keys, read_public, read_server
 from sluice.settings import read_settings
-from tests.pem_keys import PKCS8, PLAIN, certificate_pem, mount, private_pem, public_pem
+from tests.support.pem_keys import PKCS8, PLAIN, certificate_pem, mount, private_pem, public_pem
 
 
 def test_a_key_file_is_for_its_owner_alone_and_reads_back(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from scripts.stack.proxy import Proxy, ProxyLoop
+from tools.stack.proxy import Proxy, ProxyLoop
 
 SECONDS = 60.0
 """The most that anything is waited for."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from scripts.storm.unknown.arrivals import Submitted
-from scripts.storm.unknown.contents import Content
-from scripts.storm.unknown.journal import Journal
-from scripts.storm.unknown.judgement import Judge
+from tools.storm.unknown.arrivals import Submitted
+from tools.storm.unknown.contents import Content
+from tools.storm.unknown.journal import Journal
+from tools.storm.unknown.judgement import Judge
 
 KEY = b"pool/a.jpg"
 BYTES = b"first"

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from scripts.stack import DatabaseServer
-from scripts.storm.unknown import witness
-from scripts.storm.unknown.witness import FINISHED, UNFINISHED, Witness
+from tools.stack import DatabaseServer
+from tools.storm.unknown import witness
+from tools.storm.unknown.witness import FINISHED, UNFINISHED, Witness
 
 
 class Tables:

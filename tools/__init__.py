@@ -1,0 +1,1 @@
+"""What builds, measures and attacks Sluice: servers of one machine, a throwaway cluster, benchmarks, storms."""

@@ -1,0 +1,128 @@
+"""Sluice itself under measurement: a job from its first listed page to its last committed row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from sluice import ledger
+from sluice.ledger import Database
+from tools.bench import host
+from tools.stack import Servers, Stack, Worker, archive_of, card_of
+
+POLL_SECONDS: Final = 0.25
+LIMIT_SECONDS: Final = 1800.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a job gave."""
+
+    images: int
+    seconds: float
+    cpu: dict[str, float]
+    peak_mib: dict[str, float]
+    p50: float
+    p99: float
+    stolen: float
+    """The share of this machine's processor time that its host gave to others meanwhile."""
+    predictions: dict[str, tuple[str, float]]
+
+
+def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int, repeats: int = 1) -> Run:
+    """Classify a bucket with fresh processes and a fresh ledger."""
+    spec = f"{model}@{card_of(archive_of(model))['version']}"
+    with Stack(servers, name, cache_entries=0) as stack:
+        stack.start_workers(consumers)
+        before, clocks = _cpu(servers, stack.workers), host.clocks()
+        with Database(stack.settings) as database:
+            job = database.run(lambda cursor: ledger.jobs.submit(cursor, f"s3://{bucket}", spec, repeats=repeats))
+            _wait(database, job)
+            row = database.run(lambda cursor: ledger.jobs.get(cursor, job))
+            done = database.run(lambda cursor: ledger.progress.progress(cursor, job))
+            breaches = database.run(ledger.check.check)
+            predictions = _predictions(database, job)
+        if row is None or done is None or row.started is None or row.finished is None or done.pending or breaches:
+            raise SystemExit(f"the job did not end as it should: {row} {done} {breaches}\n{stack.log_tails()}")
+        after, stolen = _cpu(servers, stack.workers), host.stolen(clocks)
+        latency = stack.producers[0].metrics()
+        return Run(
+            images=done.done,
+            seconds=(row.finished - row.started).total_seconds(),
+            cpu={part: after[part] - before[part] for part in after},
+            peak_mib=_peaks(servers, stack.workers),
+            p50=_quantile(latency, 0.5),
+            p99=_quantile(latency, 0.99),
+            stolen=stolen,
+            predictions=predictions,
+        )
+
+
+def _wait(database: Database, job: int) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while time.monotonic() < deadline:
+        found = database.run(lambda cursor: ledger.jobs.get(cursor, job))
+        if found is not None and found.state in {"done", "failed"}:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _predictions(database: Database, job: int) -> dict[str, tuple[str, float]]:
+    found: dict[str, tuple[str, float]] = {}
+    after = 0
+    while page := database.run(lambda cursor, after=after: ledger.predictions.results(cursor, job, after_id=after)):  # type: ignore[misc]
+        found |= {Path(row.url).name: (row.label, row.score) for row in page}
+        after = page[-1].object_id
+    return found
+
+
+def _trees(servers: Servers, workers: Sequence[Worker]) -> dict[str, list[psutil.Process]]:
+    """Give each part's processes, TorchServe's Python workers apart from its Java."""
+    trees: dict[str, list[psutil.Process]] = {}
+    for server in (*servers.all, *workers):
+        if server.pid is not None:
+            head = psutil.Process(server.pid)
+            trees[server.name] = [head, *head.children(recursive=True)]
+    family = trees.pop("torchserve")
+    trees["torchserve (java)"] = [process for process in family if process.name() == "java"]
+    trees["torchserve (python)"] = [process for process in family if process.name() != "java"]
+    return trees
+
+
+def _cpu(servers: Servers, workers: Sequence[Worker]) -> dict[str, float]:
+    return {
+        name: sum(process.cpu_times().user + process.cpu_times().system for process in tree)
+        for name, tree in _trees(servers, workers).items()
+    }
+
+
+def _peaks(servers: Servers, workers: Sequence[Worker]) -> dict[str, float]:
+    """Give the highest resident size of each part's largest process."""
+    return {name: max(peak_mib(process.pid) for process in tree) for name, tree in _trees(servers, workers).items()}
+
+
+def peak_mib(pid: int | None) -> float:
+    """Give the highest resident size that a process ever had; 0 for one that has ended and waits to be reaped."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
+
+
+def _quantile(metrics: dict[str, float], share: float) -> float:
+    """Read a quantile off the histogram of lease-to-end seconds, straight lines between its bounds."""
+    bounds = sorted(
+        (float(name.partition('le="')[2].rstrip('"}')), count)
+        for name, count in metrics.items()
+        if name.startswith("sluice_object_seconds_bucket")
+    )
+    wanted = share * bounds[-1][1]
+    low, below = 0.0, 0.0
+    for bound, count in bounds:
+        if count >= wanted and count > below:
+            return low if bound == float("inf") else low + (bound - low) * (wanted - below) / (count - below)
+        low, below = bound, count
+    return low

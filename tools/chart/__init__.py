@@ -1,0 +1,1 @@
+"""Makes from the chart's values.yaml what repeats it."""

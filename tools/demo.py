@@ -1,0 +1,175 @@
+"""The whole of Sluice on this machine, with a bucket of photos made for it: `scripts/demo` runs this."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import pymysql
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sluice.errors import SluiceError
+from tools.contact_sheet import write_contact_sheet
+from tools.photos import bad_files, photos
+from tools.stack import Servers, Stack, StackError, cache_folder, orderly_end
+
+MODEL: Final = "efficientnet-lite0"
+BUCKET: Final = "photos"
+PHOTOS: Final = 310
+BEST: Final = "SELECT url, label, ROUND(score, 3) AS score, model FROM results ORDER BY score DESC, url LIMIT 10"
+ALL: Final = "SELECT url, label, score FROM results ORDER BY score DESC, url"
+TO_TRY: Final = (
+    "SELECT label, COUNT(*) AS photos FROM results GROUP BY label ORDER BY photos DESC LIMIT 10;",
+    "SELECT url, label, score FROM results WHERE label LIKE '%cat%' ORDER BY score DESC;",
+    "SELECT * FROM images WHERE flag = 0;          -- what has no prediction, and why",
+    "SELECT * FROM job_progress;",
+)
+IDLE_SECONDS: Final = 0.5
+INTERRUPTED: Final = 130
+"""The shell's number for Ctrl-C."""
+
+
+class Demo:
+    """One run, told step by step."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._begun = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Tell of a step that is done, with the time since the start."""
+        self._console.print(Text(f"[{time.monotonic() - self._begun:5.1f} s] ", "dim") + Text(text), soft_wrap=True)
+
+    def run(self, *, stay: bool, output: Path) -> int:
+        """Do all of it; stay up afterwards, if wanted, until Ctrl-C."""
+        with ThreadPoolExecutor(1) as maker, Servers(models=[MODEL], say=self.say) as servers:
+            making = maker.submit(lambda: (dict(photos(PHOTOS)), dict(bad_files())))
+            self.say(f"starting a database, an S3 server and TorchServe in {servers.folder}, on free ports")
+            servers.start()
+            with Stack(servers, log_level="info") as stack:
+                self.say(f"the database has its tables, {MODEL} is registered and live")
+                return self._show(stack, making, stay=stay, output=output)
+
+    def _show(
+        self, stack: Stack, making: Future[tuple[dict[str, bytes], dict[str, bytes]]], *, stay: bool, output: Path
+    ) -> int:
+        good, bad = making.result()
+        stack.servers.s3.fill(BUCKET, {**good, **bad}.items())
+        self.say(f"bucket s3://{BUCKET} has {len(good)} different photos and {len(bad)} bad files")
+        stack.start_workers(consumers=2)
+        self.say("one producer and two consumers are ready")
+
+        command = ["sluice", "submit", f"s3://{BUCKET}", "--wait"]
+        self.say(f"$ {' '.join(command)}")
+        code = self._sluice(stack, *command[1:])
+        if code != 0:
+            self._console.print(stack.log_tails(), markup=False, highlight=False)
+            return code
+        self.say("every object has its row")
+
+        self._console.print(f"\nThe ten best: [bold]{BEST};", soft_wrap=True)
+        self._table(*self._query(stack, BEST))
+        self._console.print("\nThe bad files, and why they are in quarantine:", style="bold")
+        self._sluice(stack, "quarantine", "list", "last")
+        _, rows = self._query(stack, ALL)
+        prefix = f"s3://{BUCKET}/"
+        entries = [(good[url.removeprefix(prefix)], label, score) for url, label, score in rows]
+        write_contact_sheet(output, f"{len(entries)} photos as {MODEL} sees them, the surest first", entries)
+        self.say(f"contact sheet: {output}")
+        if stay:
+            # Ctrl-C is how it is meant to end from here.
+            with contextlib.suppress(KeyboardInterrupt):
+                self._stay(stack)
+        return 0
+
+    def _sluice(self, stack: Stack, *arguments: str) -> int:
+        """Run the command as a person would, with the stack's settings."""
+        program = Path(sys.executable).parent / "sluice"
+        environment = {"COLUMNS": str(self._console.width), **stack.environment}
+        return subprocess.run([program, *arguments], env=environment, check=False).returncode
+
+    def _query(self, stack: Stack, sql: str) -> tuple[list[str], list[tuple[str, str, float]]]:
+        database = stack.servers.database
+        with (
+            pymysql.connect(
+                host="127.0.0.1",
+                port=database.port,
+                user=database.user,
+                password=database.password,
+                database=stack.database,
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(sql)
+            return [column[0] for column in cursor.description], list(cursor.fetchall())
+
+    def _table(self, columns: list[str], rows: list[tuple[str, str, float]]) -> None:
+        table = Table(*columns)
+        for row in rows:
+            table.add_row(*(str(value) for value in row))
+        self._console.print(table)
+
+    def _stay(self, stack: Stack) -> None:
+        """Keep it up for a look around."""
+        client = stack.servers.folder / "client.cnf"
+        stack.servers.database.write_client_file(client, stack.database)
+        environment = stack.servers.folder / "env"
+        stack.write_environment(environment)
+        lines = [
+            "",
+            "All of it stays up until Ctrl-C, which removes it. To look around, in another terminal:",
+            "",
+            f"  {'mariadb' if shutil.which('mariadb') else 'mysql'} --defaults-extra-file={client}",
+            *(f"    {sql}" for sql in TO_TRY),
+            "",
+            f"  source {environment}; {Path(sys.executable).parent / 'sluice'} status",
+            f"  curl -T some-photo.jpg {stack.servers.torchserve.address}/predictions/{MODEL}",
+            f"  curl {stack.consumers[0].metrics_url}",
+        ]
+        self._console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+        while True:
+            dead = [server.name for server in (*stack.workers, *stack.servers.all) if server.pid is None]
+            if dead:
+                raise StackError(f"{', '.join(dead)} ended:\n{stack.log_tails()}")
+            time.sleep(IDLE_SECONDS)
+
+
+def main() -> int:
+    """Run the demo; Ctrl-C ends it in order."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo",
+        description="Start all of Sluice on this machine, classify a bucket of sample photos, show the rows.",
+        epilog="It needs no other server and touches none; nothing of it is left but the contact sheet.",
+    )
+    parser.add_argument("--once", action="store_true", help="end after the results (so it does without a terminal)")
+    sheet = cache_folder() / "demo" / "contact-sheet.png"
+    parser.add_argument(
+        "--output", type=Path, default=sheet, help="where the contact sheet goes (default: %(default)s)"
+    )
+    arguments = parser.parse_args()
+    console = Console(highlight=False)
+    stay = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.once
+    try:
+        with orderly_end():
+            code = Demo(console).run(stay=stay, output=arguments.output.absolute())
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except (StackError, SluiceError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    if stay or code == INTERRUPTED:
+        print("\nstopped; nothing is left running")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

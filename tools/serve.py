@@ -1,0 +1,48 @@
+"""Run a TorchServe with some archives on loopback until Ctrl-C. For a laptop; a cluster has its own way."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.stack import Leash, StackError, TorchServe, archive_of, orderly_end
+
+
+def main() -> None:
+    """Start it, say where it is, and wait for the end."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/torchserve", description=__doc__, epilog="example: scripts/torchserve efficientnet-lite0 noop"
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="name of a recipe that scripts/build-model built")
+    parser.add_argument("--port", type=int, default=8080, help="inference port (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes a model (default: %(default)s)")
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="sluice-"))
+    leash = Leash(folder)
+    try:
+        archives = [archive_of(model) for model in arguments.models]
+        with orderly_end():
+            serve(TorchServe(folder, leash, archives, workers=arguments.workers, port=arguments.port))
+    except StackError as error:
+        sys.exit(f"scripts/torchserve: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        leash.close()
+
+
+def serve(server: TorchServe) -> None:
+    """Run it until a signal comes, or it ends by itself."""
+    server.start()
+    server.wait_ready()
+    print(f"TorchServe answers: curl -T cat.jpg {server.address}/predictions/{server.models[0]}", flush=True)
+    while server.pid is not None:
+        signal.sigtimedwait([], 1.0)
+    raise StackError(f"TorchServe ended with {server.exit_code}; its log ends:\n{server.log_tail()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Sluice's servers and processes on one machine, for the demo, the bench, the fault storm and the tests."""
+
+from tools.stack.database import DatabaseServer
+from tools.stack.disk import SmallDisk
+from tools.stack.leash import Leash
+from tools.stack.ports import free_port
+from tools.stack.server import ROOT, Server, StackError
+from tools.stack.servers import Servers, orderly_end
+from tools.stack.stack import Stack
+from tools.stack.storage import S3Server
+from tools.stack.torchserve import TorchServe, archive_of, cache_folder, card_of
+from tools.stack.workers import Worker
+
+__all__ = [
+    "ROOT",
+    "DatabaseServer",
+    "Leash",
+    "S3Server",
+    "Server",
+    "Servers",
+    "SmallDisk",
+    "Stack",
+    "StackError",
+    "TorchServe",
+    "Worker",
+    "archive_of",
+    "cache_folder",
+    "card_of",
+    "free_port",
+    "orderly_end",
+]

@@ -1,0 +1,84 @@
+"""The servers that Sluice stands on, in one private folder: a database, S3 and TorchServe."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, Self
+
+from tools.stack.database import DatabaseServer
+from tools.stack.leash import Leash
+from tools.stack.server import Server
+from tools.stack.storage import S3Server
+from tools.stack.torchserve import TorchServe, archive_of
+
+
+class Servers:
+    """The three servers, not yet started. Leaving ends those that were, and removes the folder."""
+
+    def __init__(
+        self,
+        *,
+        models: Sequence[str] = ("noop",),
+        torchserve_workers: int = 1,
+        database_options: Sequence[str] = (),
+        keep: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`keep` leaves the folder for one who looks for a fault; `say` hears of each server that is ready."""
+        # Short: a socket's path may have 107 characters.
+        self.folder = Path(tempfile.mkdtemp(prefix="sluice-"))
+        self.say = say
+        self.leash = Leash(None if keep else self.folder)
+        self.database = DatabaseServer(self.folder, self.leash, database_options)
+        self.s3 = S3Server(self.folder, self.leash)
+        archives = [archive_of(model) for model in models]
+        self.torchserve = TorchServe(self.folder, self.leash, archives, workers=torchserve_workers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def all(self) -> tuple[TorchServe, S3Server, DatabaseServer]:
+        """The three, in the order of stopping."""
+        return (self.torchserve, self.s3, self.database)
+
+    def start(self, *wanted: Server) -> None:
+        """Start those of the three that are wanted (default: all) and not there yet, side by side."""
+        begun = time.monotonic()
+        absent = [server for server in self.all if server.pid is None and (server in wanted or not wanted)]
+        for server in absent:
+            server.start()
+        for server in reversed(absent):
+            server.wait_ready()
+            self.say(f"{server.name} is ready ({time.monotonic() - begun:.1f} s)")
+
+    def close(self) -> None:
+        """Stop them; then the folder goes."""
+        for server in self.all:
+            server.stop()
+        self.leash.close()
+
+
+@contextlib.contextmanager
+def orderly_end() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into SystemExit, so that context managers get to clean up."""
+
+    def leave(number: int, frame: FrameType | None) -> NoReturn:
+        del frame
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

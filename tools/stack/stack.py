@@ -1,0 +1,136 @@
+"""A whole Sluice on those servers: a database with its tables, producers and consumers.
+
+with Servers(models=["noop"]) as servers:
+    servers.start()
+    with Stack(servers) as stack:
+        servers.s3.fill("photos", ...)
+        stack.start_workers(consumers=2)
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from sluice.ledger import Database, models, schema
+from sluice.settings import Settings, read_settings
+from tools.stack.ports import free_port, give_back
+from tools.stack.server import Server, plain_environment
+from tools.stack.servers import Servers
+from tools.stack.torchserve import card_of
+from tools.stack.workers import Worker
+
+START_CONSUMERS: Final = 2
+
+
+class Stack:
+    """A ledger of its own and the processes that work on it; leaving stops the processes, consumers first."""
+
+    def __init__(self, servers: Servers, database: str = "sluice", **settings: object) -> None:
+        """`database` is the name of the new one; `settings` are for every process."""
+        self.servers = servers
+        self.database = database
+        self.producers: list[Worker] = []
+        self.consumers: list[Worker] = []
+        self._port = free_port()
+        bind = f"tcp://127.0.0.1:{self._port}"
+        self._settings = {"bind": bind, "producers": bind, **settings}
+        self._folder = servers.folder / f"logs-{database}"
+        self._folder.mkdir()
+
+    def __enter__(self) -> Self:
+        """Make the database and its tables; make the models known, the first one live."""
+        self.servers.database.create(self.database)
+        schema.upgrade(self.settings)
+        self._register_models()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+            print(self.log_tails(), file=sys.stderr)
+        for worker in self.workers:
+            worker.terminate()
+        for worker in self.workers:
+            worker.stop()
+            give_back(worker.metrics_port)
+        give_back(self._port)
+
+    @property
+    def workers(self) -> list[Worker]:
+        """All processes, in the order of stopping."""
+        return [*self.consumers, *self.producers]
+
+    @property
+    def settings(self) -> Settings:
+        """What this process needs to reach the stack as the workers do."""
+        return read_settings(**self._common())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The same as a whole environment, for the `sluice` command; the S3 account is in it."""
+        return plain_environment(**self._variables())
+
+    def write_environment(self, path: Path) -> None:
+        """Write the stack's own part of it, for a shell to source; a file, so that no terminal shows a password."""
+        path.touch(mode=0o600)
+        path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in self._variables().items()))
+
+    def add_producer(self, **settings: object) -> Worker:
+        """Add a producer, not started yet."""
+        self.producers.append(self._worker("producer", len(self.producers), settings))
+        return self.producers[-1]
+
+    def add_consumer(self, **settings: object) -> Worker:
+        """Add a consumer, not started yet."""
+        self.consumers.append(self._worker("consumer", len(self.consumers), settings))
+        return self.consumers[-1]
+
+    def start_workers(self, consumers: int = START_CONSUMERS, **settings: object) -> None:
+        """Add one producer and some consumers, start them, and wait until they would work."""
+        added = [self.add_producer(**settings), *(self.add_consumer(**settings) for _ in range(consumers))]
+        for worker in added:
+            worker.start()
+        for worker in added:
+            worker.wait_ready()
+
+    def log_tails(self) -> str:
+        """Give the end of each log, for the one who looks for a fault."""
+        servers: list[Server] = [*self.workers, *self.servers.all]
+        return "\n".join(f"--- {server.name}: the end of its log\n{server.log_tail()}" for server in servers)
+
+    def _register_models(self) -> None:
+        with Database(self.settings) as database:
+            for number, archive in enumerate(self.servers.torchserve.archives):
+                card = card_of(archive)
+                what = [card[part] for part in ("name", "version", "digest", "preprocessing", "labels")]
+                database.run(lambda cursor, what=what: models.register(cursor, *what))  # type: ignore[misc]
+                if number == 0:
+                    database.run(lambda cursor, what=what: models.promote(cursor, *what[:2]))  # type: ignore[misc]
+
+    def _worker(self, module: str, number: int, settings: Mapping[str, object]) -> Worker:
+        return Worker(
+            f"{module}-{number}",
+            module,
+            self._folder,
+            self.servers.leash,
+            {**self._common(), **settings},
+            self.servers.s3.environment,
+        )
+
+    def _variables(self) -> dict[str, str]:
+        named = {f"SLUICE_{name.upper()}": str(value) for name, value in self._common().items()}
+        return {**named, **self.servers.s3.environment}
+
+    def _common(self) -> dict[str, object]:
+        return {
+            "database_url": self.servers.database.url(self.database),
+            "s3_endpoint": self.servers.s3.endpoint,
+            "torchserve": self.servers.torchserve.address,
+            **self._settings,
+        }

@@ -1,0 +1,143 @@
+"""A private TorchServe: rendered configuration, its own model store, logs and temporary files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+import requests
+from PIL import Image
+
+from tools.stack.leash import Leash
+from tools.stack.ports import free_port
+from tools.stack.server import ROOT, Server, StackError, plain_environment
+
+TEMPLATE: Final = ROOT / "model_store" / "config.properties"
+START_SECONDS: Final = 300.0
+PROBE_SECONDS: Final = 10.0
+PORTS: Final = ("inference_port", "management_port", "metrics_port", "grpc_inference_port", "grpc_management_port")
+
+
+def cache_folder() -> Path:
+    """Where scripts/setup keeps what is slow to make."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SLUICE_CACHE") or Path(base) / "sluice")
+
+
+def archive_of(model: str) -> Path:
+    """Find the archive that scripts/setup built of a recipe."""
+    path = cache_folder() / "models" / f"{model}.mar"
+    if not path.is_file():
+        raise StackError(f"no {path}: run scripts/setup, or scripts/build-model {model}")
+    return path
+
+
+def card_of(archive: Path) -> dict[str, Any]:
+    """Read what a model archive says of itself."""
+    with zipfile.ZipFile(archive) as opened:
+        card: dict[str, Any] = json.loads(opened.read("model.json"))
+    return card
+
+
+class TorchServe(Server):
+    """One TorchServe with some models."""
+
+    def __init__(
+        self,
+        folder: Path,
+        leash: Leash,
+        archives: Sequence[Path],
+        *,
+        name: str = "torchserve",
+        workers: int = 1,
+        threads: int | None = None,
+        options: dict[str, str] | None = None,
+        port: int | None = None,
+    ) -> None:
+        """Serve `archives` with `workers` processes a model, each computing with `threads` (default: cores / workers).
+
+        `options` are lines of its configuration that take the place of those in the template; `port` is where it
+        answers (default: a free one).
+        """
+        super().__init__(name, folder, leash)
+        self.archives = list(archives)
+        self.ports = {name: free_port() for name in PORTS}
+        self.ports["inference_port"] = port or self.ports["inference_port"]
+        self.address = f"http://127.0.0.1:{self.ports['inference_port']}"
+        self._folder = folder / name
+        self._workers = workers
+        self._threads = threads or max(1, (os.cpu_count() or 1) // workers)
+        self._options = options or {}
+
+    @property
+    def models(self) -> list[str]:
+        """The names that it serves."""
+        return [archive.name.removesuffix(".mar") for archive in self.archives]
+
+    def start(self) -> None:
+        """Start; returns long before it is ready."""
+        store, logs, temporary = (self._folder / part for part in ("store", "logs", "tmp"))
+        for path in (store, logs, temporary):
+            path.mkdir(parents=True, exist_ok=True)
+        for archive in self.archives:
+            if not (store / archive.name).exists():
+                shutil.copy(archive, store)
+        # What a killed one left behind: unpacked models and sockets.
+        shutil.rmtree(temporary)
+        temporary.mkdir()
+        configuration = self._folder / "config.properties"
+        configuration.write_text(self._configuration(store))
+        program = Path(sys.executable).parent / "torchserve"
+        self.spawn(
+            [program, "--start", "--foreground", "--ncs", "--ts-config", configuration, "--model-store", store],
+            plain_environment(
+                TMPDIR=str(temporary),
+                TEMP=str(temporary),
+                LOG_LOCATION=str(logs),
+                METRICS_LOCATION=str(logs),
+                OMP_NUM_THREADS=str(self._threads),
+                OMP_WAIT_POLICY="PASSIVE",
+                PATH=f"{program.parent}:{os.environ.get('PATH', '')}",
+            ),
+            cwd=self._folder,
+        )
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        """Wait until each model gives a prediction: its /ping says that it is well long before, and after."""
+        picture = io.BytesIO()
+        Image.new("RGB", (64, 64), (90, 120, 40)).save(picture, "JPEG")
+        for model in self.models:
+            self.wait_until(lambda model=model: self.predicts(model, picture.getvalue()), seconds)  # type: ignore[misc]
+
+    def stop(self, seconds: float = 30.0) -> int | None:
+        """End it; its workers keep nothing, so nothing is waited for."""
+        del seconds
+        self.kill()
+        return self.exit_code
+
+    def predicts(self, model: str, picture: bytes) -> bool:
+        """Say whether a prediction comes back for a picture."""
+        try:
+            answer = requests.post(f"{self.address}/predictions/{model}", data=picture, timeout=PROBE_SECONDS)
+        except requests.RequestException:
+            return False
+        return answer.ok
+
+    def _configuration(self, store: Path) -> str:
+        lines = Template(TEMPLATE.read_text()).substitute(
+            {port: str(number) for port, number in self.ports.items()},
+            inference_host="127.0.0.1",
+            model_store=str(store),
+            models=",".join(archive.name for archive in self.archives),
+            workers=str(self._workers),
+        )
+        kept = [line for line in lines.splitlines() if line.partition("=")[0] not in self._options]
+        return "\n".join([*kept, *(f"{name}={value}" for name, value in self._options.items())]) + "\n"

@@ -1,0 +1,69 @@
+"""Sluice's own processes in a stack: producers and consumers, with their metrics."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tools.stack.leash import Leash
+from tools.stack.ports import free_port
+from tools.stack.server import Server, plain_environment
+
+START_SECONDS: Final = 60.0
+ASK_SECONDS: Final = 5.0
+
+
+class Worker(Server):
+    """`python -m producer` or `python -m consumer`, with settings of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        folder: Path,
+        leash: Leash,
+        settings: Mapping[str, object],
+        secrets: Mapping[str, str],
+    ) -> None:
+        """`settings` are those of sluice/settings.py by their names; `secrets` are further environment variables."""
+        super().__init__(name, folder, leash)
+        self.module = module
+        self.metrics_port = free_port()
+        self.settings = {"name": name, "metrics_port": self.metrics_port, **settings}
+        self.metrics_url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        self._secrets = dict(secrets)
+
+    def start(self) -> None:
+        """Start; returns before it is ready."""
+        set_here = {f"SLUICE_{key.upper()}": str(value) for key, value in self.settings.items()}
+        self.spawn([sys.executable, "-m", self.module], plain_environment(**set_here, **self._secrets))
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        """Wait until it says that it would do work now."""
+        self.wait_until(lambda: not self.why_not_ready(), seconds)
+
+    def why_not_ready(self) -> str:
+        """Give what /ready says is missing; empty when it is ready."""
+        try:
+            answer = requests.get(f"http://127.0.0.1:{self.metrics_port}/ready", timeout=ASK_SECONDS)
+        except requests.RequestException as error:
+            return f"no answer: {type(error).__name__}"
+        return "" if answer.ok else answer.text.strip()
+
+    def metrics(self) -> dict[str, float]:
+        """Give its metrics by name, labels included as Prometheus writes them; empty while it doesn't answer."""
+        try:
+            answer = requests.get(self.metrics_url, timeout=ASK_SECONDS)
+        except requests.RequestException:
+            return {}
+        found: dict[str, float] = {}
+        for family in text_string_to_metric_families(answer.text):
+            for sample in family.samples:
+                labels = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
+                found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+        return found

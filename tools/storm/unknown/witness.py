@@ -1,0 +1,129 @@
+"""Watches the database through its socket, past all proxies: is there work, and do rows come? Its SQL is its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Final
+
+import pymysql
+from pymysql.cursors import DictCursor
+
+from tools.stack import DatabaseServer
+
+LOOK_SECONDS: Final = 0.25
+ANSWER_SECONDS: Final = 10.0
+
+UNFINISHED = "SELECT id, watch FROM jobs WHERE state IN ('pending', 'running')"
+FINISHED = "SELECT id, state FROM jobs WHERE state NOT IN ('pending', 'running')"
+COUNTS = (
+    "SELECT COALESCE(SUM(state = 'pending'), 0) AS pending, "
+    "COALESCE(SUM(state IN ('done', 'quarantined')), 0) AS decided "
+    "FROM objects WHERE job_id IN ({})"
+)
+
+
+def ask(
+    database: DatabaseServer, schema: str, statement: str, arguments: Sequence[object] = ()
+) -> list[dict[str, Any]]:
+    """Ask as root through the socket, on a connection of this question's own."""
+    with (
+        pymysql.connect(
+            unix_socket=str(database.socket),
+            user="root",
+            password=database.password,
+            database=schema or None,
+            charset="utf8mb4",
+            autocommit=True,
+            read_timeout=ANSWER_SECONDS,
+            write_timeout=ANSWER_SECONDS,
+            connect_timeout=5,
+            cursorclass=DictCursor,
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cursor.execute(statement, arguments)
+        return list(cursor.fetchall())
+
+
+@dataclass
+class Sight:
+    """What was seen last."""
+
+    answered: bool = False
+    """The figures are new since somebody set this to False."""
+    pending: int = 0
+    decided: int = 0
+    running: int = 0
+    """Jobs that must come to an end and haven't."""
+    finished: dict[int, float] = field(default_factory=dict)
+    """Job -> when it was first seen as done."""
+    stall: float = 0.0
+    """Seconds without a new row while there was work and no fault that explains it: now, and the longest."""
+    longest: float = 0.0
+    excused: float = 0.0
+
+
+class Witness:
+    """Looks all the time, in a thread of its own."""
+
+    def __init__(self, database: DatabaseServer, schema: str, excused: Callable[[], bool]) -> None:
+        self.sight = Sight()
+        self._database = database
+        self._schema = schema
+        self._excused = excused
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="witness", daemon=True)
+        self._before = ("", 0, 0)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End looking."""
+        self._ending.set()
+        self._thread.join()
+
+    def finished(self, job: int) -> float:
+        """Say when a job was first seen as done; infinity: it never was."""
+        return self.sight.finished.get(job, inf)
+
+    def _watch(self) -> None:
+        last = time.monotonic()
+        excused = self._excused()
+        while not self._ending.wait(LOOK_SECONDS):
+            moved, work = self._look()
+            before, excused = excused, self._excused()
+            now = time.monotonic()
+            passed, last = now - last, now
+            if moved or not work:
+                self.sight.stall = 0.0
+            elif before or excused:
+                self.sight.excused += passed
+            else:
+                self.sight.stall += passed
+                self.sight.longest = max(self.sight.longest, self.sight.stall)
+
+    def _look(self) -> tuple[bool, bool]:
+        """Say whether anything was decided since the last look, and whether something is to be decided."""
+        try:
+            unfinished = ask(self._database, self._schema, UNFINISHED)
+            for row in ask(self._database, self._schema, FINISHED):
+                self.sight.finished.setdefault(row["id"], time.monotonic())
+            identities = ", ".join(str(row["id"]) for row in unfinished) or "0"
+            (counts,) = ask(self._database, self._schema, COUNTS.format(identities))
+        except (pymysql.MySQLError, OSError):
+            return False, True
+        self.sight.running = sum(not row["watch"] for row in unfinished)
+        self.sight.pending, self.sight.decided = int(counts["pending"]), int(counts["decided"])
+        self.sight.answered = True
+        # A listing that only supersedes is no progress; counts of other jobs can't be compared.
+        done, before = (identities, len(self.sight.finished), self.sight.decided), self._before
+        moved = done[1] > before[1] or (done[0] == before[0] and done[2] > before[2])
+        self._before = done
+        return moved, bool(self.sight.pending or self.sight.running)

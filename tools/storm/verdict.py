@@ -1,0 +1,78 @@
+"""What is left when the storm is over: the rows, compared with the objects by queries of its own and `ledger.check`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sluice import ledger
+from sluice.ledger import Cursor, Database
+from tools.storm.pictures import key, picture
+
+# Not the ledger's own code: what is checked must not check itself.
+ROWS = (
+    "SELECT o.object_key AS name, o.attempts AS attempts, p.sha256 AS sha256 "
+    "FROM predictions p JOIN objects o ON o.id = p.object_id WHERE o.job_id = %s"
+)
+
+
+@dataclass
+class Outcome:
+    """One run's figures; the run was good if there are no breaches."""
+
+    seed: int
+    objects: int
+    seconds: float = 0.0
+    blows: Counter[str] = field(default_factory=Counter)
+    redelivered: int = 0
+    suspects: int = 0
+    """Objects that a consumer died with; `twice`: that two died with, one short of quarantine."""
+    twice: int = 0
+    lost: int = 0
+    duplicate: int = 0
+    peak_mb: float = 0.0
+    breaches: list[str] = field(default_factory=list)
+
+
+def judge(database: Database, job: int, outcome: Outcome) -> None:
+    """Note in the outcome all that is not as it must be."""
+    digests = {key(number).encode(): hashlib.sha256(picture(number)).digest() for number in range(outcome.objects)}
+    rows = database.run(lambda cursor: _rows(cursor, job))
+    found = Counter(bytes(row["name"]) for row in rows)
+    outcome.suspects = sum(row["attempts"] > 0 for row in rows)
+    outcome.twice = sum(row["attempts"] > 1 for row in rows)
+    outcome.lost = len(digests.keys() - found.keys())
+    outcome.duplicate = sum(found.values()) - len(found)
+    wrong = [row["name"] for row in rows if digests.get(bytes(row["name"])) != bytes(row["sha256"])]
+    if outcome.lost or outcome.duplicate or wrong:
+        outcome.breaches.append(f"{outcome.lost} lost, {outcome.duplicate} duplicate, of other bytes: {wrong[:5]}")
+    progress = database.run(lambda cursor: ledger.progress.progress(cursor, job))
+    expected: Mapping[str, object] = {
+        "state": "done",
+        "listed": outcome.objects,
+        "done": outcome.objects,
+        "pending": 0,
+        "quarantined": 0,
+        "superseded": 0,
+    }
+    outcome.breaches += [
+        f"{name} is {getattr(progress, name)}, not {value}"
+        for name, value in expected.items()
+        if getattr(progress, name) != value
+    ]
+    outcome.breaches += [
+        f"{breach.invariant}: {breach.count} {breach.sentence}, such as {breach.rows[:5]}"
+        for breach in database.run(ledger.check.check)
+    ]
+    outcome.breaches += [
+        f"quarantined {row.id}: {row.reason} ({row.detail})"
+        for row in database.run(lambda cursor: ledger.objects.list_quarantined(cursor, job, limit=5))
+    ]
+
+
+def _rows(cursor: Cursor, job: int) -> list[dict[str, Any]]:
+    cursor.execute(ROWS, (job,))
+    return list(cursor.fetchall())
