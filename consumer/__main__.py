@@ -23,7 +23,7 @@ README.md. SIGTERM drains: what is begun is finished, the rest goes back to the 
 
 
 def main() -> int:
-    """Run until stopped; give the exit code."""
+    """Run until stopped; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m consumer",
         description="Receive objects from Sluice's producers, have TorchServe classify them, commit the predictions.",

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.images import Preprocessing
 from sluice.ledger import Database, Model, Prediction, models, objects, predictions
-from sluice.ledger.connection import Cursor
+from sluice.ledger.connection import LedgerCursor
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
 
@@ -32,7 +32,7 @@ class Books:
         self._has_answered = False
 
     async def model(self, number: int) -> Model | None:
-        """Give a model's row."""
+        """Return a model's row."""
         known = self._models.get(number)
         if known is None:
             known = await self._run(lambda cursor: models.get(cursor, number))
@@ -42,7 +42,7 @@ class Books:
         return known
 
     async def likely_models(self) -> Sequence[Model]:
-        """Give the models that work may soon ask for: those that are live, and the newest.
+        """Return the models that work may soon ask for: those that are live, and the newest.
 
         A ledger that never answered yet is given no patience: what it lacks is told at once.
         """
@@ -52,12 +52,12 @@ class Books:
         return [model for model in newest[:NEWEST_MODELS] if _is_usable(model)]
 
     async def commit(self, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
-        """Make predictions exist, in one transaction; give the objects that had none before, and those yet to be made.
+        """Insert predictions in one transaction; return the objects that had none before, and those yet to be made.
 
         The latter's rows are locked by another transaction.
         """
 
-        def work(cursor: Cursor) -> tuple[set[int], set[int]]:
+        def work(cursor: LedgerCursor) -> tuple[set[int], set[int]]:
             new = predictions.commit(cursor, rows)
             return new, objects.still_pending(cursor, {row.object_id for row in rows} - new)
 
@@ -73,10 +73,10 @@ class Books:
         self._thread.submit(self._database.close)
         self._thread.shutdown(wait=False)
 
-    async def _run(self, ask: Callable[[Cursor], T], patience: float | None = None) -> T:
+    async def _run(self, ask: Callable[[LedgerCursor], T], patience: float | None = None) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, ask, patience)
 
-    def _ask(self, ask: Callable[[Cursor], T], patience: float | None) -> T:
+    def _ask(self, ask: Callable[[LedgerCursor], T], patience: float | None) -> T:
         try:
             return self._database.run(ask, patience)
         except ConfigurationError as error:
@@ -85,7 +85,7 @@ class Books:
 
 
 def _is_usable(model: Model) -> bool:
-    """Say whether images can be made ready for a model; a row is data, and must not end the process."""
+    """Return whether images can be made ready for a model; a row is data, and must not end the process."""
     try:
         Preprocessing.from_dict(model.preprocessing)
     except (ValueError, TypeError) as error:

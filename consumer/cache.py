@@ -6,30 +6,30 @@ import struct
 import threading
 from collections import OrderedDict
 
-from consumer.held import Held
+from consumer.held import HeldObject
 from sluice.inference import Answer
 
 Key = tuple[int, bytes]
 
 
-class Cache:
+class AnswerCache:
     """The last `entries` answers, and who waits for which; asked from decoding threads, settled from the loop."""
 
     def __init__(self, entries: int) -> None:
         self._most = entries
         self._answers: OrderedDict[Key, bytes] = OrderedDict()
-        self._waiting: dict[Key, list[Held]] = {}
+        self._waiting: dict[Key, list[HeldObject]] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._answers)
 
-    def recall(self, held: Held) -> bool:
+    def recall(self, held: HeldObject) -> bool:
         """Set the answer that is known for these bytes, if one is."""
         with self._lock:
             return self._recall(held, _key(held))
 
-    def ask(self, held: Held) -> bool:
+    def ask(self, held: HeldObject) -> bool:
         """Set the known answer, or join whoever works on the same bytes; False: this one is the first, do the work."""
         if not self._most:
             return False
@@ -46,8 +46,8 @@ class Cache:
             waiting.append(held)
             return True
 
-    def settle(self, held: Held) -> list[Held]:
-        """Keep this one's answer, if it has one, and give those that waited for it."""
+    def settle(self, held: HeldObject) -> list[HeldObject]:
+        """Keep this one's answer, if it has one, and return those that waited for it."""
         if not self._most:
             return []
         key = _key(held)
@@ -61,7 +61,7 @@ class Cache:
             held.leads = False
             return self._waiting.pop(key)
 
-    def _recall(self, held: Held, key: Key) -> bool:
+    def _recall(self, held: HeldObject, key: Key) -> bool:
         packed = self._answers.get(key)
         if packed is None:
             return False
@@ -70,7 +70,7 @@ class Cache:
         return True
 
 
-def _key(held: Held) -> Key:
+def _key(held: HeldObject) -> Key:
     return held.item.model, held.sha256
 
 

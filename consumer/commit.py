@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from consumer.books import Books
-from consumer.flow import Flow
-from consumer.held import Held
+from consumer.held import HeldObject
+from consumer.pipeline import Pipeline
 from sluice.errors import LedgerError
 from sluice.ledger import Prediction
 from sluice.telemetry import get_logger, metrics
@@ -23,15 +23,15 @@ LOCKED_SECONDS: Final = 5.0
 """Rows that others are just committing are locked for a moment; longer is worth a line."""
 
 
-class Commit:
+class CommitStage:
     """Commits answers; while the ledger is away it holds them and tries again, for an answer is worth keeping.
 
     So it does with single objects whose rows another transaction has locked: the rest doesn't wait for them.
     """
 
-    def __init__(self, name: str, flow: Flow, books: Books, note: Callable[[str], None]) -> None:
+    def __init__(self, name: str, pipeline: Pipeline, books: Books, note: Callable[[str], None]) -> None:
         self._name = name
-        self._flow = flow
+        self._pipeline = pipeline
         self._books = books
         self._note = note
         self._locked_since: dict[int, float] = {}
@@ -40,11 +40,11 @@ class Commit:
         """Commit until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                if locked := await self.commit(await self._flow.answered.take(MOST)):
+                if locked := await self.commit(await self._pipeline.answered.take(MOST)):
                     tasks.create_task(self._come_back(locked))
 
-    async def commit(self, objects: list[Held]) -> list[Held]:
-        """Commit these, however long it takes, and tell their producers; give those that are locked by others."""
+    async def commit(self, objects: list[HeldObject]) -> list[HeldObject]:
+        """Commit these, however long it takes, and tell their producers; return those that are locked by others."""
         # An object may be here twice, from a lost session and from its successor.
         rows = {held.item.id: self._row(held) for held in objects if held.answer is not None}
         while True:
@@ -59,7 +59,7 @@ class Commit:
         self._note("")
         metrics.STAGE_SECONDS.labels(stage="commit").observe((time.perf_counter() - started) / len(rows))
         metrics.COMMITTED.inc(len(new))
-        self._flow.desk.done([held for held in objects if held.item.id not in locked])
+        self._pipeline.in_flight.done([held for held in objects if held.item.id not in locked])
         await self._watch_locked(rows.keys() - locked, locked)
         return [held for held in objects if held.item.id in locked]
 
@@ -75,12 +75,12 @@ class Commit:
         if long:
             await self._books.tell_of_locked(long)
 
-    async def _come_back(self, locked: list[Held]) -> None:
+    async def _come_back(self, locked: list[HeldObject]) -> None:
         """Have objects committed again after a while."""
         await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-        self._flow.answered.put_now(locked)
+        self._pipeline.answered.put_now(locked)
 
-    def _row(self, held: Held) -> Prediction:
+    def _row(self, held: HeldObject) -> Prediction:
         model, answer = held.model, held.answer
         if model is None or answer is None:
             raise AssertionError("an object came to its commit without model or answer")

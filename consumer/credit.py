@@ -16,7 +16,7 @@ RATE_SECONDS: Final = 2.0
 """The rate is a mean over about so long."""
 
 
-class Pace:
+class CreditPacer:
     """Measures objects finished a second while there is work, and gives the window that fits."""
 
     def __init__(self, window: int, window_seconds: float, now: float) -> None:
@@ -47,14 +47,14 @@ class Pace:
 
     @property
     def window(self) -> int:
-        """Give how many objects to hold at once."""
+        """Return how many objects to hold at once."""
         if self._rate is None:
             return min(FIRST_WINDOW, self._most)
         return max(min(LEAST_WINDOW, self._most), min(self._most, round(self._rate * self._seconds)))
 
 
 @dataclass(slots=True)
-class Account:
+class CreditAccount:
     """One session's credit: counts from its HELLO, none ever falls."""
 
     limit: int = 0
@@ -63,12 +63,12 @@ class Account:
 
     @property
     def held(self) -> int:
-        """Give how many objects are here."""
+        """Return how many objects are here."""
         return self.received - self.finished
 
     @property
     def open(self) -> int:
-        """Give how many more the producer may send."""
+        """Return how many more the producer may send."""
         return self.limit - self.received
 
     def extend(self, window: int) -> bool:

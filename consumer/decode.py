@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from consumer.books import Books
-from consumer.flow import Flow
-from consumer.held import Held
+from consumer.held import HeldObject
+from consumer.pipeline import Pipeline
 from sluice.errors import LedgerError
 from sluice.images import ImageError, Preprocessing, decode
 from sluice.settings import Settings
@@ -23,12 +23,12 @@ CHUNK: Final = 4
 UNKNOWN_MODEL_SECONDS: Final = 1.0
 
 
-class Decode:
+class DecodeStage:
     """Decodes what the cache doesn't know."""
 
-    def __init__(self, settings: Settings, flow: Flow, books: Books) -> None:
+    def __init__(self, settings: Settings, pipeline: Pipeline, books: Books) -> None:
         self._settings = settings
-        self._flow = flow
+        self._pipeline = pipeline
         self._books = books
         self._preprocessing: dict[int, Preprocessing] = {}
         # One more than decode: an object that is worked on alone doesn't wait for them.
@@ -47,30 +47,30 @@ class Decode:
     async def _keep_decoding(self) -> None:
         while True:
             # Few at once while few wait, so that all threads have some.
-            fair = len(self._flow.fetched) // self._settings.decode_threads
-            chunk = await self._flow.fetched.take(max(1, min(CHUNK, fair)))
-            self._flow.under_way += len(chunk)
+            fair = len(self._pipeline.fetched) // self._settings.decode_threads
+            chunk = await self._pipeline.fetched.take(max(1, min(CHUNK, fair)))
+            self._pipeline.under_way += len(chunk)
             await self._pass_on(await self.decode(chunk))
-            self._flow.under_way -= len(chunk)
+            self._pipeline.under_way -= len(chunk)
 
-    async def _pass_on(self, chunk: list[Held]) -> None:
+    async def _pass_on(self, chunk: list[HeldObject]) -> None:
         if failed := [held for held in chunk if held.fault is not None]:
-            self._flow.desk.fail(failed)
+            self._pipeline.in_flight.fail(failed)
         if answered := [held for held in chunk if held.answer is not None and not held.waits]:
-            self._flow.answered.put_now(answered)
+            self._pipeline.answered.put_now(answered)
         if pixels := [held for held in chunk if held.pixels is not None]:
-            await self._flow.decoded.put(pixels)
+            await self._pipeline.decoded.put(pixels)
 
-    async def decode(self, chunk: list[Held], *, alone: bool = False) -> list[Held]:
-        """Give the objects that have pixels, a known answer or a fault; those without a model go back."""
+    async def decode(self, chunk: list[HeldObject], *, alone: bool = False) -> list[HeldObject]:
+        """Return the objects that have pixels, a known answer or a fault; those without a model go back."""
         known = [held for held in chunk if await self._find_model(held)]
         if known:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._threads, self._decode_all, known, alone)
-        self._flow.room.release(sum(held.weight for held in chunk))
+        self._pipeline.budget.release(sum(held.weight for held in chunk))
         return known
 
-    async def _find_model(self, held: Held) -> bool:
+    async def _find_model(self, held: HeldObject) -> bool:
         number = held.item.model
         try:
             held.model = await self._books.model(number)
@@ -79,19 +79,19 @@ class Decode:
         if held.model is None:
             # Slowly, for the producer will send it again.
             await asyncio.sleep(UNKNOWN_MODEL_SECONDS)
-            self._flow.desk.give_back([held])
+            self._pipeline.in_flight.give_back([held])
             return False
         if number not in self._preprocessing:
             self._preprocessing[number] = Preprocessing.from_dict(held.model.preprocessing)
         return True
 
-    def _decode_all(self, chunk: list[Held], alone: bool) -> None:  # noqa: FBT001 - an executor passes no keywords
+    def _decode_all(self, chunk: list[HeldObject], alone: bool) -> None:  # noqa: FBT001 - an executor passes no keywords
         """In a thread: touch nothing but these objects and the cache."""
         for held in chunk:
             started = time.perf_counter()
             data, held.data = held.data or b"", None
             held.sha256 = hashlib.sha256(data).digest()
-            if self._flow.cache.recall(held) if alone else self._flow.cache.ask(held):
+            if self._pipeline.cache.recall(held) if alone else self._pipeline.cache.ask(held):
                 metrics.CACHED.inc()
                 continue
             try:

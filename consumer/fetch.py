@@ -7,8 +7,8 @@ import random
 from collections import OrderedDict
 from typing import Final
 
-from consumer.flow import Flow
-from consumer.held import Held
+from consumer.held import HeldObject
+from consumer.pipeline import Pipeline
 from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.objects import ReadRefused, Source, open_source
 from sluice.protocol import STORAGE_ERROR
@@ -22,12 +22,12 @@ ATTEMPTS: Final = 3
 PAUSE_SECONDS: Final = 0.5
 
 
-class Fetch:
+class FetchStage:
     """Reads references, several at once, each from its source."""
 
-    def __init__(self, settings: Settings, flow: Flow) -> None:
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         self._settings = settings
-        self._flow = flow
+        self._pipeline = pipeline
         self._sources: OrderedDict[str, Source] = OrderedDict()
 
     async def run(self) -> None:
@@ -38,37 +38,37 @@ class Fetch:
 
     async def _keep_reading(self) -> None:
         while True:
-            (held,) = await self._flow.received.take(1)
-            self._flow.under_way += 1
+            (held,) = await self._pipeline.received.take(1)
+            self._pipeline.under_way += 1
             if await self.read(held):
-                self._flow.fetched.put_now([held])
-            self._flow.under_way -= 1
+                self._pipeline.fetched.put_now([held])
+            self._pipeline.under_way -= 1
 
-    async def read(self, held: Held) -> bool:
+    async def read(self, held: HeldObject) -> bool:
         """Get one object's bytes; False: it is over, because they can't be had."""
         item = held.item
         held.weight = min(item.size, self._settings.object_max_bytes)
-        await self._flow.room.reserve(held.weight)
+        await self._pipeline.budget.reserve(held.weight)
         try:
             with metrics.STAGE_SECONDS.labels(stage="fetch").time():
                 held.data = await self._read(held)
         except ObjectError as error:
             held.fault = (error.reason, error.detail)
-            self._flow.desk.fail([held])
+            self._pipeline.in_flight.fail([held])
         except ReadRefused as error:
             # Its own fault or everybody's: the producer knows what else is read of this source meanwhile.
             held.fault = (STORAGE_ERROR, str(error))
-            self._flow.desk.fail([held])
+            self._pipeline.in_flight.fail([held])
         except (SourceError, ConfigurationError) as error:
             log.warning("a source can't be read", source=item.source, why=str(error))
-            self._flow.desk.give_back([held])
+            self._pipeline.in_flight.give_back([held])
         # What it really has, not what the listing said.
-        self._flow.room.release(held.weight)
+        self._pipeline.budget.release(held.weight)
         held.weight = len(held.data or b"")
-        self._flow.room.add(held.weight)
+        self._pipeline.budget.add(held.weight)
         return not held.is_over
 
-    async def _read(self, held: Held) -> bytes:
+    async def _read(self, held: HeldObject) -> bytes:
         """Read, and read again if the source as a whole failed; that may pass."""
         item = held.item
         for attempt in range(1, ATTEMPTS + 1):
@@ -83,7 +83,7 @@ class Fetch:
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
     def _source(self, name: str) -> Source:
-        """Give the open source of this name; the one unused for longest is closed for a new one."""
+        """Return the open source of this name; the one unused for longest is closed for a new one."""
         source = self._sources.get(name)
         if source is None:
             source = self._sources[name] = open_source(name, self._settings)

@@ -16,12 +16,12 @@ from sluice.protocol import Failure, WorkItem
 Pixels = npt.NDArray[np.uint8]
 
 
-class Lessor(Protocol):
+class LeaseOwner(Protocol):
     """Whoever leased an object to this consumer and wants to hear what became of it: a session."""
 
     @property
     def is_lost(self) -> bool:
-        """Say whether the leases are gone, so that nothing need be begun for them."""
+        """Return whether the leases are gone, so that nothing need be begun for them."""
 
     def done(self, ids: Sequence[int]) -> None:
         """Tell that predictions are committed."""
@@ -34,15 +34,15 @@ class Lessor(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Held:
+class HeldObject:
     """One leased object on its way through the stages; each stage fills in its part."""
 
     item: WorkItem
-    lessor: Lessor
+    lessor: LeaseOwner
     received: float
     data: bytes | None = None
     weight: int = 0
-    """Bytes that the object has reserved in the consumer's room until it is decoded."""
+    """Bytes that the object has reserved in the consumer's byte budget until it is decoded."""
     model: Model | None = None
     sha256: bytes = b""
     pixels: Pixels | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from consumer.flow import Flow
-from consumer.held import Held
+from consumer.held import HeldObject
+from consumer.pipeline import Pipeline
 from sluice.images import pack
 from sluice.inference import Answer, Balancer, Refusal
 from sluice.ledger import Model
@@ -14,12 +14,12 @@ from sluice.settings import Settings
 from sluice.telemetry import metrics
 
 
-class Infer:
+class InferStage:
     """Sends batches, a few at once; a batch has one model, for it goes to that model's address."""
 
-    def __init__(self, settings: Settings, flow: Flow, balancer: Balancer) -> None:
+    def __init__(self, settings: Settings, pipeline: Pipeline, balancer: Balancer) -> None:
         self._settings = settings
-        self._flow = flow
+        self._pipeline = pipeline
         self._balancer = balancer
         self._gathering = asyncio.Lock()
 
@@ -36,32 +36,32 @@ class Infer:
                 batch = await self._gather()
             await self.infer(batch)
 
-    async def _gather(self) -> list[Held]:
+    async def _gather(self) -> list[HeldObject]:
         """Take objects of one model until the batch is full, or nothing comes any more, or for long enough."""
         most = self._settings.batch
-        batch = await self._flow.decoded.take(1)
+        batch = await self._pipeline.decoded.take(1)
         model = batch[0].item.model
         deadline = time.monotonic() + self._settings.batch_wait
         while True:
-            batch += self._flow.decoded.take_now(most - len(batch), lambda held: held.item.model == model)
+            batch += self._pipeline.decoded.take_now(most - len(batch), lambda held: held.item.model == model)
             left = deadline - time.monotonic()
-            if len(batch) >= most or left <= 0 or len(self._flow.decoded) or not self._flow.more_is_coming:
+            if len(batch) >= most or left <= 0 or len(self._pipeline.decoded) or not self._pipeline.more_is_coming:
                 return batch
-            await self._flow.decoded.wait(left)
+            await self._pipeline.decoded.wait(left)
 
-    async def infer(self, batch: list[Held]) -> None:
+    async def infer(self, batch: list[HeldObject]) -> None:
         """Pass on what has an answer, fail what was refused alone, and give back the rest."""
         started = time.perf_counter()
         outcomes = await self._balancer.predict(_model(batch), _packed(batch), len(batch))
         metrics.STAGE_SECONDS.labels(stage="request").observe((time.perf_counter() - started) / len(batch))
-        answered: list[Held] = []
-        refused: list[Held] = []
-        unanswered: list[Held] = []
+        answered: list[HeldObject] = []
+        refused: list[HeldObject] = []
+        unanswered: list[HeldObject] = []
         for held, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Answer):
                 held.answer = outcome
                 answered.append(held)
-                for follower in self._flow.cache.settle(held):
+                for follower in self._pipeline.cache.settle(held):
                     follower.answer = outcome
                     answered.append(follower)
             elif isinstance(outcome, Refusal):
@@ -70,19 +70,19 @@ class Infer:
             else:
                 unanswered.append(held)
         metrics.INFERRED.inc(len(batch) - len(unanswered) - len(refused))
-        self._flow.desk.fail(refused)
-        self._flow.desk.give_back(unanswered, self._balancer.why_back(_model(batch)))
-        self._flow.answered.put_now(answered)
+        self._pipeline.in_flight.fail(refused)
+        self._pipeline.in_flight.give_back(unanswered, self._balancer.why_back(_model(batch)))
+        self._pipeline.answered.put_now(answered)
 
 
-def _model(batch: list[Held]) -> Model:
+def _model(batch: list[HeldObject]) -> Model:
     model = batch[0].model
     if model is None:
         raise AssertionError("an object was decoded without its model's preprocessing")
     return model
 
 
-def _packed(batch: list[Held]) -> bytes | bytearray:
+def _packed(batch: list[HeldObject]) -> bytes | bytearray:
     """Put the images into one buffer, and keep no other copy of them."""
     body = pack([held.pixels for held in batch if held.pixels is not None])
     for held in batch:

@@ -4,7 +4,7 @@
                (WORK)                            └── known bytes, by content ──▶┘              (DONE)
 
 What waits between two stages is bounded: objects by the credit, bytes before decoding by ROOM_BYTES, pixels by
-PIXEL_BYTES. A stage that can't go on (no TorchServe, no ledger) lets its lane fill; the credit ends, and no more comes.
+PIXEL_BYTES. A stage that can't go on (no TorchServe, no ledger) lets its queue fill; the credit ends: no more comes.
 
 Order of stopping, after SIGTERM: ask for nothing more; give back what isn't begun; finish, commit and tell the rest, or
 give it back when SLUICE_DRAIN_SECONDS are over; BYE; stop the stages; exit 0. A second signal ends the process at once.
@@ -23,16 +23,16 @@ import zmq
 import zmq.asyncio
 
 from consumer.books import Books
-from consumer.commit import Commit
-from consumer.decode import Decode
-from consumer.fetch import Fetch
-from consumer.flow import Flow
-from consumer.held import Held
-from consumer.infer import Infer
-from consumer.line import Line
-from consumer.session import FAREWELL_MILLISECONDS, Place, Session
+from consumer.commit import CommitStage
+from consumer.decode import DecodeStage
+from consumer.fetch import FetchStage
+from consumer.held import HeldObject
+from consumer.infer import InferStage
+from consumer.link import ProducerLink
+from consumer.pipeline import Pipeline
+from consumer.session import FAREWELL_MILLISECONDS, ProducerSession, SessionId
 from sluice.errors import ConfigurationError, LedgerError
-from sluice.inference import Balancer, Client
+from sluice.inference import Balancer, TorchServeClient
 from sluice.protocol.curve import guard_client
 from sluice.settings import Settings
 from sluice.telemetry import Health, get_logger, metrics, serve
@@ -46,8 +46,8 @@ FAREWELL_SECONDS: Final = 2.0
 """Of the drain's time, what is kept for RETURN and BYE."""
 
 
-class Service:
-    """One consumer: its lanes, its stages and its lines to the producers."""
+class ConsumerService:
+    """One consumer: its queues, its stages and its links to the producers."""
 
     def __init__(self, settings: Settings, health: Health) -> None:
         self._settings = settings
@@ -57,17 +57,19 @@ class Service:
         self._reading_why = "the ledger was not asked yet"
         self._committing_why = ""
 
-        self._flow = Flow(settings)
-        self.room = self._flow.room
+        self._pipeline = Pipeline(settings)
+        self.budget = self._pipeline.budget
         self._books = Books(settings)
-        self._balancer = Balancer(settings, Client(settings))
-        self._fetch = Fetch(settings, self._flow)
-        self._decode = Decode(settings, self._flow, self._books)
-        self._infer = Infer(settings, self._flow, self._balancer)
-        self._commit = Commit(settings.name, self._flow, self._books, self._note_commit)
+        self._balancer = Balancer(settings, TorchServeClient(settings))
+        self._fetch = FetchStage(settings, self._pipeline)
+        self._decode = DecodeStage(settings, self._pipeline, self._books)
+        self._infer = InferStage(settings, self._pipeline, self._balancer)
+        self._commit = CommitStage(settings.name, self._pipeline, self._books, self._note_commit)
         self._context = zmq.asyncio.Context()
         self._check_addresses()
-        self._lines = [Line(partial(self._open, address), self._flow.drop_unbegun) for address in settings.producers]
+        self._links = [
+            ProducerLink(partial(self._open, address), self._pipeline.drop_unbegun) for address in settings.producers
+        ]
 
     def stop(self) -> None:
         """Begin to drain."""
@@ -90,10 +92,10 @@ class Service:
                         self._beat(),
                     )
                 ]
-                lines = [group.create_task(line.run()) for line in self._lines]
+                links = [group.create_task(link.run()) for link in self._links]
                 await self._stopping.wait()
                 await self._drain()
-                await asyncio.wait(lines)
+                await asyncio.wait(links)
                 for stage in stages:
                     stage.cancel()
         finally:
@@ -102,16 +104,18 @@ class Service:
     async def _drain(self) -> None:
         """Finish what is begun, give back the rest, say BYE."""
         self._is_draining = True
-        log.info("draining", held=len(self._flow.desk))
-        self._flow.drop_unbegun()
+        log.info("draining", held=len(self._pipeline.in_flight))
+        self._pipeline.drop_unbegun()
         try:
             async with asyncio.timeout(max(0.0, self._settings.drain_seconds - FAREWELL_SECONDS)):
-                await self._flow.desk.wait_empty()
+                await self._pipeline.in_flight.wait_empty()
         except TimeoutError:
-            log.warning("not all could be finished in SLUICE_DRAIN_SECONDS: given back", held=len(self._flow.desk))
-            self._flow.desk.give_back_all()
-        for line in self._lines:
-            line.leave()
+            log.warning(
+                "not all could be finished in SLUICE_DRAIN_SECONDS: given back", held=len(self._pipeline.in_flight)
+            )
+            self._pipeline.in_flight.give_back_all()
+        for link in self._links:
+            link.leave()
 
     def _close(self) -> None:
         """Let go of threads, connections and sockets; whatever still hangs in one must not keep the process."""
@@ -136,22 +140,22 @@ class Service:
                         f"SLUICE_PRODUCERS has {address!r} ({error}): expected tcp://host:port"
                     ) from error
 
-    def _open(self, address: str, place: Place) -> Session:
+    def _open(self, address: str, place: SessionId) -> ProducerSession:
         socket = self._context.socket(zmq.DEALER)
         guard_client(socket, self._settings)
-        return Session(address, socket, self._settings, self, place)
+        return ProducerSession(address, socket, self._settings, self, place)
 
-    def accept(self, objects: list[Held]) -> None:
+    def accept(self, objects: list[HeldObject]) -> None:
         """Take what a producer leased; while draining, give it straight back."""
-        self._flow.accept(objects)
+        self._pipeline.accept(objects)
         if self._is_draining:
-            self._flow.drop_unbegun()
+            self._pipeline.drop_unbegun()
 
     def window(self) -> int:
-        """Give how many objects one session may hold now; 0: none more than it was promised."""
-        if self._is_draining or self._ledger_why or self.room.is_full or not self._balancer.is_healthy:
+        """Return how many objects one session may hold now; 0: none more than it was promised."""
+        if self._is_draining or self._ledger_why or self.budget.is_full or not self._balancer.is_healthy:
             return 0
-        return max(1, self._flow.pace.window // max(1, sum(line.is_up for line in self._lines)))
+        return max(1, self._pipeline.pace.window // max(1, sum(link.is_up for link in self._links)))
 
     def why_not(self) -> str:
         """Say what keeps this consumer from asking for work, for a person who looks at a job that waits."""
@@ -162,14 +166,14 @@ class Service:
     async def _keep_working_alone(self) -> None:
         """Work on what a consumer died of, one at a time and with nothing else in its thread or request."""
         while True:
-            (held,) = await self._flow.alone.take(1)
+            (held,) = await self._pipeline.alone.take(1)
             if not held.item.inline and not await self._fetch.read(held):
                 continue
             for known in await self._decode.decode([held], alone=True):
                 if known.fault is not None:
-                    self._flow.desk.fail([known])
+                    self._pipeline.in_flight.fail([known])
                 elif known.answer is not None:
-                    self._flow.answered.put_now([known])
+                    self._pipeline.answered.put_now([known])
                 else:
                     await self._infer.infer([known])
 
@@ -201,8 +205,8 @@ class Service:
     async def _beat(self) -> None:
         """Keep the pace, the credit and the health up to date."""
         while True:
-            self._flow.pace.tick(time.monotonic(), busy=bool(self._flow.desk))
-            sessions = [line.session for line in self._lines if line.session and not line.session.is_lost]
+            self._pipeline.pace.tick(time.monotonic(), busy=bool(self._pipeline.in_flight))
+            sessions = [link.session for link in self._links if link.session and not link.session.is_lost]
             for session in sessions:
                 session.extend_credit()
             metrics.CREDIT.set(sum(session.account.open for session in sessions))
@@ -211,7 +215,7 @@ class Service:
             is_up = self._balancer.is_healthy
             self._health.set("torchserve", is_up, "" if is_up else self._balancer.why_not())
             missing = [
-                address for line, address in zip(self._lines, self._settings.producers, strict=True) if not line.is_up
+                address for link, address in zip(self._links, self._settings.producers, strict=True) if not link.is_up
             ]
             self._health.set("producers", not missing, f"no answer from {', '.join(missing)}" if missing else "")
             self._health.set("draining", not self._is_draining, "the consumer drains" if self._is_draining else "")
@@ -222,7 +226,7 @@ async def serve_until_stopped(settings: Settings) -> None:
     """Run a consumer until SIGTERM or SIGINT."""
     health = Health()
     loop = asyncio.get_running_loop()
-    service = Service(settings, health)
+    service = ConsumerService(settings, health)
 
     def stop(number: signal.Signals) -> None:
         service.stop()

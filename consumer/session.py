@@ -20,9 +20,9 @@ import zmq
 import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
-from consumer.credit import Account
-from consumer.held import Held
-from consumer.lane import Room
+from consumer.credit import CreditAccount
+from consumer.held import HeldObject
+from consumer.queues import ByteBudget
 from sluice.errors import ProtocolError
 from sluice.protocol import (
     Bye,
@@ -61,45 +61,47 @@ BYE_SECONDS: Final = 0.5
 """How long a BYE waits for its answer."""
 
 
-class Host(Protocol):
+class WorkReceiver(Protocol):
     """Whoever wants the work: it says how much, and takes it."""
 
     @property
-    def room(self) -> Room:
-        """Give the room that the bytes go into."""
+    def budget(self) -> ByteBudget:
+        """Return the byte budget that payloads are reserved in."""
 
     def window(self) -> int:
-        """Give how many objects one session may hold now; 0: none more than it was promised."""
+        """Return how many objects one session may hold now; 0: none more than it was promised."""
 
     def why_not(self) -> str:
         """Say what keeps it from asking for more; nothing, if it is merely busy."""
 
-    def accept(self, objects: list[Held]) -> None:
+    def accept(self, objects: list[HeldObject]) -> None:
         """Take leased objects."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which session of which line one is."""
+class SessionId:
+    """The number of a session, and the link that it belongs to."""
 
     line: bytes
     number: int
 
 
-class Session:
+class ProducerSession:
     """One conversation, on a socket of its own that isn't connected yet."""
 
-    def __init__(self, address: str, socket: zmq.asyncio.Socket, settings: Settings, host: Host, place: Place) -> None:
+    def __init__(
+        self, address: str, socket: zmq.asyncio.Socket, settings: Settings, host: WorkReceiver, place: SessionId
+    ) -> None:
         self.address = address
         self._place = place
         self.is_lost = False
         self.was_heard = False
         self.was_connected = False
         self.has_parted = False
-        self.account = Account()
+        self.account = CreditAccount()
         self._settings = settings
         self._host = host
-        self._room = host.room
+        self._budget = host.budget
         self._ids: set[int] = set()
         self._told = (-1, -1, "")
         self._is_leaving = False
@@ -175,7 +177,7 @@ class Session:
         window = self._host.window()
         self.account.extend(window)
         # What is said to have arrived is replaced: while there is no room for more bytes, it isn't said.
-        received = max(0, self._told[1]) if self._room.is_full else self.account.received
+        received = max(0, self._told[1]) if self._budget.is_full else self.account.received
         now = (self.account.limit, received, "" if window else self._host.why_not()[:WHY_MAX])
         if now != self._told:
             self._told = now
@@ -190,12 +192,12 @@ class Session:
     async def _listen(self) -> None:
         """Take messages as they come, except while there is no room for the bytes of more."""
         while True:
-            if self._room.is_full:
-                await self._room.wait()
+            if self._budget.is_full:
+                await self._budget.wait()
                 self._last_heard = time.monotonic()
             self._hear(await self._socket.recv_multipart())
             for _ in range(MESSAGES_A_TURN):
-                if self._room.is_full:
+                if self._budget.is_full:
                     break
                 waiting = _now(self._socket.recv_multipart(zmq.DONTWAIT))
                 if waiting.exception() is not None:
@@ -210,7 +212,7 @@ class Session:
         while True:
             await asyncio.sleep(self._settings.heartbeat)
             silent = time.monotonic() - self._last_heard
-            if silent > MISSED * self._settings.heartbeat and not self._room.is_full:
+            if silent > MISSED * self._settings.heartbeat and not self._budget.is_full:
                 self._end(f"nothing was heard for {silent:.1f} s")
             self._send(Ping(self._said))
             self.extend_credit()
@@ -261,9 +263,9 @@ class Session:
         self.was_heard = True
         now = time.monotonic()
         data = iter(payloads)
-        taken: list[Held] = []
+        taken: list[HeldObject] = []
         for item in work.items:
-            held = Held(item, self, now, data=next(data) if item.inline else None)
+            held = HeldObject(item, self, now, data=next(data) if item.inline else None)
             self.account.received += 1
             if item.id in self._ids:
                 self.account.finished += 1
@@ -289,5 +291,5 @@ class Session:
 
 
 def _now(answer: Awaitable[T]) -> asyncio.Future[T]:
-    """Give what pyzmq returns for DONTWAIT: a future that is done already, though it is typed more loosely."""
+    """Return what pyzmq returns for DONTWAIT: a future that is done already, though it is typed more loosely."""
     return cast("asyncio.Future[T]", answer)

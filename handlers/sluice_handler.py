@@ -111,7 +111,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         return answers
 
     def _results(self, requests: Sequence[NDArray[np.uint8]]) -> list[Tops | str]:
-        """Give each request's best classes; or what went wrong with it, when that isn't another request's doing."""
+        """Return each request's best classes; or what went wrong with it, when that isn't another request's doing."""
         if not requests:
             return []
         try:
@@ -136,13 +136,13 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         return normal.view(joined.shape).permute(0, 3, 1, 2)
 
     def inference(self, images: torch.Tensor) -> torch.Tensor:
-        """Give each image's probabilities."""
+        """Return each image's probabilities."""
         with torch.inference_mode(), torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
             outputs: torch.Tensor = self.model(images)
             return outputs.float().softmax(1)
 
     def postprocess(self, probabilities: torch.Tensor) -> list[list[tuple[int, float]] | None]:
-        """Give each image's best classes, best first; None where the network gave no numbers."""
+        """Return each image's best classes, best first; None where the network gave no numbers."""
         finite = probabilities.isfinite().all(1).tolist()
         scores, classes = probabilities.topk(TOP_FOR_PEOPLE, dim=1)
         return [
@@ -151,7 +151,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         ]
 
     def _read(self, row: Mapping[str, Any], content_type: str) -> NDArray[np.uint8] | ImageError | None:
-        """Give a request's images, what is wrong with them, or None where it asks for the card."""
+        """Return a request's images, what is wrong with them, or None where it asks for the card."""
         if content_type.startswith(CARD_TYPE):
             return None
         try:

@@ -13,21 +13,21 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Final
 
-from producer.leases import Object
+from producer.leases import StreamedObject
 
 FIRST_REST: Final = 1.0
 LONGEST_REST: Final = 8.0
 
 
 @dataclass(slots=True)
-class Queue:
+class JobQueue:
     """One running job's objects."""
 
     priority: int
-    again: deque[Object] = field(default_factory=deque)
-    fresh: deque[Object] = field(default_factory=deque)
-    suspects: deque[Object] = field(default_factory=deque)
-    later: list[tuple[float, int, Object]] = field(default_factory=list)
+    again: deque[StreamedObject] = field(default_factory=deque)
+    fresh: deque[StreamedObject] = field(default_factory=deque)
+    suspects: deque[StreamedObject] = field(default_factory=deque)
+    later: list[tuple[float, int, StreamedObject]] = field(default_factory=list)
     held_until: float = float("-inf")
     rest: float = 0.0
     why: str = ""
@@ -42,7 +42,7 @@ class Queue:
         """Count what could be fetched, now or later."""
         return self.fetchable() + len(self.suspects) + len(self.later)
 
-    def empty(self) -> list[Object]:
+    def empty(self) -> list[StreamedObject]:
         """Take out all that waits."""
         waiting = [*self.again, *self.fresh, *self.suspects, *(entry[2] for entry in self.later)]
         for part in (self.again, self.fresh, self.suspects, self.later):
@@ -54,7 +54,7 @@ class Backlog:
     """All running jobs' queues: strict priority, equal priorities in turn."""
 
     def __init__(self) -> None:
-        self._queues: dict[int, Queue] = {}
+        self._queues: dict[int, JobQueue] = {}
         self._in_hand: dict[int, int] = {}
         self._reading = False
         self._finished: set[int] = set()
@@ -77,7 +77,7 @@ class Backlog:
                 self._queues[job].priority = priority
             else:
                 held = sum(1 for owner in self._in_hand.values() if owner == job)
-                self._queues[job] = Queue(priority, in_hand=held)
+                self._queues[job] = JobQueue(priority, in_hand=held)
         return gone
 
     def waiting(self, job: int) -> int:
@@ -104,7 +104,7 @@ class Backlog:
         self._reading = True
         self._finished.clear()
 
-    def add(self, found: Iterable[Object]) -> int:
+    def add(self, found: Iterable[StreamedObject]) -> int:
         """Take in what a page of pending rows holds and is not in hand; says how many that were."""
         added = 0
         for one in found:
@@ -119,7 +119,7 @@ class Backlog:
         self._finished.clear()
         return added
 
-    def requeue(self, found: Object, now: float, delay: float = 0.0) -> None:
+    def requeue(self, found: StreamedObject, now: float, delay: float = 0.0) -> None:
         """Put back what is in hand, first in line; or after a delay. Of a job that no longer runs: let go."""
         queue = self._queues.get(found.job)
         if queue is None:
@@ -129,7 +129,7 @@ class Backlog:
         else:
             (queue.suspects if found.alone else queue.again).append(found)
 
-    def finish(self, found: Object) -> None:
+    def finish(self, found: StreamedObject) -> None:
         """Forget an object: it was committed, quarantined or superseded, or its job doesn't run."""
         if self._in_hand.pop(found.id, None) is not None and found.job in self._queues:
             self._queues[found.job].in_hand -= 1
@@ -168,11 +168,11 @@ class Backlog:
             self._queues[job].rest, self._queues[job].why = 0.0, ""
 
     def is_held(self, job: int, now: float) -> bool:
-        """Say whether nothing of a job is fetched now."""
+        """Return whether nothing of a job is fetched now."""
         return job in self._queues and now < self._queues[job].held_until
 
-    def take(self, now: float, *, suspects: bool, others: bool = True) -> Object | None:
-        """Give the object to fetch next, if any may be fetched now."""
+    def take(self, now: float, *, suspects: bool, others: bool = True) -> StreamedObject | None:
+        """Return the object to fetch next, if any may be fetched now."""
         for job, queue in sorted(self._queues.items(), key=lambda item: -item[1].priority):
             if now < queue.held_until:
                 continue

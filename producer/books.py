@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sluice import ledger
 from sluice.errors import LedgerUnavailable, TablesMissing
-from sluice.ledger import Cursor, Database
+from sluice.ledger import Database, LedgerCursor
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
 from sluice.telemetry.health import Health
@@ -40,7 +40,7 @@ class Books:
         """Wait for the database and its tables, which may well be started later than this process."""
         await self.patiently(lambda: self.database.run(ledger.jobs.active, patience=0))
 
-    async def run(self, work: Callable[[Cursor], T]) -> T:
+    async def run(self, work: Callable[[LedgerCursor], T]) -> T:
         """Run `work` in one transaction; repeated until the database answers, so it must be safe to repeat."""
         return await self.patiently(lambda: self.database.run(work))
 

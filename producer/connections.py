@@ -52,7 +52,7 @@ TCP_INFO_BYTES: Final = 136
 
 
 @dataclass(slots=True, eq=False)
-class Connection:
+class PeerConnection:
     """One consumer's, or a stranger's."""
 
     descriptor: int
@@ -69,11 +69,11 @@ class Connection:
     """Shut down, though ZeroMQ has not said yet that it is gone."""
 
 
-class Connections:
+class PeerConnections:
     """All connections of one bound socket."""
 
     def __init__(self, bound: zmq.asyncio.Socket, context: zmq.asyncio.Context) -> None:
-        self._all: dict[int, Connection] = {}
+        self._all: dict[int, PeerConnection] = {}
         self._gone: list[bytes] = []
         """Whose connections have ended; what they said before may still wait to be taken."""
         self._bound = bound
@@ -97,7 +97,7 @@ class Connections:
             tasks.create_task(self._follow(has_session))
             tasks.create_task(self._look(has_session, on_end))
 
-    def took(self, frames: Sequence[zmq.Frame]) -> Connection | None:
+    def took(self, frames: Sequence[zmq.Frame]) -> PeerConnection | None:
         """Note a message, as it was received; gives the connection on which it came, if that is still known."""
         try:
             connection = self._all.get(int(frames[-1].get(zmq.SRCFD)))
@@ -111,14 +111,14 @@ class Connections:
             connection.has_spoken = True
         return connection
 
-    def complain(self, connection: Connection | None) -> None:
+    def complain(self, connection: PeerConnection | None) -> None:
         """Note that a message could not be used; a connection that says many such is ended."""
         if connection is not None:
             connection.complaints += 1
             if connection.complaints == MOST_COMPLAINTS:
                 self._end(connection, f"{MOST_COMPLAINTS} of its messages could not be used")
 
-    def _introduce(self, connection: Connection, identity: bytes) -> None:
+    def _introduce(self, connection: PeerConnection, identity: bytes) -> None:
         """Note whose it is. ZeroMQ goes on with one connection of an identity; another, of before, leads nowhere."""
         for each in self._all.values():
             if each.identity == identity and not each.is_ended:
@@ -140,7 +140,7 @@ class Connections:
                 peer = copy.getpeername()
         except OSError:
             return  # gone already
-        self._all[descriptor] = Connection(descriptor, peer, time.monotonic())
+        self._all[descriptor] = PeerConnection(descriptor, peer, time.monotonic())
         strangers = [each for each in self._all.values() if not (each.is_ended or has_session(each.identity))]
         if len(strangers) > MOST_STRANGERS or len(self._all) > self._most:
             # Whoever opens most of them loses the first of its own, so that others come in.
@@ -174,7 +174,7 @@ class Connections:
                 self._end(largest, "all connections together sent too many bytes that make no message")
 
     @staticmethod
-    def _measure(connection: Connection) -> None:
+    def _measure(connection: PeerConnection) -> None:
         with suppress(OSError), _copy(connection.descriptor, socket.AF_INET) as copy:
             info = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
             if len(info) < TCP_INFO_BYTES:
@@ -187,7 +187,7 @@ class Connections:
             connection.held = received - connection.taken
 
     @staticmethod
-    def _end(connection: Connection, why: str) -> None:
+    def _end(connection: PeerConnection, why: str) -> None:
         """Shut a connection down; ZeroMQ finds it closed, and frees what it kept of it."""
         connection.is_ended = True
         with suppress(OSError), _copy(connection.descriptor) as copy:

@@ -13,11 +13,11 @@ from typing import Final
 
 from producer.backlog import Backlog
 from producer.books import Books
-from producer.flow import Flow
-from producer.leases import Leases
-from producer.lister import Lister
-from producer.messages import Messages
-from producer.sources import Sources
+from producer.dispatcher import Dispatcher
+from producer.leases import LeaseTable
+from producer.lister import JobLister
+from producer.messages import JobMessages
+from producer.sources import JobSources
 from sluice import ledger
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from sluice.ledger import Job
@@ -31,7 +31,7 @@ SMOOTHING: Final = 0.4
 IDLE_SECONDS: Final = 5.0
 
 
-class Control:
+class JobControl:
     """Starts, stops and finishes jobs."""
 
     def __init__(
@@ -40,16 +40,16 @@ class Control:
         books: Books,
         *,
         backlog: Backlog,
-        flow: Flow,
-        leases: Leases,
-        lister: Lister,
-        sources: Sources,
-        messages: Messages,
+        dispatcher: Dispatcher,
+        leases: LeaseTable,
+        lister: JobLister,
+        sources: JobSources,
+        messages: JobMessages,
     ) -> None:
         self._settings = settings
         self._books = books
         self._backlog = backlog
-        self._flow = flow
+        self._dispatcher = dispatcher
         self._lister = lister
         self._leases = leases
         self._sources = sources
@@ -73,7 +73,7 @@ class Control:
         # Plain SQL may say 'running' of a job that never began: it is started like a pending one.
         begun = [job for job in jobs if job.state == "running" and job.model_id is not None]
         running = {job.id: job for job in begun}
-        self._flow.set_jobs(running)
+        self._dispatcher.set_jobs(running)
         self._sources.keep({job.source for job in running.values()})
         mine = [job for job in jobs if job.id % self._settings.shards == self._settings.shard]
         for job in mine:

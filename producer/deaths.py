@@ -21,7 +21,7 @@ MOST_REMEMBERED: Final = 20_000
 MOST_LINES: Final = 1_000
 
 
-class Deaths:
+class DeathCounter:
     """The deaths that this producer saw."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Deaths:
             self._spared.pop(number, None)
 
     def _is_spared(self, number: int, attempts: int, now: float) -> bool:
-        """Say whether this death is more likely to be another's work."""
+        """Return whether this death is more likely to be another's work."""
         while self._seen and now - self._seen[0][0] > STORM_SECONDS:
             self._seen.popleft()
         if attempts < CAREFUL_FROM or self._spared.get(number, 0) >= MOST_SPARED:

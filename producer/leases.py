@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from producer.deaths import CAREFUL_FROM, Deaths
+from producer.deaths import CAREFUL_FROM, DeathCounter
 from sluice.errors import ProtocolError
 
 HEARTBEATS_MISSED: Final = 3
@@ -28,7 +28,7 @@ MOST_WHYS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
+class StreamedObject:
     """One pending object, as the producer holds it."""
 
     id: int
@@ -47,10 +47,10 @@ class Object:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ReadyObject:
     """An object that can be sent now: with its bytes, or as a reference where `data` is None."""
 
-    object: Object
+    object: StreamedObject
     data: bytes | None
     since: float
 
@@ -64,29 +64,29 @@ class Ready:
 class Lease:
     """An object handed to a session."""
 
-    object: Object
+    object: StreamedObject
     since: float
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class WorkGrant:
     """One WORK message to be sent."""
 
     identity: bytes
-    items: list[Ready]
+    items: list[ReadyObject]
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class ConsumerDeath:
     """A consumer that died, and what it held: what the death counts for, and what it doesn't."""
 
     consumer: str
-    objects: list[Object]
-    spared: list[Object] = field(default_factory=list)
+    objects: list[StreamedObject]
+    spared: list[StreamedObject] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Session:
+class ConsumerSession:
     """One consumer's connection, from its HELLO on."""
 
     identity: bytes
@@ -115,21 +115,21 @@ class Session:
         return 0 if self.is_cut else max(0, min(self.limit - self.sent, MOST_LEASES - len(self.leases)))
 
 
-class Leases:
+class LeaseTable:
     """The table of sessions and of what each of them holds."""
 
     def __init__(self, heartbeat: float) -> None:
         self._silence = heartbeat * HEARTBEATS_MISSED
         self._heartbeat = heartbeat
-        self._sessions: dict[bytes, Session] = {}
-        self._ready: deque[Ready] = deque()
-        self._suspects: deque[Ready] = deque()
-        self._deaths = Deaths()
+        self._sessions: dict[bytes, ConsumerSession] = {}
+        self._ready: deque[ReadyObject] = deque()
+        self._suspects: deque[ReadyObject] = deque()
+        self._deaths = DeathCounter()
         self.bytes = 0
         """Bytes ready or sent and not yet received: what this process and its sockets hold."""
 
     @property
-    def sessions(self) -> Collection[Session]:
+    def sessions(self) -> Collection[ConsumerSession]:
         """All sessions; read only."""
         return self._sessions.values()
 
@@ -171,22 +171,22 @@ class Leases:
         return f"{head}: {'; '.join(said[:MOST_WHYS])}{more}"
 
     def wanted(self) -> tuple[int, int]:
-        """Say how many more objects are worth fetching: in all, and how many suspects among them."""
+        """Return how many more objects are worth fetching: in all, and how many suspects among them."""
         alone = sum(1 for s in self._sessions.values() if s.open and s.suspect is None) - len(self._suspects)
         total = self.credit - self.ready
         return max(0, total), max(0, min(alone, total))
 
-    def offer(self, found: Object, data: bytes | None, now: float) -> None:
+    def offer(self, found: StreamedObject, data: bytes | None, now: float) -> None:
         """Take in an object that can be sent."""
-        ready = Ready(found, data, now)
+        ready = ReadyObject(found, data, now)
         self.bytes += ready.size
         (self._suspects if found.alone else self._ready).append(ready)
 
-    def withdraw(self, job: int) -> list[Object]:
+    def withdraw(self, job: int) -> list[StreamedObject]:
         """Hand back what is ready of a job that no longer runs; what is leased stays so."""
-        withdrawn: list[Object] = []
+        withdrawn: list[StreamedObject] = []
         for name in ("_ready", "_suspects"):
-            kept: deque[Ready] = deque()
+            kept: deque[ReadyObject] = deque()
             for ready in getattr(self, name):
                 if ready.object.job == job:
                     self.bytes -= ready.size
@@ -196,7 +196,9 @@ class Leases:
             setattr(self, name, kept)
         return withdrawn
 
-    def hello(self, identity: bytes, consumer: str, now: float, line: bytes = b"", number: int = 0) -> list[Object]:
+    def hello(
+        self, identity: bytes, consumer: str, now: float, line: bytes = b"", number: int = 0
+    ) -> list[StreamedObject]:
         """Begin a session. Hands back what earlier ones of this identity and of this line held: nobody died.
 
         Another session under the same name has probably died and come back: it has one heartbeat left to say that it
@@ -210,11 +212,11 @@ class Leases:
         for other in self._sessions.values():
             if other.consumer == consumer:
                 other.silent_at = min(other.silent_at, now + self._heartbeat * 1.5)
-        self._sessions[identity] = Session(identity, consumer, now + self._silence, line, number)
+        self._sessions[identity] = ConsumerSession(identity, consumer, now + self._silence, line, number)
         return back
 
     def knows(self, identity: bytes) -> bool:
-        """Say whether there is such a session."""
+        """Return whether there is such a session."""
         return identity in self._sessions
 
     def heard(self, identity: bytes, now: float) -> bool:
@@ -235,7 +237,7 @@ class Leases:
             self._sessions[identity].told += 1
 
     def has_lost(self, identity: bytes, said: int | None) -> bool:
-        """Say whether some of the `said` messages before this one did not come. Older consumers don't count."""
+        """Return whether some of the `said` messages before this one did not come. Older consumers don't count."""
         return said is not None and said != self._sessions[identity].heard - 1
 
     def cut(self, identity: bytes) -> None:
@@ -256,7 +258,7 @@ class Leases:
             session.received += 1
             self.bytes -= session.unreceived.popleft()
 
-    def assign(self, now: float) -> list[Grant]:
+    def assign(self, now: float) -> list[WorkGrant]:
         """Lease what is ready to those with credit: suspects first, one a consumer, then fair shares."""
         grants = self._assign_suspects(now)
         while self._ready:
@@ -267,7 +269,7 @@ class Leases:
             for session in takers:
                 items = self._group(session, share, now)
                 if items:
-                    grants.append(Grant(session.identity, items))
+                    grants.append(WorkGrant(session.identity, items))
                     # Whoever was served goes last next time.
                     self._sessions[session.identity] = self._sessions.pop(session.identity)
         return grants
@@ -278,11 +280,11 @@ class Leases:
         self._deaths.forget(lease.object.id for lease in ended)
         return ended
 
-    def take(self, identity: bytes, ids: Iterable[int]) -> list[Object]:
+    def take(self, identity: bytes, ids: Iterable[int]) -> list[StreamedObject]:
         """Hand back what a session failed on or returns; other ids change nothing."""
         return [lease.object for lease in self._end(identity, ids)]
 
-    def bye(self, identity: bytes) -> list[Object]:
+    def bye(self, identity: bytes) -> list[StreamedObject]:
         """End a session; nobody died. Hands back what it held."""
         session = self._sessions.pop(identity, None)
         if session is None:
@@ -290,7 +292,7 @@ class Leases:
         self.bytes -= sum(session.unreceived)
         return [lease.object for lease in session.leases.values()]
 
-    def lose(self, identity: bytes, now: float) -> Loss | None:
+    def lose(self, identity: bytes, now: float) -> ConsumerDeath | None:
         """End a session whose consumer died."""
         session = self._sessions.get(identity)
         if session is None:
@@ -298,18 +300,18 @@ class Leases:
         held = self.bye(identity)
         ids = self._deaths.note(session.line, {found.id: found.attempts for found in held}, now)
         spared = [found for found in held if found.id in ids]
-        return Loss(session.consumer, [found for found in held if found.id not in ids], spared)
+        return ConsumerDeath(session.consumer, [found for found in held if found.id not in ids], spared)
 
-    def expire(self, now: float) -> list[Loss]:
+    def expire(self, now: float) -> list[ConsumerDeath]:
         """End the sessions that were silent for three heartbeats."""
         silent = [session.identity for session in self._sessions.values() if now >= session.silent_at]
         return [loss for loss in (self.lose(identity, now) for identity in silent) if loss is not None]
 
-    def _assign_suspects(self, now: float) -> list[Grant]:
-        grants: list[Grant] = []
+    def _assign_suspects(self, now: float) -> list[WorkGrant]:
+        grants: list[WorkGrant] = []
         calm = now - self._deaths.last >= CALM_SECONDS
         takers = [session for session in self._sessions.values() if session.open and session.suspect is None]
-        kept: deque[Ready] = deque()
+        kept: deque[ReadyObject] = deque()
         for ready in self._suspects:
             careful = ready.object.attempts >= CAREFUL_FROM and not calm and now - ready.since < PATIENCE_SECONDS
             if careful or not takers:
@@ -318,13 +320,13 @@ class Leases:
             session = takers.pop()
             session.suspect = ready.object.id
             self._lease(session, ready, now)
-            grants.append(Grant(session.identity, [ready]))
+            grants.append(WorkGrant(session.identity, [ready]))
         self._suspects = kept
         return grants
 
-    def _group(self, session: Session, share: int, now: float) -> list[Ready]:
+    def _group(self, session: ConsumerSession, share: int, now: float) -> list[ReadyObject]:
         """Lease a message's worth of objects to a session."""
-        items: list[Ready] = []
+        items: list[ReadyObject] = []
         size = 0
         while self._ready and len(items) < min(share, GROUP_OBJECTS) and session.open:
             if items and size + self._ready[0].size > GROUP_BYTES:
@@ -335,7 +337,7 @@ class Leases:
             items.append(ready)
         return items
 
-    def _lease(self, session: Session, ready: Ready, now: float) -> None:
+    def _lease(self, session: ConsumerSession, ready: ReadyObject, now: float) -> None:
         session.sent += 1
         session.unreceived.append(ready.size)
         session.leases[ready.object.id] = Lease(ready.object, now)
@@ -344,7 +346,7 @@ class Leases:
         session = self._sessions[identity]
         return [lease for lease in (self._release(session, i) for i in ids) if lease is not None]
 
-    def _release(self, session: Session, object_id: int) -> Lease | None:
+    def _release(self, session: ConsumerSession, object_id: int) -> Lease | None:
         if session.suspect == object_id:
             session.suspect = None
         return session.leases.pop(object_id, None)

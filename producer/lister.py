@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 
 from producer.books import Books
-from producer.sources import Sources
-from producer.turns import Turns
+from producer.listing_turns import ListingTurns
+from producer.sources import JobSources
 from sluice import ledger
 from sluice.errors import ConfigurationError, SourceError
-from sluice.ledger import Job, Listed
+from sluice.ledger import Job, ListedObject
 from sluice.objects import SourceMissing
 from sluice.telemetry import get_logger, metrics
 
@@ -29,17 +29,17 @@ FIRST_RETRY = 1.0
 LONGEST_RETRY = 30.0
 
 
-class Lister:
+class JobLister:
     """Lists jobs, a few pages at once, the most urgent job's first."""
 
-    def __init__(self, books: Books, sources: Sources, more: Callable[[int], None]) -> None:
+    def __init__(self, books: Books, sources: JobSources, more: Callable[[int], None]) -> None:
         self._books = books
         self._sources = sources
         self._more = more
-        self._turns = Turns(AT_ONCE)
+        self._turns = ListingTurns(AT_ONCE)
 
     def set_priorities(self, priorities: Mapping[int, int]) -> None:
-        """Say how urgent each job is now."""
+        """Return how urgent each job is now."""
         self._turns.set_priorities(priorities)
 
     async def follow(self, job: Job) -> bool:
@@ -98,14 +98,16 @@ class Lister:
         finally:
             await _give_up(following)
 
-    async def _read(self, job: Job, pages: Iterator[list[Listed]]) -> tuple[list[Listed] | None, AsyncExitStack]:
+    async def _read(
+        self, job: Job, pages: Iterator[list[ListedObject]]
+    ) -> tuple[list[ListedObject] | None, AsyncExitStack]:
         """Read the next page when it is this job's turn; give it, or None after the last, with the turn."""
         async with AsyncExitStack() as turn:
             await turn.enter_async_context(self._turns.turn(job.id))
             page = await asyncio.to_thread(next, pages, None)
             return page, turn.pop_all()
 
-    async def _write(self, job: Job, page: list[Listed], repeat_no: int, *, last: bool) -> None:
+    async def _write(self, job: Job, page: list[ListedObject], repeat_no: int, *, last: bool) -> None:
         added = await self._books.run(
             lambda c: ledger.listing.add_page(c, job.id, page, repeat_no=repeat_no, last=last, repeats=job.repeats)
         )
@@ -123,7 +125,7 @@ class Lister:
         await self._books.run(lambda c: ledger.jobs.fail(c, job.id, why))
 
     async def _wait(self, job: Job, error: SourceError, wait: float) -> float:
-        """Say why, wait, and give the next time to wait."""
+        """Say why, wait, and return the next time to wait."""
         log.warning("can't list", job=job.id, error=str(error), again_in=round(wait, 1))
         self._sources.say(job.id, str(error))
         self._sources.trouble(job.id, str(error))
@@ -131,7 +133,7 @@ class Lister:
         return min(wait * 2, LONGEST_RETRY)
 
 
-async def _give_up(reading: asyncio.Task[tuple[list[Listed] | None, AsyncExitStack]]) -> None:
+async def _give_up(reading: asyncio.Task[tuple[list[ListedObject] | None, AsyncExitStack]]) -> None:
     """Stop reading ahead; what was read already gives its turn back."""
     if not reading.cancel() and not reading.cancelled() and reading.exception() is None:
         await reading.result()[1].aclose()

@@ -8,7 +8,7 @@ TOPICS: Final = ("ledger", "model", "source", "consumers")
 """The first that has something to say is heard: a job without a model needs no consumer yet."""
 
 
-class Messages:
+class JobMessages:
     """Collects what parts say of jobs, and gives what changed. The control loop writes it."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Messages:
         self._said.setdefault(job, {})
 
     def take(self, jobs: set[int]) -> dict[int, str]:
-        """Give the messages that changed since the last time. `jobs` are those under way; the others wait no more."""
+        """Return the messages that changed since the last time. `jobs` are those under way; the others wait no more."""
         changed: dict[int, str] = {}
         for job in [job for job in {**self._said, **self._told} if job not in jobs]:
             self._said.pop(job, None)

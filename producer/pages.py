@@ -16,7 +16,7 @@ from typing import Final
 
 from producer.backlog import Backlog
 from producer.books import Books
-from producer.leases import Object
+from producer.leases import StreamedObject
 from sluice import ledger
 from sluice.ledger import Job
 from sluice.settings import Settings
@@ -32,7 +32,7 @@ FIRST_REST: Final = 0.25
 LONGEST_REST: Final = 4.0
 
 
-class Pages:
+class PageReader:
     """Reads pages; `wake` is told when a job that rested may be read again."""
 
     def __init__(self, settings: Settings, books: Books, backlog: Backlog, wake: Callable[[], None]) -> None:
@@ -80,7 +80,7 @@ class Pages:
             )
         )
         added = self._backlog.add(
-            Object(r.id, job.id, job.model_id or 0, job.source, r.key, r.etag, r.size, r.attempts) for r in rows
+            StreamedObject(r.id, job.id, job.model_id or 0, job.source, r.key, r.etag, r.size, r.attempts) for r in rows
         )
         self._after[job.id] = rows[-1].id if len(rows) == limit else 0
         if len(rows) < limit:
@@ -105,7 +105,7 @@ class Pages:
         return None
 
     def _is_hungry(self, job: int, share: int) -> bool:
-        """Say whether a job has little that can be fetched, and not too much that waits for something else."""
+        """Return whether a job has little that can be fetched, and not too much that waits for something else."""
         return self._backlog.fetchable(job) < share // 2 and self._backlog.waiting(job) < 2 * share
 
     def _make_room(self, reader: Job) -> None:

@@ -11,8 +11,8 @@ from typing import Final, Protocol, Self, cast
 import zmq
 import zmq.asyncio
 
-from producer.connections import STRANGER_SECONDS, Connections
-from producer.leases import MOST_LEASES, Grant, Lease, Leases, Loss, Object
+from producer.connections import STRANGER_SECONDS, PeerConnections
+from producer.leases import MOST_LEASES, ConsumerDeath, Lease, LeaseTable, StreamedObject, WorkGrant
 from sluice.errors import ConfigurationError, ProtocolError
 from sluice.protocol import (
     Bye,
@@ -31,7 +31,7 @@ from sluice.protocol import (
     decode,
     encode,
 )
-from sluice.protocol.curve import Gate
+from sluice.protocol.curve import CurveAuthenticator
 from sluice.protocol.frames import HEADER_MAX_BYTES
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
@@ -47,22 +47,22 @@ MESSAGES_A_TURN: Final = 64
 LINGER_MILLISECONDS: Final = 1000
 
 
-class Desk(Protocol):
+class LeaseEvents(Protocol):
     """Where the router takes what consumers say of their objects."""
 
     def finished(self, leases: Sequence[Lease]) -> None:
         """Committed."""
         ...
 
-    def failed(self, pairs: Sequence[tuple[Object, Failure]]) -> None:
+    def failed(self, pairs: Sequence[tuple[StreamedObject, Failure]]) -> None:
         """Can't be classified, by their own fault."""
         ...
 
-    def returned(self, objects: Sequence[Object], why: str = "") -> None:
+    def returned(self, objects: Sequence[StreamedObject], why: str = "") -> None:
         """Given back unfinished, for their model's fault if there is a `why`; nobody died."""
         ...
 
-    def died(self, loss: Loss) -> None:
+    def died(self, loss: ConsumerDeath) -> None:
         """Held by a consumer that died."""
         ...
 
@@ -74,16 +74,16 @@ class Desk(Protocol):
 class Router:
     """Binds, receives, answers, sends. A context manager, so that the socket is always closed."""
 
-    def __init__(self, settings: Settings, leases: Leases, desk: Desk) -> None:
+    def __init__(self, settings: Settings, leases: LeaseTable, events: LeaseEvents) -> None:
         self._leases = leases
-        self._desk = desk
+        self._events = events
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        self._gate = Gate(settings, self._context)
+        self._gate = CurveAuthenticator(settings, self._context)
         self._rejected = 0
         self._rejected_logged = float("-inf")
         self._set_up(settings)
-        self._connections = Connections(self._socket, self._context)
+        self._connections = PeerConnections(self._socket, self._context)
         self.address = ""
         self._bind = settings.bind
 
@@ -140,7 +140,7 @@ class Router:
             return False
         return self._leases.knows(identity) or isinstance(message, Bye)
 
-    def send(self, grant: Grant) -> bool:
+    def send(self, grant: WorkGrant) -> bool:
         """Send a WORK message; False if its consumer can't be reached."""
         items = [_item(ready.object, inline=ready.data is not None) for ready in grant.items]
         payloads = [ready.data for ready in grant.items if ready.data is not None]
@@ -171,7 +171,7 @@ class Router:
             log.warning("a consumer complains", code=message.code, detail=message.detail)
         elif isinstance(message, Bye):
             log.info("consumer left")
-            self._desk.returned(self._leases.bye(identity))
+            self._events.returned(self._leases.bye(identity))
             self._answer(identity, Bye())
         elif isinstance(message, Work | Pong):
             raise ProtocolError(f"a {type(message).__name__} is what a producer sends, not what it takes")
@@ -179,14 +179,14 @@ class Router:
             self._end(identity, "say HELLO first, under a fresh identity")
         elif isinstance(message, Credit):
             self._leases.extend(identity, message.limit, message.received, message.why)
-            self._desk.wake()
+            self._events.wake()
         elif isinstance(message, Done):
-            self._desk.finished(self._leases.done(identity, message.ids))
+            self._events.finished(self._leases.done(identity, message.ids))
         elif isinstance(message, Failed):
             reasons = {failure.id: failure for failure in message.failures}
-            self._desk.failed([(o, reasons[o.id]) for o in self._leases.take(identity, reasons)])
+            self._events.failed([(o, reasons[o.id]) for o in self._leases.take(identity, reasons)])
         elif isinstance(message, Return):
-            self._desk.returned(self._leases.take(identity, message.ids), message.why)
+            self._events.returned(self._leases.take(identity, message.ids), message.why)
         elif isinstance(message, Ping):
             if self._leases.has_lost(identity, message.sent):
                 self._end(identity, "messages of yours were lost: say HELLO again, under a fresh identity")
@@ -197,14 +197,14 @@ class Router:
         if len(self._leases.sessions) >= MOST_SESSIONS:
             raise ProtocolError(f"there are {MOST_SESSIONS} sessions already")
         log.info("consumer connected", consumer=hello.consumer)
-        self._desk.returned(self._leases.hello(identity, hello.consumer, now, hello.line, hello.session))
+        self._events.returned(self._leases.hello(identity, hello.consumer, now, hello.line, hello.session))
 
     def _end(self, identity: bytes, why: str) -> None:
         """Tell a consumer that it has no session here. If it had one, it lives, so what it held goes back unharmed."""
         back = self._leases.bye(identity)
         if back:
             log.info("messages were lost: the session is over", objects=len(back))
-            self._desk.returned(back)
+            self._events.returned(back)
         self._answer(identity, Error("unknown_session", why))
 
     def _reject(self, identity: bytes, code: str, detail: str) -> None:
@@ -234,7 +234,7 @@ class Router:
         raise error
 
 
-def _item(found: Object, *, inline: bool) -> WorkItem:
+def _item(found: StreamedObject, *, inline: bool) -> WorkItem:
     return WorkItem(
         id=found.id,
         job=found.job,

@@ -10,16 +10,16 @@ from typing import Final
 
 from producer.backlog import Backlog
 from producer.books import Books
-from producer.control import Control
-from producer.flow import Flow
-from producer.leases import Leases
-from producer.lister import Lister
-from producer.messages import Messages
-from producer.notified import Notified
+from producer.control import JobControl
+from producer.dispatcher import Dispatcher
+from producer.failures import FailureWriter
+from producer.leases import LeaseTable
+from producer.lister import JobLister
+from producer.messages import JobMessages
+from producer.notifications import NotificationWriter
 from producer.router import Router
 from producer.shard import ShardLock, ShardTaken
-from producer.sources import Sources
-from producer.verdicts import Verdicts
+from producer.sources import JobSources
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 from sluice.telemetry.health import Health
@@ -30,7 +30,7 @@ TICK_SECONDS: Final = 0.5
 FLUSH_SECONDS: Final = 5.0
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """Raised inside the task group when the process was told to stop."""
 
 
@@ -58,73 +58,80 @@ async def produce(settings: Settings, health: Health) -> None:
 
 async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asyncio.Event) -> None:
     """Stream the shard's objects while this process owns it."""
-    backlog, leases = Backlog(), Leases(settings.heartbeat)
+    backlog, leases = Backlog(), LeaseTable(settings.heartbeat)
     reading, writing = Books(settings, health, "read"), Books(settings, health, "write")
-    messages = Messages()
-    sources, verdicts = Sources(settings, messages), Verdicts(writing, backlog)
-    flow = Flow(settings, reading, backlog=backlog, leases=leases, sources=sources, verdicts=verdicts)
-    lister = Lister(lock, sources, flow.more)
+    messages = JobMessages()
+    sources, failures = JobSources(settings, messages), FailureWriter(writing, backlog)
+    dispatcher = Dispatcher(settings, reading, backlog=backlog, leases=leases, sources=sources, failures=failures)
+    lister = JobLister(lock, sources, dispatcher.more)
     books = Books(settings, health, "control")
-    control = Control(
-        settings, books, backlog=backlog, flow=flow, leases=leases, lister=lister, sources=sources, messages=messages
+    control = JobControl(
+        settings,
+        books,
+        backlog=backlog,
+        dispatcher=dispatcher,
+        leases=leases,
+        lister=lister,
+        sources=sources,
+        messages=messages,
     )
     try:
-        with Router(settings, leases, flow) as router:
-            flow.send, verdicts.written = router.send, flow.wake
+        with Router(settings, leases, dispatcher) as router:
+            dispatcher.send, failures.written = router.send, dispatcher.wake
             health.set("socket", ok=True, why="")
             try:
                 async with asyncio.TaskGroup() as tasks:
                     for work in (
                         lock.prove(),
                         control.run(),
-                        flow.run(),
-                        verdicts.run(),
+                        dispatcher.run(),
+                        failures.run(),
                         router.receive(),
                         router.guard(),
-                        _tick(leases, flow),
+                        _tick(leases, dispatcher),
                         _stop_when(stop),
                     ):
                         tasks.create_task(work)
                     if settings.notifications_queue and settings.shard == 0:
                         queue = settings.notifications_queue
-                        tasks.create_task(Notified(settings, queue, lock, sources, flow.more).run())
-            except* Stopped:
+                        tasks.create_task(NotificationWriter(settings, queue, lock, sources, dispatcher.more).run())
+            except* StopRequested:
                 log.info("stopping", in_flight=leases.in_flight)
             finally:
                 health.set("socket", ok=False, why="stopping")
                 router.farewell()
-        await _flush(verdicts)
+        await _flush(failures)
     finally:
         sources.close()
         for each in (reading, writing, books):
             await each.close()
 
 
-async def _flush(verdicts: Verdicts) -> None:
-    """Write the verdicts that are waiting. Those lost here are found again: their objects are still pending."""
-    writer = asyncio.create_task(verdicts.run())
+async def _flush(failures: FailureWriter) -> None:
+    """Write the failures that are waiting. Those lost here are found again: their objects are still pending."""
+    writer = asyncio.create_task(failures.run())
     try:
         async with asyncio.timeout(FLUSH_SECONDS):
-            await verdicts.flushed()
+            await failures.flushed()
     except TimeoutError:
-        log.warning("verdicts left unwritten: the objects will be tried again")
+        log.warning("failures left unwritten: the objects will be tried again")
     finally:
         writer.cancel()
 
 
-async def _tick(leases: Leases, flow: Flow) -> None:
+async def _tick(leases: LeaseTable, dispatcher: Dispatcher) -> None:
     """Notice silent consumers, and show how things stand."""
     while True:
         now = time.monotonic()
         for loss in leases.expire(now):
-            flow.died(loss)
+            dispatcher.died(loss)
         if leases.ready:
-            flow.wake()
+            dispatcher.wake()
         metrics.IN_FLIGHT.set(leases.in_flight)
         metrics.CREDIT.set(leases.credit)
         metrics.CONSUMERS.set(len(leases.sessions))
         metrics.QUEUE_DEPTH.labels(queue="ready").set(leases.ready)
-        metrics.QUEUE_DEPTH.labels(queue="in_hand").set(flow.in_hand)
+        metrics.QUEUE_DEPTH.labels(queue="in_hand").set(dispatcher.in_hand)
         metrics.QUEUE_DEPTH.labels(queue="bytes").set(leases.bytes)
         await asyncio.sleep(TICK_SECONDS)
 
@@ -137,7 +144,7 @@ async def _beat(health: Health) -> None:
 
 async def _stop_when(stop: asyncio.Event) -> None:
     await stop.wait()
-    raise Stopped
+    raise StopRequested
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:

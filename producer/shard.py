@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from producer.books import Books
 from sluice.errors import LedgerError
-from sluice.ledger import Cursor, LockLost
+from sluice.ledger import LedgerCursor, LockLost
 from sluice.ledger.connection import IDLE_SECONDS
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
@@ -53,7 +53,7 @@ class ShardLock(Books):
         self._shown.set("shard", ok=True, why="")
         log.info("shard owned", shard=self._shard)
 
-    async def run(self, work: Callable[[Cursor], T]) -> T:
+    async def run(self, work: Callable[[LedgerCursor], T]) -> T:
         """Run one transaction under the lock, taken again first if the database dropped it meanwhile."""
         while True:
             try:
@@ -61,7 +61,7 @@ class ShardLock(Books):
             except LockLost:
                 await self._take_again()
 
-    def _run_locked(self, work: Callable[[Cursor], T]) -> T:
+    def _run_locked(self, work: Callable[[LedgerCursor], T]) -> T:
         """Run it, unless the lock is known to be lost: whoever noticed that may have been cancelled since."""
         if not self.database.holds(self._lock):
             raise LockLost(f"the lock {self._lock} was lost")
@@ -91,5 +91,5 @@ class ShardLock(Books):
         return await self.patiently(lambda: self.database.hold_lock(self._lock))
 
 
-def _nothing(cursor: Cursor) -> None:
+def _nothing(cursor: LedgerCursor) -> None:
     """Let `run` begin and commit: that already asks the server."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from producer.messages import Messages
+from producer.messages import JobMessages
 from sluice.objects import Source, open_source
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
@@ -13,17 +13,17 @@ log = get_logger()
 FAILURES_TOLD = 3
 
 
-class Sources:
+class JobSources:
     """Opens sources and says what is wrong with them."""
 
-    def __init__(self, settings: Settings, messages: Messages) -> None:
+    def __init__(self, settings: Settings, messages: JobMessages) -> None:
         self._settings = settings
         self._messages = messages
         self._open: dict[str, Source] = {}
         self._failures: dict[int, int] = {}
 
     def get(self, source: str) -> Source:
-        """Give an open source."""
+        """Return an open source."""
         if source not in self._open:
             self._open[source] = open_source(source, self._settings)
         return self._open[source]

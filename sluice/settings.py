@@ -211,7 +211,7 @@ def _line(problem: ErrorDetails) -> str:
 
 
 def _is_misspelt(name: str, value: str) -> bool:
-    """Say whether an environment variable looks like a setting, and is neither one nor anything else that is known."""
+    """Return whether an environment variable looks like a setting, and is neither one nor anything else known."""
     if not name.startswith("SLUICE_") or name.startswith(OF_TESTS):
         return False
     own = name.removeprefix("SLUICE_")
@@ -227,12 +227,12 @@ def _unknown(name: str) -> str:
 
 
 def markdown_tables() -> str:
-    """Give the tables of README.md."""
+    """Return the tables of README.md."""
     return "\n\n".join(f"### {part}\n\n{_table(names)}" for part, names in by_part().items())
 
 
 def by_part() -> dict[str, list[str]]:
-    """Give the names of all settings by the part that they are for."""
+    """Return the names of all settings by the part that they are for."""
     return {part: [name for name in Settings.model_fields if re.match(begins, name)] for part, begins in PARTS.items()}
 
 

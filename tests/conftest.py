@@ -72,7 +72,7 @@ def database_name(servers: Servers) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(servers: Servers, database_name: str) -> str:
-    """Give an empty database of the test's own, with its tables."""
+    """Return an empty database of the test's own, with its tables."""
     url = servers.database.create(database_name)
     schema.upgrade(read_settings(database_url=url))
     return url
@@ -93,7 +93,7 @@ def ledger(settings: Settings) -> Iterator[Database]:
 
 @pytest.fixture
 def s3(servers: Servers) -> S3Server:
-    """Give the session's S3 server."""
+    """Return the session's S3 server."""
     servers.start(servers.s3)
     return servers.s3
 
@@ -116,14 +116,14 @@ def s3_settings(database_url: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def torchserve(servers: Servers) -> TorchServe:
-    """Give the session's TorchServe."""
+    """Return the session's TorchServe."""
     servers.start(servers.torchserve)
     return servers.torchserve
 
 
 @pytest.fixture
 def stack(servers: Servers, database_name: str) -> Iterator[Stack]:
-    """Give everything but the workers, on a ledger of the test's own; all three servers run when the test begins."""
+    """Return everything but the workers, on a ledger of the test's own; all three servers run when the test begins."""
     servers.start()
     with Stack(servers, database_name) as stack:
         yield stack

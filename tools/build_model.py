@@ -106,7 +106,7 @@ def read_recipe(which: str, weights: str | None) -> Recipe:
 
 
 def imagenet_labels() -> list[str]:
-    """Give the 1,000 labels from torchvision's own metadata."""
+    """Return the 1,000 labels from torchvision's own metadata."""
     from torchvision.models import ResNet18_Weights  # noqa: PLC0415 - takes seconds
 
     return list(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
@@ -189,7 +189,7 @@ def _downloaded(url: str, cache: Path) -> Path:
 
 
 def carried_files() -> dict[str, Path]:
-    """Give the code that goes into each archive, by its place there."""
+    """Return the code that goes into each archive, by its place there."""
     found = {str(path.relative_to(ROOT)): path for pattern in CARRIED for path in sorted(ROOT.glob(pattern))}
     return {HANDLER.name: HANDLER, **found}
 
@@ -205,7 +205,7 @@ def fingerprint(recipe: Recipe) -> str:
 
 
 def model_card(recipe: Recipe, weights: Path | None) -> dict[str, Any]:
-    """Give what model.json says."""
+    """Return what model.json says."""
     from sluice.images import NO_WEIGHTS, digest_of  # noqa: PLC0415 - --help needs no numpy
 
     labels = imagenet_labels()

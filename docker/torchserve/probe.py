@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Say whether this container's TorchServe does its work: `sluice-probe startup|ready|live`; exit code 1 and why if not.
+"""Tell whether this container's TorchServe does its work: `sluice-probe startup|ready|live`; exit code 1 and why if not.
 
 TorchServe's /ping is well while a model's worker dies at each load, so the first two ask for predictions.
 """
@@ -66,7 +66,7 @@ def why_not(model: dict[str, str], port: int, which: str) -> str:
 
 
 def workers(path: str) -> str:
-    """Say how a model's workers are: READY if one is."""
+    """Return how a model's workers are: READY if one is."""
     status, said = ask(MANAGEMENT_PORT, "GET", f"/models/{path}", None, SECONDS["ready"])
     if status != OK:
         return "unknown"
@@ -99,7 +99,7 @@ def cause_in_log() -> str:
 
 
 def ask(port: int, method: str, path: str, body: bytes | None, seconds: float) -> tuple[int | None, str]:
-    """Give the status and the body of an answer, or no status and why."""
+    """Return the status and the body of an answer, or no status and why."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request(method, path, body, {"Content-Type": BATCH_TYPE})

@@ -128,7 +128,7 @@ def read_card(archive: Path) -> dict[str, Any]:
 
 
 def processors() -> int:
-    """Give how many processors the container may use: its CPU limit, rounded down, or all of the machine's."""
+    """Return how many processors the container may use: its CPU limit, rounded down, or all of the machine's."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
     except OSError:

@@ -50,7 +50,7 @@ Settings come from the environment (SLUICE_...) or from the file that
 SLUICE_CONFIG names: `sluice config` shows them."""
 
 
-class Root(TyperGroup):
+class CommandGroup(TyperGroup):
     """Runs a command, and turns what goes wrong into a sentence and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own context has no public name
@@ -72,7 +72,7 @@ class Root(TyperGroup):
 
 
 def exit_code(error: SluiceError) -> int:
-    """Give the exit code of an error; docs/operations.md lists them."""
+    """Return the exit code of an error; docs/operations.md lists them."""
     if isinstance(error, ConfigurationError):
         return USAGE
     if isinstance(error, ObjectError):
@@ -81,7 +81,7 @@ def exit_code(error: SluiceError) -> int:
 
 
 app = typer.Typer(
-    cls=Root,
+    cls=CommandGroup,
     name="sluice",
     no_args_is_help=True,
     add_completion=False,

@@ -9,10 +9,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from sluice.cli.asking import open_database
+from sluice.cli.connect import open_database
 from sluice.cli.screen import complain, console, safe
 from sluice.ledger import check as ledger_check
-from sluice.ledger.check import Breach
+from sluice.ledger.check import InvariantBreach
 
 MEANINGS: Final = {
     "I1": "listed = pending + done + quarantined + superseded",
@@ -41,7 +41,7 @@ Exit code 1 if an invariant is broken, 3 if what was named gave no answer."""
 
 
 @dataclass
-class Verdict:
+class CheckResult:
     """What was found out about one invariant."""
 
     verified: bool = False
@@ -61,62 +61,62 @@ def check(
     Reads whole tables: minutes for hundreds of millions of rows. Running
     jobs don't disturb it.
     """
-    verdicts = {name: Verdict() for name in MEANINGS}
+    results = {name: CheckResult() for name in MEANINGS}
     unanswered: list[str] = []
-    _ask_database(verdicts)
+    _ask_database(results)
     if sampled:
         from sluice.cli.check_bytes import check_bytes  # noqa: PLC0415 - brings boto3 and obstore
 
-        check_bytes(verdicts["I3"], sampled)
+        check_bytes(results["I3"], sampled)
     if metrics:
         from sluice.cli.check_processes import check_processes  # noqa: PLC0415 - brings an HTTP client
 
-        unanswered = check_processes(verdicts["I4"], verdicts["I7"], metrics, memory_limit)
-    _show(verdicts)
+        unanswered = check_processes(results["I4"], results["I7"], metrics, memory_limit)
+    _show(results)
     for url in unanswered:
         complain(f"no metrics from {url}", hint="start that process with SLUICE_METRICS_PORT set, or correct the URL")
-    if any(verdict.breaches for verdict in verdicts.values()):
+    if any(result.breaches for result in results.values()):
         raise typer.Exit(1)
     if unanswered:
         raise typer.Exit(3)
 
 
-def _ask_database(verdicts: dict[str, Verdict]) -> None:
+def _ask_database(results: dict[str, CheckResult]) -> None:
     with open_database() as database:
         breaches = database.run(ledger_check.check)
     for name in ("I1", "I2", "I5", "I6"):
-        verdicts[name].verified = True
+        results[name].verified = True
     for breach in breaches:
-        verdicts[breach.invariant].breaches.append(_sentence(breach))
+        results[breach.invariant].breaches.append(_sentence(breach))
 
 
-def _sentence(breach: Breach) -> str:
+def _sentence(breach: InvariantBreach) -> str:
     rows = ", ".join(str(row) for row in breach.rows[:ROWS_SHOWN])
     more = ", ..." if breach.count > min(len(breach.rows), ROWS_SHOWN) else ""
     return f"{breach.count:,} {breach.sentence}: {rows}{more}"
 
 
-def _show(verdicts: dict[str, Verdict]) -> None:
+def _show(results: dict[str, CheckResult]) -> None:
     screen = console()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, verdict in verdicts.items():
-        if verdict.breaches:
+    for name, result in results.items():
+        if result.breaches:
             state = Text("BROKEN", style="bold red")
-        elif verdict.verified:
+        elif result.verified:
             state = Text("holds", style="green")
         else:
             state = Text("not verified", style="yellow")
-        lines = [MEANINGS[name], *verdict.breaches, *verdict.notes]
-        if not verdict.verified and not verdict.breaches and not verdict.notes:
+        lines = [MEANINGS[name], *result.breaches, *result.notes]
+        if not result.verified and not result.breaches and not result.notes:
             lines.append(BY_FLAG[name])
         table.add_row(Text(name, style="bold"), state, safe_lines(lines))
     screen.print(table)
-    asked = sum(1 for verdict in verdicts.values() if verdict.verified or verdict.breaches)
-    broken = sum(1 for verdict in verdicts.values() if verdict.breaches)
-    screen.print(f"\n{asked} of {len(verdicts)} verified, {broken} broken")
+    asked = sum(1 for result in results.values() if result.verified or result.breaches)
+    broken = sum(1 for result in results.values() if result.breaches)
+    screen.print(f"\n{asked} of {len(results)} verified, {broken} broken")
 
 
 def safe_lines(lines: list[str]) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from typing import Final
 
-from sluice.cli.asking import open_database, settings_of_a_person
-from sluice.cli.check import ROWS_SHOWN, Verdict
+from sluice.cli.check import ROWS_SHOWN, CheckResult
+from sluice.cli.connect import open_database, settings_of_a_person
 from sluice.errors import ObjectError
-from sluice.ledger.sample import Sampled, done_objects
+from sluice.ledger.sample import SampledObject, done_objects
 from sluice.objects import Source, open_source
 from sluice.settings import Settings
 from sluice.telemetry import configure
@@ -21,7 +21,7 @@ AT_ONCE: Final = 4
 """Objects read at the same time: each may be as large as SLUICE_OBJECT_MAX_BYTES."""
 
 
-def check_bytes(verdict: Verdict, count: int) -> None:
+def check_bytes(result: CheckResult, count: int) -> None:
     """Read `count` done objects again. One that changed or went since then can't be compared any more."""
     settings = settings_of_a_person()
     configure(settings)
@@ -30,15 +30,15 @@ def check_bytes(verdict: Verdict, count: int) -> None:
     same, other, gone = asyncio.run(_compare(drawn, settings))
     if other:
         rows = ", ".join(str(row) for row in sorted(other)[:ROWS_SHOWN]) + (", ..." if len(other) > ROWS_SHOWN else "")
-        verdict.breaches.append(f"{len(other):,} predictions were made from other bytes than the ETag's: {rows}")
+        result.breaches.append(f"{len(other):,} predictions were made from other bytes than the ETag's: {rows}")
     if same:
-        verdict.verified = True
-    verdict.notes.append(f"{same:,} of {len(drawn):,} objects read again have the same bytes")
+        result.verified = True
+    result.notes.append(f"{same:,} of {len(drawn):,} objects read again have the same bytes")
     for reason, number in gone.most_common():
-        verdict.notes.append(f"{number:,} could not be compared any more: {reason}")
+        result.notes.append(f"{number:,} could not be compared any more: {reason}")
 
 
-async def _compare(drawn: Sequence[Sampled], settings: Settings) -> tuple[int, list[int], Counter[str]]:
+async def _compare(drawn: Sequence[SampledObject], settings: Settings) -> tuple[int, list[int], Counter[str]]:
     same, other, gone = 0, list[int](), Counter[str]()
     with ExitStack() as stack:
         sources: dict[str, Source] = {}
@@ -57,7 +57,7 @@ async def _compare(drawn: Sequence[Sampled], settings: Settings) -> tuple[int, l
     return same, other, gone
 
 
-async def _digest(source: Source, each: Sampled, settings: Settings) -> bytes | ObjectError:
+async def _digest(source: Source, each: SampledObject, settings: Settings) -> bytes | ObjectError:
     try:
         data = await source.read(each.key, each.etag, max(settings.object_max_bytes, each.size))
     except ObjectError as error:

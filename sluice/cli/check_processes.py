@@ -12,7 +12,7 @@ from typing import Final
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from sluice.cli.check import Verdict
+from sluice.cli.check import CheckResult
 from sluice.cli.screen import counted
 
 TIMEOUT: Final = 5.0
@@ -20,8 +20,8 @@ MB: Final = 1_000_000
 RESIDENT: Final = "process_resident_memory_bytes"
 
 
-def check_processes(credit: Verdict, memory: Verdict, urls: Sequence[str], limit_mb: int) -> list[str]:
-    """Ask each process; give the URLs that gave no answer."""
+def check_processes(credit: CheckResult, memory: CheckResult, urls: Sequence[str], limit_mb: int) -> list[str]:
+    """Ask each process; return the URLs that gave no answer."""
     unanswered: list[str] = []
     consumers = 0
     for url in urls:
@@ -44,7 +44,7 @@ def check_processes(credit: Verdict, memory: Verdict, urls: Sequence[str], limit
     return unanswered
 
 
-def _judge_credit(credit: Verdict, url: str, figures: dict[str, float]) -> None:
+def _judge_credit(credit: CheckResult, url: str, figures: dict[str, float]) -> None:
     left = figures.get("sluice_credit", 0)
     if left < 0:
         credit.breaches.append(f"{url}: {-left:,.0f} objects more than its credit")
@@ -53,7 +53,7 @@ def _judge_credit(credit: Verdict, url: str, figures: dict[str, float]) -> None:
         credit.notes.append(f"{url} refused {refused:,.0f} messages: its log says whether they went beyond the credit")
 
 
-def _judge_memory(memory: Verdict, url: str, figures: dict[str, float], limit_mb: int) -> None:
+def _judge_memory(memory: CheckResult, url: str, figures: dict[str, float], limit_mb: int) -> None:
     resident = figures.get(RESIDENT)
     if resident is None:
         memory.notes.append(f"{url} does not say how much memory it has")
@@ -66,7 +66,7 @@ def _judge_memory(memory: Verdict, url: str, figures: dict[str, float], limit_mb
 
 
 def _figures(url: str) -> dict[str, float] | None:
-    """Give a process's metrics without labels; None if it doesn't answer with any."""
+    """Return a process's metrics without labels; None if it doesn't answer with any."""
     whole = url if "://" in url else f"http://{url}"
     if whole.count("/") <= 2:  # noqa: PLR2004 - scheme://host without a path
         whole += "/metrics"

@@ -48,7 +48,7 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 def shown_value(settings: Settings, name: str) -> Any:  # noqa: ANN401 - any setting's
-    """Give a setting as it may be shown: a URL keeps its host, no secret stays."""
+    """Return a setting as it may be shown: a URL keeps its host, no secret stays."""
     value = getattr(settings, name)
     if isinstance(value, SecretStr):
         text = value.get_secret_value()

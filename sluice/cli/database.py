@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from sluice.cli.asking import settings_of_a_person
+from sluice.cli.connect import settings_of_a_person
 from sluice.cli.waiting import Wait, wait_until
 from sluice.settings import read_settings
 

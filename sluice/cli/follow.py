@@ -14,10 +14,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from sluice.cli.asking import settings_of_a_person
+from sluice.cli.connect import settings_of_a_person
 from sluice.cli.screen import duration, finished_of, percent, rate, safe, sentence, state_text
 from sluice.errors import LedgerUnavailable
-from sluice.ledger import Cursor, Database, Progress
+from sluice.ledger import Database, JobProgress, LedgerCursor
 
 ENDED: Final = frozenset({"done", "failed", "cancelled"})
 POLL_SECONDS: Final = 0.5
@@ -27,20 +27,20 @@ POLL_PATIENCE: Final = 2.0
 OUTAGE_SECONDS: Final = 600.0
 """So long a database may be away before the watching ends; the jobs don't need it."""
 
-Look = Callable[[Cursor], list[Progress]]
+Look = Callable[[LedgerCursor], list[JobProgress]]
 
 
-def follow(look: Look, screen: Console, seconds: float = math.inf) -> list[Progress]:
-    """Show what `look` gives until all of it has ended, or for so long; give the last of it."""
+def follow(look: Look, screen: Console, seconds: float = math.inf) -> list[JobProgress]:
+    """Show what `look` gives until all of it has ended, or for so long; return the last of it."""
     settings = settings_of_a_person().model_copy(update={"database_patience": POLL_PATIENCE})
     with Database(settings) as database:
         shown = _live if screen.is_terminal else _lines
         return shown(_polls(database, look, time.monotonic() + seconds), screen)
 
 
-def _polls(database: Database, look: Look, deadline: float) -> Iterator[tuple[list[Progress], str]]:
-    """Give the progress and what is wrong with the database, again and again until all jobs have ended or in time."""
-    seen: list[Progress] = []
+def _polls(database: Database, look: Look, deadline: float) -> Iterator[tuple[list[JobProgress], str]]:
+    """Return the progress and what is wrong with the database, again and again until all jobs have ended or in time."""
+    seen: list[JobProgress] = []
     away_since: float | None = None
     while True:
         try:
@@ -60,16 +60,16 @@ def _polls(database: Database, look: Look, deadline: float) -> Iterator[tuple[li
         time.sleep(POLL_SECONDS)
 
 
-def _live(polls: Iterator[tuple[list[Progress], str]], screen: Console) -> list[Progress]:
-    seen: list[Progress] = []
+def _live(polls: Iterator[tuple[list[JobProgress], str]], screen: Console) -> list[JobProgress]:
+    seen: list[JobProgress] = []
     with Live(console=screen, refresh_per_second=8) as live:
         for seen, trouble in polls:
             live.update(view(seen, trouble, screen.width))
     return seen
 
 
-def _lines(polls: Iterator[tuple[list[Progress], str]], screen: Console) -> list[Progress]:
-    seen: list[Progress] = []
+def _lines(polls: Iterator[tuple[list[JobProgress], str]], screen: Console) -> list[JobProgress]:
+    seen: list[JobProgress] = []
     said: dict[int, tuple[tuple[str, str], float]] = {}
     was_away = False
     for seen, trouble in polls:
@@ -85,7 +85,7 @@ def _lines(polls: Iterator[tuple[list[Progress], str]], screen: Console) -> list
     return seen
 
 
-def view(seen: list[Progress], trouble: str, width: int) -> RenderableType:
+def view(seen: list[JobProgress], trouble: str, width: int) -> RenderableType:
     """Draw a line and a bar a job."""
     parts: list[RenderableType] = []
     for progress in seen:
@@ -97,7 +97,7 @@ def view(seen: list[Progress], trouble: str, width: int) -> RenderableType:
     return Group(*parts) if parts else Text("no unfinished job")
 
 
-def _head(progress: Progress) -> Text:
+def _head(progress: JobProgress) -> Text:
     line = Text.assemble((f"job {progress.job}", "bold"), "  ", state_text(progress.state), "  ", safe(progress.source))
     if progress.state == "running" and not progress.listing_complete:
         line.append("  listing goes on", style="dim")
@@ -105,7 +105,7 @@ def _head(progress: Progress) -> Text:
     return line
 
 
-def _bar(progress: Progress, width: int) -> RenderableType:
+def _bar(progress: JobProgress, width: int) -> RenderableType:
     finished, known = finished_of(progress)
     figures = Table.grid(padding=(0, 1))
     for _ in range(6):

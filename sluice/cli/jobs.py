@@ -7,9 +7,9 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from sluice.cli.asking import JobArgument, find_job, open_database
+from sluice.cli.connect import JobArgument, find_job, open_database
 from sluice.cli.screen import console, safe, state_text
-from sluice.ledger import Cursor, Job
+from sluice.ledger import Job, LedgerCursor
 from sluice.ledger import jobs as ledger_jobs
 
 EXAMPLES: Final = """\
@@ -89,9 +89,9 @@ def priority(
     job: JobArgument,
     value: Annotated[int, typer.Argument(min=-(2**31), max=2**31 - 1, help="More is sooner; 0 is usual.")],
 ) -> None:
-    """Say how urgent a job is: those with more come first, equals share."""
+    """Return how urgent a job is: those with more come first, equals share."""
 
-    def change(cursor: Cursor) -> Job:
+    def change(cursor: LedgerCursor) -> Job:
         found = find_job(cursor, job)
         ledger_jobs.set_priority(cursor, found.id, value)
         return found

@@ -11,12 +11,12 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from sluice.cli.asking import open_database, settings_of_a_person
 from sluice.cli.card import archived_card, read_card
+from sluice.cli.connect import open_database, settings_of_a_person
 from sluice.cli.screen import console, safe
 from sluice.cli.waiting import Wait, wait_until
 from sluice.errors import ConfigurationError
-from sluice.ledger import Cursor, Model
+from sluice.ledger import LedgerCursor, Model
 from sluice.ledger import models as ledger_models
 
 EXAMPLES: Final = """\
@@ -78,7 +78,7 @@ def register(
     deadline = time.monotonic() + wait
     card = wait_until(deadline, lambda: read_card(source, settings))
 
-    def work(cursor: Cursor) -> Model:
+    def work(cursor: LedgerCursor) -> Model:
         model = ledger_models.register(
             cursor, card["name"], card["version"], card["digest"], card["preprocessing"], card["labels"]
         )
@@ -117,7 +117,7 @@ def fetch(
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{name}.{os.getpid()}.part"
     try:
-        with closing(files.Files(bucket, settings_of_a_person())) as opened:
+        with closing(files.BucketFiles(bucket, settings_of_a_person())) as opened:
             opened.download(key, part)
         card = archived_card(part, source)
         part.replace(folder / name)

@@ -10,10 +10,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from sluice.cli.asking import OptionalJob, find_job, open_database
+from sluice.cli.connect import OptionalJob, find_job, open_database
 from sluice.cli.screen import console, counted, json_safe, safe
 from sluice.errors import ConfigurationError, LedgerError
-from sluice.ledger import Database, Quarantined
+from sluice.ledger import Database, QuarantinedObject
 from sluice.ledger import objects as ledger_objects
 from sluice.reasons import REASONS
 
@@ -147,7 +147,7 @@ def replay(
 
 def _page(
     database: Database, job_id: int | None, reason: str | None, after: int, size: int, ids: list[int] | None = None
-) -> list[Quarantined]:
+) -> list[QuarantinedObject]:
     return database.run(
         lambda cursor: ledger_objects.list_quarantined(
             cursor, job_id, limit=size, after_id=after, ids=ids, reason=reason
@@ -164,6 +164,6 @@ def _known_reason(reason: str | None) -> None:
         raise ConfigurationError(f"there is no reason {reason!r}: it is one of {', '.join(sorted(REASONS))}")
 
 
-def _json(row: Quarantined) -> str:
+def _json(row: QuarantinedObject) -> str:
     made = asdict(row) | {"meaning": REASONS.get(row.reason, "")}
     return json_safe(json.dumps(made, ensure_ascii=False, default=str))

@@ -18,7 +18,7 @@ from typing import IO, Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from sluice.cli.asking import JobArgument, find_job, open_database
+from sluice.cli.connect import JobArgument, find_job, open_database
 from sluice.cli.follow import ENDED
 from sluice.cli.screen import console, counted, disarmed, json_safe, safe, warn
 from sluice.errors import ConfigurationError
@@ -46,7 +46,7 @@ The best rows first, in SQL:
   WHERE job = 7 ORDER BY score DESC LIMIT 10;"""
 
 
-class Format(StrEnum):
+class OutputFormat(StrEnum):
     """What the rows are written as."""
 
     TABLE = "table"
@@ -57,7 +57,7 @@ class Format(StrEnum):
 
 def results(
     job: JobArgument,
-    as_format: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.TABLE,
+    as_format: Annotated[OutputFormat, typer.Option("--format", help="What to write.")] = OutputFormat.TABLE,
     output: Annotated[Path | None, typer.Option(help="File to write; it appears when it is whole.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help=f"So many rows at most; a table has {TABLE_ROWS}, the rest all.")
@@ -68,11 +68,11 @@ def results(
     In CSV, a text that a spreadsheet would take for a formula gets a '
     before it. Control characters are escaped on a terminal only.
     """
-    if as_format is Format.PARQUET:
+    if as_format is OutputFormat.PARQUET:
         _need_pyarrow()
         if output is None and sys.stdout.isatty():
             raise ConfigurationError("Parquet is no text: name a file with --output, or redirect the output")
-    most = limit or (TABLE_ROWS if as_format is Format.TABLE else None)
+    most = limit or (TABLE_ROWS if as_format is OutputFormat.TABLE else None)
     with open_database() as database:
         found = database.run(lambda cursor: find_job(cursor, job))
         pages = _pages(database, found.id, most)
@@ -87,7 +87,7 @@ def results(
         return
     if progress.state not in ENDED and (progress.pending or not progress.listing_complete):
         warn(f"job {found.id} is {progress.state}, {counted(progress.pending, 'object')} pending: more rows may come")
-    if as_format is Format.TABLE and limit is None and written < progress.done:
+    if as_format is OutputFormat.TABLE and limit is None and written < progress.done:
         warn(f"{written:,} of {progress.done:,} rows: --limit N shows more, --format csv writes all")
 
 
@@ -227,8 +227,8 @@ def _need_pyarrow() -> None:
 
 
 WRITERS: Final = {
-    Format.TABLE: _write_table,
-    Format.CSV: _write_csv,
-    Format.JSONL: _write_jsonl,
-    Format.PARQUET: _write_parquet,
+    OutputFormat.TABLE: _write_table,
+    OutputFormat.CSV: _write_csv,
+    OutputFormat.JSONL: _write_jsonl,
+    OutputFormat.PARQUET: _write_parquet,
 }

@@ -13,7 +13,7 @@ from typing import Final, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from sluice.ledger import Progress
+from sluice.ledger import JobProgress
 
 # Controls (C0, DEL, C1), line and paragraph separators, invisible and direction-changing characters, lone surrogates.
 UNSAFE: Final = re.compile(
@@ -27,7 +27,7 @@ STATE_STYLES: Final = {"running": "cyan", "done": "green", "failed": "red", "can
 
 
 def console(stream: TextIO | None = None, width: int | None = None) -> Console:
-    """Give a console that shows text as it is."""
+    """Return a console that shows text as it is."""
     shown = Console(file=stream or sys.stdout, markup=False, highlight=False, emoji=False, width=width)
     if width is None and not shown.is_terminal:
         # Nobody's window: wide enough for a log or a pipe not to be cut at 80.
@@ -71,12 +71,12 @@ def warn(message: str) -> None:
 
 
 def state_text(state: str) -> Text:
-    """Give a job's state in its colour."""
+    """Return a job's state in its colour."""
     return Text(safe(state), style=STATE_STYLES.get(state, ""))
 
 
 def duration(seconds: float | None) -> str:
-    """Give a time in words: '45 s', '3 min 20 s', '2 h 05 min'."""
+    """Return a time in words: '45 s', '3 min 20 s', '2 h 05 min'."""
     if seconds is None:
         return ""
     whole = max(0, round(seconds))
@@ -88,22 +88,22 @@ def duration(seconds: float | None) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Give a number with its noun: '1 object', '1,200 objects'."""
+    """Return a number with its noun: '1 object', '1,200 objects'."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def rate(images_per_second: float) -> str:
-    """Give a rate in words, '' for none."""
+    """Return a rate in words, '' for none."""
     return f"{images_per_second:,.1f}/s" if images_per_second > 0 else ""
 
 
-def finished_of(progress: Progress) -> tuple[int, int]:
-    """Give how many objects need nothing more, and how many are known that count (superseded ones don't)."""
+def finished_of(progress: JobProgress) -> tuple[int, int]:
+    """Return how many objects need nothing more, and how many are known that count (superseded ones don't)."""
     return progress.done + progress.quarantined, progress.listed - progress.superseded
 
 
-def percent(progress: Progress) -> str:
-    """Give the share that is finished; never 100 % while something is pending or the listing goes on."""
+def percent(progress: JobProgress) -> str:
+    """Return the share that is finished; never 100 % while something is pending or the listing goes on."""
     finished, known = finished_of(progress)
     if not known:
         return "100 %" if progress.listing_complete else "0 %"
@@ -111,7 +111,7 @@ def percent(progress: Progress) -> str:
     return f"{min(share, 99) if progress.pending or not progress.listing_complete else share} %"
 
 
-def sentence(progress: Progress) -> str:
+def sentence(progress: JobProgress) -> str:
     """Say in one line how far a job is."""
     finished, known = finished_of(progress)
     parts = [f"job {progress.job} {progress.state}: {finished:,} of {known:,} ({percent(progress)})"]

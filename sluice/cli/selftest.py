@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sluice.cli.asking import open_database, settings_of_a_person
+from sluice.cli.connect import open_database, settings_of_a_person
 from sluice.cli.follow import ENDED, follow
 from sluice.cli.screen import console, safe, warn
 from sluice.cli.submit import know_model
 from sluice.errors import ConfigurationError, LedgerError, SourceError
-from sluice.ledger import Cursor, Database, Progress
+from sluice.ledger import Database, JobProgress, LedgerCursor
 from sluice.ledger import jobs as ledger_jobs
 from sluice.ledger import objects as ledger_objects
 from sluice.ledger import predictions as ledger_predictions
 from sluice.ledger import progress as ledger_progress
 
 if TYPE_CHECKING:
-    from sluice.objects.files import Files
+    from sluice.objects.files import BucketFiles
 
 NAME: Final = "picture.jpg"
 SIDE: Final = 256
@@ -56,7 +56,7 @@ def selftest(
         raise ConfigurationError(f"{place!r} would begin the picture's name: end it with a slash, {place}/")
     settings = settings_of_a_person()
     folder = f"{prefix}selftest-{os.urandom(6).hex()}/"
-    with open_database(settings) as database, closing(files.Files(bucket, settings)) as opened:
+    with open_database(settings) as database, closing(files.BucketFiles(bucket, settings)) as opened:
         know_model(database, model)
         with _put(opened, folder + NAME), _submitted(database, opened.url(folder), model) as job:
             seen = follow(lambda cursor: _progress(cursor, job), console(sys.stderr), timeout)
@@ -66,7 +66,7 @@ def selftest(
 
 
 @contextmanager
-def _put(opened: Files, key: str) -> Iterator[None]:
+def _put(opened: BucketFiles, key: str) -> Iterator[None]:
     """Have a picture there that no other run ever had, so that its answer is nobody's memory."""
     opened.put(key, _picture())
     try:
@@ -102,12 +102,12 @@ def _picture() -> bytes:
     return file.getvalue()
 
 
-def _progress(cursor: Cursor, job: int) -> list[Progress]:
+def _progress(cursor: LedgerCursor, job: int) -> list[JobProgress]:
     found = ledger_progress.progress(cursor, job)
     return [found] if found else []
 
 
-def _where_it_stands(seen: list[Progress]) -> str:
+def _where_it_stands(seen: list[JobProgress]) -> str:
     """Name the part that the picture waits for, and what to look at."""
     if not seen:
         return "the database gave no answer since the job was made"
@@ -124,7 +124,7 @@ def _where_it_stands(seen: list[Progress]) -> str:
     return f"{stage}; {last.message or f'look at {look}'}"
 
 
-def _show_row(database: Database, last: Progress) -> None:
+def _show_row(database: Database, last: JobProgress) -> None:
     """Print the row, or say what the job came to instead."""
     if last.state != "done":
         raise LedgerError(f"the job is {last.state}: {last.message or 'somebody ended it'}")

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from sluice.cli.asking import open_database
+from sluice.cli.connect import open_database
 from sluice.cli.screen import console, counted, disarmed, safe
-from sluice.ledger import asking
+from sluice.ledger import query
 
 EXAMPLES: Final = """\
 Examples:
@@ -35,7 +35,7 @@ def sql(
     """
     with open_database() as database:
         # Tried once: what a person typed need not have the same effect when it is done twice.
-        said = database.run(lambda cursor: asking.ask(cursor, statement), patience=0)
+        said = database.run(lambda cursor: query.ask(cursor, statement), patience=0)
     if not said.columns:
         print(f"{counted(said.changed, 'row')} changed")
     elif as_csv:

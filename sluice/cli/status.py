@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sluice.cli.asking import OptionalJob, find_job, open_database
+from sluice.cli.connect import OptionalJob, find_job, open_database
 from sluice.cli.follow import ENDED, follow, view
 from sluice.cli.screen import console, duration, finished_of, json_safe, percent, rate, safe, sentence, state_text
-from sluice.ledger import Cursor, Job, Progress
+from sluice.ledger import Job, JobProgress, LedgerCursor
 from sluice.ledger import progress as ledger_progress
 
 ENDED_SHOWN: Final = 10
@@ -58,15 +58,15 @@ def status(
         raise typer.Exit(1)
 
 
-def _progress_of(cursor: Cursor, ids: list[int]) -> list[Progress]:
+def _progress_of(cursor: LedgerCursor, ids: list[int]) -> list[JobProgress]:
     found = (ledger_progress.progress(cursor, job_id) for job_id in ids)
     return [progress for progress in found if progress is not None]
 
 
-def _watch(ids: list[int], screen: Console, as_json: bool) -> list[Progress]:
-    said: dict[int, Progress] = {}
+def _watch(ids: list[int], screen: Console, as_json: bool) -> list[JobProgress]:
+    said: dict[int, JobProgress] = {}
 
-    def look(cursor: Cursor) -> list[Progress]:
+    def look(cursor: LedgerCursor) -> list[JobProgress]:
         seen = _progress_of(cursor, ids)
         for progress in seen if as_json else ():
             if said.get(progress.job) != progress:
@@ -79,12 +79,12 @@ def _watch(ids: list[int], screen: Console, as_json: bool) -> list[Progress]:
     return follow(look, screen)
 
 
-def _json(seen: Progress | list[Progress]) -> str:
+def _json(seen: JobProgress | list[JobProgress]) -> str:
     made = [asdict(progress) for progress in seen] if isinstance(seen, list) else asdict(seen)
     return json_safe(json.dumps(made, ensure_ascii=False, default=str))
 
 
-def _show_one(job: Job, progress: Progress, screen: Console) -> None:
+def _show_one(job: Job, progress: JobProgress, screen: Console) -> None:
     if not screen.is_terminal:
         screen.print(Text(sentence(progress)), soft_wrap=True)
         return
@@ -103,7 +103,7 @@ def _show_one(job: Job, progress: Progress, screen: Console) -> None:
     screen.print(table)
 
 
-def _show_all(seen: list[Progress], screen: Console) -> None:
+def _show_all(seen: list[JobProgress], screen: Console) -> None:
     ended = [progress for progress in seen if progress.state in ENDED]
     hidden = {progress.job for progress in ended[:-ENDED_SHOWN]}
     shown = [progress for progress in seen if progress.job not in hidden]
@@ -122,7 +122,7 @@ def _show_all(seen: list[Progress], screen: Console) -> None:
         screen.print(Text(f"{len(hidden):,} older jobs that ended: `sluice jobs list` shows them", style="dim"))
 
 
-def _table(shown: list[Progress], width: int) -> Table:
+def _table(shown: list[JobProgress], width: int) -> Table:
     figures = [
         (
             str(progress.job),

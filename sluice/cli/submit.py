@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sluice.cli.asking import open_database
+from sluice.cli.connect import open_database
 from sluice.cli.follow import follow
 from sluice.cli.screen import console, duration, rate, safe, warn
 from sluice.errors import ConfigurationError, LedgerError
-from sluice.ledger import Cursor, Database, Job, Progress
+from sluice.ledger import Database, Job, JobProgress, LedgerCursor
 from sluice.ledger import jobs as ledger_jobs
 from sluice.ledger import models as ledger_models
 from sluice.ledger import objects as ledger_objects
@@ -79,7 +79,7 @@ def submit(
 def wait_for(job_id: int, screen: Console) -> None:
     """Follow a job to its end, sum it up, and exit with 1 if it didn't come to a good one."""
 
-    def look(cursor: Cursor) -> list[Progress]:
+    def look(cursor: LedgerCursor) -> list[JobProgress]:
         found = ledger_progress.progress(cursor, job_id)
         return [found] if found else []
 
@@ -104,7 +104,7 @@ def wait_for(job_id: int, screen: Console) -> None:
         raise typer.Exit(1)
 
 
-def _sum_up(job: Job, progress: Progress, reasons: dict[str, int], screen: Console) -> None:
+def _sum_up(job: Job, progress: JobProgress, reasons: dict[str, int], screen: Console) -> None:
     seconds = (job.finished - job.started).total_seconds() if job.finished and job.started else None
     table = Table.grid(padding=(0, 2))
     counts = f"{progress.done:,} done, {progress.quarantined:,} quarantined"

@@ -15,12 +15,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from sluice.cli.asking import settings_of_a_person
+from sluice.cli.connect import settings_of_a_person
 from sluice.cli.screen import console, counted, safe, warn
 from sluice.errors import ConfigurationError, SluiceError
 
 if TYPE_CHECKING:
-    from sluice.objects.files import Files
+    from sluice.objects.files import BucketFiles
 
 AT_ONCE: Final = 16
 CHUNK: Final = 512
@@ -38,7 +38,7 @@ Exit code 3 if the bucket isn't there or can't be written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class UploadItem:
     """One file, and the key that it gets."""
 
     path: Path
@@ -63,14 +63,14 @@ def upload(
     items = find(paths, prefix)
     screen = console(sys.stderr)
     began = time.monotonic()
-    with closing(files.Files(bucket, settings_of_a_person())) as opened:
+    with closing(files.BucketFiles(bucket, settings_of_a_person())) as opened:
         _put_all(opened, items, screen)
     megabytes = sum(item.size for item in items) / 1_000_000
     seconds = time.monotonic() - began
     print(f"{counted(len(items), 'file')}, {megabytes:,.1f} MB in {seconds:,.1f} s: {safe(target)}")
 
 
-def find(paths: Sequence[Path], prefix: str) -> list[Item]:
+def find(paths: Sequence[Path], prefix: str) -> list[UploadItem]:
     """Find what is to be uploaded, and refuse what can't be before anything is."""
     items = [item for path in paths for item in _below(path, prefix)]
     keys: dict[str, Path] = {}
@@ -88,21 +88,21 @@ def find(paths: Sequence[Path], prefix: str) -> list[Item]:
     return items
 
 
-def _below(path: Path, prefix: str) -> Iterator[Item]:
+def _below(path: Path, prefix: str) -> Iterator[UploadItem]:
     from sluice.objects import Folder  # noqa: PLC0415 - brings boto3
 
     if path.is_file():
-        yield Item(path, prefix + path.name, path.stat().st_size)
+        yield UploadItem(path, prefix + path.name, path.stat().st_size)
         return
     if not path.is_dir():
         raise ConfigurationError(f"{path} is neither a file nor a folder: correct the path")
     for page in Folder(path).list(b""):
         for found in page:
             name = found.key.decode(errors="surrogateescape")
-            yield Item(path / name, prefix + name, found.size)
+            yield UploadItem(path / name, prefix + name, found.size)
 
 
-def _put_all(opened: Files, items: Sequence[Item], screen: Console) -> None:
+def _put_all(opened: BucketFiles, items: Sequence[UploadItem], screen: Console) -> None:
     finished = 0
     try:
         with ThreadPoolExecutor(AT_ONCE, "upload") as pool, _shown(items, screen) as note:
@@ -118,7 +118,7 @@ def _put_all(opened: Files, items: Sequence[Item], screen: Console) -> None:
 
 
 @contextmanager
-def _shown(items: Sequence[Item], screen: Console) -> Iterator[Callable[[Item], None]]:
+def _shown(items: Sequence[UploadItem], screen: Console) -> Iterator[Callable[[UploadItem], None]]:
     """Show a bar on a terminal, elsewhere a line from time to time; gives what is to be told of each finished file."""
     if screen.is_terminal:
         columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
@@ -128,7 +128,7 @@ def _shown(items: Sequence[Item], screen: Console) -> Iterator[Callable[[Item], 
         return
     finished, said_at = 0, time.monotonic()
 
-    def note(_: Item) -> None:
+    def note(_: UploadItem) -> None:
         nonlocal finished, said_at
         finished += 1
         if time.monotonic() - said_at >= LINE_SECONDS:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin
 
-from sluice.images.pixels import UPRIGHT, Turn, square, window
+from sluice.images.budget import PixelBudget
+from sluice.images.pixels import UPRIGHT, Rotation, square, window
 from sluice.images.preprocessing import Preprocessing
 from sluice.images.refusal import FAILURES, ImageError, unopened, unreadable
-from sluice.images.room import Room
 
 # EPS is missing since reading it runs Ghostscript; WMF, MPEG, HDF5, GRIB and BUFR since Pillow can't read their pixels;
 # IPTC since it opens another image inside itself, of any format. Formats without a signature come last.
@@ -33,7 +33,7 @@ FORMATS: Final = tuple(name for name in _WANTED if name in Image.OPEN)
 # Pillow warns of odd metadata and large images; what matters of it is an ImageError here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-_room: Final = Room(64_000_000)
+_budget: Final = PixelBudget(64_000_000)
 """Four bytes a pixel: 256 MB at most, however many threads decode."""
 
 SCALED_FROM: Final = 8
@@ -41,13 +41,13 @@ SCALED_FROM: Final = 8
 
 _ORIENTATION: Final = 0x0112
 _TURNS: Final = {
-    2: Turn(Image.Transpose.FLIP_LEFT_RIGHT, (True, False)),
-    3: Turn(Image.Transpose.ROTATE_180, (True, True)),
-    4: Turn(Image.Transpose.FLIP_TOP_BOTTOM, (False, True)),
-    5: Turn(Image.Transpose.TRANSPOSE, (False, False), sideways=True),
-    6: Turn(Image.Transpose.ROTATE_270, (False, True), sideways=True),
-    7: Turn(Image.Transpose.TRANSVERSE, (True, True), sideways=True),
-    8: Turn(Image.Transpose.ROTATE_90, (True, False), sideways=True),
+    2: Rotation(Image.Transpose.FLIP_LEFT_RIGHT, (True, False)),
+    3: Rotation(Image.Transpose.ROTATE_180, (True, True)),
+    4: Rotation(Image.Transpose.FLIP_TOP_BOTTOM, (False, True)),
+    5: Rotation(Image.Transpose.TRANSPOSE, (False, False), sideways=True),
+    6: Rotation(Image.Transpose.ROTATE_270, (False, True), sideways=True),
+    7: Rotation(Image.Transpose.TRANSVERSE, (True, True), sideways=True),
+    8: Rotation(Image.Transpose.ROTATE_90, (True, False), sideways=True),
 }
 """How to undo each EXIF orientation."""
 
@@ -99,7 +99,7 @@ def _pixels(
             scaled = image.draft(None, (SCALED_FROM * spec.resize, SCALED_FROM * spec.resize))
             extent = scaled[1][2:] if scaled else None
         image.decodermaxblock = max(len(data), image.decodermaxblock)
-        with _room.hold(image.width * image.height):
+        with _budget.hold(image.width * image.height):
             image.load()
             _check_size(image, max_pixels)
             turn = _turn(image)
@@ -110,7 +110,7 @@ def _pixels(
     return np.array(small if turn.transpose is None else small.transpose(turn.transpose))
 
 
-def _turn(image: Image.Image) -> Turn:
+def _turn(image: Image.Image) -> Rotation:
     """Read the EXIF orientation; broken metadata is no reason to refuse a good picture."""
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1), UPRIGHT)

@@ -29,7 +29,7 @@ _WHOLE_SIXTEEN_BITS: Final = frozenset({"PNG", "PPM"})
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Rotation:
     """How an image has to be turned to stand upright.
 
     `mirrored`: what is left, and what is at the top of the stored image, will be at the other end. `sideways`: its rows
@@ -41,11 +41,11 @@ class Turn:
     sideways: bool = False
 
 
-UPRIGHT: Final = Turn()
+UPRIGHT: Final = Rotation()
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CropWindow:
     """The part of an image that becomes the square, in the image's own pixels, with fractions."""
 
     left: float
@@ -57,8 +57,8 @@ class Window:
 
 
 def window(
-    size: tuple[int, int], spec: Preprocessing, turn: Turn = UPRIGHT, extent: tuple[float, float] | None = None
-) -> Window:
+    size: tuple[int, int], spec: Preprocessing, turn: Rotation = UPRIGHT, extent: tuple[float, float] | None = None
+) -> CropWindow:
     """Say which part of an image of `size` Resize and CenterCrop keep.
 
     `extent`: how much of it there is where libjpeg has scaled it down.
@@ -79,10 +79,10 @@ def window(
         across, down = down, across
     # Pillow 13 begins with the height where that takes away more than twice as much.
     height_first = down > max(0, 2 * across)
-    return Window(lefts[0], lefts[1], widths[0], widths[1], height_first is not turn.sideways)
+    return CropWindow(lefts[0], lefts[1], widths[0], widths[1], height_first is not turn.sideways)
 
 
-def square(image: Image.Image, spec: Preprocessing, kept: Window) -> Image.Image:
+def square(image: Image.Image, spec: Preprocessing, kept: CropWindow) -> Image.Image:
     """Resize and cut in one go."""
     if image.mode in _DEEP or image.mode.startswith("I;"):
         return _resized_deep(image, spec, kept)
@@ -93,7 +93,7 @@ def square(image: Image.Image, spec: Preprocessing, kept: Window) -> Image.Image
     return small if small.mode == "RGB" else small.convert("RGB")
 
 
-def _resized(image: Image.Image, spec: Preprocessing, kept: Window) -> Image.Image:
+def _resized(image: Image.Image, spec: Preprocessing, kept: CropWindow) -> Image.Image:
     """Resize with the processor's vector instructions, which Pillow's own resize doesn't use: the same filters.
 
     In two steps, in Pillow's order: left alone, the resizer rounds differently, and where bicubic overshoots at sharp
@@ -124,7 +124,7 @@ def _within_reach(start: float, length: float, end: int, spec: Preprocessing) ->
 
 
 def _resizable(image: Image.Image) -> Image.Image:
-    """Give a mode whose values can be averaged: palette indices, CMYK's products and colours nobody sees can't."""
+    """Return a mode whose values can be averaged: palette indices, CMYK's products and colours nobody sees can't."""
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:
@@ -134,7 +134,7 @@ def _resizable(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _resized_deep(image: Image.Image, spec: Preprocessing, kept: Window) -> Image.Image:
+def _resized_deep(image: Image.Image, spec: Preprocessing, kept: CropWindow) -> Image.Image:
     """Resize at full depth, then scale to 8 bits: the other way round loses a dark image."""
     low, high = (0.0, 65535.0) if image.mode.startswith("I;") else _range(image)
     if image.mode.startswith("I;") and image.mode != "I;16":

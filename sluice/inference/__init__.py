@@ -1,7 +1,7 @@
 """Asking TorchServe: one request (client), which endpoint gets it (balancer), and what its answer means (wire)."""
 
 from sluice.inference.balancer import Balancer
-from sluice.inference.client import Client
+from sluice.inference.client import TorchServeClient
 from sluice.inference.wire import Answer, Refusal
 
-__all__ = ["Answer", "Balancer", "Client", "Refusal"]
+__all__ = ["Answer", "Balancer", "Refusal", "TorchServeClient"]

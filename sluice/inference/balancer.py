@@ -15,9 +15,9 @@ from typing import Final
 from sluice.errors import BatchRefused, EndpointDown, InferenceError, Overloaded, TimedOut
 from sluice.images import pack, unpack
 from sluice.inference.client import Endpoint
-from sluice.inference.evidence import Evidence, Sent, Verdict
+from sluice.inference.evidence import BatchDecision, BatchEvidence, SentBatch
 from sluice.inference.route import Route
-from sluice.inference.routes import Routes
+from sluice.inference.routes import RouteTable
 from sluice.inference.wire import Answer, Refusal
 from sluice.ledger import Model
 from sluice.telemetry import get_logger, metrics
@@ -37,7 +37,7 @@ TURNS: Final = 6
 """A batch that so many requests gave nothing for goes back: nothing is known against it, yet others must go on."""
 
 
-class Balancer(Routes):
+class Balancer(RouteTable):
     """Has batches predicted by whichever endpoint can."""
 
     def why_back(self, model: Model) -> str:
@@ -47,10 +47,10 @@ class Balancer(Routes):
         return self.why_not(model) or self._said.get(model.id, "")
 
     async def predict(self, model: Model, body: bytes | bytearray, count: int) -> list[Outcome]:
-        """Give an outcome for each of the `count` images packed in `body`, however long that takes."""
-        return await self._judge(model, body, Evidence(count))
+        """Return an outcome for each of the `count` images packed in `body`, however long that takes."""
+        return await self._judge(model, body, BatchEvidence(count))
 
-    async def _judge(self, model: Model, body: bytes | bytearray, evidence: Evidence) -> list[Outcome]:
+    async def _judge(self, model: Model, body: bytes | bytearray, evidence: BatchEvidence) -> list[Outcome]:
         """Ask until there are predictions, or until it is known why there are none."""
         self._silent.setdefault(model.id, self._clock())
         give_up_least = self._clock() + GIVE_UP_LEAST
@@ -69,17 +69,17 @@ class Balancer(Routes):
                 return outcomes
             turns += 1
             await self._prove(model, evidence)
-            match evidence.verdict(self._routes_of(model)):
-                case Verdict.HALVE:
+            match evidence.decision(self._routes_of(model)):
+                case BatchDecision.HALVE:
                     return await self._halve(model, body, evidence)
-                case Verdict.GUILTY:
+                case BatchDecision.GUILTY:
                     return [Refusal(evidence.said)]
         self._said[model.id] = evidence.said
         return [None] * evidence.count
 
-    async def _try(self, route: Route, body: bytes | bytearray, evidence: Evidence) -> list[Outcome] | None:
+    async def _try(self, route: Route, body: bytes | bytearray, evidence: BatchEvidence) -> list[Outcome] | None:
         """Send a batch once; None where that gave no predictions."""
-        sent = Sent(route, self._clock())
+        sent = SentBatch(route, self._clock())
         try:
             seconds = evidence.seconds(self._settings.torchserve_timeout)
             answers = await self._ask(route, body, evidence.count, self._requests, seconds)
@@ -96,7 +96,7 @@ class Balancer(Routes):
         self._suspect(sent, evidence, BatchRefused(answers[0].detail))
         return None
 
-    def _suspect(self, sent: Sent, evidence: Evidence, error: InferenceError) -> None:
+    def _suspect(self, sent: SentBatch, evidence: BatchEvidence, error: InferenceError) -> None:
         """Note that a batch failed; its endpoint is probed, and stays up for others while their predictions come."""
         route = sent.route
         log.warning(
@@ -112,7 +112,7 @@ class Balancer(Routes):
         route.doubted(self._clock(), evidence.wanted)
         self._notify()
 
-    async def _prove(self, model: Model, evidence: Evidence) -> None:
+    async def _prove(self, model: Model, evidence: BatchEvidence) -> None:
         """Wait until each endpoint where the batch failed has shown whether it is well; it may have to start anew."""
         began = self._clock()
         while not evidence.look(routes := self._routes_of(model)):
@@ -124,7 +124,7 @@ class Balancer(Routes):
             await self._wait(left)
         await asyncio.sleep(random.uniform(0, PAUSE_SHARE) * (self._clock() - began))  # noqa: S311 - no secret
 
-    async def _halve(self, model: Model, body: bytes | bytearray, evidence: Evidence) -> list[Outcome]:
+    async def _halve(self, model: Model, body: bytes | bytearray, evidence: BatchEvidence) -> list[Outcome]:
         """Look in which half of a batch the fault is."""
         rows = unpack(body)
         middle = evidence.count // 2
@@ -146,7 +146,7 @@ class Balancer(Routes):
                 outcomes[number] = (await self.predict(model, alone, 1))[0]
         return outcomes
 
-    async def _choose(self, model: Model, evidence: Evidence, give_up_least: float) -> Route | None:
+    async def _choose(self, model: Model, evidence: BatchEvidence, give_up_least: float) -> Route | None:
         """Wait for a route that can take a batch, the least busy endpoint first; None when patience ends."""
         self._want(model)
         while True:

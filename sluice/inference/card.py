@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from sluice.errors import BatchRefused, ConfigurationError, EndpointDown, InferenceError
 from sluice.inference import resolve
-from sluice.inference.client import Client
+from sluice.inference.client import TorchServeClient
 from sluice.settings import Settings
 
 PREDICTIONS: Final = "/predictions/"
@@ -16,7 +16,7 @@ NAME_AND_VERSION: Final = 2
 
 
 def split(url: str) -> tuple[str, str, str]:
-    """Give server, name and version of http://HOST:PORT/predictions/NAME/VERSION."""
+    """Return server, name and version of http://HOST:PORT/predictions/NAME/VERSION."""
     server, found, model = url.partition(PREDICTIONS)
     parts = model.rstrip("/").split("/")
     try:
@@ -32,7 +32,7 @@ def split(url: str) -> tuple[str, str, str]:
 def fetch(url: str, settings: Settings) -> bytes:
     """Ask every address of a served model's URL until one gives the card; EndpointDown says why none does."""
     server, name, version = split(url)
-    client = Client(settings)
+    client = TorchServeClient(settings)
     try:
         endpoints = resolve.endpoints(server)
     except OSError as error:

@@ -50,7 +50,7 @@ class Endpoint:
 
     @property
     def is_tls(self) -> bool:
-        """Say whether the name must be checked against a certificate."""
+        """Return whether the name must be checked against a certificate."""
         return self.url.startswith("https://")
 
 
@@ -67,7 +67,7 @@ class _NamedAdapter(HTTPAdapter):
         )
 
 
-class Client:
+class TorchServeClient:
     """Keeps a connection open from each thread to each endpoint; safe to call from many threads."""
 
     def __init__(self, settings: Settings) -> None:
@@ -78,7 +78,7 @@ class Client:
     def predict(
         self, endpoint: Endpoint, model: Model, body: bytes | bytearray, count: int, timeout: float | None = None
     ) -> list[Answer | Refusal]:
-        """Give the answers for a packed batch of `count` images, or raise one of the InferenceErrors."""
+        """Return the answers for a packed batch of `count` images, or raise one of the InferenceErrors."""
         answer = self._post(endpoint, path(model), BATCH_TYPE, body, timeout or self._timeout)
         try:
             return parse(answer, model, count)
@@ -86,7 +86,7 @@ class Client:
             raise EndpointDown(f"{endpoint.url}: {error}") from None
 
     def card(self, endpoint: Endpoint, where: str, timeout: float) -> bytes:
-        """Give what the model at the path `where` says of itself, or raise one of the InferenceErrors."""
+        """Return what the model at the path `where` says of itself, or raise one of the InferenceErrors."""
         return self._post(endpoint, where, CARD_TYPE, b"", timeout)
 
     def _post(
@@ -112,7 +112,7 @@ class Client:
         return answer
 
     def _session(self, endpoint: Endpoint) -> requests.Session:
-        """Give this thread's own session with an endpoint: sessions aren't made to be shared."""
+        """Return this thread's own session with an endpoint: sessions aren't made to be shared."""
         sessions: OrderedDict[Endpoint, requests.Session] | None = getattr(self._local, "sessions", None)
         if sessions is None:
             sessions = self._local.sessions = OrderedDict()

@@ -26,7 +26,7 @@ LATE_FACTOR: Final = 3.0
 """Where a batch got no answer in time, it gets more of it: TorchServe's own time-out then says whose fault it was."""
 
 
-class Verdict(Enum):
+class BatchDecision(Enum):
     """What to do with a batch."""
 
     ASK = "ask"
@@ -34,7 +34,7 @@ class Verdict(Enum):
     GUILTY = "guilty"
 
 
-class Sent:
+class SentBatch:
     """One request for a batch: where it went, when, and how often that address had been unwell by then."""
 
     def __init__(self, route: Route, at: float) -> None:
@@ -47,7 +47,7 @@ class Sent:
 class _Failure:
     """A request that gave no predictions, and how many its address had given by then."""
 
-    sent: Sent
+    sent: SentBatch
     successes: int
     condemns: bool
 
@@ -56,7 +56,7 @@ class _Failure:
         return self.sent.route
 
 
-class Evidence:
+class BatchEvidence:
     """What speaks against one batch."""
 
     def __init__(self, count: int, *, is_late: bool = False) -> None:
@@ -65,11 +65,11 @@ class Evidence:
         self._is_late = is_late
         self._failures: list[_Failure] = []
 
-    def of_part(self, count: int) -> Evidence:
+    def of_part(self, count: int) -> BatchEvidence:
         """Begin anew with a part of the batch; only whether it needs more time is taken over."""
-        return Evidence(count, is_late=self._is_late)
+        return BatchEvidence(count, is_late=self._is_late)
 
-    def add(self, sent: Sent, error: InferenceError) -> None:
+    def add(self, sent: SentBatch, error: InferenceError) -> None:
         """Note a failure.
 
         A batch without an answer may have stood behind another one that hangs, and one that memory was lacking for is
@@ -82,7 +82,7 @@ class Evidence:
             self.said = str(error).removeprefix(f"{sent.route.endpoint.url} ")
 
     def seconds(self, usual: float) -> float:
-        """Say how long to wait for an answer."""
+        """Return how long to wait for an answer."""
         return usual * LATE_FACTOR if self._is_late else usual
 
     def look(self, routes: Sequence[Route]) -> bool:
@@ -98,20 +98,22 @@ class Evidence:
         """Count the failures on one route."""
         return sum(failure.route is route for failure in self._failures)
 
-    def verdict(self, routes: Sequence[Route]) -> Verdict:
+    def decision(self, routes: Sequence[Route]) -> BatchDecision:
         """Say what follows, where `routes` lead to all addresses of the model."""
         proved = self._proved()
         if self.count > 1:
-            return Verdict.HALVE if proved else Verdict.ASK
+            return BatchDecision.HALVE if proved else BatchDecision.ASK
         answers = [failure.route for failure in proved if failure.condemns]
         if len(answers) < (FAILURES_ONLY_ADDRESS if len(routes) == 1 else FAILURES):
-            return Verdict.ASK
+            return BatchDecision.ASK
         others = [route for route in routes if route.is_up and not self.failures_on(route)]
-        return Verdict.ASK if others and len({id(route) for route in answers}) < ADDRESSES else Verdict.GUILTY
+        return (
+            BatchDecision.ASK if others and len({id(route) for route in answers}) < ADDRESSES else BatchDecision.GUILTY
+        )
 
     @property
     def wanted(self) -> int:
-        """Say how many predictions of something else prove a failure."""
+        """Return how many predictions of something else prove a failure."""
         return PREDICTIONS_ALONE if self.count == 1 else PREDICTIONS_BATCH
 
     def _proved(self) -> list[_Failure]:

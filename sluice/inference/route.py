@@ -31,7 +31,7 @@ class Route:
         self.successes = 0
         self.outages = 0
         """How often it was found to be unwell by itself: unreachable, another server, or wrong about a blank image."""
-        self.doubts = 0
+        self.failures = 0
         """Predictions that it has to give before it is believed to be well again."""
         self.last_success = 0.0
         self.next_probe = 0.0
@@ -42,7 +42,7 @@ class Route:
         self._probe_wait = PROBE_FIRST
 
     def can_take(self, now: float) -> bool:
-        """Say whether a request may be sent at this moment."""
+        """Return whether a request may be sent at this moment."""
         return self.is_up and now >= self.not_before and self.outstanding < int(self._limit)
 
     def answered(self, now: float) -> None:
@@ -50,7 +50,7 @@ class Route:
         self.is_up = True
         self.why = ""
         self.successes += 1
-        self.doubts = max(0, self.doubts - 1)
+        self.failures = max(0, self.failures - 1)
         self.last_success = now
         self._limit = min(self._most, self._limit + 1 / self._limit)
         self._full_wait = FULL_FIRST
@@ -65,9 +65,9 @@ class Route:
 
     def doubted(self, now: float, wanted: int) -> None:
         """Note that a batch failed here, by its own fault or not: probed at once, until it has predicted so often."""
-        if not self.doubts:
+        if not self.failures:
             self.next_probe = min(self.next_probe, now)
-        self.doubts = max(self.doubts, wanted)
+        self.failures = max(self.failures, wanted)
 
     def failed(self, now: float, why: str, *, is_outage: bool) -> None:
         """Note that no prediction came back: down, and probed at once."""
@@ -78,10 +78,10 @@ class Route:
         self.outages += is_outage
 
     def next_look(self, idle_seconds: float) -> float | None:
-        """Give when to probe; None while that is running, or while requests tell as much."""
-        if self.is_probed or (self.is_up and self.outstanding and not self.doubts):
+        """Return when to probe; None while that is running, or while requests tell as much."""
+        if self.is_probed or (self.is_up and self.outstanding and not self.failures):
             return None
-        if self.is_up and not self.doubts:
+        if self.is_up and not self.failures:
             return max(self.last_success + idle_seconds, self.next_probe)
         return self.next_probe
 

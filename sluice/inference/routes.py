@@ -19,7 +19,7 @@ import numpy as np
 from sluice.errors import BatchRefused, Exhausted, InferenceError, Overloaded, TimedOut
 from sluice.images import Preprocessing, pack
 from sluice.inference import resolve
-from sluice.inference.client import Client, Endpoint
+from sluice.inference.client import Endpoint, TorchServeClient
 from sluice.inference.route import Route
 from sluice.inference.wire import Answer, Refusal
 from sluice.ledger import Model
@@ -36,10 +36,12 @@ PROBE_TIMEOUT: Final = 5.0
 PROBE_THREADS: Final = 4
 
 
-class Routes:
+class RouteTable:
     """Keeps the routes to all endpoints; `run` must be running for any of them to come up."""
 
-    def __init__(self, settings: Settings, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, client: TorchServeClient, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         for url in settings.torchserve:
             resolve.check(url)
         self._settings = settings
@@ -61,7 +63,7 @@ class Routes:
 
     @property
     def is_healthy(self) -> bool:
-        """Say whether predictions come back from anywhere; with no model known, whether there is anybody to ask."""
+        """Return whether predictions come back from anywhere; with no model known, whether there is anybody to ask."""
         if not self._models:
             return any(self._resolved.values())
         return any(route.is_up for route in self._routes.values())

@@ -30,7 +30,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ErrorAnswer:
     """What an answer other than 200 says, for a person; and whether it comes from a worker that had the batch."""
 
     said: str
@@ -65,12 +65,12 @@ SAID_MAX: Final = 300
 
 
 def path(model: Model) -> str:
-    """Give the path that predictions of `model` come from."""
+    """Return the path that predictions of `model` come from."""
     return f"/predictions/{model.name}/{model.version}"
 
 
 def parse(body: bytes, model: Model, count: int) -> list[Answer | Refusal]:
-    """Give the answers for `count` images, or raise EndpointDown because this is no answer of `model`."""
+    """Return the answers for `count` images, or raise EndpointDown because this is no answer of `model`."""
     try:
         reply = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -85,14 +85,14 @@ def parse(body: bytes, model: Model, count: int) -> list[Answer | Refusal]:
     return [_answer(entry, len(model.labels)) for entry in reply.predictions]
 
 
-def fault(body: bytes) -> Fault:
+def fault(body: bytes) -> ErrorAnswer:
     """Say what an error's body says; one that can't be read is shown as it is."""
     try:
         found = _trouble_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         found = _Trouble()
     said = found.error or found.message or body[:SAID_MAX].decode(errors="replace")
-    return Fault(" ".join(said.split())[:SAID_MAX], found.type == FROM_WORKER)
+    return ErrorAnswer(" ".join(said.split())[:SAID_MAX], found.type == FROM_WORKER)
 
 
 def _answer(entry: list[tuple[int, float]] | _Error, labels: int) -> Answer | Refusal:

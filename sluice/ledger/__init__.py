@@ -5,35 +5,35 @@ with Database(settings) as database:
 """
 
 from sluice.ledger import check, jobs, listing, models, objects, predictions, progress
-from sluice.ledger.connection import Cursor, Database, LockLost
+from sluice.ledger.connection import Database, LedgerCursor, LockLost
 from sluice.ledger.rows import (
-    Added,
-    Failed,
     Job,
-    Listed,
-    Listing,
+    JobProgress,
+    ListedObject,
+    ListingState,
     Model,
+    PageChanges,
     PendingObject,
     Prediction,
-    Progress,
-    Quarantined,
+    QuarantinedObject,
+    QuarantineEntry,
     Result,
 )
 
 __all__ = [
-    "Added",
-    "Cursor",
     "Database",
-    "Failed",
     "Job",
-    "Listed",
-    "Listing",
+    "JobProgress",
+    "LedgerCursor",
+    "ListedObject",
+    "ListingState",
     "LockLost",
     "Model",
+    "PageChanges",
     "PendingObject",
     "Prediction",
-    "Progress",
-    "Quarantined",
+    "QuarantineEntry",
+    "QuarantinedObject",
     "Result",
     "check",
     "jobs",

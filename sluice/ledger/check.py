@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from sluice.ledger.connection import Cursor
+from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.objects import DEATHS
 from sluice.reasons import REASONS
 
@@ -20,7 +20,7 @@ COUNTED: Final = ("listed", "done", "quarantined", "superseded")
 
 
 @dataclass(frozen=True, slots=True)
-class Breach:
+class InvariantBreach:
     """One invariant that does not hold, with the first rows that break it and how many there are."""
 
     invariant: str
@@ -30,7 +30,7 @@ class Breach:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class InvariantRule:
     """A query for the ids that break the invariant, among those between two ids."""
 
     invariant: str
@@ -40,48 +40,48 @@ class Rule:
 
 
 RULES: Final = (
-    Rule(
+    InvariantRule(
         "I2",
         "predictions made with another model than their job's",
         """SELECT p.object_id AS id FROM predictions p JOIN objects o ON o.id = p.object_id
            LEFT JOIN jobs j ON j.id = o.job_id WHERE p.object_id BETWEEN %s AND %s
            AND (j.model_id IS NULL OR p.model_id <> j.model_id OR p.job_id <> j.id)""",
     ),
-    Rule(
+    InvariantRule(
         "I2",
         "objects that are not superseded though their key has a newer version",
         """SELECT o.id FROM objects o WHERE o.id BETWEEN %s AND %s AND o.state <> 'superseded' AND EXISTS (
                SELECT 1 FROM objects n FORCE INDEX (one_version) WHERE n.job_id = o.job_id AND n.repeat_no = o.repeat_no
                AND n.object_key = o.object_key AND n.generation > o.generation)""",
     ),
-    Rule(
+    InvariantRule(
         "I3",
         "superseded objects whose key has no newer version",
         """SELECT o.id FROM objects o WHERE o.id BETWEEN %s AND %s AND o.state = 'superseded' AND NOT EXISTS (
                SELECT 1 FROM objects n FORCE INDEX (one_version) WHERE n.job_id = o.job_id AND n.repeat_no = o.repeat_no
                AND n.object_key = o.object_key AND n.generation > o.generation)""",
     ),
-    Rule(
+    InvariantRule(
         "I5",
         "quarantined objects without a reason of their own",
         """SELECT id FROM objects WHERE id BETWEEN %s AND %s AND state = 'quarantined'
            AND (reason IS NULL OR reason NOT IN %s)""",
         (sorted(REASONS),),
     ),
-    Rule(
+    InvariantRule(
         "I5",
         f"objects quarantined as killed_consumers before {DEATHS} consumers died",
         """SELECT id FROM objects WHERE id BETWEEN %s AND %s AND state = 'quarantined'
            AND reason = 'killed_consumers' AND attempts < %s""",
         (DEATHS,),
     ),
-    Rule(
+    InvariantRule(
         "I6",
         "done objects without a prediction",
         """SELECT o.id FROM objects o LEFT JOIN predictions p ON p.object_id = o.id
            WHERE o.id BETWEEN %s AND %s AND o.state = 'done' AND p.object_id IS NULL""",
     ),
-    Rule(
+    InvariantRule(
         "I6",
         "predictions whose object is not done",
         """SELECT p.object_id AS id FROM predictions p LEFT JOIN objects o ON o.id = p.object_id
@@ -90,8 +90,8 @@ RULES: Final = (
 )
 
 
-def check(cursor: Cursor) -> list[Breach]:
-    """Give the invariants that don't hold in this database."""
+def check(cursor: LedgerCursor) -> list[InvariantBreach]:
+    """Return the invariants that don't hold in this database."""
     # One snapshot for all rules: between two queries a running consumer would change what they compare.
     cursor.execute("COMMIT")
     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -102,7 +102,7 @@ def check(cursor: Cursor) -> list[Breach]:
     return [breach for breach in breaches if breach.count]
 
 
-def _unbalanced(cursor: Cursor, slices: list[tuple[int, int]]) -> Breach:
+def _unbalanced(cursor: LedgerCursor, slices: list[tuple[int, int]]) -> InvariantBreach:
     """Compare each job's counters with its rows."""
     found: Counter[tuple[int, str]] = Counter()
     for ids_between in slices:
@@ -123,7 +123,7 @@ def _unbalanced(cursor: Cursor, slices: list[tuple[int, int]]) -> Breach:
     return _breach("I1", "jobs whose counters differ from their objects, or that are missing", sorted(wrong))
 
 
-def _unfinished(cursor: Cursor) -> Breach:
+def _unfinished(cursor: LedgerCursor) -> InvariantBreach:
     """Look for jobs that ended too early."""
     cursor.execute(
         "SELECT j.id FROM jobs j WHERE j.state = 'done' AND EXISTS (SELECT 1 FROM objects o FORCE INDEX (by_state) "
@@ -132,7 +132,7 @@ def _unfinished(cursor: Cursor) -> Breach:
     return _breach("I1", "jobs that are done with pending objects", [row["id"] for row in cursor.fetchall()])
 
 
-def _broken(cursor: Cursor, rule: Rule, slices: list[tuple[int, int]]) -> Breach:
+def _broken(cursor: LedgerCursor, rule: InvariantRule, slices: list[tuple[int, int]]) -> InvariantBreach:
     """Look for the rows that break a rule, slice by slice."""
     ids: list[int] = []
     count = 0
@@ -141,15 +141,15 @@ def _broken(cursor: Cursor, rule: Rule, slices: list[tuple[int, int]]) -> Breach
         broken = sorted(row["id"] for row in cursor.fetchall())
         count += len(broken)
         ids += broken[: SHOWN - len(ids)]
-    return Breach(rule.invariant, rule.sentence, tuple(ids), count)
+    return InvariantBreach(rule.invariant, rule.sentence, tuple(ids), count)
 
 
-def _breach(invariant: str, sentence: str, ids: list[int]) -> Breach:
-    return Breach(invariant, sentence, tuple(ids[:SHOWN]), len(ids))
+def _breach(invariant: str, sentence: str, ids: list[int]) -> InvariantBreach:
+    return InvariantBreach(invariant, sentence, tuple(ids[:SHOWN]), len(ids))
 
 
-def _slices(cursor: Cursor) -> list[tuple[int, int]]:
-    """Give the ranges of ids that have rows, few enough in each for one answer."""
+def _slices(cursor: LedgerCursor) -> list[tuple[int, int]]:
+    """Return the ranges of ids that have rows, few enough in each for one answer."""
     slices: list[tuple[int, int]] = []
     last = -1
     while True:

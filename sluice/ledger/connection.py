@@ -20,7 +20,7 @@ from pymysql.cursors import DictCursor
 
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from sluice.ledger.faults import DISK_FULL, LOCKED, cause_of, code_of, describe, is_disk_full
-from sluice.ledger.waits import Waits
+from sluice.ledger.waits import LockWaits
 from sluice.settings import Settings
 from sluice.telemetry import metrics
 
@@ -59,7 +59,7 @@ class LockLost(LedgerError):
     """Raised when the connection that held a lock was lost: another process may own what the lock stood for."""
 
 
-class Cursor(DictCursor):
+class LedgerCursor(DictCursor):
     """What the ledger's functions are given: rows come as dictionaries, counters go to this connection's slot."""
 
     slot: int = 0
@@ -73,14 +73,14 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._patience = settings.database_patience
         self._options = connect_options(settings)
-        self._connection: pymysql.Connection[Cursor] | None = None
+        self._connection: pymysql.Connection[LedgerCursor] | None = None
         self._used = 0.0
-        self._waits = Waits()
+        self._waits = LockWaits()
         self._locks: set[str] = set()
         self._slot = random.randrange(SLOTS)  # noqa: S311 - spreads load, guards nothing
 
     def __enter__(self) -> Self:
-        """Give the database itself; leaving closes it."""
+        """Return the database itself; leaving closes it."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,7 +91,7 @@ class Database:
         self._drop()
         self._locks.clear()
 
-    def run(self, work: Callable[[Cursor], T], patience: float | None = None) -> T:
+    def run(self, work: Callable[[LedgerCursor], T], patience: float | None = None) -> T:
         """Do `work` in one transaction; retry what may pass, give up with LedgerUnavailable after the patience.
 
         A patience of 0 is for those who wait themselves, and tell why: a database that is away is said at once.
@@ -132,14 +132,14 @@ class Database:
         return held
 
     def holds(self, name: str) -> bool:
-        """Say whether this connection took a lock and has not been found lost since."""
+        """Return whether this connection took a lock and has not been found lost since."""
         return name in self._locks
 
     def tell_of_locked(self, objects: int) -> None:
         """Say who keeps so many objects' rows locked."""
         self.run(lambda cursor: self._waits.tell(cursor, objects), patience=0)
 
-    def _once(self, work: Callable[[Cursor], T], memory: dict[str, Any]) -> T:
+    def _once(self, work: Callable[[LedgerCursor], T], memory: dict[str, Any]) -> T:
         if not self._locks and time.monotonic() - self._used > STALE_SECONDS:
             self._drop()
         connection = self._connection or self._open()
@@ -160,10 +160,10 @@ class Database:
             self._used = time.monotonic()
         return result
 
-    def _open(self) -> pymysql.Connection[Cursor]:
+    def _open(self) -> pymysql.Connection[LedgerCursor]:
         if self._locks:
             raise self._lock_lost("it was interrupted")
-        connection: pymysql.Connection[Cursor] = pymysql.connect(**self._options)
+        connection: pymysql.Connection[LedgerCursor] = pymysql.connect(**self._options)
         try:
             with connection.cursor() as cursor:
                 cursor.execute(ISOLATION)
@@ -207,13 +207,13 @@ def _gave_up(error: Exception, cause: str, tries: int, seconds: float) -> Ledger
 
 
 def _wait(tries: int, cause: str) -> float:
-    """Give the seconds before the next try: twice as long each time, and different for each process."""
+    """Return the seconds before the next try: twice as long each time, and different for each process."""
     longest = LONGEST_CONTENDED_WAIT if cause == "contention" else LONGEST_WAIT
     return min(longest, FIRST_WAIT * 2.0**tries) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
 
 def connect_options(settings: Settings) -> dict[str, Any]:
-    """Give pymysql's arguments for the database that the settings name."""
+    """Return pymysql's arguments for the database that the settings name."""
     try:
         url = urlsplit(settings.database_url.get_secret_value())
         port = url.port or MYSQL_PORT
@@ -233,7 +233,7 @@ def connect_options(settings: Settings) -> dict[str, Any]:
         "database": unquote(url.path[1:]),
         "charset": "utf8mb4",
         "autocommit": False,
-        "cursorclass": Cursor,
+        "cursorclass": LedgerCursor,
         "connect_timeout": max(1, round(settings.database_timeout)),
         "read_timeout": settings.database_timeout,
         "write_timeout": settings.database_timeout,
@@ -253,7 +253,7 @@ def connect_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def _take_lock(cursor: Cursor, name: str) -> bool:
+def _take_lock(cursor: LedgerCursor, name: str) -> bool:
     cursor.execute(GET_LOCK, (name, 0))
     row = cursor.fetchone()
     return bool(row and row["held"] == 1)

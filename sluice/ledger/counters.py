@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sluice.ledger.connection import Cursor
+from sluice.ledger.connection import LedgerCursor
 
 
 def add(
-    cursor: Cursor, job_id: int, *, listed: int = 0, done: int = 0, quarantined: int = 0, superseded: int = 0
+    cursor: LedgerCursor, job_id: int, *, listed: int = 0, done: int = 0, quarantined: int = 0, superseded: int = 0
 ) -> None:
     """Change a job's counts, in the transaction that changes its objects and after it."""
     change = (listed, done, quarantined, superseded)

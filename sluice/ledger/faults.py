@@ -131,12 +131,12 @@ def cause_of(error: Exception) -> str:
 
 
 def is_disk_full(error: Exception) -> bool:
-    """Say whether the server has no room on its disk; with some codes the text alone says so."""
+    """Return whether the server has no room on its disk; with some codes the text alone says so."""
     return code_of(error) in DISK_FULL or NO_SPACE.search(describe(error)) is not None
 
 
 def code_of(error: Exception) -> int | None:
-    """Give the server's or driver's number for an error, if it has one."""
+    """Return the server's or driver's number for an error, if it has one."""
     first = error.args[0] if error.args else None
     return first if isinstance(error, pymysql.MySQLError) and isinstance(first, int) else None
 

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from sluice.errors import ConfigurationError, LedgerError
-from sluice.ledger.connection import Cursor
+from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import Job, shortened
 
 COLUMNS: Final = (
@@ -26,7 +26,7 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
 
 
 def check_source(source: str) -> str:
-    """Give the source as it is kept, or say what a source looks like."""
+    """Return the source as it is kept, or say what a source looks like."""
     if shortened(source, len(source)) != source:
         raise ConfigurationError(f"{source!r} has bytes that are no UTF-8 text: rename the folder")
     if len(source) > SOURCE_MAX:
@@ -53,7 +53,7 @@ def _check_bucket(name: str) -> None:
 
 
 def submit(
-    cursor: Cursor,
+    cursor: LedgerCursor,
     source: str,
     model: str = "",
     *,
@@ -62,7 +62,7 @@ def submit(
     watch_seconds: int = 60,
     repeats: int = 1,
 ) -> int:
-    """Insert a job and give its id."""
+    """Insert a job and return its id."""
     source = check_source(source)
     if model and not MODEL.fullmatch(model):
         raise ConfigurationError(f"{model!r} is no model: give 'name' or 'name@version' as `sluice models list` shows")
@@ -80,33 +80,33 @@ def submit(
     return int(cursor.lastrowid)
 
 
-def get(cursor: Cursor, job_id: int) -> Job | None:
-    """Give one job."""
+def get(cursor: LedgerCursor, job_id: int) -> Job | None:
+    """Return one job."""
     cursor.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = %s", (job_id,))
     row = cursor.fetchone()
     return _job(row) if row else None
 
 
-def last(cursor: Cursor) -> Job | None:
-    """Give the job that was submitted last."""
+def last(cursor: LedgerCursor) -> Job | None:
+    """Return the job that was submitted last."""
     cursor.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY id DESC LIMIT 1")
     row = cursor.fetchone()
     return _job(row) if row else None
 
 
-def list_jobs(cursor: Cursor) -> list[Job]:
-    """Give all jobs, the newest last."""
+def list_jobs(cursor: LedgerCursor) -> list[Job]:
+    """Return all jobs, the newest last."""
     cursor.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY id")
     return [_job(row) for row in cursor.fetchall()]
 
 
-def active(cursor: Cursor) -> list[Job]:
-    """Give the jobs that a producer has to do with, the most urgent first."""
+def active(cursor: LedgerCursor) -> list[Job]:
+    """Return the jobs that a producer has to do with, the most urgent first."""
     cursor.execute(f"SELECT {COLUMNS} FROM jobs WHERE state IN ('pending', 'running') ORDER BY priority DESC, id")
     return [_job(row) for row in cursor.fetchall()]
 
 
-def start(cursor: Cursor, job_id: int, model_id: int) -> bool:
+def start(cursor: LedgerCursor, job_id: int, model_id: int) -> bool:
     """Move a job that has not begun to running with its model; say whether this was its beginning."""
     return bool(
         cursor.execute(
@@ -118,7 +118,7 @@ def start(cursor: Cursor, job_id: int, model_id: int) -> bool:
     )
 
 
-def finish(cursor: Cursor, job_id: int) -> bool:
+def finish(cursor: LedgerCursor, job_id: int) -> bool:
     """Move a running job to done if it is listed and nothing of it is pending; say whether it was moved.
 
     The job's row is locked first, as `reopen` does, so that its end and what makes an object of it pending again (a
@@ -140,14 +140,14 @@ def finish(cursor: Cursor, job_id: int) -> bool:
     return True
 
 
-def lock(cursor: Cursor, job_id: int, *, wait: bool = True) -> str | None:
-    """Lock a job's row until the end of the transaction and give its state; None without one, or if others hold it."""
+def lock(cursor: LedgerCursor, job_id: int, *, wait: bool = True) -> str | None:
+    """Lock a job's row until the transaction ends and return its state; None without one, or if others hold it."""
     cursor.execute(f"SELECT state FROM jobs WHERE id = %s FOR UPDATE {'' if wait else 'SKIP LOCKED'}", (job_id,))
     row = cursor.fetchone()
     return str(row["state"]) if row else None
 
 
-def reopen(cursor: Cursor, job_id: int) -> bool:
+def reopen(cursor: LedgerCursor, job_id: int) -> bool:
     """Move a done job back to running, since something of it is pending again; say whether it was done."""
     if lock(cursor, job_id) != "done":
         return False
@@ -155,7 +155,7 @@ def reopen(cursor: Cursor, job_id: int) -> bool:
     return True
 
 
-def fail(cursor: Cursor, job_id: int, message: str) -> None:
+def fail(cursor: LedgerCursor, job_id: int, message: str) -> None:
     """End a job that can't be done, saying why."""
     cursor.execute(
         "UPDATE jobs SET state = 'failed', message = %s, finished = CURRENT_TIMESTAMP(3) "
@@ -164,14 +164,14 @@ def fail(cursor: Cursor, job_id: int, message: str) -> None:
     )
 
 
-def set_message(cursor: Cursor, job_id: int, message: str) -> None:
+def set_message(cursor: LedgerCursor, job_id: int, message: str) -> None:
     """Say what a job waits for; an empty message says that it waits no more. What a job failed of stays."""
     cursor.execute(
         "UPDATE jobs SET message = %s WHERE id = %s AND state <> 'failed'", (shortened(message, MESSAGE_MAX), job_id)
     )
 
 
-def change_state(cursor: Cursor, job_id: int, to: str) -> Job:
+def change_state(cursor: LedgerCursor, job_id: int, to: str) -> Job:
     """Pause, resume ('running') or cancel a job, or say why that can't be done."""
     lock(cursor, job_id)
     job = get(cursor, job_id)
@@ -192,7 +192,7 @@ def change_state(cursor: Cursor, job_id: int, to: str) -> Job:
     return changed
 
 
-def retry(cursor: Cursor, job_id: int) -> Job:
+def retry(cursor: LedgerCursor, job_id: int) -> Job:
     """Let a failed job go on where it was, or say why that can't be done. Doing it again changes nothing."""
     lock(cursor, job_id)
     job = get(cursor, job_id)
@@ -209,14 +209,14 @@ def retry(cursor: Cursor, job_id: int) -> Job:
     return changed
 
 
-def set_priority(cursor: Cursor, job_id: int, priority: int) -> None:
+def set_priority(cursor: LedgerCursor, job_id: int, priority: int) -> None:
     """Change how urgent a job is; more is sooner."""
     if get(cursor, job_id) is None:
         raise LedgerError(f"there is no job {job_id}: `sluice status` lists them")
     cursor.execute("UPDATE jobs SET priority = %s WHERE id = %s", (priority, job_id))
 
 
-def record_rate(cursor: Cursor, job_id: int, rate: float) -> None:
+def record_rate(cursor: LedgerCursor, job_id: int, rate: float) -> None:
     """Note a job's images a second, as measured now."""
     cursor.execute("UPDATE jobs SET rate = %s, rate_at = CURRENT_TIMESTAMP(3) WHERE id = %s", (rate, job_id))
 

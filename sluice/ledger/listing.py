@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sluice.errors import LedgerError
 from sluice.ledger import counters, jobs, objects
-from sluice.ledger.connection import Cursor
-from sluice.ledger.rows import DETAIL_MAX, Added, Listed, Listing, shortened
+from sluice.ledger.connection import LedgerCursor
+from sluice.ledger.rows import DETAIL_MAX, ListedObject, ListingState, PageChanges, shortened
 
 STATEMENT_ROWS: Final = 1000
 PENDING: Final = ("pending", None, None)
@@ -28,7 +28,7 @@ ONE_BY_ONE: Final = """
 """The server looks each key up by itself, whatever else stands between them and however often they changed."""
 
 
-def state(cursor: Cursor, job_id: int) -> Listing:
+def state(cursor: LedgerCursor, job_id: int) -> ListingState:
     """Say where a job's listing stands; a job that was never listed stands at its beginning."""
     cursor.execute(
         "SELECT key_cursor, repeat_no, passes, complete, "
@@ -37,15 +37,15 @@ def state(cursor: Cursor, job_id: int) -> Listing:
     )
     row = cursor.fetchone()
     if row is None:
-        return Listing(b"", 0, 0, complete=False, age_seconds=0.0)
+        return ListingState(b"", 0, 0, complete=False, age_seconds=0.0)
     # The server's clock may be set back; what waits for the next pass must not wait for the clock as well.
     age = max(0.0, float(row["age"]))
-    return Listing(row["key_cursor"], row["repeat_no"], row["passes"], bool(row["complete"]), age)
+    return ListingState(row["key_cursor"], row["repeat_no"], row["passes"], bool(row["complete"]), age)
 
 
 def add_page(
-    cursor: Cursor, job_id: int, entries: Sequence[Listed], *, repeat_no: int, last: bool, repeats: int
-) -> Added:
+    cursor: LedgerCursor, job_id: int, entries: Sequence[ListedObject], *, repeat_no: int, last: bool, repeats: int
+) -> PageChanges:
     """Bring a page (in key order) into the ledger and move the cursor past it; `last` ends the pass or repeat.
 
     Doing it again after a lost answer changes nothing: the rows are there, and the cursor of a repeat that has ended
@@ -73,17 +73,17 @@ def add_page(
     return added
 
 
-def restart(cursor: Cursor, job_id: int) -> None:
+def restart(cursor: LedgerCursor, job_id: int) -> None:
     """Begin another pass over a bucket that is watched."""
     cursor.execute("UPDATE listings SET key_cursor = '', repeat_no = 0 WHERE job_id = %s", (job_id,))
 
 
-def upsert_keys(cursor: Cursor, job_id: int, entries: Iterable[Listed]) -> Added:
+def upsert_keys(cursor: LedgerCursor, job_id: int, entries: Iterable[ListedObject]) -> PageChanges:
     """Bring single keys, in any order, into the ledger: what a notification says; the cursor stays."""
     return _reopened(cursor, job_id, _add(cursor, job_id, {0: entries}, adjacent=False))
 
 
-def add_changed(cursor: Cursor, job_id: int, changed: Mapping[int, Listed]) -> Added:
+def add_changed(cursor: LedgerCursor, job_id: int, changed: Mapping[int, ListedObject]) -> PageChanges:
     """Supersede objects whose keys have other bytes now, and add their successors; a job that was done runs again.
 
     Another shard's object may have been committed late, and its job have ended of that.
@@ -95,7 +95,7 @@ def add_changed(cursor: Cursor, job_id: int, changed: Mapping[int, Listed]) -> A
         (sorted(changed) or [0], job_id),
     )
     rows = {row["id"]: row for row in cursor.fetchall()}
-    repeats: dict[int, list[Listed]] = {}
+    repeats: dict[int, list[ListedObject]] = {}
     for object_id, now in changed.items():
         row = rows.get(object_id)
         if row is None or row["object_key"] != now.key:
@@ -104,29 +104,31 @@ def add_changed(cursor: Cursor, job_id: int, changed: Mapping[int, Listed]) -> A
     return _reopened(cursor, job_id, _add(cursor, job_id, repeats, adjacent=False))
 
 
-def _reopened(cursor: Cursor, job_id: int, added: Added) -> Added:
+def _reopened(cursor: LedgerCursor, job_id: int, added: PageChanges) -> PageChanges:
     """Have a job that was done run again if something is pending anew, in the transaction that makes it so."""
     if added.new or added.replayed:
         jobs.reopen(cursor, job_id)
     return added
 
 
-def _add(cursor: Cursor, job_id: int, repeats: Mapping[int, Iterable[Listed]], *, adjacent: bool) -> Added:
+def _add(
+    cursor: LedgerCursor, job_id: int, repeats: Mapping[int, Iterable[ListedObject]], *, adjacent: bool
+) -> PageChanges:
     counts: Counter[str] = Counter()
     for repeat_no, entries in sorted(repeats.items()):
         counts.update(_add_entries(cursor, job_id, entries, repeat_no, adjacent=adjacent))
     replayed = counts.pop("replayed", 0)
     counters.add(cursor, job_id, **counts)
-    return Added(counts["listed"], counts["superseded"], replayed)
+    return PageChanges(counts["listed"], counts["superseded"], replayed)
 
 
 def _add_entries(
-    cursor: Cursor, job_id: int, entries: Iterable[Listed], repeat_no: int, *, adjacent: bool
+    cursor: LedgerCursor, job_id: int, entries: Iterable[ListedObject], repeat_no: int, *, adjacent: bool
 ) -> dict[str, int]:
-    """Bring entries into the ledger; give what the job's counters change by."""
+    """Bring entries into the ledger; return what the job's counters change by."""
     wanted = {entry.key: entry for entry in entries}
     known = _newest(cursor, job_id, sorted(wanted), repeat_no, adjacent=adjacent)
-    fresh: list[tuple[Listed, int]] = []
+    fresh: list[tuple[ListedObject, int]] = []
     outdated: list[int] = []
     cured: list[int] = []
     for entry in wanted.values():
@@ -153,8 +155,8 @@ def _add_entries(
     }
 
 
-def _is_cured(row: Mapping[str, Any], entry: Listed) -> bool:
-    """Say whether an object was given up for what this entry shows to be over: it is there, or in no archive."""
+def _is_cured(row: Mapping[str, Any], entry: ListedObject) -> bool:
+    """Return whether an object was given up for what this entry shows to be over: it is there, or in no archive."""
     if row["state"] != "quarantined" or entry.refused:
         return False
     listed_so = (row["reason"], row["detail"]) == ARCHIVED[1:]
@@ -162,9 +164,9 @@ def _is_cured(row: Mapping[str, Any], entry: Listed) -> bool:
 
 
 def _newest(
-    cursor: Cursor, job_id: int, keys: Sequence[bytes], repeat_no: int, *, adjacent: bool
+    cursor: LedgerCursor, job_id: int, keys: Sequence[bytes], repeat_no: int, *, adjacent: bool
 ) -> dict[bytes, dict[str, Any]]:
-    """Give the newest row of each sorted key: in one range for a page, whose keys are neighbours, else one by one.
+    """Return the newest row of each sorted key: in one range for a page, whose keys are neighbours, else one by one.
 
     Rows are not locked: a writer that comes between makes the insert a duplicate, and the transaction starts again.
     """
@@ -182,8 +184,8 @@ def _newest(
     return {row["object_key"]: row for row in cursor.fetchall()}
 
 
-def _lock(cursor: Cursor, ids: Sequence[int]) -> dict[int, str]:
-    """Lock rows in order of id, as everybody does, and give their states."""
+def _lock(cursor: LedgerCursor, ids: Sequence[int]) -> dict[int, str]:
+    """Lock rows in order of id, as everybody does, and return their states."""
     if not ids:
         return {}
     cursor.execute(
@@ -192,8 +194,8 @@ def _lock(cursor: Cursor, ids: Sequence[int]) -> dict[int, str]:
     return {row["id"]: row["state"] for row in cursor.fetchall()}
 
 
-def _supersede(cursor: Cursor, states: Mapping[int, str]) -> Counter[str]:
-    """Supersede locked rows and remove their predictions; give how many were in each state."""
+def _supersede(cursor: LedgerCursor, states: Mapping[int, str]) -> Counter[str]:
+    """Supersede locked rows and remove their predictions; return how many were in each state."""
     changed = [object_id for object_id, state in states.items() if state != "superseded"]
     if changed:
         cursor.execute("DELETE FROM predictions WHERE object_id IN %s", (changed,))
@@ -205,8 +207,8 @@ def _supersede(cursor: Cursor, states: Mapping[int, str]) -> Counter[str]:
     return Counter(states[object_id] for object_id in changed)
 
 
-def _insert(cursor: Cursor, job_id: int, fresh: Sequence[tuple[Listed, int]], repeat_no: int) -> int:
-    """Insert objects, those that can't be read straight into quarantine; give how many those are."""
+def _insert(cursor: LedgerCursor, job_id: int, fresh: Sequence[tuple[ListedObject, int]], repeat_no: int) -> int:
+    """Insert objects, those that can't be read straight into quarantine; return how many those are."""
     for first in range(0, len(fresh), STATEMENT_ROWS):
         cursor.executemany(
             "INSERT INTO objects (job_id, object_key, repeat_no, generation, etag, size, state, reason, detail) "
@@ -219,8 +221,8 @@ def _insert(cursor: Cursor, job_id: int, fresh: Sequence[tuple[Listed, int]], re
     return sum(entry.archived or bool(entry.refused) for entry, _ in fresh)
 
 
-def _state(entry: Listed) -> tuple[str, str | None, str | None]:
-    """Give state, reason and detail of a new row."""
+def _state(entry: ListedObject) -> tuple[str, str | None, str | None]:
+    """Return state, reason and detail of a new row."""
     if entry.refused:
         return "quarantined", "unlistable", shortened(entry.refused, DETAIL_MAX)
     if entry.archived:

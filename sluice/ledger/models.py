@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sluice.errors import ConfigurationError
-from sluice.ledger.connection import Cursor
+from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import Model
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -16,7 +16,7 @@ VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 
 def register(
-    cursor: Cursor, name: str, version: str, digest: str, preprocessing: dict[str, object], labels: Sequence[str]
+    cursor: LedgerCursor, name: str, version: str, digest: str, preprocessing: dict[str, object], labels: Sequence[str]
 ) -> Model:
     """Make a version known; a version that is known must be the same."""
     if not NAME.fullmatch(name) or not VERSION.fullmatch(version):
@@ -34,7 +34,7 @@ def register(
     return model
 
 
-def promote(cursor: Cursor, name: str, version: str) -> Model:
+def promote(cursor: LedgerCursor, name: str, version: str) -> Model:
     """Make a version the live one of its name: jobs that start from now on use it."""
     found = _find(cursor, "name = %s AND version = %s", (name, version))
     if not found:
@@ -44,14 +44,14 @@ def promote(cursor: Cursor, name: str, version: str) -> Model:
     return _find(cursor, "id = %s", (found[0].id,))[0]
 
 
-def get(cursor: Cursor, model_id: int) -> Model | None:
-    """Give one model."""
+def get(cursor: LedgerCursor, model_id: int) -> Model | None:
+    """Return one model."""
     found = _find(cursor, "id = %s", (model_id,))
     return found[0] if found else None
 
 
-def resolve(cursor: Cursor, spec: str) -> Model:
-    """Give the model that a job means by '', 'name' or 'name@version'."""
+def resolve(cursor: LedgerCursor, spec: str) -> Model:
+    """Return the model that a job means by '', 'name' or 'name@version'."""
     name, _, version = spec.partition("@")
     if version:
         found = _find(cursor, "name = %s AND version = %s", (name, version))
@@ -68,12 +68,12 @@ def resolve(cursor: Cursor, spec: str) -> Model:
     return found[0]
 
 
-def list_models(cursor: Cursor) -> list[Model]:
-    """Give all models by name, versions in the order they came."""
+def list_models(cursor: LedgerCursor) -> list[Model]:
+    """Return all models by name, versions in the order they came."""
     return _find(cursor, "1 = 1 ORDER BY name, id", ())
 
 
-def _find(cursor: Cursor, where: str, values: tuple[object, ...]) -> list[Model]:
+def _find(cursor: LedgerCursor, where: str, values: tuple[object, ...]) -> list[Model]:
     cursor.execute(
         f"SELECT id, name, version, digest, preprocessing, labels, live FROM models WHERE {where}",
         values,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sluice.ledger import counters, jobs
-from sluice.ledger.connection import Cursor
-from sluice.ledger.rows import DETAIL_MAX, Failed, PendingObject, Quarantined, shortened
+from sluice.ledger.connection import LedgerCursor
+from sluice.ledger.rows import DETAIL_MAX, PendingObject, QuarantinedObject, QuarantineEntry, shortened
 
 BLOCK: Final = 1024
 """Shards own blocks of so many neighbouring ids."""
@@ -20,9 +20,9 @@ MAX_ID: Final = 2**64 - 1
 
 
 def pending(
-    cursor: Cursor, job_id: int, after_id: int, limit: int, shard: int = 0, shards: int = 1
+    cursor: LedgerCursor, job_id: int, after_id: int, limit: int, shard: int = 0, shards: int = 1
 ) -> list[PendingObject]:
-    """Give the next pending objects of a shard after an id, in order of id; fewer than the limit: there are no more."""
+    """Return a shard's next pending objects after an id, in order of id; fewer than the limit: they are the last."""
     if shards == 1:
         return _pending(cursor, job_id, after_id, MAX_ID, limit)
     found: list[PendingObject] = []
@@ -41,12 +41,12 @@ def pending(
 
 
 def _own_block(object_id: int, shard: int, shards: int) -> int:
-    """Give the first id of the shard's block that has this id, or of its next one."""
+    """Return the first id of the shard's block that has this id, or of its next one."""
     block = object_id // BLOCK
     return (block + (shard - block) % shards) * BLOCK
 
 
-def _pending(cursor: Cursor, job_id: int, after_id: int, last_id: int, limit: int) -> list[PendingObject]:
+def _pending(cursor: LedgerCursor, job_id: int, after_id: int, last_id: int, limit: int) -> list[PendingObject]:
     # Without the hint a server may read the primary key, over all that is done.
     cursor.execute(
         "SELECT id, object_key, etag, size, attempts FROM objects FORCE INDEX (by_state) "
@@ -59,8 +59,8 @@ def _pending(cursor: Cursor, job_id: int, after_id: int, last_id: int, limit: in
     ]
 
 
-def some_done(cursor: Cursor, job_id: int, limit: int) -> list[tuple[bytes, str]]:
-    """Give key and ETag of the newest done objects of a job."""
+def some_done(cursor: LedgerCursor, job_id: int, limit: int) -> list[tuple[bytes, str]]:
+    """Return key and ETag of the newest done objects of a job."""
     cursor.execute(
         "SELECT object_key, etag FROM objects FORCE INDEX (by_state) "
         "WHERE job_id = %s AND state = 'done' ORDER BY id DESC LIMIT %s",
@@ -69,8 +69,8 @@ def some_done(cursor: Cursor, job_id: int, limit: int) -> list[tuple[bytes, str]
     return [(row["object_key"], row["etag"]) for row in cursor.fetchall()]
 
 
-def quarantine(cursor: Cursor, failures: Sequence[Failed]) -> int:
-    """Give up pending objects; give how many. What is pending no more, or locked by others, stays as it is."""
+def quarantine(cursor: LedgerCursor, failures: Sequence[QuarantineEntry]) -> int:
+    """Give up pending objects; return how many. What is pending no more, or locked by others, stays as it is."""
     job_of = lock_pending(cursor, [failure.object_id for failure in failures])
     given_up = {failure.object_id: failure for failure in failures if failure.object_id in job_of}
     _give_up(cursor, list(given_up.values()))
@@ -78,7 +78,7 @@ def quarantine(cursor: Cursor, failures: Sequence[Failed]) -> int:
     return len(given_up)
 
 
-def _give_up(cursor: Cursor, failures: Sequence[Failed]) -> None:
+def _give_up(cursor: LedgerCursor, failures: Sequence[QuarantineEntry]) -> None:
     for first in range(0, len(failures), CASES):
         rows = failures[first : first + CASES]
         each = f"CASE id {'WHEN %s THEN %s ' * len(rows)}END"
@@ -91,7 +91,7 @@ def _give_up(cursor: Cursor, failures: Sequence[Failed]) -> None:
         )
 
 
-def lock_pending(cursor: Cursor, ids: Iterable[int]) -> dict[int, int]:
+def lock_pending(cursor: LedgerCursor, ids: Iterable[int]) -> dict[int, int]:
     """Lock those of the objects that are pending and that nobody else has locked; id -> job.
 
     One that a silent connection holds must not keep the others from their end, so nobody waits for a row here.
@@ -107,8 +107,8 @@ def lock_pending(cursor: Cursor, ids: Iterable[int]) -> dict[int, int]:
     return {row["id"]: row["job_id"] for row in cursor.fetchall()}
 
 
-def still_pending(cursor: Cursor, ids: Iterable[int]) -> set[int]:
-    """Give those of the objects that are pending: after a commit or a quarantine of them, others had them locked."""
+def still_pending(cursor: LedgerCursor, ids: Iterable[int]) -> set[int]:
+    """Return those of the objects that are pending: after a commit or a quarantine of them, others had them locked."""
     wanted = sorted(set(ids))
     if not wanted:
         return set()
@@ -118,8 +118,8 @@ def still_pending(cursor: Cursor, ids: Iterable[int]) -> set[int]:
     return {row["id"] for row in cursor.fetchall()}
 
 
-def count_death(cursor: Cursor, known: Mapping[int, int]) -> list[int]:
-    """Note that a consumer died with these objects; give those that had enough of it and are now quarantined.
+def count_death(cursor: LedgerCursor, known: Mapping[int, int]) -> list[int]:
+    """Note that a consumer died with these objects; return those that had enough of it and are now quarantined.
 
     They are given as id -> deaths counted before: a repeat counts nothing more, even when a lost answer hid the first.
     Of an object that is locked nothing is noted now; the next death is given with this one.
@@ -132,12 +132,13 @@ def count_death(cursor: Cursor, known: Mapping[int, int]) -> list[int]:
         )
     enough = [object_id for object_id in open_ids if known[object_id] + 1 >= DEATHS]
     quarantine(
-        cursor, [Failed(object_id, "killed_consumers", f"{DEATHS} consumers died with it") for object_id in enough]
+        cursor,
+        [QuarantineEntry(object_id, "killed_consumers", f"{DEATHS} consumers died with it") for object_id in enough],
     )
     return _killers(cursor, known)
 
 
-def _killers(cursor: Cursor, ids: Iterable[int]) -> list[int]:
+def _killers(cursor: LedgerCursor, ids: Iterable[int]) -> list[int]:
     cursor.execute(
         "SELECT id FROM objects WHERE id IN %s AND state = 'quarantined' AND reason = 'killed_consumers' ORDER BY id",
         (sorted(ids) or [0],),
@@ -146,9 +147,9 @@ def _killers(cursor: Cursor, ids: Iterable[int]) -> list[int]:
 
 
 def replay(
-    cursor: Cursor, job_id: int | None = None, ids: Sequence[int] | None = None, reason: str | None = None
+    cursor: LedgerCursor, job_id: int | None = None, ids: Sequence[int] | None = None, reason: str | None = None
 ) -> int:
-    """Make quarantined objects pending again, at most a thousand a call; give how many. Done jobs run again."""
+    """Make quarantined objects pending again, at most a thousand a call; return how many. Done jobs run again."""
     rows = _quarantined(cursor, job_id, ids, reason, columns="id, job_id", limit=REPLAY_ROWS, locking=True)
     if rows:
         make_pending(cursor, [row["id"] for row in rows])
@@ -158,7 +159,7 @@ def replay(
     return len(rows)
 
 
-def make_pending(cursor: Cursor, ids: Sequence[int]) -> None:
+def make_pending(cursor: LedgerCursor, ids: Sequence[int]) -> None:
     """Have quarantined objects, which the caller has locked and counts, tried again as if for the first time."""
     cursor.execute(
         "UPDATE objects SET state = 'pending', attempts = 0, reason = NULL, detail = NULL, "
@@ -168,15 +169,15 @@ def make_pending(cursor: Cursor, ids: Sequence[int]) -> None:
 
 
 def list_quarantined(
-    cursor: Cursor,
+    cursor: LedgerCursor,
     job_id: int | None = None,
     *,
     limit: int = 100,
     after_id: int = 0,
     ids: Sequence[int] | None = None,
     reason: str | None = None,
-) -> list[Quarantined]:
-    """Give a page of the quarantine, in order of id."""
+) -> list[QuarantinedObject]:
+    """Return a page of the quarantine, in order of id."""
     columns = "id, job_id, reason, detail, size, attempts, updated"
     rows = _quarantined(cursor, job_id, ids, reason, columns=columns, limit=limit, after_id=after_id)
     if not rows:
@@ -184,7 +185,7 @@ def list_quarantined(
     cursor.execute("SELECT object_id, url FROM images WHERE object_id IN %s", ([row["id"] for row in rows],))
     urls = {row["object_id"]: row["url"] for row in cursor.fetchall()}
     return [
-        Quarantined(
+        QuarantinedObject(
             row["id"],
             row["job_id"],
             urls.get(row["id"], ""),
@@ -198,7 +199,7 @@ def list_quarantined(
     ]
 
 
-def count_reasons(cursor: Cursor, job_id: int) -> dict[str, int]:
+def count_reasons(cursor: LedgerCursor, job_id: int) -> dict[str, int]:
     """Count a job's quarantine by reason; reads as many rows as there are quarantined objects."""
     cursor.execute(
         "SELECT reason, COUNT(*) AS n FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'quarantined' "
@@ -209,7 +210,7 @@ def count_reasons(cursor: Cursor, job_id: int) -> dict[str, int]:
 
 
 def _quarantined(
-    cursor: Cursor,
+    cursor: LedgerCursor,
     job_id: int | None,
     ids: Sequence[int] | None,
     reason: str | None,
@@ -219,7 +220,7 @@ def _quarantined(
     after_id: int = 0,
     locking: bool = False,
 ) -> list[dict[str, Any]]:
-    """Give the first quarantined rows after an id that fit what is asked for."""
+    """Return the first quarantined rows after an id that fit what is asked for."""
     where, values = "state = 'quarantined' AND id > %s", list[object]([after_id])
     if reason is not None:
         where, values = f"{where} AND reason = %s", [*values, reason]
@@ -248,6 +249,6 @@ def _quarantined(
     return found
 
 
-def _count(cursor: Cursor, of_jobs: Sequence[int], *, sign: int) -> None:
+def _count(cursor: LedgerCursor, of_jobs: Sequence[int], *, sign: int) -> None:
     for job_id in sorted(set(of_jobs)):
         counters.add(cursor, job_id, quarantined=sign * of_jobs.count(job_id))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sluice.ledger import counters
-from sluice.ledger.connection import Cursor
+from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.objects import lock_pending
 from sluice.ledger.rows import Prediction, Result, shortened
 
@@ -16,7 +16,7 @@ LABEL_MAX: Final = 128
 CONSUMER_MAX: Final = 64
 
 
-def commit(cursor: Cursor, rows: Sequence[Prediction]) -> set[int]:
+def commit(cursor: LedgerCursor, rows: Sequence[Prediction]) -> set[int]:
     """Commit predictions; the first one for an object wins. Give the objects that are done by this call.
 
     Objects that are done, given up or superseded meanwhile are left alone, so a late or repeated commit has no effect.
@@ -51,8 +51,8 @@ def commit(cursor: Cursor, rows: Sequence[Prediction]) -> set[int]:
     return set(job_of)
 
 
-def results(cursor: Cursor, job_id: int, *, after_id: int = 0, limit: int = 1000) -> list[Result]:
-    """Give a page of a job's results in order of object id."""
+def results(cursor: LedgerCursor, job_id: int, *, after_id: int = 0, limit: int = 1000) -> list[Result]:
+    """Return a page of a job's results in order of object id."""
     cursor.execute(
         "SELECT r.* FROM (SELECT id FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'done' "
         "AND id > %s ORDER BY id LIMIT %s) page JOIN results r ON r.object_id = page.id ORDER BY r.object_id",

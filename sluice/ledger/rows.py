@@ -11,7 +11,7 @@ DETAIL_MAX: Final = 500
 
 
 def shortened(text: str, length: int) -> str:
-    """Give text as a column can keep it: no longer than that, and without halves of characters (odd file names)."""
+    """Return text as a column can keep it: no longer than that, and without halves of characters (odd file names)."""
     return text[:length].encode("utf-8", "replace").decode()
 
 
@@ -35,7 +35,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobProgress:
     """A row of the view `job_progress`."""
 
     job: int
@@ -53,7 +53,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedObject:
     """One entry of a bucket's listing."""
 
     key: bytes
@@ -65,7 +65,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ListingState:
     """Where a job's listing stands; `age_seconds` is since its last page."""
 
     cursor: bytes
@@ -76,7 +76,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class PageChanges:
     """What a page changed; `replayed` are those that were given up and are pending again."""
 
     new: int
@@ -110,7 +110,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class QuarantineEntry:
     """An object to quarantine; `reason` is a code of sluice.reasons."""
 
     object_id: int
@@ -119,7 +119,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantined:
+class QuarantinedObject:
     """A quarantined object, for people."""
 
     id: int

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from sluice.ledger.connection import Cursor
+from sluice.ledger.connection import LedgerCursor
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
+class SampledObject:
     """A done object and the digest of the bytes that its prediction was made from."""
 
     object_id: int
@@ -21,7 +21,7 @@ class Sampled:
     sha256: bytes
 
 
-def done_objects(cursor: Cursor, count: int) -> list[Sampled]:
+def done_objects(cursor: LedgerCursor, count: int) -> list[SampledObject]:
     """Draw at most `count` objects that have a prediction: one look-up by primary key each, never a scan."""
     cursor.execute("SELECT MIN(object_id) AS low, MAX(object_id) AS high FROM predictions")
     row = cursor.fetchone()
@@ -29,7 +29,7 @@ def done_objects(cursor: Cursor, count: int) -> list[Sampled]:
         return []
     ids = range(row["low"], row["high"] + 1)
     starts = ids if len(ids) <= count else random.sample(ids, count)
-    drawn: dict[int, Sampled] = {}
+    drawn: dict[int, SampledObject] = {}
     for start in starts:
         if start in drawn:
             continue
@@ -41,7 +41,7 @@ def done_objects(cursor: Cursor, count: int) -> list[Sampled]:
             (start,),
         )
         for found in cursor.fetchall():
-            drawn[found["object_id"]] = Sampled(
+            drawn[found["object_id"]] = SampledObject(
                 found["object_id"],
                 found["job_id"],
                 found["source"],

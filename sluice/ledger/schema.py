@@ -49,14 +49,14 @@ def downgrade(settings: Settings, revision: str) -> None:
 
 
 def current(settings: Settings) -> tuple[str | None, str | None]:
-    """Give the database's revision and the newest there is."""
+    """Return the database's revision and the newest there is."""
     newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     with _connected(settings) as connection:
         return MigrationContext.configure(connection).get_current_revision(), newest
 
 
 def is_newer(revision: str | None) -> bool:
-    """Say whether a database's revision is one that only a newer version of Sluice knows."""
+    """Return whether a database's revision is one that only a newer version of Sluice knows."""
     script = ScriptDirectory(str(MIGRATIONS))
     known = {each.revision for each in script.walk_revisions()}
     if revision is None or revision in known:
@@ -86,7 +86,7 @@ def _alembic(settings: Settings, work: Callable[[Config], None]) -> None:
 
 @contextmanager
 def _connected(settings: Settings) -> Iterator[Connection]:
-    """Give SQLAlchemy's kind of connection, which alembic asks for; its errors become the ledger's."""
+    """Return SQLAlchemy's kind of connection, which alembic asks for; its errors become the ledger's."""
     with Database(settings) as database:
         database.run(lambda cursor: cursor.execute("SELECT 1"))
     options = connect_options(settings)

@@ -25,7 +25,7 @@ OLDEST: Final = """
     ORDER BY p.command = 'Sleep' DESC, t.trx_started LIMIT 1"""
 
 
-class Waits:
+class LockWaits:
     """Counts waits in vain, and says in the log, now and then, who was waited for."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ def _log(who: str, objects: int) -> None:
 
 
 def _holder(cursor: DictCursor) -> tuple[str, str]:
-    """Give the host, and a sentence, for who has had rows of this database locked for longest, silent ones first."""
+    """Return the host, and a sentence, for who has had rows of this database locked for longest, silent ones first."""
     try:
         cursor.execute(OLDEST)
     except pymysql.MySQLError:

@@ -9,14 +9,14 @@ from sluice.errors import ConfigurationError
 from sluice.ledger.jobs import check_source
 from sluice.objects.folder import Folder
 from sluice.objects.s3 import Bucket
-from sluice.objects.source import Changed, ReadRefused, Source, SourceMissing
+from sluice.objects.source import ObjectChanged, ReadRefused, Source, SourceMissing
 from sluice.settings import Settings
 
-__all__ = ["Bucket", "Changed", "Folder", "ReadRefused", "Source", "SourceMissing", "open_source"]
+__all__ = ["Bucket", "Folder", "ObjectChanged", "ReadRefused", "Source", "SourceMissing", "open_source"]
 
 
 def open_source(source: str, settings: Settings) -> Source:
-    """Give the source that a job names: s3://bucket[/prefix] or file:///absolute/folder."""
+    """Return the source that a job names: s3://bucket[/prefix] or file:///absolute/folder."""
     scheme, _, rest = check_source(source).partition("://")
     if scheme == "file":
         return Folder(_folder(rest))

@@ -31,7 +31,7 @@ AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
 def open_session(settings: Settings) -> boto3.Session:
-    """Give a session with the configured profile, region and role."""
+    """Return a session with the configured profile, region and role."""
     session = botocore.session.Session(profile=settings.s3_profile or None)
     # A listing's page has a thousand time stamps that nobody reads; parsing them takes longer than all the rest.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_as_it_stands)
@@ -44,7 +44,7 @@ def open_session(settings: Settings) -> boto3.Session:
 
 
 def open_s3(session: boto3.Session, settings: Settings, region: str | None = None) -> S3Client:
-    """Give a client whose every call has a timeout and few retries; callers wait and try again themselves."""
+    """Return a client whose every call has a timeout and few retries; callers wait and try again themselves."""
     options: dict[str, Any] = {"s3": {"addressing_style": "path"}} if settings.s3_endpoint else {}
     return session.client(
         "s3",
@@ -63,7 +63,7 @@ def open_s3(session: boto3.Session, settings: Settings, region: str | None = Non
 
 
 def open_sqs(session: boto3.Session, settings: Settings, queue: str, wait: int) -> SQSClient:
-    """Give a client for the queue's own endpoint, patient enough for a long poll of `wait` seconds."""
+    """Return a client for the queue's own endpoint, patient enough for a long poll of `wait` seconds."""
     host = queue.split("/")[2] if queue.count("/") > 2 else ""  # noqa: PLR2004 - scheme://host/…
     return session.client(
         "sqs",

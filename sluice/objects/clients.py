@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CREDENTIALS_TTL: Final = timedelta(minutes=5)
 
 
-class Clients:
+class BucketClients:
     """boto3's client of a bucket, and obstore's where it is wanted; with the threads that wait for boto3."""
 
     def __init__(self, bucket: str, settings: Settings) -> None:
@@ -45,11 +45,11 @@ class Clients:
 
     @property
     def opened(self) -> tuple[S3Client, S3Store | None] | None:
-        """Give the clients if they are made."""
+        """Return the clients if they are made."""
         return self._opened
 
     def open(self) -> tuple[S3Client, S3Store | None]:
-        """Give the clients, made if need be. Blocks: call it in a thread."""
+        """Return the clients, made if need be. Blocks: call it in a thread."""
         failures = self._failures
         with self._opening:
             if self._opened is not None:

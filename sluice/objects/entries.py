@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import Final
 
-from sluice.ledger import Listed
+from sluice.ledger import ListedObject
 
 KEY_MAX_BYTES: Final = 1024
 SIZE_MAX: Final = 2**63 - 1
@@ -20,7 +20,7 @@ ETAG: Final = re.compile(r"[\x21\x23-\x7e]{1,128}")
 SHOWN: Final = 100
 
 
-def make_entry(key: bytes, etag: object, size: object, *, archived: bool = False, is_text: bool = True) -> Listed:
+def make_entry(key: bytes, etag: object, size: object, *, archived: bool = False, is_text: bool = True) -> ListedObject:
     """Make an object's entry; one that can't be kept or read as it is is refused, with stand-ins that can be kept.
 
     `is_text` says that the key must be UTF-8, as in S3.
@@ -30,11 +30,11 @@ def make_entry(key: bytes, etag: object, size: object, *, archived: bool = False
     why = refuse_key(key, is_text=is_text) or _refuse_etag(tag)
     if not why and number is None:
         why = f"its size is impossible: {str(size)[:SHOWN]}"
-    return Listed(_short_key(key), _short_etag(tag), number or 0, archived, why)
+    return ListedObject(_short_key(key), _short_etag(tag), number or 0, archived, why)
 
 
 def bare(etag: str | None) -> str:
-    """Give an ETag without its quotes."""
+    """Return an ETag without its quotes."""
     return (etag or "").strip('"')
 
 
@@ -61,7 +61,7 @@ def _refuse_etag(etag: str) -> str:
 
 
 def _short_key(key: bytes) -> bytes:
-    """Give a key that can be kept in place of a longer one, and is no other object's."""
+    """Return a key that can be kept in place of a longer one, and is no other object's."""
     if len(key) <= KEY_MAX_BYTES:
         return key
     digest = hashlib.sha256(key).hexdigest()[:32].encode()
@@ -69,7 +69,7 @@ def _short_key(key: bytes) -> bytes:
 
 
 def _short_etag(etag: str) -> str:
-    """Give an ETag that can be kept in place of one that can't; another ETag has another."""
+    """Return an ETag that can be kept in place of one that can't; another ETag has another."""
     if not etag or ETAG.fullmatch(etag):
         return etag
     return f"sha256:{hashlib.sha256(etag.encode(errors='surrogatepass')).hexdigest()}"

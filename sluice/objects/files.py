@@ -31,14 +31,14 @@ _TRANSFER: Final = TransferConfig(use_threads=False)
 
 
 def split(url: str) -> tuple[str, str]:
-    """Give bucket and key (or prefix) of an s3:// URL."""
+    """Return bucket and key (or prefix) of an s3:// URL."""
     if not url.startswith(SCHEME):
         raise ConfigurationError(f"{url!r} is no place in S3: give s3://bucket/key")
     bucket, _, key = check_source(url).removeprefix(SCHEME).partition("/")
     return bucket, key
 
 
-class Files:
+class BucketFiles:
     """One bucket, for whole files; may be used from many threads."""
 
     def __init__(self, bucket: str, settings: Settings) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sluice.errors import ObjectError, SourceError
-from sluice.ledger import Listed
+from sluice.ledger import ListedObject
 from sluice.objects.entries import make_entry
-from sluice.objects.source import Changed, ReadRefused, SourceMissing
+from sluice.objects.source import ObjectChanged, ReadRefused, SourceMissing
 
 PAGE = 1000
 
@@ -23,11 +23,11 @@ class Folder:
         self._shown = root
         self._root = os.fsencode(os.path.realpath(root))
 
-    def list(self, after: bytes) -> Iterator[list[Listed]]:
+    def list(self, after: bytes) -> Iterator[list[ListedObject]]:
         """Walk in the order of keys, which is the byte order of whole paths."""
         if not os.path.isdir(self._root):  # noqa: PTH112 - keys are bytes, which pathlib does not take
             raise SourceMissing(f"{self._shown} is no folder on this machine: correct the job's source")
-        page: list[Listed] = []
+        page: list[ListedObject] = []
         for key in self._keys(b"", after):
             found = self._stat(key)
             if found is None:
@@ -42,7 +42,7 @@ class Folder:
         """Read in a thread; the file is compared with its ETag before and after."""
         return await asyncio.to_thread(self._read, key, etag, limit)
 
-    async def head(self, key: bytes) -> Listed:
+    async def head(self, key: bytes) -> ListedObject:
         """Say what the file is now."""
         return await asyncio.to_thread(self._head, key)
 
@@ -54,7 +54,7 @@ class Folder:
         """Nothing is held open."""
 
     def _keys(self, folder: bytes, after: bytes) -> Iterator[bytes]:
-        """Give the paths below `folder` that come after a key."""
+        """Return the paths below `folder` that come after a key."""
         try:
             with os.scandir(os.path.join(self._root, folder)) as entries:  # noqa: PTH118 - bytes
                 # A folder sorts as its name with the slash that stands in the keys below it.
@@ -87,11 +87,11 @@ class Folder:
     def _inside(self, path: bytes) -> bool:
         return os.path.realpath(path).startswith(self._root.rstrip(b"/") + b"/")
 
-    def _head(self, key: bytes) -> Listed:
+    def _head(self, key: bytes) -> ListedObject:
         found = self._stat(key)
         if found is None:
             raise self._gone(key)
-        return Listed(key, _etag(found), found.st_size)
+        return ListedObject(key, _etag(found), found.st_size)
 
     def _read(self, key: bytes, etag: str, limit: int) -> bytes:
         path = os.path.join(self._root, key)  # noqa: PTH118 - bytes
@@ -119,7 +119,7 @@ class Folder:
         if not stat.S_ISREG(found.st_mode):
             raise self._gone(key)
         if _etag(found) != etag:
-            raise Changed(Listed(key, _etag(found), found.st_size))
+            raise ObjectChanged(ListedObject(key, _etag(found), found.st_size))
         if found.st_size > limit:
             raise ObjectError("too_large", f"{found.st_size} bytes, more than {limit}")
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 import structlog
 
 from sluice.errors import ConfigurationError, SourceError
-from sluice.ledger import Listed
+from sluice.ledger import ListedObject
 from sluice.objects.aws import AWS_ERRORS, open_session, open_sqs
 from sluice.objects.entries import make_entry, refuse_key
 from sluice.settings import Settings
@@ -32,25 +32,25 @@ SHOWN = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ObjectWritten:
     """One object that was written."""
 
     bucket: str
     key: bytes
-    listed: Listed
+    listed: ListedObject
     incomplete: bool = False
     """The event lacks what a listing would say: the object itself is to be asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class NotificationBatch:
     """What one request brought: events, and the receipts to delete their messages with."""
 
-    events: Sequence[Event]
+    events: Sequence[ObjectWritten]
     receipts: Sequence[str]
 
 
-class Notifications:
+class NotificationQueue:
     """Follows one queue. Both methods block: call them in a thread."""
 
     def __init__(self, queue: str, settings: Settings) -> None:
@@ -58,7 +58,7 @@ class Notifications:
         self._settings = settings
         self._opened: SQSClient | None = None
 
-    def receive(self) -> Batch:
+    def receive(self) -> NotificationBatch:
         """Wait some seconds for messages."""
         try:
             answer = self._client().receive_message(
@@ -67,7 +67,7 @@ class Notifications:
         except (ConfigurationError, *AWS_ERRORS) as error:
             raise SourceError(f"{self._queue} can't be read: {error}: check SLUICE_NOTIFICATIONS_QUEUE") from error
         messages = answer.get("Messages", [])
-        return Batch(
+        return NotificationBatch(
             [event for message in messages for event in read_events(message.get("Body", ""))],
             [message["ReceiptHandle"] for message in messages if "ReceiptHandle" in message],
         )
@@ -88,7 +88,7 @@ class Notifications:
         return self._opened
 
 
-def read_events(body: str) -> list[Event]:
+def read_events(body: str) -> list[ObjectWritten]:
     """Read a message's events; what is no such event (S3's test event, say) gives none."""
     try:
         found = json.loads(body)
@@ -104,7 +104,7 @@ def read_events(body: str) -> list[Event]:
 
 
 def _records(found: Mapping[str, Any]) -> Iterator[tuple[Any, bool]]:
-    """Give what a message says of buckets and objects, and whether its keys are encoded."""
+    """Return what a message says of buckets and objects, and whether its keys are encoded."""
     if found.get("detail-type") == "Object Created":  # EventBridge: keys as they are
         yield found.get("detail"), False
     for record in found.get("Records") or ():
@@ -112,7 +112,7 @@ def _records(found: Mapping[str, Any]) -> Iterator[tuple[Any, bool]]:
             yield record.get("s3"), True
 
 
-def _event(said: object, encoded: bool) -> Event | None:  # noqa: FBT001 - a pair that belongs together
+def _event(said: object, encoded: bool) -> ObjectWritten | None:  # noqa: FBT001 - a pair that belongs together
     """Read one event; None for a placeholder of a folder, and for what names no object."""
     try:
         bucket, held = said["bucket"]["name"], said["object"]  # type: ignore[index] # checked by trying
@@ -125,4 +125,4 @@ def _event(said: object, encoded: bool) -> Event | None:  # noqa: FBT001 - a pai
     if not key or not isinstance(bucket, str) or (size == 0 and key.endswith(b"/")):
         return None
     listed = make_entry(key, etag, size)
-    return Event(bucket, key, listed, incomplete=bool(listed.refused) and not refuse_key(key))
+    return ObjectWritten(bucket, key, listed, incomplete=bool(listed.refused) and not refuse_key(key))

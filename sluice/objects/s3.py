@@ -19,11 +19,11 @@ from obstore.exceptions import BaseError as ObstoreError
 from obstore.store import S3Store
 
 from sluice.errors import ObjectError, SourceError
-from sluice.ledger import Listed
+from sluice.ledger import ListedObject
 from sluice.objects.aws import AWS_ERRORS
-from sluice.objects.clients import Clients
+from sluice.objects.clients import BucketClients
 from sluice.objects.entries import bare, make_entry, refuse_key
-from sluice.objects.source import Changed, ReadRefused, SourceMissing
+from sluice.objects.source import ObjectChanged, ReadRefused, SourceMissing
 from sluice.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class Bucket:
     def __init__(self, bucket: str, prefix: str, settings: Settings) -> None:
         self._bucket = bucket
         self._prefix = prefix
-        self._clients = Clients(bucket, settings)
+        self._clients = BucketClients(bucket, settings)
 
-    def list(self, after: bytes) -> Iterator[list[Listed]]:
+    def list(self, after: bytes) -> Iterator[list[ListedObject]]:
         """Page through the bucket in key order. 'Folders' (empty objects whose key ends in a slash) are left out."""
         request: ListObjectsV2RequestTypeDef = {
             "Bucket": self._bucket,
@@ -94,7 +94,7 @@ class Bucket:
                     return data
             return await loop.run_in_executor(self._clients.threads, self._read_surely, key, etag, limit)
 
-    async def head(self, key: bytes) -> Listed:
+    async def head(self, key: bytes) -> ListedObject:
         """Say what the key holds now."""
         self._check(key)
         with self._clients.used():
@@ -125,19 +125,19 @@ class Bucket:
             with answer["Body"] as body:
                 size = answer.get("ContentLength")
                 if bare(answer.get("ETag")) != etag:
-                    raise Changed(self._entry(key, answer.get("ETag"), size))
+                    raise ObjectChanged(self._entry(key, answer.get("ETag"), size))
                 if size is not None and size > limit:
                     raise ObjectError("too_large", f"{size} bytes, more than {limit}")
                 data = body.read(limit + 1)
         except AWS_ERRORS as error:
             if _code(error) in {"PreconditionFailed", "412"}:
-                raise Changed(self._head(key)) from error
+                raise ObjectChanged(self._head(key)) from error
             raise self._judge(error, key) from error
         if len(data) > limit:
             raise ObjectError("too_large", f"more than {limit} bytes")
         return data
 
-    def _head(self, key: bytes) -> Listed:
+    def _head(self, key: bytes) -> ListedObject:
         try:
             found = self._client().head_object(Bucket=self._bucket, Key=key.decode())
         except AWS_ERRORS as error:
@@ -148,8 +148,8 @@ class Bucket:
         if why := refuse_key(key):
             raise ObjectError("unlistable", f"{self.url(key)}: {why}")
 
-    def _entry(self, key: bytes, etag: str | None, size: int | None) -> Listed:
-        """Give what a key holds now, if that can be read."""
+    def _entry(self, key: bytes, etag: str | None, size: int | None) -> ListedObject:
+        """Return what a key holds now, if that can be read."""
         entry = make_entry(key, etag, size)
         if entry.refused:
             raise ObjectError("unlistable", f"{self.url(key)}: {entry.refused}")
@@ -191,9 +191,9 @@ class Bucket:
         return self._clients.open()[0]
 
 
-def _page(answer: ListObjectsV2OutputTypeDef) -> list[Listed]:
+def _page(answer: ListObjectsV2OutputTypeDef) -> list[ListedObject]:
     encoded = answer.get("EncodingType") == "url"
-    page: list[Listed] = []
+    page: list[ListedObject] = []
     for entry in answer.get("Contents", ()):
         key, size = entry.get("Key", ""), entry.get("Size")
         if size == 0 and key.endswith("/"):
@@ -205,7 +205,7 @@ def _page(answer: ListObjectsV2OutputTypeDef) -> list[Listed]:
 
 
 def _text(key: bytes) -> str:
-    """Give a key as text; of one that is none what comes before the first odd byte, which sorts before it."""
+    """Return a key as text; of one that is none what comes before the first odd byte, which sorts before it."""
     try:
         return key.decode()
     except UnicodeDecodeError as error:
@@ -213,7 +213,7 @@ def _text(key: bytes) -> str:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Say whether the storage itself refused or broke off one read: no network's fault, nor overload's."""
+    """Return whether the storage itself refused or broke off one read: no network's fault, nor overload's."""
     if isinstance(error, IncompleteReadError | ResponseStreamingError):
         return True
     status = _status(error)

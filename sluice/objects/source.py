@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from sluice.errors import ObjectError, SourceError
-from sluice.ledger import Listed
+from sluice.ledger import ListedObject
 
 
 class SourceMissing(SourceError):
     """Raised when the bucket or folder does not exist, as opposed to not answering."""
 
 
-class Changed(ObjectError):
+class ObjectChanged(ObjectError):
     """Raised when the key now holds other bytes than the ETag asked for; `listed` is what it holds."""
 
-    def __init__(self, listed: Listed) -> None:
+    def __init__(self, listed: ListedObject) -> None:
         super().__init__("changed", f"the object's ETag is now {listed.etag}")
         self.listed = listed
 
@@ -35,15 +35,15 @@ class Source(Protocol):
     own fault.
     """
 
-    def list(self, after: bytes) -> Iterator[list[Listed]]:
-        """Give pages of at most 1,000 objects in the order of their keys, after a key. Blocks: call it in a thread."""
+    def list(self, after: bytes) -> Iterator[list[ListedObject]]:
+        """Return pages of at most 1,000 objects in the order of keys, after a key. Blocks: call it in a thread."""
         ...
 
     async def read(self, key: bytes, etag: str, limit: int) -> bytes:
-        """Give the object's bytes: those of `etag` and at most `limit`, or raise Changed or another ObjectError."""
+        """Return the object's bytes: those of `etag` and at most `limit`, or raise Changed or another ObjectError."""
         ...
 
-    async def head(self, key: bytes) -> Listed:
+    async def head(self, key: bytes) -> ListedObject:
         """Say what the key holds now."""
         ...
 

@@ -34,7 +34,7 @@ def guard_client(socket: zmq.Socket[Any], settings: Settings) -> None:
     socket.setsockopt(zmq.CURVE_SERVERKEY, server)
 
 
-class Gate:
+class CurveAuthenticator:
     """Who may connect to a producer: the holders of known keys; anybody, where no key is set."""
 
     def __init__(self, settings: Settings, context: zmq.asyncio.Context) -> None:
@@ -58,7 +58,7 @@ class Gate:
             )
         self._authenticator = AsyncioAuthenticator(self._context)
         self._authenticator.start()
-        self._authenticator.configure_curve_callback(DOMAIN, credentials_provider=_Known(self._clients))
+        self._authenticator.configure_curve_callback(DOMAIN, credentials_provider=_KnownKeys(self._clients))
 
     def guard(self, socket: zmq.Socket[Any]) -> None:
         """Make a producer's socket ask for keys; before it binds."""
@@ -77,7 +77,7 @@ class Gate:
             self._authenticator = None
 
 
-class _Known:
+class _KnownKeys:
     """The public keys that may come in. For an unknown one the folder is read again: a consumer's key may be new."""
 
     def __init__(self, folder: Path) -> None:

@@ -49,12 +49,12 @@ _decoders: Final = {kind: msgspec.msgpack.Decoder(message) for kind, message in 
 
 
 def encode(message: Message, payloads: Sequence[bytes] = ()) -> list[bytes]:
-    """Give the frames of a message."""
+    """Return the frames of a message."""
     return [bytes((VERSION, _kind_of[type(message)])), _encoder.encode(message), *payloads]
 
 
 def decode(frames: Sequence[bytes]) -> tuple[Message, Sequence[bytes]]:
-    """Give the message in `frames` and its payloads."""
+    """Return the message in `frames` and its payloads."""
     if len(frames) < FIXED_FRAMES or len(frames[0]) != FIXED_FRAMES:
         raise ProtocolError(f"expected a version-and-kind frame and a header, found {len(frames)} frames")
     version, kind = frames[0]

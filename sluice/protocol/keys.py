@@ -68,7 +68,7 @@ def read_public(path: Path) -> bytes:
 
 
 def read_server(setting: str) -> bytes:
-    """Give the producers' public key from SLUICE_CURVE_SERVER: the key itself, or the path of its .pub file."""
+    """Return the producers' public key from SLUICE_CURVE_SERVER: the key itself, or the path of its .pub file."""
     # A key may hold any of a path's characters; one that ends so would be the first in 50 million.
     if len(setting) == KEY_LENGTH and setting.isascii() and not setting.endswith(".pub"):
         return setting.encode()

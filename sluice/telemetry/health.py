@@ -46,13 +46,13 @@ class Health:
         self._ticked = time.monotonic()
 
     def reasons(self) -> dict[str, str]:
-        """Give what keeps this process from doing work; empty when it is ready."""
+        """Return what keeps this process from doing work; empty when it is ready."""
         with self._lock:
             return dict(self._reasons)
 
     @property
     def lives(self) -> bool:
-        """Say whether the event loop turned lately."""
+        """Return whether the event loop turned lately."""
         return time.monotonic() - self._ticked < STALLED_SECONDS
 
 

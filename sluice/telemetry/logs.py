@@ -38,11 +38,11 @@ class LogStream(io.TextIOBase):
             self._stream.flush()
 
     def isatty(self) -> bool:
-        """Say whether a person reads it."""
+        """Return whether a person reads it."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """Give the descriptor, for what must write without Python."""
+        """Return the descriptor, for what must write without Python."""
         return self._stream.fileno()
 
     @contextlib.contextmanager
@@ -100,5 +100,5 @@ def configure(settings: Settings) -> None:
 
 
 def get_logger() -> Any:  # noqa: ANN401 - structlog's loggers have no narrower type before they are bound
-    """Give the process's logger."""
+    """Return the process's logger."""
     return structlog.get_logger()

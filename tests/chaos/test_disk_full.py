@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sluice.errors import LedgerUnavailable
-from sluice.ledger import Database, Progress, jobs, progress
+from sluice.ledger import Database, JobProgress, jobs, progress
 from tools.stack import Servers, SmallDisk, Stack, StackError
 from tools.stack.workers import Worker
 from tools.storm.pictures import pictures
@@ -29,7 +29,7 @@ SMALL_DATABASE = (
 )
 
 
-class Cluster:
+class SmallDiskStack:
     """What is needed for a job, the database on a disk of 64 MB, restarted when it ends: as kubelet or systemd do.
 
     MariaDB ends itself some seconds after its disk is full: its purge thread finds no room (row0purge.cc).
@@ -56,7 +56,7 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[SmallDiskStack]:
     with Servers(models=["noop"], database_options=SMALL_DATABASE) as servers:
         try:
             disk = SmallDisk(servers.database.folder, DATABASE_MB)
@@ -65,13 +65,13 @@ def cluster() -> Iterator[Cluster]:
             pytest.skip(str(error))
         try:
             servers.start(servers.database, servers.torchserve)
-            yield Cluster(servers, disk)
+            yield SmallDiskStack(servers, disk)
         finally:
             servers.database.kill()
             disk.unmount()
 
 
-def test_a_full_disk_under_the_database_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_full_disk_under_the_database_loses_nothing(cluster: SmallDiskStack, tmp_path: Path) -> None:
     """Full while a job is listed, enlarged, full again while predictions are committed, enlarged again."""
     source = write_pictures(tmp_path / "photos")
     with (
@@ -80,7 +80,7 @@ def test_a_full_disk_under_the_database_loses_nothing(cluster: Cluster, tmp_path
     ):
         stack.start_workers(2)
 
-        def seen() -> Progress:
+        def seen() -> JobProgress:
             found = database.run(lambda cursor: progress.progress(cursor, job))
             assert found is not None
             return found
@@ -111,7 +111,7 @@ def write_pictures(folder: Path) -> str:
 
 
 def said_by(workers: list[Worker]) -> set[str]:
-    """Give FULL for each that says so in /ready, else what it says."""
+    """Return FULL for each that says so in /ready, else what it says."""
     said = [worker.why_not_ready() for worker in workers]
     return {FULL if FULL in why else why for why in said}
 

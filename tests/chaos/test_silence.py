@@ -11,7 +11,7 @@ import pymysql
 import pytest
 from pymysql.cursors import Cursor as PlainCursor
 
-from sluice.ledger import Database, Progress, jobs, progress
+from sluice.ledger import Database, JobProgress, jobs, progress
 from sluice.ledger.connection import SLOTS
 from tests.chaos.silences import Silence, cut_off, frozen
 from tools.stack import Servers, Stack
@@ -90,7 +90,7 @@ def catch_in_commit(servers: Servers, name: str, job: int, silence: Silence) -> 
 
 
 def connection_in(cursor: PlainCursor, state: str) -> int | None:
-    """Give the number of a connection to this database whose transaction is in a state."""
+    """Return the number of a connection to this database whose transaction is in a state."""
     time.sleep(LOOK_SECONDS)
     cursor.execute(
         "SELECT p.id FROM information_schema.innodb_trx JOIN information_schema.processlist p "
@@ -107,8 +107,8 @@ def check(database: Database, job: int) -> None:
     assert outcome.breaches == []
 
 
-def wait_for(database: Database, job: int, until: Callable[[Progress], bool]) -> float:
-    """Wait for a job; give the longest time in which nothing of it was done."""
+def wait_for(database: Database, job: int, until: Callable[[JobProgress], bool]) -> float:
+    """Wait for a job; return the longest time in which nothing of it was done."""
     longest, done, since = 0.0, -1, time.monotonic()
     while True:
         found = database.run(lambda cursor: progress.progress(cursor, job))

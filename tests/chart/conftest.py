@@ -16,11 +16,11 @@ def _helm() -> None:
 
 @pytest.fixture
 def default() -> Rendered:
-    """Give what `helm install` without values makes."""
+    """Return what `helm install` without values makes."""
     return render()
 
 
 @pytest.fixture(params=PROFILES)
 def profile(request: pytest.FixtureRequest) -> Rendered:
-    """Give the chart rendered with each of the profiles in turn."""
+    """Return the chart rendered with each of the profiles in turn."""
     return render(PROFILES[request.param])

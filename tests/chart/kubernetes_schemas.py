@@ -71,7 +71,7 @@ def _of_object(value: dict[str, Any], schema: Schema, known: Schema, at: str) ->
 
 @cache
 def _schema(version: str, kind: str) -> tuple[Schema, Schema]:
-    """Give a kind's schema, and those that it refers to."""
+    """Return a kind's schema, and those that it refers to."""
     if version in CRDS:
         module, path = CRDS[version]
         definition = yaml.safe_load((_module(module) / path.format(plural=f"{kind.lower()}s")).read_text())

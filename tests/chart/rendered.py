@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import yaml
 
-from tools.cluster.pieces import Cache
-from tools.cluster.place import Place
+from tools.cluster.folders import ClusterFolders
+from tools.cluster.pieces import BuildCache
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "charts" / "sluice"
@@ -54,7 +54,7 @@ PROFILES: Final[dict[str, Values]] = {
 
 
 @dataclass(frozen=True)
-class Pod:
+class RenderedPod:
     """A pod template and whose it is."""
 
     owner: Resource
@@ -83,7 +83,7 @@ class Pod:
         return container
 
     def env(self, container: Resource | None = None) -> dict[str, Any]:
-        """Give a container's environment: values, or where they come from."""
+        """Return a container's environment: values, or where they come from."""
         entries = (container or self.main).get("env", [])
         return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in entries}
 
@@ -96,32 +96,32 @@ class Rendered:
         self.resources: list[Resource] = [resource for resource in yaml.safe_load_all(text) if resource]
 
     def of(self, kind: str) -> dict[str, Resource]:
-        """Give the resources of one kind by name."""
+        """Return the resources of one kind by name."""
         return {r["metadata"]["name"]: r for r in self.resources if r["kind"] == kind}
 
     def get(self, kind: str, name: str) -> Resource:
-        """Give one resource."""
+        """Return one resource."""
         return self.of(kind)[name]
 
     @property
-    def pods(self) -> Iterator[Pod]:
+    def pods(self) -> Iterator[RenderedPod]:
         """All pod templates."""
         for resource in self.resources:
             if resource["kind"] == "Pod":
-                yield Pod(resource, resource["metadata"]["labels"], resource["spec"])
+                yield RenderedPod(resource, resource["metadata"]["labels"], resource["spec"])
             if resource["kind"] in WORKLOADS:
                 template = resource["spec"]["template"]
-                yield Pod(resource, template["metadata"]["labels"], template["spec"])
+                yield RenderedPod(resource, template["metadata"]["labels"], template["spec"])
 
-    def pod(self, component: str) -> Pod:
-        """Give the pod template of one component."""
+    def pod(self, component: str) -> RenderedPod:
+        """Return the pod template of one component."""
         (found,) = [pod for pod in self.pods if pod.component == component]
         return found
 
 
 def program(name: str) -> Path:
     """Find a program that scripts/cluster built."""
-    return Cache(Place.find().cache).program(name)
+    return BuildCache(ClusterFolders.find().cache).program(name)
 
 
 def run_helm(*arguments: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
@@ -142,7 +142,7 @@ def render(values: Values | None = None, *, release: str = "sluice", namespace: 
 
 
 def refusal(values: Values) -> str:
-    """Give what helm says to values that it refuses."""
+    """Return what helm says to values that it refuses."""
     done = run_helm("template", "sluice", str(CHART), "--values", "-", values=values)
     assert done.returncode != 0, "these values should be refused"
     return " ".join(done.stderr.split())

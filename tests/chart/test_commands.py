@@ -17,7 +17,7 @@ MANY_OPTIONS: Values = {"threads": 2, "workers": 2, "options": {"job_queue_size"
 
 
 def notes(values: Values) -> str:
-    """Give what `helm install` says at its end."""
+    """Return what `helm install` says at its end."""
     words = ("install", "sluice", str(CHART), "--namespace", "sluice", "--dry-run=client", "--values", "-")
     done = run_helm(*words, values=values)
     assert done.returncode == 0, done.stderr
@@ -25,7 +25,7 @@ def notes(values: Values) -> str:
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """Give the commands for `sluice` in a text for people."""
+    """Return the commands for `sluice` in a text for people."""
     for found in re.findall(r"(?:-- |SLUICE_\w+=\S+ )(sluice [^\n`]*)", text):
         yield shlex.split(found)
 

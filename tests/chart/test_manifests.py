@@ -25,7 +25,7 @@ esac
 
 @pytest.fixture(params=["cpu", "gpu"])
 def manifest(request: pytest.FixtureRequest) -> Rendered:
-    """Give one profile as it stands in the repository."""
+    """Return one profile as it stands in the repository."""
     return Rendered((MANIFESTS / request.param / "sluice.yaml").read_text())
 
 

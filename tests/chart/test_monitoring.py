@@ -22,12 +22,12 @@ OPTIONAL = ("ServiceMonitor", "PrometheusRule", "ConfigMap")
 
 @pytest.fixture
 def everything() -> Rendered:
-    """Give the chart with all of monitoring on."""
+    """Return the chart with all of monitoring on."""
     return render(PROFILES["everything"])
 
 
 def alerts(rendered: Rendered) -> list[Resource]:
-    """Give the alerts."""
+    """Return the alerts."""
     (group,) = rendered.get("PrometheusRule", "sluice")["spec"]["groups"]
     return list(group["rules"])
 
@@ -88,7 +88,7 @@ def test_the_runbook_can_be_elsewhere() -> None:
 
 
 def read_by(monitor: Resource, rendered: Rendered) -> list[tuple[Resource, Resource]]:
-    """Give the Services that a monitor selects and that have the port it names, each with that port."""
+    """Return the Services that a monitor selects and that have the port it names, each with that port."""
     selector = monitor["spec"]["selector"]["matchLabels"]
     (endpoint,) = monitor["spec"]["endpoints"]
     return [

@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.chart.rendered import EXTERNAL, PROFILES, Pod, Rendered, Resource, render
+from tests.chart.rendered import EXTERNAL, PROFILES, Rendered, RenderedPod, Resource, render
 
 ADDRESS = re.compile(r"\b(?:tcp|http|https|mysql)://[^\s,\"]+")
 LISTENING = re.compile(r"//(0\.0\.0\.0|127\.0\.0\.1)")
 DNS = {("UDP", 53), ("TCP", 53)}
 
 
-def addresses(pod: Pod) -> Iterator[tuple[str, int]]:
-    """Give the hosts and ports that a pod is told to ask."""
+def addresses(pod: RenderedPod) -> Iterator[tuple[str, int]]:
+    """Return the hosts and ports that a pod is told to ask."""
     for container in pod.containers:
         texts = [*container.get("args", []), *(v for v in pod.env(container).values() if isinstance(v, str))]
         for url in (url for text in texts for url in ADDRESS.findall(text) if not LISTENING.search(url)):
@@ -25,19 +25,19 @@ def addresses(pod: Pod) -> Iterator[tuple[str, int]]:
             yield parts.hostname, parts.port or {"mysql": 3306, "https": 443}.get(parts.scheme, 80)
 
 
-def policies(rendered: Rendered, pod: Pod) -> list[Resource]:
-    """Give the policies that choose a pod."""
+def policies(rendered: Rendered, pod: RenderedPod) -> list[Resource]:
+    """Return the policies that choose a pod."""
     chosen = [p["spec"] for p in rendered.of("NetworkPolicy").values()]
     return [spec for spec in chosen if spec["podSelector"]["matchLabels"].items() <= pod.labels.items()]
 
 
-def rules(rendered: Rendered, pod: Pod, direction: str) -> list[Resource]:
-    """Give what is open in one direction, of all policies for a pod."""
+def rules(rendered: Rendered, pod: RenderedPod, direction: str) -> list[Resource]:
+    """Return what is open in one direction, of all policies for a pod."""
     return [rule for spec in policies(rendered, pod) for rule in spec.get(direction) or []]
 
 
-def opens(rule: Resource, side: str, other: Pod | None, port: int) -> bool:
-    """Say whether a rule lets a pod (None: somebody outside the cluster) through at a port."""
+def opens(rule: Resource, side: str, other: RenderedPod | None, port: int) -> bool:
+    """Return whether a rule lets a pod (None: somebody outside the cluster) through at a port."""
     if port not in [entry["port"] for entry in rule["ports"]]:
         return False
     if side not in rule:
@@ -51,7 +51,7 @@ def opens(rule: Resource, side: str, other: Pod | None, port: int) -> bool:
     return False
 
 
-def target(rendered: Rendered, host: str, port: int) -> tuple[Pod, int] | None:
+def target(rendered: Rendered, host: str, port: int) -> tuple[RenderedPod, int] | None:
     """Find the pod, and its port, behind a name of this release; None for a host elsewhere."""
     if not host.endswith(".sluice.svc"):
         return None

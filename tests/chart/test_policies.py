@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from tests.chart.rendered import PROFILES, Pod, Rendered, Resource, Values, program, render
+from tests.chart.rendered import PROFILES, Rendered, RenderedPod, Resource, Values, program, render
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 SELECTORS = {"app.kubernetes.io/instance", "app.kubernetes.io/component"}
@@ -30,7 +30,7 @@ DECIDED = {
 }
 
 
-def restricted(pod: Pod) -> list[str]:
+def restricted(pod: RenderedPod) -> list[str]:
     """Say what keeps a pod from satisfying the Pod Security Standard `restricted` in its version of 1.34."""
     spec, wrong = pod.spec, []
     whole = spec.get("securityContext", {})

@@ -10,7 +10,7 @@ DATABASE = EXTERNAL["database"]
 
 
 def external(**changed: object) -> Values:
-    """Give the values of an external database and S3, with some sections replaced."""
+    """Return the values of an external database and S3, with some sections replaced."""
     return {**EXTERNAL, **changed}
 
 

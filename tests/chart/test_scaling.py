@@ -14,7 +14,7 @@ COMPONENTS = ("consumer", "torchserve")
 
 
 def flat(sql: str) -> str:
-    """Give SQL with single spaces."""
+    """Return SQL with single spaces."""
     return " ".join(sql.split())
 
 
@@ -51,7 +51,7 @@ def test_an_hpa_goes_by_any_metric() -> None:
 
 @pytest.fixture
 def keda() -> Rendered:
-    """Give the chart with KEDA on an external database."""
+    """Return the chart with KEDA on an external database."""
     return render({**EXTERNAL, "consumer": {"keda": {"enabled": True, "backlogPerReplica": 5_000_000}}})
 
 

@@ -13,13 +13,13 @@ import pytest
 
 from sluice.protocol.keys import read_keys, read_public
 from sluice.settings import read_settings
-from tests.chart.rendered import EXTERNAL, PROFILES, Pod, Rendered, render
+from tests.chart.rendered import EXTERNAL, PROFILES, Rendered, RenderedPod, render
 
 DATABASE = "mysql://sluice@sluice-mysql.sluice.svc:3306/sluice"
 
 
 def secret_key(name: str, key: str) -> dict[str, Any]:
-    """Give what an environment variable says that comes from a Secret."""
+    """Return what an environment variable says that comes from a Secret."""
     return {"secretKeyRef": {"name": name, "key": key}}
 
 
@@ -87,7 +87,7 @@ def test_a_consumer_decodes_with_as_many_threads_as_it_has_cores() -> None:
 
 
 def test_a_pod_mounts_only_its_own_half_of_the_keys(default: Rendered) -> None:
-    def files(pod: Pod) -> dict[str, str]:
+    def files(pod: RenderedPod) -> dict[str, str]:
         (curve,) = [volume["secret"] for volume in pod.spec["volumes"] if volume["name"] == "curve"]
         return {item["key"]: item["path"] for item in curve["items"]}
 

@@ -21,11 +21,11 @@ from tools.build_model import default_output
 from tools.cluster import keda as addon
 from tools.cluster.builder import Builder, version
 from tools.cluster.cluster import Cluster
-from tools.cluster.place import REGISTRY, Place
+from tools.cluster.folders import REGISTRY, ClusterFolders
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the first test the time that building the images takes on a new machine."""
+    """Return the first test the time that building the images takes on a new machine."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(2400))
@@ -37,7 +37,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
     if kubeconfig := os.environ.get("KUBECONFIG"):
         yield Tools(kubeconfig)
         return
-    cluster = Cluster(Place.find())
+    cluster = Cluster(ClusterFolders.find())
     was_up = cluster.is_up
     cluster.build("buildkit")
     cluster.up()
@@ -79,7 +79,7 @@ def keda(tools: Tools) -> None:
         if "scaledobjects.keda.sh" not in tools.run("kubectl", "get", "crd", "--output=name").stdout:
             pytest.skip("the cluster has no KEDA")
         return
-    cluster = Cluster(Place.find())
+    cluster = Cluster(ClusterFolders.find())
     if not addon.is_built(cluster):
         pytest.skip("KEDA isn't built: `scripts/cluster build keda` takes ten minutes")
     addon.install(cluster)

@@ -67,7 +67,7 @@ def test_it_is_the_policies_that_close(changeable: Release, stranger: V1Pod) -> 
 
 
 def reached(release: Release, stranger: V1Pod) -> dict[str, set[str]]:
-    """Give what takes a connection from each kind of pod."""
+    """Return what takes a connection from each kind of pod."""
     pods = {name: release.pods(name) for name in OPEN if name != "stranger"} | {"stranger": [stranger]}
     targets = {
         f"{pods[component][-1].status.pod_ip} {port}": name
@@ -82,7 +82,7 @@ def reached(release: Release, stranger: V1Pod) -> dict[str, set[str]]:
 
 
 def knock(release: Release, asking: V1Pod, targets: Iterable[str]) -> list[str]:
-    """Give the addresses and ports that take a connection from a pod; its own it reaches whatever policies say."""
+    """Return the addresses and ports that take a connection from a pod; its own it reaches whatever policies say."""
     about = asking.metadata
     targets = [target for target in targets if not target.startswith(f"{asking.status.pod_ip} ")]
     within = ["kubectl", "exec", about.name, f"--namespace={about.namespace}", "--"]

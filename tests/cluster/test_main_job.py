@@ -49,7 +49,7 @@ def test_only_predictions_are_reached_from_outside(release: Release) -> None:
 
 
 def is_open(host: str, port: int) -> bool:
-    """Say whether a connection is taken."""
+    """Return whether a connection is taken."""
     try:
         socket.create_connection((host, port), 2).close()
     except OSError:

@@ -265,12 +265,12 @@ class Release:
 
 
 def is_among(jobs: Sequence[int]) -> str:
-    """Give the condition that a row is of one of these jobs."""
+    """Return the condition that a row is of one of these jobs."""
     return f"job IN ({', '.join(str(job) for job in jobs)})"
 
 
 def is_ready(pod: V1Pod) -> bool:
-    """Say whether a pod is ready."""
+    """Return whether a pod is ready."""
     conditions: Sequence[Any] = pod.status.conditions or []
     return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice.ledger import Cursor, Database, models
+from sluice.ledger import Database, LedgerCursor, models
 from sluice.settings import Settings
 from tests.support.producer_jobs import Start
 from tests.support.producer_servers import Photos
@@ -22,7 +22,7 @@ from tools.stack.ports import free_port
 def own_settings(s3_settings: Settings) -> Settings:
     """Add a live model, a free address and short waits."""
 
-    def register(cursor: Cursor) -> None:
+    def register(cursor: LedgerCursor) -> None:
         models.register(cursor, "m", "1", "0" * 64, {}, ["label"])
         models.promote(cursor, "m", "1")
 

@@ -20,7 +20,7 @@ from PIL import Image
 from sluice.ledger import Database
 from sluice.reasons import REASONS
 from tests.support.corpus import LABEL, Case, corpus, photo, saved
-from tests.support.jobs_running import Desk, until
+from tests.support.jobs_running import Operator, until
 from tools.stack import S3Server, Stack
 
 MODEL = "efficientnet-lite0"
@@ -44,9 +44,9 @@ NO_PATHS = ["..", "a/../b.jpg", "./c.jpg", "/d.jpg", "e//f.jpg", "g/.", "h/../..
 
 
 @pytest.fixture
-def desk(stack: Stack) -> Iterator[Desk]:
+def operator(stack: Stack) -> Iterator[Operator]:
     with Database(stack.settings) as database:
-        yield Desk(stack, database)
+        yield Operator(stack, database)
 
 
 def pids(stack: Stack) -> list[int | None]:
@@ -59,7 +59,7 @@ def put(stack: Stack, bucket: str, **objects: bytes) -> None:
 
 
 def is_right(case: Case, row: dict[str, Any]) -> bool:
-    """Say whether the row is what must become of the file."""
+    """Return whether the row is what must become of the file."""
     if case.reason is not None:
         return (row["state"], row["reason"], row["label"]) == ("quarantined", case.reason, None)
     # Without its colours, or in few of them, the cup may be another one.
@@ -67,7 +67,7 @@ def is_right(case: Case, row: dict[str, Any]) -> bool:
     return row["state"] == "done" and (row["label"] == LABEL or not sure)
 
 
-def test_every_file_gets_its_prediction_or_its_reason(stack: Stack, desk: Desk, bucket: str) -> None:
+def test_every_file_gets_its_prediction_or_its_reason(stack: Stack, operator: Operator, bucket: str) -> None:
     cases = {case.name.encode(): case for case in corpus()}
     assert len(cases) >= 60
     put(stack, bucket, **{case.name: case.data for case in cases.values()})
@@ -75,8 +75,8 @@ def test_every_file_gets_its_prediction_or_its_reason(stack: Stack, desk: Desk, 
     put(stack, bucket, **{"200-megabytes.jpg": bytes(200_000_000)})
     stack.start_workers(consumers=2, cache_entries=0)
     before = pids(stack)
-    job = desk.submit(f"s3://{bucket}", MODEL)
-    ended, rows = desk.ended(job), desk.objects(job)
+    job = operator.submit(f"s3://{bucket}", MODEL)
+    ended, rows = operator.ended(job), operator.objects(job)
     assert ended.state == "done"
     assert rows.pop(b"200-megabytes.jpg")["reason"] == "too_large"
     odd_keys = {key: rows.pop(key.encode()) for key in KEYS}
@@ -84,41 +84,45 @@ def test_every_file_gets_its_prediction_or_its_reason(stack: Stack, desk: Desk, 
     assert rows.keys() == cases.keys()
     assert {name: row for name, row in rows.items() if not is_right(cases[name], row)} == {}
     assert pids(stack) == before
-    shown = desk.command("quarantine", "list", str(job), "--json", "--limit", "500").stdout.splitlines()
+    shown = operator.command("quarantine", "list", str(job), "--json", "--limit", "500").stdout.splitlines()
     assert len(shown) == ended.quarantined
     assert {json.loads(line)["reason"] for line in shown} <= REASONS.keys()
-    desk.check("--bytes", "200")
+    operator.check("--bytes", "200")
 
 
-def test_a_200_megabyte_photo_is_classified_where_the_settings_let_it(stack: Stack, desk: Desk, bucket: str) -> None:
+def test_a_200_megabyte_photo_is_classified_where_the_settings_let_it(
+    stack: Stack, operator: Operator, bucket: str
+) -> None:
     large = saved(photo().resize((9000, 7400)), "PPM")
     assert len(large) > 190_000_000
     put(stack, bucket, large=large, small=saved(photo(), "JPEG"))
     stack.start_workers(consumers=1, object_max_bytes=300_000_000, image_max_pixels=100_000_000)
     before = pids(stack)
-    job = desk.submit(f"s3://{bucket}", MODEL)
-    assert desk.ended(job).done == 2
-    assert {row["label"] for row in desk.objects(job).values()} == {LABEL}
+    job = operator.submit(f"s3://{bucket}", MODEL)
+    assert operator.ended(job).done == 2
+    assert {row["label"] for row in operator.objects(job).values()} == {LABEL}
     assert pids(stack) == before
 
 
 @pytest.mark.parametrize("delivery", ["inline", "reference"])
-def test_what_goes_or_changes_between_listing_and_reading(stack: Stack, desk: Desk, bucket: str, delivery: str) -> None:
+def test_what_goes_or_changes_between_listing_and_reading(
+    stack: Stack, operator: Operator, bucket: str, delivery: str
+) -> None:
     """Whoever reads notices: the producer, or the consumer that got a reference."""
     plain = saved(photo(), "JPEG")
     put(stack, bucket, stays=plain, replaced=b"text", emptied=plain, spoilt=plain, deleted=plain)
-    job = desk.submit(f"s3://{bucket}", MODEL)
+    job = operator.submit(f"s3://{bucket}", MODEL)
     producer = stack.add_producer(delivery=delivery)
     producer.start()
     # Nobody has asked for work yet, so that nothing is read before it changes.
-    until(lambda: desk.progress(job).listing_complete, "the listing")
+    until(lambda: operator.progress(job).listing_complete, "the listing")
     put(stack, bucket, replaced=plain, emptied=b"", spoilt=b"<html>gone</html>")
     stack.servers.s3.client.delete_object(Bucket=bucket, Key="deleted")
     consumer = stack.add_consumer()
     consumer.start()
     consumer.wait_ready()
     before = pids(stack)
-    ended, rows = desk.ended(job), desk.objects(job)
+    ended, rows = operator.ended(job), operator.objects(job)
     assert {key.decode(): row["label"] or row["reason"] for key, row in rows.items()} == {
         "stays": LABEL,
         "replaced": LABEL,
@@ -128,11 +132,11 @@ def test_what_goes_or_changes_between_listing_and_reading(stack: Stack, desk: De
     }
     assert (ended.superseded, ended.done, ended.quarantined) == (3, 2, 3)
     assert pids(stack) == before
-    desk.check("--bytes", "2")
+    operator.check("--bytes", "2")
 
 
 def test_one_object_that_may_not_be_read(
-    stack: Stack, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user who may list the bucket and read all of it but one object."""
     for name in ("s3", "users"):
@@ -163,18 +167,18 @@ def test_one_object_that_may_not_be_read(
     try:
         stack.start_workers(consumers=1, s3_endpoint=server.endpoint)
         before = pids(stack)
-        job = desk.submit("s3://shared", MODEL)
-        assert desk.ended(job).state == "done"
-        rows = desk.objects(job)
+        job = operator.submit("s3://shared", MODEL)
+        assert operator.ended(job).state == "done"
+        rows = operator.objects(job)
         assert rows[b"free.jpg"]["label"] == LABEL
         assert rows[b"forbidden.jpg"]["reason"] == "access_denied"
         assert pids(stack) == before
-        desk.check()
+        operator.check()
     finally:
         server.stop()
 
 
-def test_keys_that_no_folder_can_hold(stack: Stack, desk: Desk) -> None:
+def test_keys_that_no_folder_can_hold(stack: Stack, operator: Operator) -> None:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -189,11 +193,11 @@ def test_keys_that_no_folder_can_hold(stack: Stack, desk: Desk) -> None:
         for key, data in files.items():
             client.put_object(Bucket="odd", Key=key, Body=data)
         stack.start_workers(consumers=1, s3_endpoint=endpoint)
-        job = desk.submit("s3://odd")
-        assert desk.ended(job).done == len(NO_PATHS)
-        done = desk.command("check", "--bytes", "20", SLUICE_S3_ENDPOINT=endpoint)
+        job = operator.submit("s3://odd")
+        assert operator.ended(job).done == len(NO_PATHS)
+        done = operator.command("check", "--bytes", "20", SLUICE_S3_ENDPOINT=endpoint)
         assert done.returncode == 0, done.stdout
-        urls = desk.sql("SELECT url FROM results WHERE job = %s", job)
+        urls = operator.sql("SELECT url FROM results WHERE job = %s", job)
         assert {row["url"] for row in urls} == {f"s3://odd/{key}" for key in NO_PATHS}
     finally:
         server.stop()

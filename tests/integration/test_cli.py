@@ -15,11 +15,11 @@ import pytest
 
 from sluice import cli
 from sluice.ledger import (
-    Cursor,
     Database,
-    Failed,
-    Listed,
+    LedgerCursor,
+    ListedObject,
     Prediction,
+    QuarantineEntry,
     jobs,
     listing,
     models,
@@ -74,13 +74,13 @@ def job(ledger: Database, photos: Path) -> int:
     return ledger.run(lambda cursor: _fill(cursor, photos))
 
 
-def _fill(cursor: Cursor, photos: Path) -> int:
+def _fill(cursor: LedgerCursor, photos: Path) -> int:
     model = models.register(cursor, "m", "1", "a" * 64, {"resize": 2}, ["cat"])
     models.promote(cursor, "m", "1")
     job = jobs.submit(cursor, f"file://{photos}")
     jobs.start(cursor, job, model.id)
     found = [(key, (photos / key.decode()).stat()) for key in sorted(KEYS)]
-    page = [Listed(key, f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size) for key, stat in found]
+    page = [ListedObject(key, f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size) for key, stat in found]
     listing.add_page(cursor, job, page, repeat_no=0, last=True, repeats=1)
     pending = objects.pending(cursor, job, 0, 100)
     predictions.commit(
@@ -92,7 +92,7 @@ def _fill(cursor: Cursor, photos: Path) -> int:
             for row in pending[:-2]
         ],
     )
-    objects.quarantine(cursor, [Failed(row.id, "truncated", "cut\x1b[2J off") for row in pending[-2:]])
+    objects.quarantine(cursor, [QuarantineEntry(row.id, "truncated", "cut\x1b[2J off") for row in pending[-2:]])
     assert jobs.finish(cursor, job)
     return job
 
@@ -120,7 +120,7 @@ def test_a_model_that_is_not_there_is_refused_when_it_is_named(sluice: Sluice) -
 def test_of_two_live_models_one_must_be_named(sluice: Sluice, ledger: Database, job: int) -> None:
     assert sluice("submit", "s3://photos")[:2] == (0, f"{job + 1}\n")
 
-    def another(cursor: Cursor) -> None:
+    def another(cursor: LedgerCursor) -> None:
         models.register(cursor, "n", "2", "b" * 64, {}, ["dog"])
         models.promote(cursor, "n", "2")
 
@@ -157,7 +157,7 @@ def test_status_of_a_job_and_of_all(sluice: Sluice, job: int) -> None:
 
 
 def test_a_failed_job_is_exit_code_1(sluice: Sluice, ledger: Database) -> None:
-    def fail(cursor: Cursor) -> None:
+    def fail(cursor: LedgerCursor) -> None:
         job = jobs.submit(cursor, "s3://photos")
         jobs.fail(cursor, job, "bucket\x1b[2J is gone")
 
@@ -179,7 +179,7 @@ def test_the_summary_after_waiting(sluice: Sluice, job: int, monkeypatch: pytest
 def test_waiting_for_nothing_is_exit_code_1(sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prefix with a typing error must not look like work that was done."""
 
-    def list_nothing(cursor: Cursor, *_: object, **__: object) -> int:
+    def list_nothing(cursor: LedgerCursor, *_: object, **__: object) -> int:
         cursor.execute("INSERT INTO jobs (source, state) VALUES ('s3://photos/*.jpg', 'done')")
         return int(cursor.lastrowid)
 

@@ -11,7 +11,7 @@ import pytest
 
 from sluice import cli
 from sluice.ledger import Database
-from tests.support.jobs_running import Desk
+from tests.support.jobs_running import Operator
 from tests.support.model_archives import CARD, write_archive
 from tools.stack import S3Server, Stack
 
@@ -95,36 +95,38 @@ def test_an_archive_is_fetched_whole_or_not_at_all(sluice: Sluice, s3: S3Server,
 
 
 @pytest.fixture
-def desk(stack: Stack) -> Iterator[Desk]:
+def operator(stack: Stack) -> Iterator[Operator]:
     with Database(stack.settings) as database:
-        yield Desk(stack, database)
+        yield Operator(stack, database)
 
 
-def test_the_selftest_prints_the_row_of_its_picture(stack: Stack, desk: Desk, s3: S3Server, bucket: str) -> None:
+def test_the_selftest_prints_the_row_of_its_picture(
+    stack: Stack, operator: Operator, s3: S3Server, bucket: str
+) -> None:
     stack.start_workers(consumers=1)
     for place in (f"s3://{bucket}/", f"s3://{bucket}/deep/er/"):
-        done = desk.command("selftest", place)
+        done = operator.command("selftest", place)
         assert done.returncode == 0, done.stderr
-        (row,) = desk.sql("SELECT * FROM results ORDER BY object_id DESC LIMIT 1")
+        (row,) = operator.sql("SELECT * FROM results ORDER BY object_id DESC LIMIT 1")
         assert row["url"].startswith(f"{place}selftest-")
         assert done.stdout == f"{row['url']}: {row['label']} {row['score']:.4f} (noop@1.0)\n"
     assert keys(s3, bucket) == set(), "the pictures are removed again"
-    assert len({row["sha256"] for row in desk.sql("SELECT sha256 FROM predictions")}) == 2
-    desk.check()
+    assert len({row["sha256"] for row in operator.sql("SELECT sha256 FROM predictions")}) == 2
+    operator.check()
 
 
-def test_a_selftest_that_gets_stuck_says_where(stack: Stack, desk: Desk, s3: S3Server, bucket: str) -> None:
+def test_a_selftest_that_gets_stuck_says_where(stack: Stack, operator: Operator, s3: S3Server, bucket: str) -> None:
     place = f"s3://{bucket}/"
-    done = desk.command("selftest", place, "--timeout", "2")
+    done = operator.command("selftest", place, "--timeout", "2")
     assert done.returncode == 1
     assert "error: no row within 2 s: no producer has begun the job" in done.stderr
     producer = stack.add_producer()
     producer.start()
     producer.wait_ready()
-    done = desk.command("selftest", place, "--timeout", "4")
+    done = operator.command("selftest", place, "--timeout", "4")
     assert done.returncode == 1
     assert "error: no row within 4 s: the picture is listed, no consumer has committed its answer" in done.stderr
-    assert {row["state"] for row in desk.sql("SELECT state FROM jobs")} == {"cancelled"}
+    assert {row["state"] for row in operator.sql("SELECT state FROM jobs")} == {"cancelled"}
     assert keys(s3, bucket) == set()
-    assert desk.command("selftest", "s3://no-such-bucket/").returncode == 3
-    assert desk.command("selftest", place, SLUICE_DATABASE_URL="mysql://u@127.0.0.1:9/x").returncode == 3
+    assert operator.command("selftest", "s3://no-such-bucket/").returncode == 3
+    assert operator.command("selftest", place, SLUICE_DATABASE_URL="mysql://u@127.0.0.1:9/x").returncode == 3

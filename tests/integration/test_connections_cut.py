@@ -12,7 +12,7 @@ from PIL import Image
 
 from sluice.ledger import Database
 from tests.support.faulty_proxy import ProxyThread
-from tests.support.jobs_running import Desk, until
+from tests.support.jobs_running import Operator, until
 from tools.stack import Stack
 
 OBJECTS = 40
@@ -21,12 +21,14 @@ CUTS = 6
 
 
 @pytest.fixture
-def desk(stack: Stack) -> Iterator[Desk]:
+def operator(stack: Stack) -> Iterator[Operator]:
     with Database(stack.settings) as database:
-        yield Desk(stack, database)
+        yield Operator(stack, database)
 
 
-def test_a_job_whose_connections_are_cut_ends_and_no_object_is_blamed(stack: Stack, desk: Desk, bucket: str) -> None:
+def test_a_job_whose_connections_are_cut_ends_and_no_object_is_blamed(
+    stack: Stack, operator: Operator, bucket: str
+) -> None:
     for number in range(OBJECTS):
         file = io.BytesIO()
         Image.frombytes("RGB", (32, 32), random.Random(number).randbytes(3072)).save(file, "PNG")
@@ -40,13 +42,13 @@ def test_a_job_whose_connections_are_cut_ends_and_no_object_is_blamed(stack: Sta
             worker.start()
         for worker in stack.workers:
             worker.wait_ready()
-        job = desk.submit(f"s3://{bucket}", repeats=REPEATS)
+        job = operator.submit(f"s3://{bucket}", repeats=REPEATS)
         for number in range(1, CUTS + 1):
             least = number * OBJECTS * REPEATS // (CUTS + 2)
-            until(lambda least=least: desk.progress(job).done >= least, f"{least} rows")  # type: ignore[misc]
+            until(lambda least=least: operator.progress(job).done >= least, f"{least} rows")  # type: ignore[misc]
             assert proxy.cut() >= 1
-        ended = desk.ended(job)
+        ended = operator.ended(job)
         assert (ended.state, ended.done, ended.quarantined) == ("done", OBJECTS * REPEATS, 0)
-        assert desk.sql("SELECT COUNT(*) AS count FROM objects WHERE attempts > 0") == [{"count": 0}]
+        assert operator.sql("SELECT COUNT(*) AS count FROM objects WHERE attempts > 0") == [{"count": 0}]
         until(lambda: producer.metrics()["sluice_in_flight"] == 0, "the last DONE")
-        desk.check()
+        operator.check()

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from sluice.images import Preprocessing, decode, pack
-from sluice.inference import Answer, Client
+from sluice.inference import Answer, TorchServeClient
 from sluice.inference.resolve import endpoints
-from sluice.ledger import Cursor, Database, Listed, Model, jobs, listing, models, predictions, progress
+from sluice.ledger import Database, LedgerCursor, ListedObject, Model, jobs, listing, models, predictions, progress
 from sluice.objects import open_source
 from sluice.protocol import Work, WorkItem
 from sluice.settings import Settings, read_settings
@@ -97,12 +97,12 @@ def start(settings: Settings, producer: FakeProducer, tmp_path: Path) -> Iterato
 def job(ledger: Database, count: int, source: str = "s3://bucket/x") -> tuple[int, Model, list[int]]:
     """A running job of so many pending objects."""
 
-    def make(cursor: Cursor) -> tuple[int, Model, list[int]]:
+    def make(cursor: LedgerCursor) -> tuple[int, Model, list[int]]:
         model = models.register(cursor, "fake", "1", "d" * 64, PREPROCESSING, LABELS)
         models.promote(cursor, "fake", "1")
         number = jobs.submit(cursor, source)
         jobs.start(cursor, number, model.id)
-        entries = [Listed(b"key%05d" % place, "etag", 1) for place in range(count)]
+        entries = [ListedObject(b"key%05d" % place, "etag", 1) for place in range(count)]
         listing.add_page(cursor, number, entries, repeat_no=0, last=True, repeats=1)
         cursor.execute("SELECT id FROM objects WHERE job_id = %s ORDER BY id", (number,))
         return number, model, [row["id"] for row in cursor.fetchall()]
@@ -204,7 +204,7 @@ def test_a_real_torchserve_answers_a_packed_batch(torchserve: TorchServe) -> Non
     photo = Path(str(pytest.importorskip("sklearn").__file__)).parent / "datasets" / "images" / "flower.jpg"
     image = decode(photo.read_bytes(), spec, 10**8)
     blank = np.zeros_like(image)
-    client = Client(read_settings())
+    client = TorchServeClient(read_settings())
     (endpoint,) = endpoints(torchserve.address)
     alone = client.predict(endpoint, model, pack([image]), 1)[0]
     among = client.predict(endpoint, model, pack([blank, image, blank]), 3)[1]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sluice.ledger import Database, models
 from tests.support.faulty_models import GREY, RED, FaultyTorchServe
-from tests.support.jobs_running import Desk, until
+from tests.support.jobs_running import Operator, until
 from tools.stack import Servers, Stack, card_of
 
 FAULTS = {
@@ -51,22 +51,22 @@ def stack(servers: Servers, torchserve: FaultyTorchServe, database_name: str) ->
 
 
 @pytest.fixture
-def desk(stack: Stack, torchserve: FaultyTorchServe) -> Iterator[Desk]:
+def operator(stack: Stack, torchserve: FaultyTorchServe) -> Iterator[Operator]:
     with Database(stack.settings) as database:
         for archive in torchserve.archives:
             card = card_of(archive)
             what = [card[part] for part in ("name", "version", "digest", "preprocessing", "labels")]
             database.run(lambda cursor, what=what: models.register(cursor, *what))  # type: ignore[misc]
-        yield Desk(stack, database)
+        yield Operator(stack, database)
 
 
-def submit(desk: Desk, source: str, model: str) -> int:
-    desk.sql("INSERT INTO jobs (source, model) VALUES (%s, %s)", source, f"{model}@1.0")
-    (row,) = desk.sql("SELECT MAX(id) AS id FROM jobs")
+def submit(operator: Operator, source: str, model: str) -> int:
+    operator.sql("INSERT INTO jobs (source, model) VALUES (%s, %s)", source, f"{model}@1.0")
+    (row,) = operator.sql("SELECT MAX(id) AS id FROM jobs")
     return int(row["id"])
 
 
-def test_what_a_model_fails_on_is_quarantined_and_nothing_else(stack: Stack, desk: Desk, bucket: str) -> None:
+def test_what_a_model_fails_on_is_quarantined_and_nothing_else(stack: Stack, operator: Operator, bucket: str) -> None:
     """It raises, its worker dies, it hangs: the red ones are told apart by trying, each job ends by itself.
 
     A model that fails on everything condemns nothing, and the job says what it answers, though the others work.
@@ -77,20 +77,22 @@ def test_what_a_model_fails_on_is_quarantined_and_nothing_else(stack: Stack, des
             colour = RED if number < REDS.get(name, 1) else GREY
             client.put_object(Bucket=bucket, Key=f"{name}/{number}.png", Body=png(colour, 40 + number))
     stack.start_workers(consumers=1)
-    jobs = {name: submit(desk, f"s3://{bucket}/{name}/", name) for name in FAULTS}
+    jobs = {name: submit(operator, f"s3://{bucket}/{name}/", name) for name in FAULTS}
     for name, job in jobs.items():
-        until(lambda job=job: desk.progress(job).state == "done", f"the end of {name}", PATIENCE_SECONDS)  # type: ignore[misc]
-        found = desk.objects(job)
+        until(lambda job=job: operator.progress(job).state == "done", f"the end of {name}", PATIENCE_SECONDS)  # type: ignore[misc]
+        found = operator.objects(job)
         red = {f"{name}/{number}.png".encode() for number in range(REDS[name])}
         assert {key for key, row in found.items() if row["state"] == "quarantined"} == red, name
         assert {row["reason"] for key, row in found.items() if key in red} == {"rejected_by_model"}
         for key in red:
             assert FAULTS[name] in found[key]["detail"]
         assert all(row["label"] for key, row in found.items() if key not in red)
-    sick = submit(desk, f"s3://{bucket}/always-raises/", "always-raises")
-    until(lambda: "answers 500: ValueError: not today" in desk.progress(sick).message, "a message", PATIENCE_SECONDS)
-    well = submit(desk, f"s3://{bucket}/raises/", "raises")
-    until(lambda: desk.progress(well).state == "done", "the end of a job beside it", PATIENCE_SECONDS)
-    seen = desk.progress(sick)
+    sick = submit(operator, f"s3://{bucket}/always-raises/", "always-raises")
+    until(
+        lambda: "answers 500: ValueError: not today" in operator.progress(sick).message, "a message", PATIENCE_SECONDS
+    )
+    well = submit(operator, f"s3://{bucket}/raises/", "raises")
+    until(lambda: operator.progress(well).state == "done", "the end of a job beside it", PATIENCE_SECONDS)
+    seen = operator.progress(sick)
     assert (seen.state, seen.pending, seen.quarantined) == ("running", PICTURES, 0)
-    desk.check()
+    operator.check()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sluice.ledger import Cursor, Database, jobs
+from sluice.ledger import Database, LedgerCursor, jobs
 from sluice.protocol import Credit, Done
 from sluice.settings import Settings
 from tests.support.producer_fakes import FakeConsumer
@@ -19,7 +19,7 @@ def test_a_source_that_does_not_answer_quarantines_nothing(database: Database, p
     submit(database, "s3://no-such-bucket-at-all")
     start(SLUICE_S3_ENDPOINT="http://127.0.0.1:9", SLUICE_S3_TIMEOUT="0.5")
 
-    def message(cursor: Cursor) -> str:
+    def message(cursor: LedgerCursor) -> str:
         job = jobs.get(cursor, 1)
         return job.message if job else ""
 

@@ -10,12 +10,12 @@ import pytest
 
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import (
-    Added,
-    Cursor,
     Database,
-    Failed,
-    Listed,
-    Listing,
+    LedgerCursor,
+    ListedObject,
+    ListingState,
+    PageChanges,
+    QuarantineEntry,
     jobs,
     listing,
     models,
@@ -56,7 +56,9 @@ def test_a_job_from_submission_to_done(ledger: Database) -> None:
         ids[b"a"],
         ids[b"b"],
     }
-    assert ledger.run(lambda c: objects.quarantine(c, [Failed(ids[b"c"], "corrupt", "bad \udce9 detail")])) == 1
+    assert (
+        ledger.run(lambda c: objects.quarantine(c, [QuarantineEntry(ids[b"c"], "corrupt", "bad \udce9 detail")])) == 1
+    )
     assert ledger.run(lambda c: jobs.finish(c, job))
     assert ledger.run(jobs.active) == []
     found = ledger.run(lambda c: progress.progress(c, job))
@@ -80,7 +82,7 @@ def test_keys_are_bytes_that_come_back_as_they_went_in(ledger: Database) -> None
     list_all(ledger, job, page)
     ids = ids_of(ledger, job)
     assert sorted(ids) == sorted(ODD_KEYS)
-    assert ledger.run(lambda c: listing.upsert_keys(c, job, reversed(page))) == Added(0, 0)
+    assert ledger.run(lambda c: listing.upsert_keys(c, job, reversed(page))) == PageChanges(0, 0)
     ledger.run(lambda c: predictions.commit(c, [prediction(number, job) for number in ids.values()]))
     urls = {row.object_id: row.url for row in ledger.run(lambda c: predictions.results(c, job))}
     assert urls[ids[b"a.jpg  "]] == "s3://photos/a.jpg  "
@@ -93,29 +95,29 @@ def test_a_folders_urls(ledger: Database) -> None:
     job = ledger.run(lambda c: jobs.submit(c, "file:///data/photos/"))
     list_all(ledger, job, entries([b"sub/a.jpg"]))
     ids = ids_of(ledger, job)
-    ledger.run(lambda c: objects.quarantine(c, [Failed(ids[b"sub/a.jpg"], "empty", "")]))
+    ledger.run(lambda c: objects.quarantine(c, [QuarantineEntry(ids[b"sub/a.jpg"], "empty", "")]))
     assert [row.url for row in ledger.run(objects.list_quarantined)] == ["file:///data/photos/sub/a.jpg"]
 
 
 def test_pages_move_the_cursor_and_repeats_begin_again(ledger: Database) -> None:
     job = running_job(ledger, repeats=2)
 
-    def stands() -> Listing:
+    def stands() -> ListingState:
         return ledger.run(lambda c: listing.state(c, job))
 
-    def add(keys: list[bytes], repeat_no: int, *, last: bool) -> Added:
+    def add(keys: list[bytes], repeat_no: int, *, last: bool) -> PageChanges:
         page = entries(keys)
         return ledger.run(lambda c: listing.add_page(c, job, page, repeat_no=repeat_no, last=last, repeats=2))
 
-    assert stands() == Listing(b"", 0, 0, complete=False, age_seconds=0.0)
-    assert add([b"a", b"b"], 0, last=False) == Added(2, 0)
+    assert stands() == ListingState(b"", 0, 0, complete=False, age_seconds=0.0)
+    assert add([b"a", b"b"], 0, last=False) == PageChanges(2, 0)
     assert (stands().cursor, stands().repeat_no) == (b"b", 0)
-    assert add([b"a", b"b"], 0, last=False) == Added(0, 0), "a page that comes again adds nothing"
-    assert add([b"c"], 0, last=True) == Added(1, 0)
+    assert add([b"a", b"b"], 0, last=False) == PageChanges(0, 0), "a page that comes again adds nothing"
+    assert add([b"c"], 0, last=True) == PageChanges(1, 0)
     assert (stands().cursor, stands().repeat_no, stands().complete) == (b"", 1, False)
-    assert add([b"c"], 0, last=True) == Added(0, 0), "the end of a repeat that comes again moves nothing"
+    assert add([b"c"], 0, last=True) == PageChanges(0, 0), "the end of a repeat that comes again moves nothing"
     assert (stands().repeat_no, stands().passes) == (1, 0)
-    assert add([b"a", b"b", b"c"], 1, last=True) == Added(3, 0)
+    assert add([b"a", b"b", b"c"], 1, last=True) == PageChanges(3, 0)
     assert (stands().repeat_no, stands().passes, stands().complete) == (2, 1, True)
     ledger.run(lambda c: listing.restart(c, job))
     assert (stands().cursor, stands().repeat_no, stands().passes, stands().complete) == (b"", 0, 1, True)
@@ -126,12 +128,12 @@ def test_pages_move_the_cursor_and_repeats_begin_again(ledger: Database) -> None
 def test_a_page_in_an_unusual_order_or_with_a_key_twice(ledger: Database) -> None:
     """Some S3 servers sort by other rules; what counts is that each key has one row."""
     job = running_job(ledger)
-    page = [Listed(key, "e", 1) for key in (b"b", b"a", b"c", b"a")]
+    page = [ListedObject(key, "e", 1) for key in (b"b", b"a", b"c", b"a")]
     list_all(ledger, job, page)
     list_all(ledger, job, page)
     assert sorted(ids_of(ledger, job)) == [b"a", b"b", b"c"]
     assert ledger.run(lambda c: listing.restart(c, job)) is None
-    assert ledger.run(lambda c: listing.add_page(c, job, page, repeat_no=0, last=True, repeats=1)) == Added(0, 0)
+    assert ledger.run(lambda c: listing.add_page(c, job, page, repeat_no=0, last=True, repeats=1)) == PageChanges(0, 0)
 
 
 def test_a_new_etag_supersedes_in_every_state(ledger: Database) -> None:
@@ -139,18 +141,18 @@ def test_a_new_etag_supersedes_in_every_state(ledger: Database) -> None:
     list_all(ledger, job, entries([b"done", b"pending", b"quarantined", b"same"]))
     ids = ids_of(ledger, job)
     ledger.run(lambda c: predictions.commit(c, [prediction(ids[b"done"], job), prediction(ids[b"same"], job)]))
-    ledger.run(lambda c: objects.quarantine(c, [Failed(ids[b"quarantined"], "empty", "")]))
+    ledger.run(lambda c: objects.quarantine(c, [QuarantineEntry(ids[b"quarantined"], "empty", "")]))
     changed = [*entries([b"done", b"pending", b"quarantined"], "new"), *entries([b"same"])]
-    assert ledger.run(lambda c: listing.upsert_keys(c, job, changed)) == Added(3, 3)
+    assert ledger.run(lambda c: listing.upsert_keys(c, job, changed)) == PageChanges(3, 3)
     newer = ids_of(ledger, job)
     assert sorted(newer) == [b"done", b"pending", b"quarantined"]
     assert min(newer.values()) > max(ids.values())
     late = [prediction(ids[b"done"], job, "late"), prediction(ids[b"pending"], job, "late")]
     assert ledger.run(lambda c: predictions.commit(c, late)) == set(), "bytes of the old version make no row"
     assert [row.object_id for row in ledger.run(lambda c: predictions.results(c, job))] == [ids[b"same"]]
-    now = Listed(b"pending", "newest", 3)
-    assert ledger.run(lambda c: listing.add_changed(c, job, {newer[b"pending"]: now})) == Added(1, 1)
-    assert ledger.run(lambda c: listing.add_changed(c, job, {newer[b"pending"]: now})) == Added(0, 0)
+    now = ListedObject(b"pending", "newest", 3)
+    assert ledger.run(lambda c: listing.add_changed(c, job, {newer[b"pending"]: now})) == PageChanges(1, 1)
+    assert ledger.run(lambda c: listing.add_changed(c, job, {newer[b"pending"]: now})) == PageChanges(0, 0)
     found = ledger.run(lambda c: progress.progress(c, job))
     assert found is not None
     assert (found.listed, found.pending, found.done, found.superseded) == (8, 3, 1, 4)
@@ -165,16 +167,16 @@ def test_a_change_that_is_found_late_opens_a_done_job_again(ledger: Database) ->
     ledger.run(lambda c: predictions.commit(c, [prediction(number, job) for number in ids.values()]))
     assert ledger.run(lambda c: jobs.finish(c, job))
     for change in (
-        lambda c: listing.add_changed(c, job, {ids[b"a"]: Listed(b"a", "new", 1)}),
+        lambda c: listing.add_changed(c, job, {ids[b"a"]: ListedObject(b"a", "new", 1)}),
         lambda c: listing.upsert_keys(c, job, entries([b"b"], "new")),
     ):
-        assert ledger.run(change) == Added(1, 1)
+        assert ledger.run(change) == PageChanges(1, 1)
         assert [row.id for row in ledger.run(jobs.active)] == [job]
         assert breaches(ledger) == []
         rest = [prediction(number, job) for number in ids_of(ledger, job).values()]
         ledger.run(lambda c, rest=rest: predictions.commit(c, rest))  # type: ignore[misc]
         assert ledger.run(lambda c: jobs.finish(c, job))
-    assert ledger.run(lambda c: listing.upsert_keys(c, job, entries([b"b"], "new"))) == Added(0, 0)
+    assert ledger.run(lambda c: listing.upsert_keys(c, job, entries([b"b"], "new"))) == PageChanges(0, 0)
     assert ledger.run(jobs.active) == [], "nothing new: it stays done"
 
 
@@ -186,12 +188,12 @@ def test_a_change_and_the_end_of_its_job_at_the_same_time(settings: Settings, le
     ledger.run(lambda c: predictions.commit(c, [prediction(ids[b"a"], job)]))
     changed, ends = threading.Event(), threading.Event()
 
-    def change(cursor: Cursor) -> None:
-        listing.add_changed(cursor, job, {ids[b"a"]: Listed(b"a", "new", 1)})
+    def change(cursor: LedgerCursor) -> None:
+        listing.add_changed(cursor, job, {ids[b"a"]: ListedObject(b"a", "new", 1)})
         changed.set()
         assert ends.wait(60)
 
-    def end(cursor: Cursor) -> bool:
+    def end(cursor: LedgerCursor) -> bool:
         assert changed.wait(60)
         ends.set()
         return jobs.finish(cursor, job)
@@ -215,7 +217,7 @@ def test_a_clock_that_is_set_back_ages_no_listing(ledger: Database) -> None:
 
 def test_archived_objects_go_straight_into_quarantine(ledger: Database) -> None:
     job = running_job(ledger)
-    list_all(ledger, job, [Listed(b"cold", "e", 1, archived=True), Listed(b"warm", "e", 1)])
+    list_all(ledger, job, [ListedObject(b"cold", "e", 1, archived=True), ListedObject(b"warm", "e", 1)])
     assert list(ids_of(ledger, job)) == [b"warm"]
     assert ledger.run(lambda c: objects.count_reasons(c, job)) == {"archived": 1}
     assert breaches(ledger) == []
@@ -225,7 +227,11 @@ def test_what_is_listed_again_is_tried_again_where_that_shows_the_reason_to_be_o
     """It is there again, or in no archive any more. What a listing can't tell (a read was denied, say) stays."""
     job = running_job(ledger)
     warm = entries([b"corrupt", b"denied", b"frozen", b"gone", b"unreadable"])
-    list_all(ledger, job, [*warm, Listed(b"cold", "e", 4, archived=True), Listed(b"colder", "e", 6, archived=True)])
+    list_all(
+        ledger,
+        job,
+        [*warm, ListedObject(b"cold", "e", 4, archived=True), ListedObject(b"colder", "e", 6, archived=True)],
+    )
     reason_of = {
         b"corrupt": "corrupt",
         b"denied": "access_denied",
@@ -235,11 +241,11 @@ def test_what_is_listed_again_is_tried_again_where_that_shows_the_reason_to_be_o
     }
     ids = ids_of(ledger, job)
     ledger.run(lambda c: objects.count_death(c, {ids[b"gone"]: 0}))
-    failures = [Failed(ids[key], reason, "as the storage says") for key, reason in reason_of.items()]
+    failures = [QuarantineEntry(ids[key], reason, "as the storage says") for key, reason in reason_of.items()]
     ledger.run(lambda c: objects.quarantine(c, failures))
-    again = [*warm, Listed(b"cold", "e", 4), Listed(b"colder", "e", 6, archived=True)]
-    assert ledger.run(lambda c: listing.upsert_keys(c, job, again)) == Added(0, 0, replayed=2)
-    assert ledger.run(lambda c: listing.upsert_keys(c, job, again)) == Added(0, 0)
+    again = [*warm, ListedObject(b"cold", "e", 4), ListedObject(b"colder", "e", 6, archived=True)]
+    assert ledger.run(lambda c: listing.upsert_keys(c, job, again)) == PageChanges(0, 0, replayed=2)
+    assert ledger.run(lambda c: listing.upsert_keys(c, job, again)) == PageChanges(0, 0)
     found = ledger.run(lambda c: objects.pending(c, job, 0, 10))
     assert sorted((row.key, row.attempts) for row in found) == [(b"cold", 0), (b"gone", 0)]
     counted = ledger.run(lambda c: progress.progress(c, job))
@@ -271,7 +277,7 @@ def test_replay_opens_done_jobs_again(ledger: Database) -> None:
     for job in (first, second):
         list_all(ledger, job, entries([b"a", b"b"]))
         ids = ids_of(ledger, job)
-        failures = [Failed(ids[b"a"], "corrupt", "x"), Failed(ids[b"b"], "empty", "y")]
+        failures = [QuarantineEntry(ids[b"a"], "corrupt", "x"), QuarantineEntry(ids[b"b"], "empty", "y")]
         ledger.run(partial(objects.quarantine, failures=failures))
         assert ledger.run(partial(jobs.finish, job_id=job))
     quarantined = ledger.run(objects.list_quarantined)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sluice.ledger import Cursor, Database, Failed, check, listing, objects, predictions
+from sluice.ledger import Database, LedgerCursor, QuarantineEntry, check, listing, objects, predictions
 from sluice.settings import Settings
 from tests.support.ledger_rows import breaches, entries, ids_of, list_all, prediction, running_job
 
@@ -19,7 +19,7 @@ def job(ledger: Database) -> int:
     assert list(ids_of(ledger, number).values()) == [1, 2, 3, 4, 5]
 
     ledger.run(lambda c: predictions.commit(c, [prediction(1, number), prediction(4, number)]))
-    ledger.run(lambda c: objects.quarantine(c, [Failed(2, "empty", "")]))
+    ledger.run(lambda c: objects.quarantine(c, [QuarantineEntry(2, "empty", "")]))
     for deaths in range(3):
         ledger.run(lambda c, deaths=deaths: objects.count_death(c, {3: deaths}))  # type: ignore[misc]
     ledger.run(lambda c: listing.upsert_keys(c, number, entries([b"4"], "new")))
@@ -88,10 +88,10 @@ def test_a_check_beside_running_work_sees_one_moment(settings: Settings, ledger:
     list_all(ledger, job, entries([b"a"]))
     ids = ids_of(ledger, job)
     with Database(settings) as other:
-        execute = Cursor.execute
+        execute = LedgerCursor.execute
         committed: list[int] = []
 
-        def interrupt(self: Cursor, query: Any, args: Any = None) -> int:  # noqa: ANN401 - as pymysql has it
+        def interrupt(self: LedgerCursor, query: Any, args: Any = None) -> int:  # noqa: ANN401 - as pymysql has it
             found = execute(self, query, args)
             if "GROUP BY job_id, state" in str(query) and not committed:
                 committed.append(1)
@@ -99,6 +99,6 @@ def test_a_check_beside_running_work_sees_one_moment(settings: Settings, ledger:
             return found
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Cursor, "execute", interrupt)
+            patch.setattr(LedgerCursor, "execute", interrupt)
             assert ledger.run(check.check) == []
     assert committed

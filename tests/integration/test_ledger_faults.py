@@ -12,7 +12,17 @@ import pymysql
 import pytest
 
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
-from sluice.ledger import Cursor, Database, Failed, LockLost, jobs, listing, objects, predictions, progress
+from sluice.ledger import (
+    Database,
+    LedgerCursor,
+    LockLost,
+    QuarantineEntry,
+    jobs,
+    listing,
+    objects,
+    predictions,
+    progress,
+)
 from sluice.settings import Settings, read_settings
 from tests.support.ledger_rows import SOURCE, breaches, entries, ids_of, list_all, prediction, running_job
 from tools.stack import Servers
@@ -37,7 +47,7 @@ def test_a_commit_whose_answer_was_lost_has_one_effect(ledger: Database, monkeyp
     """Whatever is repeated because nobody knows whether it happened must not happen twice."""
     job = running_job(ledger)
 
-    def once(work: Callable[[Cursor], object]) -> object:
+    def once(work: Callable[[LedgerCursor], object]) -> object:
         lose_the_answer(ledger, monkeypatch)
         return ledger.run(work)
 
@@ -47,7 +57,7 @@ def test_a_commit_whose_answer_was_lost_has_one_effect(ledger: Database, monkeyp
     assert ledger.run(lambda c: listing.state(c, job)).passes == 1
     ids = ids_of(ledger, job)
     once(lambda c: predictions.commit(c, [prediction(ids[b"a"], job)]))
-    once(lambda c: objects.quarantine(c, [Failed(ids[b"b"], "empty", "")]))
+    once(lambda c: objects.quarantine(c, [QuarantineEntry(ids[b"b"], "empty", "")]))
     once(lambda c: objects.count_death(c, {ids[b"c"]: 0}))
     once(lambda c: listing.upsert_keys(c, job, entries([b"d"], "new")))
     found = ledger.run(lambda c: progress.progress(c, job))
@@ -136,7 +146,7 @@ def test_a_deadlock_is_retried(settings: Settings, ledger: Database) -> None:
     def cross(order: list[int]) -> None:
         first_try = True
 
-        def work(cursor: Cursor) -> None:
+        def work(cursor: LedgerCursor) -> None:
             nonlocal first_try
             tries.append(order[0])
             cursor.execute("UPDATE objects SET attempts = attempts + 1 WHERE id = %s", (order[0],))
@@ -183,7 +193,7 @@ def test_rows_that_stay_locked(settings: Settings, ledger: Database) -> None:
     with Database(hasty) as blocked:
         assert blocked.hold_lock("mine")
 
-        def hold(cursor: Cursor) -> None:
+        def hold(cursor: LedgerCursor) -> None:
             cursor.execute("SELECT id FROM objects WHERE id = %s FOR UPDATE", (ids[b"a"],))
             with pytest.raises(LedgerUnavailable, match="locked by others"):
                 blocked.run(lambda c: listing.upsert_keys(c, job, entries([b"a"], "new")))
@@ -195,7 +205,7 @@ def test_rows_that_stay_locked(settings: Settings, ledger: Database) -> None:
 def test_an_error_of_the_work_itself_leaves_nothing_behind(ledger: Database) -> None:
     job = running_job(ledger)
 
-    def work(cursor: Cursor) -> None:
+    def work(cursor: LedgerCursor) -> None:
         listing.upsert_keys(cursor, job, entries([b"a"]))
         raise KeyError("a bug")
 
@@ -212,7 +222,7 @@ def test_a_read_only_server_is_waited_for(ledger: Database) -> None:
     job = running_job(ledger)
     tries = 0
 
-    def work(cursor: Cursor) -> None:
+    def work(cursor: LedgerCursor) -> None:
         nonlocal tries
         tries += 1
         if tries == 1:
@@ -228,7 +238,7 @@ def test_a_read_only_server_is_waited_for(ledger: Database) -> None:
 
 def test_a_lost_connection_is_replaced_unless_it_held_a_lock(settings: Settings, ledger: Database) -> None:
     def thread_of(database: Database) -> int:
-        def ask(cursor: Cursor) -> int:
+        def ask(cursor: LedgerCursor) -> int:
             cursor.execute("SELECT CONNECTION_ID() AS id")
             row = cursor.fetchone()
             assert row is not None

@@ -21,12 +21,12 @@ from hypothesis.stateful import (
 
 from sluice.errors import LedgerError
 from sluice.ledger import (
-    Added,
-    Cursor,
     Database,
-    Failed,
-    Listed,
+    LedgerCursor,
+    ListedObject,
+    PageChanges,
     PendingObject,
+    QuarantineEntry,
     check,
     jobs,
     listing,
@@ -60,7 +60,7 @@ class Row:
 
 
 @dataclass
-class Job:
+class ModelledJob:
     """A job as the model knows it; `newest` has the last row of each key."""
 
     id: int
@@ -80,7 +80,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self, ledger: Database) -> None:
         super().__init__()
         self.ledger = ledger
-        self.jobs: list[Job] = []
+        self.jobs: list[ModelledJob] = []
 
     @initialize()
     def begin(self) -> None:
@@ -88,7 +88,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.run(lambda c, table=table: c.execute(f"DELETE FROM {table}"))  # type: ignore[misc]
         self.ledger.run(register)
         for _ in range(JOBS):
-            self.jobs.append(Job(self.ledger.run(lambda c: jobs.submit(c, SOURCE))))
+            self.jobs.append(ModelledJob(self.ledger.run(lambda c: jobs.submit(c, SOURCE))))
         self.start(0)
 
     @property
@@ -96,11 +96,11 @@ class LedgerMachine(RuleBasedStateMachine):
         return sorted((row for job in self.jobs for row in job.rows), key=lambda row: row.id)
 
     def chosen(self, numbers: list[int]) -> list[Row]:
-        """Give rows of any job and state, some of them more than once."""
+        """Return rows of any job and state, some of them more than once."""
         rows = self.rows
         return [rows[number % len(rows)] for number in numbers] if rows else []
 
-    def learn(self, job: Job, entries: list[Listed]) -> Added:
+    def learn(self, job: ModelledJob, entries: list[ListedObject]) -> PageChanges:
         """Do to the model what a page does; the new rows' ids are the ledger's business."""
         new = superseded = replayed = 0
         for entry in entries:
@@ -120,10 +120,10 @@ class LedgerMachine(RuleBasedStateMachine):
             job.newest[entry.key] = row
             new += 1
         self.name_rows(job)
-        return Added(new, superseded, replayed)
+        return PageChanges(new, superseded, replayed)
 
-    def name_rows(self, job: Job) -> None:
-        def ask(cursor: Cursor) -> dict[bytes, int]:
+    def name_rows(self, job: ModelledJob) -> None:
+        def ask(cursor: LedgerCursor) -> dict[bytes, int]:
             cursor.execute("SELECT id, object_key FROM objects WHERE job_id = %s ORDER BY generation", (job.id,))
             return {row["object_key"]: row["id"] for row in cursor.fetchall()}
 
@@ -137,9 +137,9 @@ class LedgerMachine(RuleBasedStateMachine):
         job = self.jobs[number]
         if job.state != "running":
             return
-        entries = [Listed(key, etag, 1, archived and key == b"a") for key, etag in sorted(page.items())]
+        entries = [ListedObject(key, etag, 1, archived and key == b"a") for key, etag in sorted(page.items())]
 
-        def add(cursor: Cursor) -> Added:
+        def add(cursor: LedgerCursor) -> PageChanges:
             listing.restart(cursor, job.id)
             return listing.add_page(cursor, job.id, entries, repeat_no=0, last=last, repeats=1)
 
@@ -147,13 +147,13 @@ class LedgerMachine(RuleBasedStateMachine):
         assert added == self.learn(job, entries)
         job.complete |= last
         if twice:
-            assert self.ledger.run(add) == Added(0, 0)
+            assert self.ledger.run(add) == PageChanges(0, 0)
 
     @rule(number=which, page=pages)
     def notify(self, number: int, page: dict[bytes, str]) -> None:
         job = self.jobs[number]
         if job.started and job.state in {"running", "paused"}:
-            entries = [Listed(key, etag, 1) for key, etag in page.items()]
+            entries = [ListedObject(key, etag, 1) for key, etag in page.items()]
             assert self.ledger.run(lambda c: listing.upsert_keys(c, job.id, entries)) == self.learn(job, entries)
 
     @rule(numbers=picks)
@@ -163,7 +163,7 @@ class LedgerMachine(RuleBasedStateMachine):
         rows = [row for row in rows if row.job == rows[0].job]
         job = next((job for job in self.jobs if rows and job.id == rows[0].job), None)
         if job and job.state == "running":
-            changed = {row.id: Listed(row.key, "changed", 2) for row in rows}
+            changed = {row.id: ListedObject(row.key, "changed", 2) for row in rows}
             added = self.ledger.run(lambda c: listing.add_changed(c, job.id, changed))
             assert added == self.learn(job, list({now.key: now for now in changed.values()}.values()))
 
@@ -185,7 +185,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(numbers=picks, reason=st.sampled_from(["corrupt", "not_found"]))
     def quarantine(self, numbers: list[int], reason: str) -> None:
         rows = {row.id: row for row in self.chosen(numbers)}
-        failures = [Failed(number, reason, "x" * 600) for number in rows]
+        failures = [QuarantineEntry(number, reason, "x" * 600) for number in rows]
         waiting = [row for row in rows.values() if row.state == "pending"]
         assert self.ledger.run(lambda c: objects.quarantine(c, failures)) == len(waiting)
         for row in waiting:
@@ -287,7 +287,7 @@ class LedgerMachine(RuleBasedStateMachine):
             done = self.ledger.run(lambda c, job=job: predictions.results(c, job.id))  # type: ignore[misc]
             assert {row.object_id: row.label for row in done} == {r.id: r.label for r in job.rows if r.state == "done"}
 
-    def pending(self, job: Job, shard: int) -> list[PendingObject]:
+    def pending(self, job: ModelledJob, shard: int) -> list[PendingObject]:
         return self.ledger.run(lambda c: objects.pending(c, job.id, 0, 100, shard, SHARDS))
 
 

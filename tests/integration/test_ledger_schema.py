@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
-from sluice.ledger import Cursor, Database, Failed, Quarantined, jobs, listing, objects, predictions, progress, schema
+from sluice.ledger import (
+    Database,
+    LedgerCursor,
+    QuarantinedObject,
+    QuarantineEntry,
+    jobs,
+    listing,
+    objects,
+    predictions,
+    progress,
+    schema,
+)
 from sluice.settings import Settings, read_settings
 from tests.support.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
 from tools.stack import Servers
@@ -30,7 +41,7 @@ def fresh(empty: Settings) -> Iterator[Database]:
 
 
 def ask(database: Database, statement: str) -> list[dict[str, Any]]:
-    def work(cursor: Cursor) -> list[dict[str, Any]]:
+    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
         cursor.execute(statement)
         return list(cursor.fetchall())
 
@@ -99,7 +110,7 @@ def test_a_job_in_plain_sql(ledger: Database) -> None:
     list_all(ledger, job.id, entries([b"2024/a.jpg", b"2024/b.jpg", b"2024/c.jpg"]))
     ids = ids_of(ledger, job.id)
     ledger.run(lambda c: predictions.commit(c, [prediction(ids[b"2024/a.jpg"], job.id)]))
-    ledger.run(lambda c: objects.quarantine(c, [Failed(ids[b"2024/b.jpg"], "corrupt", "")]))
+    ledger.run(lambda c: objects.quarantine(c, [QuarantineEntry(ids[b"2024/b.jpg"], "corrupt", "")]))
     ledger.run(lambda c: jobs.record_rate(c, job.id, 0.5))
     assert ask(ledger, "SELECT url, label, score, model FROM results") == [
         {"url": "s3://photos/2024/a.jpg", "label": "cat", "score": 0.75, "model": "model@1"}
@@ -153,7 +164,7 @@ def filled(ledger: Database) -> int:
         ids = list(ids_of(ledger, number).values())
         rows = [prediction(i, number) for i in ids[: ROWS // 2]]
         ledger.run(lambda c, rows=rows: predictions.commit(c, rows))  # type: ignore[misc]
-        failed = [Failed(i, "empty", "") for i in ids[ROWS // 2 : ROWS // 2 + 50]]
+        failed = [QuarantineEntry(i, "empty", "") for i in ids[ROWS // 2 : ROWS // 2 + 50]]
         ledger.run(lambda c, failed=failed: objects.quarantine(c, failed))  # type: ignore[misc]
     ask(ledger, "ANALYZE TABLE jobs, objects, predictions, counters, listings, models")
     return job
@@ -162,20 +173,20 @@ def filled(ledger: Database) -> int:
 def test_no_statement_scans_the_objects(ledger: Database, filled: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every statement of a running process, explained by the server, reads big tables through an index it needs."""
     seen: list[str] = []
-    execute = Cursor.execute
+    execute = LedgerCursor.execute
 
-    def note(self: Cursor, query: Any, args: Any = None) -> int:  # noqa: ANN401 - as pymysql has it
+    def note(self: LedgerCursor, query: Any, args: Any = None) -> int:  # noqa: ANN401 - as pymysql has it
         if isinstance(query, str):  # rows of executemany come as bytes
             seen.append(self.mogrify(query, args))
         return execute(self, query, args)
 
     ids = list(ids_of(ledger, filled).values())
-    monkeypatch.setattr(Cursor, "execute", note)
+    monkeypatch.setattr(LedgerCursor, "execute", note)
     for work in (
         lambda c: objects.pending(c, filled, ids[5], 100),
         lambda c: objects.pending(c, filled, ids[5], 100, 1, 3),
         lambda c: objects.count_death(c, {ids[0]: 0}),
-        lambda c: objects.quarantine(c, [Failed(ids[1], "empty", "")]),
+        lambda c: objects.quarantine(c, [QuarantineEntry(ids[1], "empty", "")]),
         lambda c: objects.list_quarantined(c, limit=10),
         lambda c: objects.list_quarantined(c, filled, limit=10, reason="empty"),
         lambda c: objects.count_reasons(c, filled),
@@ -204,7 +215,7 @@ def test_no_statement_scans_the_objects(ledger: Database, filled: int, monkeypat
             assert not BIG & {row["table"] for row in plan}
 
 
-def reads(database: Database, work: Callable[[Cursor], object]) -> int:
+def reads(database: Database, work: Callable[[LedgerCursor], object]) -> int:
     """Count the rows and index entries that the server reads for `work`."""
 
     def count() -> int:
@@ -243,14 +254,14 @@ def test_a_page_of_the_quarantine_of_many_jobs_reads_one_page(ledger: Database) 
     jobs_listed = [running_job(ledger) for _ in range(10)]
     for number in jobs_listed:
         list_all(ledger, number, entries(f"{key:03}".encode() for key in range(100)))
-        failed = [Failed(i, "empty", "") for i in ids_of(ledger, number).values()]
+        failed = [QuarantineEntry(i, "empty", "") for i in ids_of(ledger, number).values()]
         ledger.run(lambda c, failed=failed: objects.quarantine(c, failed))  # type: ignore[misc]
     everything = ledger.run(lambda c: objects.list_quarantined(c, limit=10_000))
     assert len(everything) == 2 * 50 + 10 * 100
     few = len(jobs_listed) + 10
     columns = partial(objects._quarantined, job_id=None, ids=None, reason=None, columns="id, reason", limit=50)
     assert reads(ledger, columns) <= 2 * 50 + few
-    paged: list[Quarantined] = []
+    paged: list[QuarantinedObject] = []
     while page := ledger.run(partial(objects.list_quarantined, limit=70, after_id=paged[-1].id if paged else 0)):
         paged += page
     assert paged == everything

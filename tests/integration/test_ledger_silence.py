@@ -17,9 +17,20 @@ from structlog.testing import capture_logs
 
 from producer.backlog import Backlog
 from producer.books import Books
-from producer.leases import Object
-from producer.verdicts import Verdicts
-from sluice.ledger import Cursor, Database, Failed, LockLost, connection, jobs, objects, predictions, progress, schema
+from producer.failures import FailureWriter
+from producer.leases import StreamedObject
+from sluice.ledger import (
+    Database,
+    LedgerCursor,
+    LockLost,
+    QuarantineEntry,
+    connection,
+    jobs,
+    objects,
+    predictions,
+    progress,
+    schema,
+)
 from sluice.ledger.connection import IDLE_SECONDS
 from sluice.settings import Settings
 from sluice.telemetry.health import Health
@@ -31,11 +42,11 @@ STUCK = 60
 
 
 @contextmanager
-def silent(settings: Settings, work: Callable[[Cursor], object]) -> Iterator[Database]:
+def silent(settings: Settings, work: Callable[[LedgerCursor], object]) -> Iterator[Database]:
     """Do `work` in a transaction on a connection that then says nothing more until the end of the block."""
     locked, thawed = threading.Event(), threading.Event()
 
-    def freeze(cursor: Cursor) -> None:
+    def freeze(cursor: LedgerCursor) -> None:
         work(cursor)
         if not locked.is_set():
             locked.set()
@@ -56,7 +67,7 @@ def counted(name: str, **labels: str) -> float:
 
 
 def value(database: Database, expression: str) -> object:
-    def work(cursor: Cursor) -> object:
+    def work(cursor: LedgerCursor) -> object:
         cursor.execute(f"SELECT {expression} AS asked")
         row = cursor.fetchone()
         assert row is not None
@@ -70,7 +81,7 @@ def test_a_verdict_on_a_row_that_others_have_locked_is_not_forgotten(settings: S
     job = running_job(ledger)
     list_all(ledger, job, entries([b"free", b"stuck"]))
     ids = ids_of(ledger, job)
-    found = [Object(ids[key], job, 1, "s3://b/", key, "e", 10) for key in (b"free", b"stuck")]
+    found = [StreamedObject(ids[key], job, 1, "s3://b/", key, "e", 10) for key in (b"free", b"stuck")]
     backlog = Backlog()
     backlog.set_jobs({job: 0})
     backlog.begin_read()
@@ -80,7 +91,7 @@ def test_a_verdict_on_a_row_that_others_have_locked_is_not_forgotten(settings: S
 
     async def judge() -> None:
         books = Books(settings, Health(), "write")
-        judged = Verdicts(books, backlog)
+        judged = FailureWriter(books, backlog)
         writing = asyncio.create_task(judged.run())
         for each in found:
             judged.fail(each, "corrupt", "")
@@ -110,7 +121,7 @@ def test_a_commit_that_fell_silent_holds_up_nobody(settings: Settings, ledger: D
     waits = counted("sluice_ledger_lock_waits_total", holder="127.0.0.1")
     names: list[object] = []
 
-    def commit_theirs(cursor: Cursor) -> None:
+    def commit_theirs(cursor: LedgerCursor) -> None:
         predictions.commit(cursor, theirs)
         cursor.execute("SELECT CONNECTION_ID() AS id")
         names.extend(row["id"] for row in cursor.fetchall())
@@ -123,7 +134,7 @@ def test_a_commit_that_fell_silent_holds_up_nobody(settings: Settings, ledger: D
         assert f"connection {names[0]} of sluice@127.0.0.1" in said[0]["by"]
         assert counted("sluice_ledger_lock_waits_total", holder="127.0.0.1") == waits + 1
         assert other.run(lambda c: objects.still_pending(c, ids)) == set(ids) - rest
-        failed = [Failed(number, "empty", "") for number in (ids[0], ids[-1])]
+        failed = [QuarantineEntry(number, "empty", "") for number in (ids[0], ids[-1])]
         assert other.run(lambda c: objects.quarantine(c, failed)) == 1
         assert other.run(lambda c: objects.count_death(c, {ids[0]: 2, ids[-2]: 2})) == [ids[-2]]
         late: set[int] = set()

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from producer.books import Books
-from producer.lister import Lister
-from sluice.ledger import Cursor, Database, Job, Listed, jobs, listing
+from producer.lister import JobLister
+from sluice.ledger import Database, Job, LedgerCursor, ListedObject, jobs, listing
 from sluice.settings import Settings
 from sluice.telemetry.health import Health
 from tests.support.ledger_rows import register
@@ -19,43 +19,43 @@ from tests.support.ledger_rows import register
 LONG_JOBS = 6
 
 
-class Bucket:
+class EndlessBucket:
     """A bucket whose listing never ends, or ends after some pages of one key."""
 
     def __init__(self, pages: int | None = None) -> None:
         self.pages = pages
         self.begun_after: list[bytes] = []
 
-    def list(self, after: bytes) -> Iterator[list[Listed]]:
+    def list(self, after: bytes) -> Iterator[list[ListedObject]]:
         self.begun_after.append(after)
         for number in itertools.count(int(after or b"0") + 1):
             if self.pages is not None and number > self.pages:
                 return
-            yield [Listed(b"%09d" % number, "e", 1)]
+            yield [ListedObject(b"%09d" % number, "e", 1)]
 
 
 @asynccontextmanager
-async def listing_of(settings: Settings, buckets: dict[str, Bucket]) -> AsyncIterator[Lister]:
-    """Give a lister on the ledger, for buckets that are played."""
+async def listing_of(settings: Settings, buckets: dict[str, EndlessBucket]) -> AsyncIterator[JobLister]:
+    """Return a lister on the ledger, for buckets that are played."""
     books = Books(settings, Health(), "lock")
     sources = SimpleNamespace(get=buckets.__getitem__, fine=lambda _: None)
     try:
-        yield Lister(books, cast("Any", sources), more=lambda _: None)
+        yield JobLister(books, cast("Any", sources), more=lambda _: None)
     finally:
         await books.close()
 
 
-def submit(database: Database, buckets: dict[str, Bucket], *priorities: int) -> list[Job]:
+def submit(database: Database, buckets: dict[str, EndlessBucket], *priorities: int) -> list[Job]:
     """Submit a job of each priority, and give it an endless bucket."""
 
-    def work(cursor: Cursor) -> list[Job]:
+    def work(cursor: LedgerCursor) -> list[Job]:
         model = register(cursor)
         for number, priority in enumerate(priorities):
             jobs.start(cursor, jobs.submit(cursor, f"s3://bucket{number}", priority=priority), model)
         return sorted(jobs.active(cursor), key=lambda job: job.id)
 
     found = database.run(work)
-    buckets.update({job.source: Bucket() for job in found})
+    buckets.update({job.source: EndlessBucket() for job in found})
     return found
 
 
@@ -71,9 +71,9 @@ def cursor_of(database: Database, job: Job) -> bytes:
 
 def test_an_urgent_job_is_listed_to_its_end_beside_endless_ones(settings: Settings, ledger: Database) -> None:
     """And the endless ones, of one priority, all move."""
-    buckets: dict[str, Bucket] = {}
+    buckets: dict[str, EndlessBucket] = {}
     *endless, urgent = submit(ledger, buckets, *[0] * LONG_JOBS, 10)
-    buckets[urgent.source] = Bucket(pages=20)
+    buckets[urgent.source] = EndlessBucket(pages=20)
 
     async def play() -> None:
         async with listing_of(settings, buckets) as lister:
@@ -94,7 +94,7 @@ def test_an_urgent_job_is_listed_to_its_end_beside_endless_ones(settings: Settin
 
 def test_a_job_that_stops_gives_up_its_turn_and_resumes_at_its_page(settings: Settings, ledger: Database) -> None:
     """Whether it waits for a page of its bucket, or for its turn."""
-    buckets: dict[str, Bucket] = {}
+    buckets: dict[str, EndlessBucket] = {}
     found = submit(ledger, buckets, *[0] * LONG_JOBS)
 
     async def play() -> None:

@@ -10,10 +10,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from sluice.ledger import Listed
+from sluice.ledger import ListedObject
 from sluice.objects import Bucket
 from sluice.objects.aws import is_aws, open_session
-from sluice.objects.notifications import Event, Notifications
+from sluice.objects.notifications import NotificationQueue, ObjectWritten
 from sluice.settings import read_settings
 
 STRANGE = ["../up", "..", "a/../b", "a/./b", "a//b", "/lead", "trail/", "plus+ and %20 %", "\x01", "ü?#"]
@@ -60,9 +60,9 @@ def test_notifications_are_read_once_they_are_deleted(moto: str) -> None:
     held = {"key": "a+b.jpg", "size": 3, "eTag": "e"}
     record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": held}}
     sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"Records": [record]}))
-    follower = Notifications(queue, read_settings())
+    follower = NotificationQueue(queue, read_settings())
     batch = follower.receive()
-    assert list(batch.events) == [Event("b", b"a b.jpg", Listed(b"a b.jpg", "e", 3))]
+    assert list(batch.events) == [ObjectWritten("b", b"a b.jpg", ListedObject(b"a b.jpg", "e", 3))]
     follower.delete(batch.receipts)
     waiting = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
     assert waiting["ApproximateNumberOfMessages"] == waiting["ApproximateNumberOfMessagesNotVisible"] == "0"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from sluice.errors import ObjectError, SourceError
-from sluice.ledger import Listed
-from sluice.objects import Bucket, Changed, SourceMissing, open_source
+from sluice.ledger import ListedObject
+from sluice.objects import Bucket, ObjectChanged, SourceMissing, open_source
 from sluice.objects.s3 import NOT_PLAIN
 from sluice.settings import Settings, read_settings
 from tests.support.producer_servers import FaultyS3, Photos
@@ -61,7 +61,7 @@ def settings(request: pytest.FixtureRequest, account: str) -> Settings:
     return read_settings(s3_endpoint=account, s3_client=request.param, s3_timeout=2.0)
 
 
-def listed(source: Bucket, after: bytes = b"") -> list[Listed]:
+def listed(source: Bucket, after: bytes = b"") -> list[ListedObject]:
     return [entry for page in source.list(after) for entry in page]
 
 
@@ -108,7 +108,7 @@ def test_a_replaced_object_is_changed_and_a_deleted_one_not_found(photos: Photos
     first, gone = listed(source)
     photos.put(a=b"second!")
     photos.delete("b")
-    with pytest.raises(Changed) as changed:
+    with pytest.raises(ObjectChanged) as changed:
         asyncio.run(source.read(b"a", first.etag, MIB))
     assert changed.value.listed == listed(source)[0] == asyncio.run(source.head(b"a"))
     assert asyncio.run(source.read(b"a", changed.value.listed.etag, MIB)) == b"second!"
@@ -185,4 +185,4 @@ def test_no_object_is_at_fault_where_the_bucket_can_not_be_listed(faulty: Faulty
 
 def test_an_encoded_listing_is_decoded_and_an_archived_object_marked(faulty: FaultyS3) -> None:
     source = Bucket("b", "", read_settings(s3_endpoint=faulty.endpoint))
-    assert listed(source) == [Listed("a b+c\nü.jpg".encode(), "e", 3, archived=True)]
+    assert listed(source) == [ListedObject("a b+c\nü.jpg".encode(), "e", 3, archived=True)]

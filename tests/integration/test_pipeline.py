@@ -13,7 +13,7 @@ import requests
 from PIL import Image
 
 from sluice.ledger import Database
-from tests.support.jobs_running import Desk, until
+from tests.support.jobs_running import Operator, until
 from tools.photos import photos
 from tools.stack import Stack, free_port
 
@@ -22,9 +22,9 @@ SAME_SCORE = 2e-3
 
 
 @pytest.fixture
-def desk(stack: Stack) -> Iterator[Desk]:
+def operator(stack: Stack) -> Iterator[Operator]:
     with Database(stack.settings) as database:
-        yield Desk(stack, database)
+        yield Operator(stack, database)
 
 
 def tile(number: int, side: int = 64) -> bytes:
@@ -40,16 +40,16 @@ def fill(stack: Stack, bucket: str, count: int) -> None:
         stack.servers.s3.client.put_object(Bucket=bucket, Key=f"{number:04}.jpg", Body=tile(number))
 
 
-def test_each_photo_has_the_row_that_the_handler_would_answer(stack: Stack, desk: Desk, bucket: str) -> None:
+def test_each_photo_has_the_row_that_the_handler_would_answer(stack: Stack, operator: Operator, bucket: str) -> None:
     """Consumers pack pixels, `curl -T` sends the file; label and score are the same."""
     files = dict(photos(40))
     for key, data in files.items():
         stack.servers.s3.client.put_object(Bucket=bucket, Key=key, Body=data)
-    job = desk.submit(f"s3://{bucket}", "efficientnet-lite0")
+    job = operator.submit(f"s3://{bucket}", "efficientnet-lite0")
     stack.start_workers(consumers=2, window=8)
-    ended = desk.ended(job)
+    ended = operator.ended(job)
     assert (ended.state, ended.listed, ended.done, ended.quarantined) == ("done", 40, 40, 0)
-    rows = desk.sql("SELECT url, label, score FROM results WHERE job = %s", job)
+    rows = operator.sql("SELECT url, label, score FROM results WHERE job = %s", job)
     assert {row["url"] for row in rows} == {f"s3://{bucket}/{key}" for key in files}
     for row in rows:
         answer = requests.put(
@@ -62,21 +62,21 @@ def test_each_photo_has_the_row_that_the_handler_would_answer(stack: Stack, desk
         assert row["score"] == pytest.approx(best, abs=SAME_SCORE), row
     for consumer in stack.consumers:
         assert consumer.metrics()["sluice_committed_total"] > 0, "both had their share"
-    desk.check("--bytes", "40")
+    operator.check("--bytes", "40")
 
 
-def test_a_watched_bucket_is_followed(stack: Stack, desk: Desk, bucket: str) -> None:
+def test_a_watched_bucket_is_followed(stack: Stack, operator: Operator, bucket: str) -> None:
     """New keys join; a changed key is superseded, its row gives way to that of the new bytes; I6 holds throughout."""
     client = stack.servers.s3.client
     fill(stack, bucket, 3)
-    job = desk.submit(f"s3://{bucket}", watch=True, watch_seconds=1)
+    job = operator.submit(f"s3://{bucket}", watch=True, watch_seconds=1)
     stack.start_workers(consumers=2)
-    until(lambda: desk.progress(job).done == 3, "the first pass")
-    before = desk.objects(job)
+    until(lambda: operator.progress(job).done == 3, "the first pass")
+    before = operator.objects(job)
     client.put_object(Bucket=bucket, Key="new.jpg", Body=tile(500))
     client.put_object(Bucket=bucket, Key="0001.jpg", Body=tile(501))
-    until(lambda: (p := desk.progress(job)).listed == 5 and p.pending == 0, "what is new and what changed")
-    seen, after = desk.progress(job), desk.objects(job)
+    until(lambda: (p := operator.progress(job)).listed == 5 and p.pending == 0, "what is new and what changed")
+    seen, after = operator.progress(job), operator.objects(job)
     assert (seen.state, seen.done, seen.superseded) == ("running", 4, 1)
     assert after[b"0001.jpg"]["generation"] == 1
     assert {key: row["sha256"] for key, row in after.items()} == {
@@ -84,16 +84,16 @@ def test_a_watched_bucket_is_followed(stack: Stack, desk: Desk, bucket: str) -> 
         for name, number in {"0000": 0, "0001": 501, "0002": 2, "new": 500}.items()
     }
     gone = before[b"0001.jpg"]["id"]
-    assert desk.sql("SELECT state FROM objects WHERE id = %s", gone) == [{"state": "superseded"}]
-    assert desk.sql("SELECT * FROM predictions WHERE object_id = %s", gone) == []
-    desk.check()
-    desk.sql("UPDATE jobs SET state = 'cancelled' WHERE id = %s", job)
-    desk.check()
+    assert operator.sql("SELECT state FROM objects WHERE id = %s", gone) == [{"state": "superseded"}]
+    assert operator.sql("SELECT * FROM predictions WHERE object_id = %s", gone) == []
+    operator.check()
+    operator.sql("UPDATE jobs SET state = 'cancelled' WHERE id = %s", job)
+    operator.check()
 
 
-def test_plain_sql_pauses_resumes_and_cancels(stack: Stack, desk: Desk, bucket: str) -> None:
+def test_plain_sql_pauses_resumes_and_cancels(stack: Stack, operator: Operator, bucket: str) -> None:
     fill(stack, bucket, 20)
-    desk.sql("INSERT INTO jobs (source, repeats) VALUES (%s, 400)", f"s3://{bucket}")
+    operator.sql("INSERT INTO jobs (source, repeats) VALUES (%s, 400)", f"s3://{bucket}")
     stack.start_workers(consumers=2, cache_entries=0)
     producer = stack.producers[0]
 
@@ -104,53 +104,55 @@ def test_plain_sql_pauses_resumes_and_cancels(stack: Stack, desk: Desk, bucket: 
         after = producer.metrics()
         return after["sluice_leased_total"] == leased and after["sluice_in_flight"] == 0
 
-    until(lambda: desk.progress(1).done > 50, "its first rows")
-    desk.sql("UPDATE jobs SET state = 'paused' WHERE id = 1")
+    until(lambda: operator.progress(1).done > 50, "its first rows")
+    operator.sql("UPDATE jobs SET state = 'paused' WHERE id = 1")
     until(rests, "the pause", 30)
-    paused = desk.progress(1)
+    paused = operator.progress(1)
     assert paused.pending > 0
-    desk.sql("UPDATE jobs SET state = 'running' WHERE id = 1")
-    until(lambda: desk.progress(1).done > paused.done + 50, "rows after the pause")
-    desk.sql("UPDATE jobs SET state = 'cancelled' WHERE id = 1")
+    operator.sql("UPDATE jobs SET state = 'running' WHERE id = 1")
+    until(lambda: operator.progress(1).done > paused.done + 50, "rows after the pause")
+    operator.sql("UPDATE jobs SET state = 'cancelled' WHERE id = 1")
     until(rests, "the end after cancelling", 30)
-    assert desk.progress(1).state == "cancelled"
-    desk.check()
+    assert operator.progress(1).state == "cancelled"
+    operator.check()
 
 
-def test_a_job_that_waited_paused_gets_its_model_when_sql_lets_it_run(stack: Stack, desk: Desk, bucket: str) -> None:
+def test_a_job_that_waited_paused_gets_its_model_when_sql_lets_it_run(
+    stack: Stack, operator: Operator, bucket: str
+) -> None:
     """A person may insert a job that is paused, and say 'running' later without a thought for `model_id`."""
     fill(stack, bucket, 3)
-    desk.sql("INSERT INTO jobs (source, state) VALUES (%s, 'paused')", f"s3://{bucket}")
+    operator.sql("INSERT INTO jobs (source, state) VALUES (%s, 'paused')", f"s3://{bucket}")
     stack.start_workers(consumers=1)
-    desk.sql("UPDATE jobs SET state = 'running' WHERE id = 1")
-    assert desk.ended(1).done == 3
-    assert desk.sql("SELECT started IS NOT NULL AND model_id IS NOT NULL AS begun FROM jobs") == [{"begun": 1}]
+    operator.sql("UPDATE jobs SET state = 'running' WHERE id = 1")
+    assert operator.ended(1).done == 3
+    assert operator.sql("SELECT started IS NOT NULL AND model_id IS NOT NULL AS begun FROM jobs") == [{"begun": 1}]
 
 
-def test_folders_references_and_repeats(stack: Stack, desk: Desk, bucket: str, tmp_path: Path) -> None:
+def test_folders_references_and_repeats(stack: Stack, operator: Operator, bucket: str, tmp_path: Path) -> None:
     fill(stack, bucket, 10)
     folder = tmp_path / "my photos"
     (folder / "deep").mkdir(parents=True)
     for number in range(6):
         (folder / "deep" / f"{number} ü.jpg").write_bytes(tile(number))
     stack.start_workers(consumers=2, delivery="reference")
-    local, repeated = desk.submit(f"file://{folder}"), desk.submit(f"s3://{bucket}", repeats=5)
-    assert desk.ended(local).done == 6
-    assert desk.ended(repeated).done == 50
-    assert set(desk.objects(local)) == {f"deep/{number} ü.jpg".encode() for number in range(6)}
-    urls = desk.sql("SELECT url FROM results WHERE job = %s", local)
+    local, repeated = operator.submit(f"file://{folder}"), operator.submit(f"s3://{bucket}", repeats=5)
+    assert operator.ended(local).done == 6
+    assert operator.ended(repeated).done == 50
+    assert set(operator.objects(local)) == {f"deep/{number} ü.jpg".encode() for number in range(6)}
+    urls = operator.sql("SELECT url FROM results WHERE job = %s", local)
     assert {row["url"] for row in urls} == {f"file://{folder}/deep/{number} ü.jpg" for number in range(6)}
-    assert desk.sql("SELECT COUNT(*) AS n FROM results WHERE job = %s GROUP BY url", repeated) == [{"n": 5}] * 10
+    assert operator.sql("SELECT COUNT(*) AS n FROM results WHERE job = %s GROUP BY url", repeated) == [{"n": 5}] * 10
     # The bytes went past the producer.
     assert stack.producers[0].metrics().get('sluice_stage_seconds_count{stage="s3"}', 0) == 0
     assert sum(c.metrics()['sluice_stage_seconds_count{stage="fetch"}'] for c in stack.consumers) == 56
-    desk.check("--bytes", "56")
+    operator.check("--bytes", "56")
 
 
-def test_two_producers_share_a_job(stack: Stack, desk: Desk, bucket: str) -> None:
+def test_two_producers_share_a_job(stack: Stack, operator: Operator, bucket: str) -> None:
     fill(stack, bucket, 60)
     # Shards own blocks of 1024 ids: the first 24 objects belong to the one, the rest to the other.
-    desk.sql("ALTER TABLE objects AUTO_INCREMENT = 1000")
+    operator.sql("ALTER TABLE objects AUTO_INCREMENT = 1000")
     binds = [f"tcp://127.0.0.1:{free_port()}" for _ in range(2)]
     for shard, bind in enumerate(binds):
         stack.add_producer(shard=shard, shards=2, bind=bind)
@@ -160,28 +162,28 @@ def test_two_producers_share_a_job(stack: Stack, desk: Desk, bucket: str) -> Non
         worker.start()
     for worker in stack.workers:
         worker.wait_ready()
-    jobs = [desk.submit(f"s3://{bucket}") for _ in range(2)]
+    jobs = [operator.submit(f"s3://{bucket}") for _ in range(2)]
     for job in jobs:
-        assert desk.ended(job).done == 60
+        assert operator.ended(job).done == 60
     leased = [producer.metrics()["sluice_leased_total"] for producer in stack.producers]
     assert all(leased)
     assert sum(leased) == 120
-    desk.check()
+    operator.check()
 
 
-def test_the_more_urgent_job_goes_first(stack: Stack, desk: Desk, bucket: str) -> None:
+def test_the_more_urgent_job_goes_first(stack: Stack, operator: Operator, bucket: str) -> None:
     fill(stack, bucket, 20)
-    calm = desk.submit(f"s3://{bucket}", repeats=20)
-    urgent = desk.submit(f"s3://{bucket}", repeats=20, priority=5)
+    calm = operator.submit(f"s3://{bucket}", repeats=20)
+    urgent = operator.submit(f"s3://{bucket}", repeats=20, priority=5)
     # Listed before anybody asks for work, so that neither has a start.
     producer = stack.add_producer()
     producer.start()
-    until(lambda: all(desk.progress(job).listing_complete for job in (calm, urgent)), "both listings")
+    until(lambda: all(operator.progress(job).listing_complete for job in (calm, urgent)), "both listings")
     for _ in range(2):
         stack.add_consumer(cache_entries=0, window=16).start()
-    assert desk.ended(urgent).done == 400
-    assert desk.ended(calm).done == 400
-    early = desk.sql(
+    assert operator.ended(urgent).done == 400
+    assert operator.ended(calm).done == 400
+    early = operator.sql(
         "SELECT COUNT(*) AS n FROM predictions WHERE job_id = %s AND created < "
         "(SELECT MAX(created) FROM predictions WHERE job_id = %s)",
         calm,
@@ -189,4 +191,4 @@ def test_the_more_urgent_job_goes_first(stack: Stack, desk: Desk, bucket: str) -
     )
     # What was fetched ahead while the last of the urgent ones were worked on; in turn it would be all of them.
     assert early[0]["n"] < 200
-    desk.check()
+    operator.check()

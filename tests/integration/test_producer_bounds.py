@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, cast
 
-from producer import pages, verdicts
+from producer import failures, pages
 from producer.backlog import Backlog
 from producer.books import Books
-from producer.flow import Flow
-from producer.leases import Leases, Object
-from producer.verdicts import Verdicts
-from sluice.ledger import Database, Listed, jobs, listing, objects, progress
+from producer.dispatcher import Dispatcher
+from producer.failures import FailureWriter
+from producer.leases import LeaseTable, StreamedObject
+from sluice.ledger import Database, ListedObject, jobs, listing, objects, progress
 from sluice.settings import Settings
 from sluice.telemetry.health import Health
 from tests.support.ledger_rows import breaches, running_job
 
 COUNT = 25_000
-MOST = pages.PAGE + pages.LOW_WATER + verdicts.MOST_WAITING + verdicts.BATCH
+MOST = pages.PAGE + pages.LOW_WATER + failures.MOST_WAITING + failures.BATCH
 
 
 class Watched(Backlog):
@@ -26,7 +26,7 @@ class Watched(Backlog):
 
     most = 0
 
-    def add(self, found: Iterable[Object]) -> int:
+    def add(self, found: Iterable[StreamedObject]) -> int:
         added = super().add(found)
         self.most = max(self.most, len(self))
         return added
@@ -39,20 +39,22 @@ def test_objects_that_are_given_up_unfetched_are_not_read_faster_than_written(
     job = running_job(ledger)
     for first in range(0, COUNT, 1000):
         # Every tenth is too large, with a size of its own.
-        page = [Listed(b"%09d" % n, "e", 0 if n % 10 else 10**9 + n) for n in range(first, first + 1000)]
+        page = [ListedObject(b"%09d" % n, "e", 0 if n % 10 else 10**9 + n) for n in range(first, first + 1000)]
         ledger.run(lambda c, page=page: listing.add_page(c, job, page, repeat_no=0, last=False, repeats=1))  # type: ignore[misc]
     backlog = Watched()
 
     async def stream() -> None:
-        leases, health = Leases(heartbeat=60.0), Health()
+        leases, health = LeaseTable(heartbeat=60.0), Health()
         reading, writing = Books(settings, health, "read"), Books(settings, health, "write")
-        judged = Verdicts(writing, backlog)
-        flow = Flow(settings, reading, backlog=backlog, leases=leases, sources=cast("Any", None), verdicts=judged)
-        judged.written = flow.wake
+        judged = FailureWriter(writing, backlog)
+        dispatcher = Dispatcher(
+            settings, reading, backlog=backlog, leases=leases, sources=cast("Any", None), failures=judged
+        )
+        judged.written = dispatcher.wake
         leases.hello(b"c", "consumer", 0.0)
         leases.extend(b"c", 10, 0)
-        running = [asyncio.create_task(flow.run()), asyncio.create_task(judged.run())]
-        flow.set_jobs({found.id: found for found in await reading.run(jobs.active)})
+        running = [asyncio.create_task(dispatcher.run()), asyncio.create_task(judged.run())]
+        dispatcher.set_jobs({found.id: found for found in await reading.run(jobs.active)})
         try:
             async with asyncio.timeout(120):
                 while (await reading.run(lambda c: progress.progress(c, job))).pending:  # type: ignore[union-attr]  # noqa: ASYNC110

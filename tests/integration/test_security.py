@@ -22,7 +22,7 @@ from sluice.ledger import Database
 from sluice.protocol import Bye, Credit, Done, Failed, Failure, Hello, Message, Ping, Return, decode, encode
 from sluice.protocol.keys import KeyPair, make_keys, read_keys
 from sluice.settings import Settings, read_settings
-from tests.support.jobs_running import Desk, until
+from tests.support.jobs_running import Operator, until
 from tests.support.pem_keys import certificate_pem, private_pem
 from tests.support.producer_fakes import FakeConsumer, mutated, samples
 from tools.stack import Stack, free_port
@@ -34,9 +34,9 @@ LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 @pytest.fixture
-def desk(stack: Stack) -> Iterator[Desk]:
+def operator(stack: Stack) -> Iterator[Operator]:
     with Database(stack.settings) as database:
-        yield Desk(stack, database)
+        yield Operator(stack, database)
 
 
 def fill(stack: Stack, bucket: str, count: int) -> None:
@@ -48,7 +48,7 @@ def fill(stack: Stack, bucket: str, count: int) -> None:
         stack.servers.s3.client.put_object(Bucket=bucket, Key=f"{number:03}.png", Body=buffer.getvalue())
 
 
-class Keys:
+class CurveKeys:
     """CURVE keys of a producer, of a consumer that it knows (in PEM), and of a stranger."""
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class Keys:
         return {"curve_key": self.folder / name, "curve_server": str(self.folder / "producer.pub")}
 
 
-def start(stack: Stack, keys: Keys, **settings: object) -> None:
+def start(stack: Stack, keys: CurveKeys, **settings: object) -> None:
     stack.add_producer(**keys.producer, **settings)
     stack.add_consumer(**keys.consumer(), **settings)
     for worker in stack.workers:
@@ -78,12 +78,12 @@ def start(stack: Stack, keys: Keys, **settings: object) -> None:
 
 
 def test_with_curve_a_known_key_works_and_an_unknown_one_gets_nothing(
-    stack: Stack, desk: Desk, bucket: str, tmp_path: Path
+    stack: Stack, operator: Operator, bucket: str, tmp_path: Path
 ) -> None:
     fill(stack, bucket, 20)
-    keys = Keys(tmp_path)
+    keys = CurveKeys(tmp_path)
     start(stack, keys, cache_entries=0)
-    job = desk.submit(f"s3://{bucket}", repeats=20)
+    job = operator.submit(f"s3://{bucket}", repeats=20)
     strangers: list[Settings | None] = [read_settings(**keys.consumer("stranger")), None]
 
     async def knock(settings: Settings | None) -> None:
@@ -98,13 +98,13 @@ def test_with_curve_a_known_key_works_and_an_unknown_one_gets_nothing(
     for settings in strangers:
         asyncio.run(knock(settings))
     assert stack.producers[0].metrics()["sluice_consumers"] == 1
-    assert desk.ended(job).done == 400
+    assert operator.ended(job).done == 400
     assert "stranger" not in stack.producers[0].log.read_text()
-    desk.check()
+    operator.check()
 
 
 def hostile(chance: random.Random, ids: list[int]) -> Iterator[list[bytes]]:
-    """Give messages that are random, cut off, damaged, or overheard from a real consumer and said again.
+    """Return messages that are random, cut off, damaged, or overheard from a real consumer and said again.
 
     A damaged message may by chance be a whole CREDIT. A stranger who says that after HELLO is a consumer, which only
     CURVE can keep out; here it is left out.
@@ -148,14 +148,16 @@ def say(peer: zmq.Socket[bytes], frames: list[bytes]) -> None:
             return
 
 
-def test_ten_thousand_hostile_messages_at_a_running_job_change_no_row(stack: Stack, desk: Desk, bucket: str) -> None:
+def test_ten_thousand_hostile_messages_at_a_running_job_change_no_row(
+    stack: Stack, operator: Operator, bucket: str
+) -> None:
     fill(stack, bucket, 50)
     stack.servers.s3.client.put_object(Bucket=bucket, Key="text.jpg", Body=b"text")
     stack.start_workers(consumers=2, cache_entries=0)
     before = [worker.pid for worker in stack.workers]
-    job = desk.submit(f"s3://{bucket}", repeats=REPEATS)
-    until(lambda: desk.progress(job).done > 20, "its first rows")
-    ids = [row["id"] for row in desk.sql("SELECT id FROM objects WHERE job_id = %s", job)]
+    job = operator.submit(f"s3://{bucket}", repeats=REPEATS)
+    until(lambda: operator.progress(job).done > 20, "its first rows")
+    ids = [row["id"] for row in operator.sql("SELECT id FROM objects WHERE job_id = %s", job)]
     chance = random.Random(11)
     messages = hostile(chance, ids)
     context = zmq.Context()
@@ -171,18 +173,20 @@ def test_ten_thousand_hostile_messages_at_a_running_job_change_no_row(stack: Sta
             with socket.create_connection((address.hostname, address.port or 0), 5) as raw:
                 raw.sendall(chance.randbytes(chance.randrange(1, 200)))
         if number == FRAMES // 2:
-            assert desk.progress(job).state == "running", "the job was to be under way: make it longer"
+            assert operator.progress(job).state == "running", "the job was to be under way: make it longer"
     for peer in peers:
         peer.close()
     context.term()
     # Many are lost with the connections that are closed to such peers.
     until(lambda: stack.producers[0].metrics()["sluice_rejected_frames_total"] > FRAMES / 100, "their arrival")
-    ended = desk.ended(job)
+    ended = operator.ended(job)
     assert (ended.done, ended.quarantined, ended.superseded) == (REPEATS * 50, REPEATS, 0)
-    assert desk.sql("SELECT DISTINCT reason FROM objects WHERE state = 'quarantined'") == [{"reason": "not_an_image"}]
+    assert operator.sql("SELECT DISTINCT reason FROM objects WHERE state = 'quarantined'") == [
+        {"reason": "not_an_image"}
+    ]
     # One key, one content, one answer. Its last digits depend on the batch that it was computed in, and with them which
     # of the no-op model's many equals is named; another picture's answer would have another score.
-    wrong = desk.sql(
+    wrong = operator.sql(
         "SELECT o.object_key FROM predictions p JOIN objects o ON o.id = p.object_id "
         "GROUP BY o.object_key "
         "HAVING COUNT(DISTINCT p.sha256) <> 1 OR MAX(p.score) / MIN(p.score) > 1.0001 OR COUNT(*) <> %s",
@@ -190,7 +194,7 @@ def test_ten_thousand_hostile_messages_at_a_running_job_change_no_row(stack: Sta
     )
     assert wrong == []
     assert [worker.pid for worker in stack.workers] == before
-    desk.check("--bytes", "100")
+    operator.check("--bytes", "100")
 
 
 def test_all_that_torchserve_opens_is_bound_to_loopback(stack: Stack) -> None:
@@ -205,13 +209,13 @@ def test_all_that_torchserve_opens_is_bound_to_loopback(stack: Stack) -> None:
     assert {ip for _, ip in open_to} <= LOOPBACK
 
 
-def test_no_secret_is_ever_written_down(stack: Stack, desk: Desk, bucket: str, tmp_path: Path) -> None:
+def test_no_secret_is_ever_written_down(stack: Stack, operator: Operator, bucket: str, tmp_path: Path) -> None:
     """Not by processes that work, not by those that can't, not by the command line; not even with all logs on."""
     fill(stack, bucket, 5)
-    keys = Keys(tmp_path)
+    keys = CurveKeys(tmp_path)
     start(stack, keys, log_level="debug")
-    assert desk.ended(desk.submit(f"s3://{bucket}")).done == 5
-    desk.submit("s3://no-such-bucket")
+    assert operator.ended(operator.submit(f"s3://{bucket}")).done == 5
+    operator.submit("s3://no-such-bucket")
     until(lambda: "no-such-bucket" in stack.producers[0].log.read_text(), "its complaint")
     wrong = "wr0ng-pa55word"
     right = stack.servers.database.password
@@ -230,7 +234,7 @@ def test_no_secret_is_ever_written_down(stack: Stack, desk: Desk, bucket: str, t
         url.replace(right, f"{wrong}@{right}"),
     ):
         for arguments in (["status"], ["config"], ["submit", "s3://photos"], ["db", "upgrade"], ["check"]):
-            done = desk.command(*arguments, SLUICE_DATABASE_URL=bad, SLUICE_LOG_LEVEL="debug")
+            done = operator.command(*arguments, SLUICE_DATABASE_URL=bad, SLUICE_LOG_LEVEL="debug")
             said += done.stdout + done.stderr
             assert done.returncode or arguments == ["config"], (arguments, done)
     for worker in stack.workers:

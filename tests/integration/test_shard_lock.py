@@ -8,7 +8,7 @@ import pytest
 
 from producer import shard
 from producer.shard import ShardLock, ShardTaken
-from sluice.ledger import Cursor, Database
+from sluice.ledger import Database, LedgerCursor
 from sluice.settings import Settings
 from sluice.telemetry.health import Health
 
@@ -16,7 +16,7 @@ LIMIT_SECONDS = 60.0
 LOCK = "sluice.producer.0"
 
 
-def own_connection(cursor: Cursor) -> int:
+def own_connection(cursor: LedgerCursor) -> int:
     cursor.execute("SELECT CONNECTION_ID() AS id")
     row = cursor.fetchone()
     assert row is not None
@@ -27,10 +27,10 @@ async def lose(lock: ShardLock, ledger: Database) -> None:
     """End the connection that holds the lock; the server has let go of it before this returns."""
     connection = await lock.run(own_connection)
 
-    def kill(cursor: Cursor) -> None:
+    def kill(cursor: LedgerCursor) -> None:
         cursor.execute("KILL %s", (connection,))
 
-    def is_free(cursor: Cursor) -> bool:
+    def is_free(cursor: LedgerCursor) -> bool:
         cursor.execute("SELECT 1 FROM information_schema.processlist WHERE id = %s", (connection,))
         return cursor.fetchone() is None
 

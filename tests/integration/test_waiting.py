@@ -48,7 +48,7 @@ def forwarding(port: int, to: int) -> Iterator[None]:
 
 @pytest.fixture
 def workers(servers: Servers, database_name: str, tmp_path: Path) -> Iterator[tuple[Worker, Worker, int]]:
-    """Give a producer and a consumer, started, and the port at which they expect a database."""
+    """Return a producer and a consumer, started, and the port at which they expect a database."""
     port = free_port()
     url = servers.database.create(database_name).replace(f":{servers.database.port}/", f":{port}/")
     bind = f"tcp://127.0.0.1:{free_port()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sluice.ledger import Database, Listed, listing, progress
+from sluice.ledger import Database, ListedObject, listing, progress
 from sluice.protocol import Done, Failed, Failure
 from sluice.settings import Settings
 from tests.support.ledger_rows import breaches
@@ -68,7 +68,7 @@ def test_a_key_that_changes_under_its_reads_now_and_then_is_never_given_up(
         """Put other bytes there and tell the ledger, as a notification does."""
         photos.put(webcam=body)
         etag = photos.client.head_object(Bucket=photos.bucket, Key="webcam")["ETag"].strip('"')
-        database.run(lambda c: listing.upsert_keys(c, 1, [Listed(b"webcam", etag, len(body))]))
+        database.run(lambda c: listing.upsert_keys(c, 1, [ListedObject(b"webcam", etag, len(body))]))
 
     async def part(consumer: FakeConsumer) -> None:
         for number in range(rounds):

@@ -42,7 +42,7 @@ class Case:
     """Does it show the photo, whole and in colour, so that a model must say LABEL?"""
 
     def distance(self, pixels: NDArray[np.uint8]) -> float:
-        """Say how far the decoded pixels are from the photo's, each block of 8 x 8 pixels as one: dithering is fine."""
+        """Return how far decoded pixels are from the photo's, each block of 8 x 8 pixels as one: dithering is fine."""
         plain = Image.fromarray(decode(saved(photo(), "PNG"), SPEC, 10**6))
         expected = plain.convert("L").convert("RGB") if self.grey else plain
         return float(np.abs(_blocks(np.asarray(expected)) - _blocks(pixels)).mean())
@@ -54,7 +54,7 @@ def _blocks(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def photo(size: tuple[int, int] = PHOTO_SIZE) -> Image.Image:
-    """Give the plain photo: a cup of espresso."""
+    """Return the plain photo: a cup of espresso."""
     path = Path(skimage.__file__).parent / "data" / "coffee.png"
     return Image.open(path).convert("RGB").resize(size, Image.Resampling.BICUBIC)
 
@@ -304,7 +304,7 @@ def bombs() -> Iterator[Case]:
 
 
 def corpus() -> list[Case]:
-    """Give all of them."""
+    """Return all of them."""
     kinds = (jpegs, pngs, webs, tiffs, rarities, no_images, broken, bombs)
     return [case for kind in kinds for case in kind()]
 

@@ -23,7 +23,7 @@ HOWS: Final[tuple[How, ...]] = ("cut", "cut within", "producer's side", "consume
 
 
 @dataclass(frozen=True)
-class Fault:
+class ProxyFault:
     """What happens as a message of one kind passes: it is lost with all that follows it there, or comes late."""
 
     kind: int
@@ -38,7 +38,7 @@ class Frames:
         self._begins = True
 
     async def next(self) -> tuple[bytes, int | None]:
-        """Give a frame, and the kind of the message that begins with it."""
+        """Return a frame, and the kind of the message that begins with it."""
         flags = await self._stream.readexactly(1)
         size = await self._stream.readexactly(8 if flags[0] & LONG else 1)
         body = await self._stream.readexactly(int.from_bytes(size, "big"))
@@ -68,8 +68,8 @@ class FaultyProxy:
     def __init__(self, target: int) -> None:
         self._target = target
         self._links: set[Link] = set()
-        self.faults: list[Fault] = []
-        self.done: list[Fault] = []
+        self.faults: list[ProxyFault] = []
+        self.done: list[ProxyFault] = []
         self.port = 0
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from sluice.ledger import Database, Progress, jobs, progress
+from sluice.ledger import Database, JobProgress, jobs, progress
 from tools.stack import Stack, card_of
 
 PATIENCE_SECONDS: Final = 120.0
@@ -23,12 +23,12 @@ def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_
 
 
 def full_name(stack: Stack, model: str) -> str:
-    """Give a served model as name@version."""
+    """Return a served model as name@version."""
     cards = [card_of(archive) for archive in stack.servers.torchserve.archives]
     return next(f"{card['name']}@{card['version']}" for card in cards if card["name"] == model)
 
 
-class Desk:
+class Operator:
     """A person's view of a stack's ledger."""
 
     def __init__(self, stack: Stack, database: Database) -> None:
@@ -48,18 +48,18 @@ class Desk:
         name = full_name(self._stack, model)
         return self._database.run(lambda cursor: jobs.submit(cursor, source, name, **options))
 
-    def progress(self, job: int) -> Progress:
+    def progress(self, job: int) -> JobProgress:
         found = self._database.run(lambda cursor: progress.progress(cursor, job))
         assert found is not None
         return found
 
-    def ended(self, job: int) -> Progress:
+    def ended(self, job: int) -> JobProgress:
         """Wait for a job's end."""
         until(lambda: self.progress(job).state in {"done", "failed"}, f"the end of job {job}: {self.progress(job)}")
         return self.progress(job)
 
     def objects(self, job: int) -> dict[bytes, dict[str, Any]]:
-        """Give the job's newest row of each key, with its prediction's columns where it has one."""
+        """Return the job's newest row of each key, with its prediction's columns where it has one."""
         rows = self.sql(
             "SELECT o.*, p.label, p.score, p.sha256 FROM objects o LEFT JOIN predictions p ON p.object_id = o.id "
             "WHERE o.job_id = %s AND o.state <> 'superseded' AND o.repeat_no = 0",

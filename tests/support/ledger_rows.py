@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sluice import ledger
-from sluice.ledger import Cursor, Database, Listed, Prediction
+from sluice.ledger import Database, LedgerCursor, ListedObject, Prediction
 
 SOURCE = "s3://photos"
 
 
-def register(cursor: Cursor, version: str = "1") -> int:
+def register(cursor: LedgerCursor, version: str = "1") -> int:
     """Make a model known and live."""
     ledger.models.register(cursor, "model", version, version * 64, {"resize": 256}, ["cat", "dög"])
     return ledger.models.promote(cursor, "model", version).id
@@ -19,7 +19,7 @@ def register(cursor: Cursor, version: str = "1") -> int:
 def running_job(database: Database, *, repeats: int = 1) -> int:
     """Submit a job and start it."""
 
-    def work(cursor: Cursor) -> int:
+    def work(cursor: LedgerCursor) -> int:
         model = register(cursor)
         job = ledger.jobs.submit(cursor, SOURCE, repeats=repeats)
         assert ledger.jobs.start(cursor, job, model)
@@ -28,23 +28,23 @@ def running_job(database: Database, *, repeats: int = 1) -> int:
     return database.run(work)
 
 
-def entries(keys: Iterable[bytes], etag: str = "e") -> list[Listed]:
-    """Give listing entries in key order."""
-    return [Listed(key, etag, len(key)) for key in sorted(keys)]
+def entries(keys: Iterable[bytes], etag: str = "e") -> list[ListedObject]:
+    """Return listing entries in key order."""
+    return [ListedObject(key, etag, len(key)) for key in sorted(keys)]
 
 
-def list_all(database: Database, job: int, page: list[Listed]) -> None:
+def list_all(database: Database, job: int, page: list[ListedObject]) -> None:
     """Make one page the whole listing of a job."""
     database.run(lambda c: ledger.listing.add_page(c, job, page, repeat_no=0, last=True, repeats=1))
 
 
 def ids_of(database: Database, job: int) -> dict[bytes, int]:
-    """Give the pending objects of a job by key."""
+    """Return the pending objects of a job by key."""
     return {row.key: row.id for row in database.run(lambda c: ledger.objects.pending(c, job, 0, 100_000))}
 
 
 def prediction(object_id: int, job: int, label: str = "cat", consumer: str = "test") -> Prediction:
-    """Give a prediction as a consumer commits it; the tests' model has id 1."""
+    """Return a prediction as a consumer commits it; the tests' model has id 1."""
     return Prediction(object_id, job, 1, label, 0.75, ((label, 0.75), ("dög", 0.25)), b"\x00\xff" * 16, consumer)
 
 

@@ -12,7 +12,7 @@ from sluice.images import NO_WEIGHTS, digest_of
 
 
 def signed(card: dict[str, Any]) -> dict[str, Any]:
-    """Give the card the digest of what it says."""
+    """Return the card the digest of what it says."""
     weights = card["weights"]["sha256"] if card["weights"] else NO_WEIGHTS
     return {**card, "digest": digest_of(card["architecture"], weights, card["preprocessing"], card["labels"])}
 

@@ -19,7 +19,7 @@ def private_pem(key: Ed25519PrivateKey) -> str:
 
 
 def public_pem(key: Ed25519PrivateKey) -> str:
-    """Give the bare public key."""
+    """Return the bare public key."""
     info = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_key().public_bytes(serialization.Encoding.PEM, info).decode()
 

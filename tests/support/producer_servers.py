@@ -81,7 +81,7 @@ class FaultyS3:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def page(self) -> str:
-        """Give the one page of the listing."""
+        """Return the one page of the listing."""
         if self.entries is None:
             return PAGE.format(ARCHIVED)
         return PAGE.format("".join(ENTRY.format(key, size, etag, "STANDARD") for key, etag, size in self.entries))

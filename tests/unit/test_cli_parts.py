@@ -10,23 +10,23 @@ import pytest
 
 from sluice.cli import check_processes, follow
 from sluice.cli.card import archived_card
-from sluice.cli.check import Verdict
+from sluice.cli.check import CheckResult
 from sluice.cli.config import shown_value, without_password
 from sluice.cli.screen import console
 from sluice.errors import ConfigurationError, LedgerUnavailable
-from sluice.ledger import Progress
+from sluice.ledger import JobProgress
 from sluice.settings import read_settings
 from tests.support.model_archives import CARD, TAMPERED, signed, write_archive
 
 
-def at(done: int, state: str = "running", message: str = "") -> list[Progress]:
-    return [Progress(1, "s3://b/", state, 10, 10 - done, done, 0, 0, True, 0.0, None, message)]  # noqa: FBT003 - a row
+def at(done: int, state: str = "running", message: str = "") -> list[JobProgress]:
+    return [JobProgress(1, "s3://b/", state, 10, 10 - done, done, 0, 0, True, 0.0, None, message)]  # noqa: FBT003 - a row
 
 
 class Answers:
     """Stands for the database: gives one thing after another."""
 
-    def __init__(self, *given: list[Progress] | Exception) -> None:
+    def __init__(self, *given: list[JobProgress] | Exception) -> None:
         self.given = list(given)
 
     def __enter__(self) -> Self:
@@ -35,7 +35,7 @@ class Answers:
     def __exit__(self, *_: object) -> None:
         """Nothing is open."""
 
-    def run(self, _: object) -> list[Progress]:
+    def run(self, _: object) -> list[JobProgress]:
         answer = self.given.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -44,7 +44,7 @@ class Answers:
 
 @pytest.fixture
 def followed(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a function, read below
-    def run(*given: list[Progress] | Exception) -> tuple[list[Progress], list[str]]:
+    def run(*given: list[JobProgress] | Exception) -> tuple[list[JobProgress], list[str]]:
         monkeypatch.setattr(follow, "Database", lambda _: Answers(*given))
         monkeypatch.setattr(follow, "POLL_SECONDS", 0)
         stream = io.StringIO()
@@ -163,10 +163,12 @@ def test_no_setting_shows_a_secret() -> None:
     assert shown["database_password"] == "***"
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, *pages: dict[str, float] | None) -> tuple[Verdict, Verdict, list[str]]:
+def judged(
+    monkeypatch: pytest.MonkeyPatch, *pages: dict[str, float] | None
+) -> tuple[CheckResult, CheckResult, list[str]]:
     answers = {str(number): page for number, page in enumerate(pages)}
     monkeypatch.setattr(check_processes, "_figures", answers.__getitem__)
-    credit, memory = Verdict(), Verdict()
+    credit, memory = CheckResult(), CheckResult()
     return credit, memory, check_processes.check_processes(credit, memory, list(answers), 400)
 
 

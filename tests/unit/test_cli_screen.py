@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from sluice.cli.screen import console, disarmed, duration, json_safe, percent, safe, sentence
-from sluice.ledger import Progress
+from sluice.ledger import JobProgress
 
 ANY_TEXT = st.text(st.characters())
 
 
-def progress(**changes: object) -> Progress:
+def progress(**changes: object) -> JobProgress:
     given = {
         "job": 1,
         "source": "s3://b/",
@@ -31,7 +31,7 @@ def progress(**changes: object) -> Progress:
         "eta_seconds": None,
         "message": "",
     }
-    return Progress(**{**given, **changes})  # type: ignore[arg-type]
+    return JobProgress(**{**given, **changes})  # type: ignore[arg-type]
 
 
 @given(ANY_TEXT)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from consumer.cache import Cache
-from consumer.credit import FIRST_WINDOW, LEAST_WINDOW, Account, Pace
-from consumer.held import Held
-from consumer.lane import Lane, Room
+from consumer.cache import AnswerCache
+from consumer.credit import FIRST_WINDOW, LEAST_WINDOW, CreditAccount, CreditPacer
+from consumer.held import HeldObject
+from consumer.queues import ByteBudget, StageQueue
 from sluice.inference import Answer
 from sluice.protocol import WorkItem
 
@@ -31,14 +31,14 @@ class Nobody:
         pass
 
 
-def held(number: int = 1, sha256: bytes = b"", model: int = 1) -> Held:
+def held(number: int = 1, sha256: bytes = b"", model: int = 1) -> HeldObject:
     item = WorkItem(id=number, job=1, model=model, source="s", key=b"", etag="", size=0, inline=True, alone=False)
-    return Held(item, Nobody(), 0.0, sha256=sha256)
+    return HeldObject(item, Nobody(), 0.0, sha256=sha256)
 
 
 class TestPace:
     def test_it_begins_small_and_follows_the_speed(self) -> None:
-        pace = Pace(256, 2.0, 0.0)
+        pace = CreditPacer(256, 2.0, 0.0)
         assert pace.window == FIRST_WINDOW
         for tick in range(1, 100):
             pace.finished(10)
@@ -46,17 +46,17 @@ class TestPace:
         assert pace.window == 80
 
     def test_it_stays_between_its_bounds(self) -> None:
-        pace = Pace(256, 2.0, 0.0)
+        pace = CreditPacer(256, 2.0, 0.0)
         pace.finished(100_000)
         pace.tick(1.0, busy=True)
         assert pace.window == 256
         for tick in range(2, 100):
             pace.tick(float(tick), busy=True)
         assert pace.window == LEAST_WINDOW
-        assert Pace(2, 2.0, 0.0).window == 2
+        assert CreditPacer(2, 2.0, 0.0).window == 2
 
     def test_idle_time_is_no_slowness(self) -> None:
-        pace = Pace(256, 2.0, 0.0)
+        pace = CreditPacer(256, 2.0, 0.0)
         pace.finished(100)
         pace.tick(1.0, busy=True)
         before = pace.window
@@ -66,7 +66,7 @@ class TestPace:
     @given(some.lists(some.tuples(some.integers(0, 500), some.integers(0, 64), some.booleans()), max_size=60))
     def test_credit_never_falls_and_bounds_what_is_held(self, steps: list[tuple[int, int, bool]]) -> None:
         """I4, from the consumer's side: whatever the windows, no more is promised than the largest of them."""
-        account = Account()
+        account = CreditAccount()
         largest = 0
         for window, finished, arrives in steps:
             largest = max(largest, window)
@@ -84,25 +84,25 @@ class TestPace:
 class TestLane:
     def test_it_hands_over_in_order_and_in_parts(self) -> None:
         async def scene() -> None:
-            lane = Lane("test")
-            lane.put_now([held(number) for number in range(5)])
-            assert [one.item.id for one in await lane.take(2)] == [0, 1]
-            assert [one.item.id for one in lane.take_now(9, lambda one: one.item.id % 2 == 0)] == [2, 4]
-            assert [one.item.id for one in lane.take_now(9)] == [3]
-            assert not lane.take_now(9)
+            queue = StageQueue("test")
+            queue.put_now([held(number) for number in range(5)])
+            assert [one.item.id for one in await queue.take(2)] == [0, 1]
+            assert [one.item.id for one in queue.take_now(9, lambda one: one.item.id % 2 == 0)] == [2, 4]
+            assert [one.item.id for one in queue.take_now(9)] == [3]
+            assert not queue.take_now(9)
 
         asyncio.run(scene())
 
     def test_a_full_lane_keeps_its_writer_waiting(self) -> None:
         async def scene() -> None:
-            lane = Lane("test", limit=2)
-            await lane.put([held(1), held(2)])
-            writer = asyncio.create_task(lane.put([held(3)]))
+            queue = StageQueue("test", limit=2)
+            await queue.put([held(1), held(2)])
+            writer = asyncio.create_task(queue.put([held(3)]))
             await asyncio.sleep(0)
             assert not writer.done()
-            lane.take_now(1)
+            queue.take_now(1)
             await writer
-            assert len(lane) == 2
+            assert len(queue) == 2
 
         asyncio.run(scene())
 
@@ -110,50 +110,50 @@ class TestLane:
 class TestRoom:
     def test_bytes_wait_until_others_are_gone(self) -> None:
         async def scene() -> None:
-            room = Room(100)
-            await room.reserve(60)
-            second = asyncio.create_task(room.reserve(60))
+            budget = ByteBudget(100)
+            await budget.reserve(60)
+            second = asyncio.create_task(budget.reserve(60))
             await asyncio.sleep(0)
             assert not second.done()
-            room.release(60)
+            budget.release(60)
             await second
-            room.add(60)
-            assert room.is_full
+            budget.add(60)
+            assert budget.is_full
 
         asyncio.run(scene())
 
     def test_whoever_waits_for_room_lets_others_run(self) -> None:
         async def scene() -> None:
-            room = Room(100)
-            room.add(150)
-            reader = asyncio.create_task(room.wait())
+            budget = ByteBudget(100)
+            budget.add(150)
+            reader = asyncio.create_task(budget.wait())
             await asyncio.sleep(0.01)
             assert not reader.done()
-            room.release(20)
+            budget.release(20)
             await asyncio.sleep(0.01)
             assert not reader.done()
-            room.release(40)
+            budget.release(40)
             await reader
 
         asyncio.run(scene())
 
     def test_an_object_larger_than_the_room_comes_when_it_is_alone(self) -> None:
         async def scene() -> None:
-            room = Room(100)
-            await room.reserve(10)
-            large = asyncio.create_task(room.reserve(1000))
+            budget = ByteBudget(100)
+            await budget.reserve(10)
+            large = asyncio.create_task(budget.reserve(1000))
             await asyncio.sleep(0)
             assert not large.done()
-            room.release(10)
+            budget.release(10)
             await large
-            assert room.is_full
+            assert budget.is_full
 
         asyncio.run(scene())
 
 
 class TestCache:
     def test_the_first_works_and_the_others_wait(self) -> None:
-        cache = Cache(10)
+        cache = AnswerCache(10)
         first, second, third = (held(number, b"x") for number in (1, 2, 3))
         assert not cache.ask(first)
         assert cache.ask(second)
@@ -166,19 +166,19 @@ class TestCache:
         assert (later.answer, later.waits) == (first.answer, False)
 
     def test_another_model_is_another_question(self) -> None:
-        cache = Cache(10)
+        cache = AnswerCache(10)
         assert not cache.ask(held(1, b"x", model=1))
         assert not cache.ask(held(2, b"x", model=2))
 
     def test_without_an_answer_the_next_one_works(self) -> None:
-        cache = Cache(10)
+        cache = AnswerCache(10)
         first = held(1, b"x")
         cache.ask(first)
         assert cache.settle(first) == []
         assert not cache.ask(held(2, b"x"))
 
     def test_the_least_recently_asked_is_forgotten(self) -> None:
-        cache = Cache(2)
+        cache = AnswerCache(2)
         for name in (b"a", b"b"):
             one = held(1, name)
             cache.ask(one)
@@ -194,7 +194,7 @@ class TestCache:
 
     @pytest.mark.parametrize("count", [1, 2])
     def test_off_is_off(self, count: int) -> None:
-        cache = Cache(0)
+        cache = AnswerCache(0)
         for number in range(count):
             assert not cache.ask(held(number, b"x"))
         assert cache.settle(held(9, b"x")) == []

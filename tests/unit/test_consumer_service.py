@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from consumer import commit as commit_module
 from consumer import service as service_module
-from consumer.service import Service
+from consumer.service import ConsumerService
 from sluice.errors import LedgerUnavailable
 from sluice.ledger import Model, Prediction
 from sluice.protocol import Bye, Done, Error, Pong, encode
@@ -72,7 +72,7 @@ class Running:
             self.ready.set()
 
     async def _serve(self) -> None:
-        self.service = Service(self._settings, Health())
+        self.service = ConsumerService(self._settings, Health())
         self.ready.set()
         await self.service.run()
 
@@ -320,10 +320,12 @@ def test_credit_grows_with_speed_and_is_never_exceeded(producer: FakeProducer, t
         assert producer.limit == 8
         number = 0
         while number < 400:
-            room = producer.limit - producer.sent
-            if room:
-                producer.lease({number + n: png((number + n) % 250, n % 250, number % 250) for n in range(1, room + 1)})
-                number += room
+            budget = producer.limit - producer.sent
+            if budget:
+                producer.lease(
+                    {number + n: png((number + n) % 250, n % 250, number % 250) for n in range(1, budget + 1)}
+                )
+                number += budget
             assert producer.until(lambda: producer.limit > producer.sent)
         assert producer.limit - len(producer.done) > 8
         assert producer.until(lambda: len(producer.done) == number)

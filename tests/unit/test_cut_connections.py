@@ -13,16 +13,16 @@ import zmq.asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.held import Held
-from consumer.lane import Room
-from consumer.line import Line
-from consumer.session import Place, Session
-from producer.leases import Lease, Leases, Loss, Object
+from consumer.held import HeldObject
+from consumer.link import ProducerLink
+from consumer.queues import ByteBudget
+from consumer.session import ProducerSession, SessionId
+from producer.leases import ConsumerDeath, Lease, LeaseTable, StreamedObject
 from producer.router import Router
 from sluice.protocol import Failure
 from sluice.protocol.frames import KINDS
 from sluice.settings import read_settings
-from tests.support.faulty_proxy import HOWS, Fault, FaultyProxy
+from tests.support.faulty_proxy import HOWS, FaultyProxy, ProxyFault
 
 HEARTBEAT = 0.1
 """Of consumers. The producer waits for ever, so that no death is counted, and all that is lost must come back."""
@@ -37,13 +37,13 @@ class Producer:
     """Sends what is ready, and keeps what becomes of it."""
 
     def __init__(self, address: str = "tcp://127.0.0.1:*") -> None:
-        self.leases = Leases(NEVER)
+        self.leases = LeaseTable(NEVER)
         self.router = Router(read_settings(bind=address), self.leases, self)
         self.ends: dict[int, list[str]] = {number: [] for number in range(OBJECTS)}
-        self.deaths: list[Loss] = []
+        self.deaths: list[ConsumerDeath] = []
 
     def offer(self, number: int) -> None:
-        self.leases.offer(Object(number + 1, 1, 1, "s3://b", b"k", "e", 3), b"abc", time.monotonic())
+        self.leases.offer(StreamedObject(number + 1, 1, 1, "s3://b", b"k", "e", 3), b"abc", time.monotonic())
 
     def wake(self) -> None:
         for grant in self.leases.assign(time.monotonic()):
@@ -55,17 +55,17 @@ class Producer:
         for lease in leases:
             self.ends[lease.object.id - 1].append("done")
 
-    def failed(self, pairs: Sequence[tuple[Object, Failure]]) -> None:
+    def failed(self, pairs: Sequence[tuple[StreamedObject, Failure]]) -> None:
         for found, failure in pairs:
             self.ends[found.id - 1].append(failure.reason)
 
-    def returned(self, objects: Sequence[Object], _why: str = "") -> None:
+    def returned(self, objects: Sequence[StreamedObject], _why: str = "") -> None:
         for found in objects:
             self.offer(found.id - 1)
         if objects:
             asyncio.get_running_loop().call_soon(self.wake)
 
-    def died(self, loss: Loss) -> None:
+    def died(self, loss: ConsumerDeath) -> None:
         self.deaths.append(loss)
 
 
@@ -73,14 +73,14 @@ class Consumer:
     """Finishes what it gets as the object's number says."""
 
     def __init__(self, context: zmq.asyncio.Context, address: str, name: str) -> None:
-        self.room = Room(1 << 20)
+        self.budget = ByteBudget(1 << 20)
         self._context = context
         self._settings = read_settings(name=name, heartbeat=HEARTBEAT)
         self._returned: set[int] = set()
-        self.line = Line(partial(self._open, address), lambda _: None)
+        self.line = ProducerLink(partial(self._open, address), lambda _: None)
 
-    def _open(self, address: str, place: Place) -> Session:
-        return Session(address, self._context.socket(zmq.DEALER), self._settings, self, place)
+    def _open(self, address: str, place: SessionId) -> ProducerSession:
+        return ProducerSession(address, self._context.socket(zmq.DEALER), self._settings, self, place)
 
     def window(self) -> int:
         return 4
@@ -88,11 +88,11 @@ class Consumer:
     def why_not(self) -> str:
         return ""
 
-    def accept(self, objects: list[Held]) -> None:
+    def accept(self, objects: list[HeldObject]) -> None:
         for held in objects:
             asyncio.get_running_loop().call_soon(self._finish, held)
 
-    def _finish(self, held: Held) -> None:
+    def _finish(self, held: HeldObject) -> None:
         number = held.item.id
         match ENDS[number % len(ENDS)]:
             case "done":
@@ -106,15 +106,15 @@ class Consumer:
                 held.lessor.give_back([number])
 
 
-async def until(condition: Callable[[], object], leases: Leases) -> None:
+async def until(condition: Callable[[], object], leases: LeaseTable) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain: {list(leases.sessions)}, ready {leases.ready}"
         await asyncio.sleep(0.005)
 
 
-async def ride_through(faults: list[Fault]) -> list[Fault]:
-    """Give all objects to consumers behind a proxy with these faults, and have them leave; gives what was done."""
+async def ride_through(faults: list[ProxyFault]) -> list[ProxyFault]:
+    """Return all objects to consumers behind a proxy with these faults, and have them leave; gives what was done."""
     producer, context = Producer(), zmq.asyncio.Context()
     leases = producer.leases
     with producer.router as router:
@@ -145,11 +145,11 @@ async def ride_through(faults: list[Fault]) -> list[Fault]:
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("kind", [kind for kind, message in KINDS.items() if message.__name__ != "Error"])
 def test_each_message_may_be_lost(kind: int, how: str) -> None:
-    fault = Fault(kind, how)  # type: ignore[arg-type]
+    fault = ProxyFault(kind, how)  # type: ignore[arg-type]
     assert asyncio.run(ride_through([fault])) == [fault]
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.lists(st.builds(Fault, st.sampled_from(sorted(KINDS)), st.sampled_from(HOWS)), max_size=6))
-def test_any_faults_one_after_the_other(faults: list[Fault]) -> None:
+@given(st.lists(st.builds(ProxyFault, st.sampled_from(sorted(KINDS)), st.sampled_from(HOWS)), max_size=6))
+def test_any_faults_one_after_the_other(faults: list[ProxyFault]) -> None:
     asyncio.run(ride_through(faults))

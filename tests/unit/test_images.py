@@ -125,13 +125,13 @@ def test_sixteen_bits_keep_a_dark_image_dark() -> None:
 
 
 def apart(data: bytes, spec: Preprocessing) -> NDArray[np.int64]:
-    """Give how many levels each value is from what torchvision's Resize and CenterCrop make of it."""
+    """Return how many levels each value is from what torchvision's Resize and CenterCrop make of it."""
     ours, theirs = decode(data, spec, MAX_PIXELS), by_the_recipe(data, spec)
     return np.abs(ours.astype(np.int64) - theirs.astype(np.int64))
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    """Give an image whose neighbours have nothing in common, some of it black and white."""
+    """Return an image whose neighbours have nothing in common, some of it black and white."""
     dice = np.random.default_rng((width, height))
     values = dice.integers(-128, 384, (height, width, len(mode))).clip(0, 255).astype(np.uint8)
     return Image.fromarray(values if len(mode) > 1 else values[:, :, 0])

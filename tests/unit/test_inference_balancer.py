@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 
 from sluice.errors import ConfigurationError
 from sluice.images import pack
-from sluice.inference import Answer, Balancer, Client, Refusal, resolve, routes
+from sluice.inference import Answer, Balancer, Refusal, TorchServeClient, resolve, routes
 from sluice.inference.balancer import Outcome
 from sluice.inference.client import Endpoint
 from sluice.settings import read_settings
@@ -44,7 +44,7 @@ async def balancing(*fakes: FakeTorchServe, urls: tuple[str, ...] = (), **others
             stack.enter_context(fake.running())
         given = {"torchserve_patience": 2.0, "torchserve_timeout": 1.0, **others}
         settings = read_settings(torchserve=(*urls, *(fake.url for fake in fakes)), **given)
-        balancer = Balancer(settings, Client(settings))
+        balancer = Balancer(settings, TorchServeClient(settings))
         running = asyncio.create_task(balancer.run())
         try:
             yield balancer
@@ -278,7 +278,7 @@ def test_an_endpoint_that_leaves_the_name_is_asked_no_more(monkeypatch: pytest.M
 
 
 def shown() -> dict[str, float]:
-    """Give what the metric says of each endpoint."""
+    """Return what the metric says of each endpoint."""
     (family,) = [family for family in REGISTRY.collect() if family.name == "sluice_endpoint_up"]
     return {sample.labels["endpoint"]: sample.value for sample in family.samples}
 

@@ -41,12 +41,12 @@ def policy(selector: dict[str, Any], namespace: str = "shop", **directions: list
 
 
 def made(*policies: dict[str, Any]) -> str:
-    """Give the rules for the pods above."""
+    """Return the rules for the pods above."""
     return rules(NAMESPACES, PODS, policies)
 
 
 def passes(text: str, source: str, target: str, port: int = 3306, protocol: str = "tcp", state: str = "NEW") -> bool:
-    """Say whether a packet comes through the chain."""
+    """Return whether a packet comes through the chain."""
     marked = False
     for line in text.splitlines():
         if not line.startswith(f"-A {CHAIN} "):
@@ -74,7 +74,7 @@ def passes(text: str, source: str, target: str, port: int = 3306, protocol: str 
 
 
 def reached(text: str, target: str = DATA, port: int = 3306, protocol: str = "tcp") -> set[str]:
-    """Give who reaches a pod."""
+    """Return who reaches a pod."""
     return {each for each in (WEB, DATA, STRANGER, OUTSIDE, NODE) if passes(text, each, target, port, protocol)} - {
         target
     }

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.errors import ConfigurationError, ObjectError, SourceError
-from sluice.objects import Bucket, Changed, Folder, SourceMissing, open_source
+from sluice.objects import Bucket, Folder, ObjectChanged, SourceMissing, open_source
 from sluice.settings import read_settings
 
 MIB = 1024 * 1024
@@ -75,7 +75,7 @@ def test_reads_the_bytes_of_the_etag(tmp_path: Path) -> None:
     assert asyncio.run(folder.read(b"a", listed.etag, MIB)) == b"a"
     assert asyncio.run(folder.head(b"a")) == listed
     (tmp_path / "a").write_bytes(b"other")
-    with pytest.raises(Changed) as changed:
+    with pytest.raises(ObjectChanged) as changed:
         asyncio.run(folder.read(b"a", listed.etag, MIB))
     assert changed.value.listed == asyncio.run(folder.head(b"a"))
     with pytest.raises(ObjectError, match="too_large"):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.ledger import Listed
+from sluice.ledger import ListedObject
 from sluice.objects.entries import make_entry
-from sluice.objects.notifications import Event, read_events
+from sluice.objects.notifications import ObjectWritten, read_events
 
 
 def record(key: str, event: str = "ObjectCreated:Put", etag: str = "abc", size: int = 3) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def test_the_three_forms_of_an_event_say_the_same() -> None:
             "detail": {"bucket": {"name": "b"}, "object": {"key": "a b+c/ü.jpg", "size": 3, "etag": "abc"}},
         }
     )
-    expected = [Event("b", (key := "a b+c/ü.jpg".encode()), Listed(key, "abc", 3))]
+    expected = [ObjectWritten("b", (key := "a b+c/ü.jpg".encode()), ListedObject(key, "abc", 3))]
     assert read_events(direct) == read_events(topic) == read_events(bridge) == expected
 
 
@@ -44,7 +44,7 @@ def test_an_event_that_lacks_what_a_listing_says_has_its_object_asked(held: dict
     odd["s3"]["object"].update(held)
     first, second = read_events(json.dumps({"Records": [{"eventName": "ObjectCreated:Put"}, odd, record("c")]}))
     assert (first.key, first.incomplete) == (b"b", True)
-    assert second == Event("b", b"c", Listed(b"c", "abc", 3))
+    assert second == ObjectWritten("b", b"c", ListedObject(b"c", "abc", 3))
 
 
 @pytest.mark.parametrize("key", ["k" * 2000, "%FF.jpg"])
@@ -95,7 +95,7 @@ def test_stand_ins_for_different_keys_and_etags_are_different() -> None:
     assert len({entry.key for entry in entries}) == len({entry.etag for entry in entries}) == 2
 
 
-def fits(entry: Listed) -> None:
+def fits(entry: ListedObject) -> None:
     """Hold the columns of the table `objects` against an entry; what isn't refused can be asked for."""
     assert len(entry.key) <= 1024
     assert len(entry.etag) <= 128

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from producer.backlog import Backlog
-from producer.leases import Object
+from producer.leases import StreamedObject
 
 
-def thing(number: int, job: int = 1, attempts: int = 0) -> Object:
-    return Object(number, job, 1, "s3://b", b"k", "e", 10, attempts)
+def thing(number: int, job: int = 1, attempts: int = 0) -> StreamedObject:
+    return StreamedObject(number, job, 1, "s3://b", b"k", "e", 10, attempts)
 
 
 def ids(backlog: Backlog, *, suspects: bool = False, now: float = 0.0) -> list[int]:

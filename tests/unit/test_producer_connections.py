@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from producer import connections
-from producer.leases import Leases
+from producer.leases import LeaseTable
 from producer.router import MESSAGES_A_TURN, RECEIVE_QUEUE, Router
 from sluice.protocol import Bye, Hello, Ping, Pong, encode
 from sluice.settings import read_settings
@@ -26,7 +26,7 @@ MOST_GROWTH = 512
 """In MiB, and far more than what is held: how much comes between two looks depends on the machine."""
 
 
-class Desk:
+class IgnoredEvents:
     """Takes anything."""
 
     def finished(self, leases: object) -> None: ...
@@ -45,9 +45,9 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 
 @asynccontextmanager
-async def guarded() -> AsyncIterator[tuple[Router, Leases]]:
-    leases = Leases(600.0)
-    with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=600), leases, Desk()) as router:
+async def guarded() -> AsyncIterator[tuple[Router, LeaseTable]]:
+    leases = LeaseTable(600.0)
+    with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=600), leases, IgnoredEvents()) as router:
         tasks = [asyncio.create_task(work) for work in (router.receive(), router.guard())]
         try:
             yield router, leases
@@ -187,8 +187,8 @@ def test_a_consumer_that_connects_again_is_told_that_its_session_is_over() -> No
 
 def test_a_peer_that_fills_the_queue_and_is_gone_does_not_end_the_process() -> None:
     async def test() -> None:
-        leases = Leases(600.0)
-        with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=0.01), leases, Desk()) as router:
+        leases = LeaseTable(600.0)
+        with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=0.01), leases, IgnoredEvents()) as router:
             for _ in range(5):
                 peer = await asyncio.to_thread(raw_peers.connect, router.address)
                 peer.sendall(raw_peers.message(encode(Ping())) * 2 * RECEIVE_QUEUE)
@@ -237,7 +237,7 @@ def test_others_get_their_turn_while_messages_wait(monkeypatch: pytest.MonkeyPat
             await asyncio.sleep(0)
 
     async def test() -> None:
-        with Router(read_settings(bind="tcp://127.0.0.1:*"), Leases(600.0), Desk()) as router:
+        with Router(read_settings(bind="tcp://127.0.0.1:*"), LeaseTable(600.0), IgnoredEvents()) as router:
             monkeypatch.setattr(router, "take", take)
             consumer = FakeConsumer(router.address)
             await consumer.say(Bye())

@@ -11,10 +11,10 @@ from prometheus_client import REGISTRY
 
 from producer import control
 from producer.backlog import Backlog
-from producer.control import Control
-from producer.flow import Flow
-from producer.leases import Leases
-from producer.messages import Messages
+from producer.control import JobControl
+from producer.dispatcher import Dispatcher
+from producer.leases import LeaseTable
+from producer.messages import JobMessages
 from sluice import ledger
 from sluice.settings import read_settings
 
@@ -39,7 +39,7 @@ class Books:
         return ""
 
 
-class Lister:
+class EndlessLister:
     """Never ends."""
 
     def set_priorities(self, _: object) -> None:
@@ -53,16 +53,16 @@ def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it(monkeyp
     """And each job is counted by one shard."""
     monkeypatch.setattr(control, "RATE_SECONDS", 0.0)
     settings, unused, books = read_settings(shard=1, shards=2), cast("Any", None), Books({1: 5, 2: 100, 3: 2})
-    backlog, leases, sources = Backlog(), Leases(1.0), cast("Any", SimpleNamespace(keep=lambda _: None))
-    looking = Control(
+    backlog, leases, sources = Backlog(), LeaseTable(1.0), cast("Any", SimpleNamespace(keep=lambda _: None))
+    looking = JobControl(
         settings,
         cast("Any", books),
         backlog=backlog,
-        flow=Flow(settings, unused, backlog=backlog, leases=leases, sources=sources, verdicts=unused),
+        dispatcher=Dispatcher(settings, unused, backlog=backlog, leases=leases, sources=sources, failures=unused),
         leases=leases,
-        lister=cast("Any", Lister()),
+        lister=cast("Any", EndlessLister()),
         sources=sources,
-        messages=Messages(),
+        messages=JobMessages(),
     )
     seen = []
 

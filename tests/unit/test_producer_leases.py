@@ -15,19 +15,19 @@ from producer.leases import (
     GROUP_BYTES,
     GROUP_OBJECTS,
     PATIENCE_SECONDS,
-    Leases,
-    Object,
+    LeaseTable,
+    StreamedObject,
 )
 from sluice.errors import ProtocolError
 
 HEARTBEAT = 2.0
 
 
-def thing(number: int, attempts: int = 0, job: int = 1) -> Object:
-    return Object(number, job, 1, "s3://b", b"k%d" % number, "e", 10, attempts)
+def thing(number: int, attempts: int = 0, job: int = 1) -> StreamedObject:
+    return StreamedObject(number, job, 1, "s3://b", b"k%d" % number, "e", 10, attempts)
 
 
-def connected(leases: Leases, name: str = "a", credit: int = 10, now: float = 0.0) -> bytes:
+def connected(leases: LeaseTable, name: str = "a", credit: int = 10, now: float = 0.0) -> bytes:
     identity = name.encode()
     leases.hello(identity, name, now)
     leases.extend(identity, credit, 0)
@@ -35,7 +35,7 @@ def connected(leases: Leases, name: str = "a", credit: int = 10, now: float = 0.
 
 
 def test_nothing_is_leased_without_credit() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     leases.hello(b"a", "a", 0.0)
     leases.offer(thing(1), b"x", 0.0)
     assert leases.assign(0.0) == []
@@ -45,7 +45,7 @@ def test_nothing_is_leased_without_credit() -> None:
 
 
 def test_a_repeated_or_older_credit_changes_nothing() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     a = connected(leases, credit=5)
     leases.extend(a, 3, 0)
     leases.extend(a, 5, 0)
@@ -53,7 +53,7 @@ def test_a_repeated_or_older_credit_changes_nothing() -> None:
 
 
 def test_who_asks_for_nothing_says_why() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     assert leases.why_idle() == "no consumer is connected"
     a = connected(leases, "a", credit=0)
     assert leases.why_idle() == "1 consumer is connected and asks for no work: a: it has not asked yet"
@@ -75,7 +75,7 @@ def test_who_asks_for_nothing_says_why() -> None:
 
 
 def test_many_reasons_are_shortened() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     for name in "abcde":
         connected(leases, name, credit=0)
         leases.extend(name.encode(), 0, 0, f"why {name}")
@@ -83,14 +83,14 @@ def test_many_reasons_are_shortened() -> None:
 
 
 def test_credit_that_claims_more_than_was_sent_is_malformed() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     a = connected(leases)
     with pytest.raises(ProtocolError, match="1 objects were received, 0 were sent"):
         leases.extend(a, 10, 1)
 
 
 def test_bytes_count_until_they_are_received() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     a = connected(leases)
     leases.offer(thing(1), b"12345", 0.0)
     leases.offer(thing(2), None, 0.0)
@@ -103,7 +103,7 @@ def test_bytes_count_until_they_are_received() -> None:
 
 
 def test_ready_objects_are_shared_fairly() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     for name in "abcd":
         connected(leases, name, credit=100)
     for number in range(1, 9):
@@ -112,7 +112,7 @@ def test_ready_objects_are_shared_fairly() -> None:
 
 
 def test_messages_are_bounded_in_objects_and_bytes() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     connected(leases, credit=1000)
     for number in range(1, 101):
         leases.offer(thing(number), b"", 0.0)
@@ -126,7 +126,7 @@ def test_messages_are_bounded_in_objects_and_bytes() -> None:
 
 
 def test_a_consumer_silent_for_three_heartbeats_loses_its_leases() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     a = connected(leases)
     leases.offer(thing(1), b"", 0.0)
     leases.assign(0.0)
@@ -138,7 +138,7 @@ def test_a_consumer_silent_for_three_heartbeats_loses_its_leases() -> None:
 
 
 def test_bye_is_no_death() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     a = connected(leases)
     leases.offer(thing(1), b"", 0.0)
     leases.assign(0.0)
@@ -147,7 +147,7 @@ def test_bye_is_no_death() -> None:
 
 
 def test_a_restarted_consumer_ends_its_dead_session_after_a_heartbeat_and_a_living_namesake_keeps_its_own() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     leases.hello(b"old", "same", 0.0)
     leases.hello(b"living", "same", 0.0)
     leases.hello(b"new", "same", 1.0)
@@ -157,7 +157,7 @@ def test_a_restarted_consumer_ends_its_dead_session_after_a_heartbeat_and_a_livi
 
 
 def test_a_consumer_gets_one_suspect_at_a_time() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     a = connected(leases)
     for number in (1, 2):
         leases.offer(thing(number, attempts=1), b"", 0.0)
@@ -170,7 +170,7 @@ def test_a_consumer_gets_one_suspect_at_a_time() -> None:
 
 
 def test_what_two_consumers_died_with_waits_for_calm_but_not_for_ever() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     for name in "ab":
         connected(leases, name)
     leases.lose(b"b", 10.0)
@@ -186,7 +186,7 @@ def test_what_two_consumers_died_with_waits_for_calm_but_not_for_ever() -> None:
     assert len(leases.assign(10.0 + PATIENCE_SECONDS)) == 1
 
 
-def deaths_until_the_third_counts(leases: Leases, *, others_die: bool) -> int:
+def deaths_until_the_third_counts(leases: LeaseTable, *, others_die: bool) -> int:
     """Kill consumers with one object until it is given up, and count them."""
     attempts, now = 0, 0.0
     for number in range(1, 20):
@@ -206,16 +206,16 @@ def deaths_until_the_third_counts(leases: Leases, *, others_die: bool) -> int:
 
 
 def test_the_third_death_of_what_kills_alone_counts_at_once() -> None:
-    assert deaths_until_the_third_counts(Leases(HEARTBEAT), others_die=False) == 3
+    assert deaths_until_the_third_counts(LeaseTable(HEARTBEAT), others_die=False) == 3
 
 
 def test_in_a_storm_the_third_death_is_spared_a_few_times() -> None:
-    assert deaths_until_the_third_counts(Leases(HEARTBEAT), others_die=True) == 3 + MOST_SPARED
+    assert deaths_until_the_third_counts(LeaseTable(HEARTBEAT), others_die=True) == 3 + MOST_SPARED
 
 
 def test_two_deaths_that_another_producer_counted_do_not_condemn() -> None:
     """What killed those is unknown here, so the first death seen here is spared, and the next one counts."""
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     for now, counted in ((10.0, 0), (20.0, 1)):
         victim = connected(leases, "victim", now=now)
         leases.offer(thing(1, attempts=2), b"", now)
@@ -227,7 +227,7 @@ def test_two_deaths_that_another_producer_counted_do_not_condemn() -> None:
 
 def test_the_deaths_of_a_consumer_that_was_only_cut_off_condemn_nothing() -> None:
     """It comes back each time and says so; another that doesn't is believed to be dead."""
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     attempts, now = 0, 0.0
     for number in range(1, 10):
         now += CALM_SECONDS + 1
@@ -243,7 +243,7 @@ def test_the_deaths_of_a_consumer_that_was_only_cut_off_condemn_nothing() -> Non
 
 
 def test_a_line_has_one_session_and_nobody_died_when_it_begins_another() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     leases.hello(b"1", "a", 0.0, b"line", 1)
     leases.extend(b"1", 10, 0)
     leases.offer(thing(1), b"", 0.0)
@@ -257,7 +257,7 @@ def test_a_line_has_one_session_and_nobody_died_when_it_begins_another() -> None
 
 
 def test_a_session_that_was_cut_off_gets_nothing_and_ends_when_its_consumer_is_heard() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     a = connected(leases)
     for number in (1, 2):
         leases.offer(thing(number), b"abc", 0.0)
@@ -271,7 +271,7 @@ def test_a_session_that_was_cut_off_gets_nothing_and_ends_when_its_consumer_is_h
 
 @given(st.lists(st.lists(st.booleans(), max_size=6), max_size=6))
 def test_a_ping_tells_whether_a_message_before_it_was_lost(rounds: list[list[bool]]) -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     leases.hello(b"a", "a", 0.0)
     said = 1
     for messages in rounds:
@@ -288,7 +288,7 @@ def test_a_ping_tells_whether_a_message_before_it_was_lost(rounds: list[list[boo
 
 
 def test_withdraw_drops_what_is_ready_of_one_job() -> None:
-    leases = Leases(HEARTBEAT)
+    leases = LeaseTable(HEARTBEAT)
     leases.offer(thing(1, job=1), b"abc", 0.0)
     leases.offer(thing(2, job=2), b"de", 0.0)
     leases.offer(thing(3, attempts=1, job=1), b"abc", 0.0)
@@ -302,11 +302,11 @@ class LeasesMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.leases = Leases(HEARTBEAT)
+        self.leases = LeaseTable(HEARTBEAT)
         self.now = 0.0
         self.number = 0
-        self.ready: dict[int, Object] = {}
-        self.held: dict[bytes, dict[int, Object]] = {}
+        self.ready: dict[int, StreamedObject] = {}
+        self.held: dict[bytes, dict[int, StreamedObject]] = {}
         self.limits: dict[bytes, int] = {}
         self.sent: dict[bytes, list[int]] = {}
         self.received: dict[bytes, int] = {}
@@ -316,18 +316,18 @@ class LeasesMachine(RuleBasedStateMachine):
 
     names = st.sampled_from([b"a", b"b", b"c"])
 
-    def _came_back(self, objects: list[Object], *, died: bool) -> None:
+    def _came_back(self, objects: list[StreamedObject], *, died: bool) -> None:
         for found in objects:
             again = replace(found, attempts=found.attempts + 1) if died else found
             if again.attempts < 3:
                 self._offer(again, 7)
 
-    def _offer(self, found: Object, size: int) -> None:
+    def _offer(self, found: StreamedObject, size: int) -> None:
         self.ready[found.id] = found
         self.ready_bytes[found.id] = size
         self.leases.offer(found, bytes(size) if size else None, self.now)
 
-    def _ended(self, identity: bytes) -> dict[int, Object]:
+    def _ended(self, identity: bytes) -> dict[int, StreamedObject]:
         for table in (self.limits, self.sent, self.received, self.lines):
             table.pop(identity, None)
         self.cut_off.discard(identity)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from producer.messages import Messages
+from producer.messages import JobMessages
 
 
 def test_only_news_is_told_and_the_first_topic_is_heard() -> None:
-    messages = Messages()
+    messages = JobMessages()
     messages.say(1, "consumers", "none is connected")
     messages.say(2, "consumers", "")
     assert messages.take({1, 2}) == {1: "none is connected"}
@@ -22,7 +22,7 @@ def test_only_news_is_told_and_the_first_topic_is_heard() -> None:
 
 
 def test_what_an_earlier_producer_left_goes_unless_it_is_said_again() -> None:
-    messages = Messages()
+    messages = JobMessages()
     for job in (1, 2, 3):
         messages.adopt(job, "old" if job < 3 else "")
     messages.say(1, "model", "old")
@@ -32,7 +32,7 @@ def test_what_an_earlier_producer_left_goes_unless_it_is_said_again() -> None:
 
 
 def test_a_job_that_is_no_longer_under_way_waits_for_nothing() -> None:
-    messages = Messages()
+    messages = JobMessages()
     messages.say(1, "consumers", "none is connected")
     messages.take({1})
     messages.say(2, "source", "never told")

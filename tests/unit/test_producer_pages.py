@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from producer import pages
 from producer.backlog import Backlog
-from producer.leases import Object
-from producer.pages import Pages
+from producer.leases import StreamedObject
+from producer.pages import PageReader
 from sluice.ledger import PendingObject
 from sluice.settings import read_settings
 
@@ -40,7 +40,7 @@ class Reading:
 
     def __init__(self, priorities: dict[int, int], **of_jobs: int) -> None:
         self.rows, self.backlog = Rows(**of_jobs), Backlog()
-        self.pages = Pages(read_settings(), cast("Any", self.rows), self.backlog, wake=lambda: None)
+        self.pages = PageReader(read_settings(), cast("Any", self.rows), self.backlog, wake=lambda: None)
         self.set_jobs(priorities)
 
     def set_jobs(self, priorities: dict[int, int]) -> None:
@@ -57,7 +57,7 @@ class Reading:
         while await self.pages.read():
             assert len(self.backlog) <= MOST
 
-    def take(self, count: int) -> list[Object]:
+    def take(self, count: int) -> list[StreamedObject]:
         """Take objects as consumers ask for them, and let them finish."""
         taken = [found for _ in range(count) if (found := self.backlog.take(0.0, suspects=False)) is not None]
         for found in taken:

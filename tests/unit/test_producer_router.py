@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from producer.leases import Lease, Leases, Loss, Object
+from producer.leases import ConsumerDeath, Lease, LeaseTable, StreamedObject
 from producer.router import Router
 from sluice.protocol import Bye, Credit, Done, Error, Failed, Failure, Hello, Ping, Pong, Return, Work
 from sluice.protocol.keys import make_keys
@@ -21,7 +21,7 @@ from tests.support.pem_keys import mount_all
 from tests.support.producer_fakes import FakeConsumer, mutated, samples
 
 
-class Desk:
+class RecordedEvents:
     """Notes what the router says."""
 
     def __init__(self) -> None:
@@ -30,13 +30,13 @@ class Desk:
     def finished(self, leases: Sequence[Lease]) -> None:
         self.notes += [("done", lease.object.id) for lease in leases]
 
-    def failed(self, pairs: Sequence[tuple[Object, Failure]]) -> None:
+    def failed(self, pairs: Sequence[tuple[StreamedObject, Failure]]) -> None:
         self.notes += [("failed", (found.id, failure.reason)) for found, failure in pairs]
 
-    def returned(self, objects: Sequence[Object], why: str = "") -> None:
+    def returned(self, objects: Sequence[StreamedObject], why: str = "") -> None:
         self.notes += [("returned", (found.id, why) if why else found.id) for found in objects]
 
-    def died(self, loss: Loss) -> None:
+    def died(self, loss: ConsumerDeath) -> None:
         self.notes += [("died", found.id) for found in loss.objects]
 
     def wake(self) -> None:
@@ -55,14 +55,14 @@ def on(**settings: Any) -> Settings:  # noqa: ANN401 - pydantic checks them
     return read_settings(bind="tcp://127.0.0.1:*", **settings)
 
 
-def thing(number: int) -> Object:
-    return Object(number, 1, 1, "s3://b", b"k", "e", 3)
+def thing(number: int) -> StreamedObject:
+    return StreamedObject(number, 1, 1, "s3://b", b"k", "e", 3)
 
 
 def test_a_consumer_is_greeted_served_and_heard() -> None:
     async def test() -> None:
-        leases, desk = Leases(2.0), Desk()
-        with Router(on(), leases, desk) as router:
+        leases, events = LeaseTable(2.0), RecordedEvents()
+        with Router(on(), leases, events) as router:
             receiving = asyncio.create_task(router.receive())
             consumer = FakeConsumer(router.address)
             await consumer.say(Hello("c"))
@@ -85,7 +85,7 @@ def test_a_consumer_is_greeted_served_and_heard() -> None:
             message, _ = await consumer.hear()
             assert isinstance(message, Error)
             assert message.code == "unknown_session"
-            assert [note for note in desk.notes if note[0] != "wake"] == [
+            assert [note for note in events.notes if note[0] != "wake"] == [
                 ("done", 1),
                 ("failed", (2, "corrupt")),
                 ("returned", (3, "its model raises")),
@@ -101,8 +101,8 @@ def test_a_consumer_that_vanished_is_sent_nothing_and_its_death_is_left_to_its_s
     """It may be cut off, and back in a moment: what it was sent stays its own until then."""
 
     async def test() -> None:
-        leases, desk = Leases(60.0), Desk()
-        with Router(on(), leases, desk) as router:
+        leases, events = LeaseTable(60.0), RecordedEvents()
+        with Router(on(), leases, events) as router:
             receiving = asyncio.create_task(router.receive())
             consumer = FakeConsumer(router.address)
             await consumer.greet(4)
@@ -114,7 +114,7 @@ def test_a_consumer_that_vanished_is_sent_nothing_and_its_death_is_left_to_its_s
             consumer.close()
             while router.send(grant):
                 await asyncio.wait([receiving], timeout=0.01)
-            assert [note for note in desk.notes if note[0] != "wake"] == []
+            assert [note for note in events.notes if note[0] != "wake"] == []
             assert leases.in_flight == 1
             receiving.cancel()
 
@@ -125,8 +125,8 @@ def test_a_lost_message_is_noticed_at_the_next_ping() -> None:
     """The consumer lives and is told; what it held goes back, and nobody died."""
 
     async def test() -> None:
-        leases, desk = Leases(60.0), Desk()
-        with Router(on(), leases, desk) as router:
+        leases, events = LeaseTable(60.0), RecordedEvents()
+        with Router(on(), leases, events) as router:
             receiving = asyncio.create_task(router.receive())
             consumer = FakeConsumer(router.address)
             await consumer.greet(1)
@@ -141,7 +141,7 @@ def test_a_lost_message_is_noticed_at_the_next_ping() -> None:
             message, _ = await consumer.hear()
             assert isinstance(message, Error)
             assert message.code == "unknown_session"
-            assert [note for note in desk.notes if note[0] != "wake"] == [("returned", 1)]
+            assert [note for note in events.notes if note[0] != "wake"] == [("returned", 1)]
             receiving.cancel()
             consumer.close()
 
@@ -153,8 +153,8 @@ def test_ten_thousand_bad_messages_harm_nobody() -> None:
 
     async def test() -> None:
         chance = random.Random(11)
-        leases, desk = Leases(60.0), Desk()
-        with Router(on(), leases, desk) as router:
+        leases, events = LeaseTable(60.0), RecordedEvents()
+        with Router(on(), leases, events) as router:
             receiving = asyncio.create_task(router.receive())
             good, bad = FakeConsumer(router.address, name="good"), FakeConsumer(router.address, name="bad")
             await good.say(Hello("good"))
@@ -180,7 +180,7 @@ def test_ten_thousand_bad_messages_harm_nobody() -> None:
             await good.say(Ping())
             assert await good.hear() == (Pong(2), [])
             assert not receiving.done()
-            assert [note for note in desk.notes if note[0] != "wake"] == [("done", n) for n in (1, 2, 3)]
+            assert [note for note in events.notes if note[0] != "wake"] == [("done", n) for n in (1, 2, 3)]
             receiving.cancel()
             good.close()
             bad.close()
@@ -189,7 +189,7 @@ def test_ten_thousand_bad_messages_harm_nobody() -> None:
 
 
 @dataclass
-class Keys:
+class RouterKeys:
     """A producer's settings, and those of a consumer that it knows and of one that it doesn't."""
 
     producer: dict[str, object]
@@ -197,26 +197,26 @@ class Keys:
     stranger: dict[str, object]
 
 
-def own_keys(folder: Path) -> Keys:
+def own_keys(folder: Path) -> RouterKeys:
     """As `sluice keys` makes them."""
     public = make_keys(folder / "server").public.decode()
     (folder / "clients").mkdir()
     make_keys(folder / "clients" / "known")
     make_keys(folder / "stranger")
-    return Keys(
+    return RouterKeys(
         {"curve_key": folder / "server", "curve_clients": folder / "clients"},
         {"curve_key": folder / "clients" / "known", "curve_server": public},
         {"curve_key": folder / "stranger", "curve_server": public},
     )
 
 
-def mounted_keys(folder: Path) -> Keys:
+def mounted_keys(folder: Path) -> RouterKeys:
     """As Helm makes them and Kubernetes mounts them."""
     mount_all(folder, "known", "stranger")
     # An editor's copy, and the consumer's own .pub in the other format beside the first.
     (folder / "clients" / ".half-written.pub").write_text("-----BEGIN")
     make_keys(folder / "clients" / "another")
-    return Keys(
+    return RouterKeys(
         {"curve_key": folder / "producer" / "producer.key", "curve_clients": folder / "clients"},
         *(
             {"curve_key": folder / name / "consumer.key", "curve_server": str(folder / name / "producer.pub")}
@@ -226,13 +226,13 @@ def mounted_keys(folder: Path) -> Keys:
 
 
 @pytest.mark.parametrize("make", [own_keys, mounted_keys])
-def test_an_unknown_key_gets_nothing(tmp_path: Path, make: Callable[[Path], Keys]) -> None:
+def test_an_unknown_key_gets_nothing(tmp_path: Path, make: Callable[[Path], RouterKeys]) -> None:
     """With CURVE on: the known key is served; another key, and none at all, never reach the router."""
 
     async def test() -> None:
         keys = make(tmp_path)
-        leases = Leases(60.0)
-        with Router(on(**keys.producer), leases, Desk()) as router:
+        leases = LeaseTable(60.0)
+        with Router(on(**keys.producer), leases, RecordedEvents()) as router:
             receiving = asyncio.create_task(router.receive())
             known = FakeConsumer(router.address, read_settings(**keys.known))
             stranger = FakeConsumer(router.address, read_settings(**keys.stranger))

@@ -14,7 +14,7 @@ SECONDS = 60.0
 """The most that anything is waited for."""
 
 
-class Line:
+class ProxiedPair:
     """A client's end and the server's end of one connection through the proxy."""
 
     def __init__(self, proxy: Proxy, listening: socket.socket) -> None:
@@ -49,12 +49,12 @@ def proxy(listening: socket.socket) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def line(proxy: Proxy, listening: socket.socket) -> Iterator[Line]:
-    with closing(Line(proxy, listening)) as line:
+def line(proxy: Proxy, listening: socket.socket) -> Iterator[ProxiedPair]:
+    with closing(ProxiedPair(proxy, listening)) as line:
         yield line
 
 
-def test_it_carries_both_ways_and_both_ends(line: Line) -> None:
+def test_it_carries_both_ways_and_both_ends(line: ProxiedPair) -> None:
     assert line.says(b"question") == b"question"
     assert line.answers(b"answer") == b"answer"
     line.client.shutdown(socket.SHUT_WR)
@@ -64,24 +64,26 @@ def test_it_carries_both_ways_and_both_ends(line: Line) -> None:
     assert line.client.recv(100) == b""
 
 
-def test_a_cut_resets_both_sides_and_lets_new_ones_through(line: Line, proxy: Proxy, listening: socket.socket) -> None:
+def test_a_cut_resets_both_sides_and_lets_new_ones_through(
+    line: ProxiedPair, proxy: Proxy, listening: socket.socket
+) -> None:
     assert line.says(b"question") == b"question"
     proxy.cut()
     for end in (line.client, line.server):
         with pytest.raises(ConnectionResetError):
             end.recv(100)
-    with closing(Line(proxy, listening)) as another:
+    with closing(ProxiedPair(proxy, listening)) as another:
         assert another.says(b"again") == b"again"
 
 
-def test_a_half_closed_connection_still_takes_what_the_client_says(line: Line, proxy: Proxy) -> None:
+def test_a_half_closed_connection_still_takes_what_the_client_says(line: ProxiedPair, proxy: Proxy) -> None:
     assert line.says(b"question") == b"question"
     proxy.half_close()
     assert line.client.recv(100) == b""
     assert line.says(b"more") == b"more"
 
 
-def test_what_vanishes_is_not_told_to_the_server(line: Line, proxy: Proxy) -> None:
+def test_what_vanishes_is_not_told_to_the_server(line: ProxiedPair, proxy: Proxy) -> None:
     assert line.says(b"question") == b"question"
     proxy.vanish()
     with pytest.raises(ConnectionResetError):
@@ -95,7 +97,7 @@ def test_what_vanishes_is_not_told_to_the_server(line: Line, proxy: Proxy) -> No
         line.server.recv(100)
 
 
-def test_what_was_sent_into_a_hanging_line_arrives_when_it_heals(line: Line, proxy: Proxy) -> None:
+def test_what_was_sent_into_a_hanging_line_arrives_when_it_heals(line: ProxiedPair, proxy: Proxy) -> None:
     assert line.says(b"question") == b"question"
     proxy.hang()
     line.client.sendall(b"into nothing")
@@ -103,7 +105,7 @@ def test_what_was_sent_into_a_hanging_line_arrives_when_it_heals(line: Line, pro
     assert line.server.recv(100) == b"into nothing"
 
 
-def test_a_slow_line_loses_nothing(line: Line, proxy: Proxy) -> None:
+def test_a_slow_line_loses_nothing(line: ProxiedPair, proxy: Proxy) -> None:
     proxy.slow(0.01, loss=0.5)
     assert line.says(b"question") == b"question"
     assert line.answers(b"answer") == b"answer"

@@ -47,7 +47,7 @@ class Network:
         return decode(path.read_bytes(), self.preprocessing, MAX_PIXELS)
 
     def predict(self, images: list[NDArray[np.uint8]]) -> list[list[tuple[str, float]]]:
-        """Give each image's five best labels with their probabilities."""
+        """Return each image's five best labels with their probabilities."""
         with torch.inference_mode():
             pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
             outputs = self.network(pixels.to(torch.float32).mul_(self.scale).add_(self.shift)).softmax(1)

@@ -10,12 +10,12 @@ CLOCKS: Final = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "
 
 
 def clocks() -> dict[str, float]:
-    """Give the machine's processor seconds so far, by what they went to; guests' are among the user's already."""
+    """Return the machine's processor seconds so far, by what they went to; guests' are among the user's already."""
     times = psutil.cpu_times()
     return {name: getattr(times, name) for name in CLOCKS}
 
 
 def stolen(since: dict[str, float]) -> float:
-    """Give the share of the processors' time that the host gave to others since then."""
+    """Return the share of the processors' time that the host gave to others since then."""
     now = clocks()
     return (now["steal"] - since["steal"]) / (sum(now.values()) - sum(since.values()))

@@ -30,7 +30,7 @@ from typing import Final
 import psutil
 
 from sluice import ledger
-from sluice.ledger import Database, Listed
+from sluice.ledger import Database, ListedObject
 from tools.bench.photos import sample_photographs
 from tools.bench.pipeline import peak_mib
 from tools.bench.run import machine
@@ -62,7 +62,7 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        """Say whether the bar is met."""
+        """Return whether the bar is met."""
         return self.value >= self.bar if self.at_least else self.value <= self.bar
 
 
@@ -79,14 +79,15 @@ def photos() -> list[tuple[str, bytes]]:
     return made
 
 
-def pages(bucket: list[tuple[str, bytes]], count: int) -> Iterator[list[Listed]]:
+def pages(bucket: list[tuple[str, bytes]], count: int) -> Iterator[list[ListedObject]]:
     """Make a listing of `count` keys; the first are those of the bucket, so that a producer finds work."""
     real = [
-        Listed(key.encode(), hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data)) for key, data in bucket
+        ListedObject(key.encode(), hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data))
+        for key, data in bucket
     ]
     for first in range(0, count, PAGE):
         yield [
-            real[n] if n < len(real) else Listed(f"photos/{n:08d}.jpg".encode(), f"{n:032x}", 67_000)
+            real[n] if n < len(real) else ListedObject(f"photos/{n:08d}.jpg".encode(), f"{n:032x}", 67_000)
             for n in range(first, min(first + PAGE, count))
         ]
 
@@ -227,7 +228,7 @@ def measure(wanted: set[str], keys: int, sizes: tuple[int, int]) -> Iterator[Fig
 
 
 def table(figures: list[Figure]) -> str:
-    """Give the table."""
+    """Return the table."""
     lines = [f"{'':<52}{'measured':>12}{'bar':>14}"]
     for figure in figures:
         sign = ">=" if figure.at_least else "<="

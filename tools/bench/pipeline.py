@@ -20,7 +20,7 @@ LIMIT_SECONDS: Final = 1800.0
 
 
 @dataclass(frozen=True)
-class Run:
+class PipelineRun:
     """What a job gave."""
 
     images: int
@@ -34,7 +34,7 @@ class Run:
     predictions: dict[str, tuple[str, float]]
 
 
-def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int, repeats: int = 1) -> Run:
+def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int, repeats: int = 1) -> PipelineRun:
     """Classify a bucket with fresh processes and a fresh ledger."""
     spec = f"{model}@{card_of(archive_of(model))['version']}"
     with Stack(servers, name, cache_entries=0) as stack:
@@ -51,7 +51,7 @@ def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int,
             raise SystemExit(f"the job did not end as it should: {row} {done} {breaches}\n{stack.log_tails()}")
         after, stolen = _cpu(servers, stack.workers), host.stolen(clocks)
         latency = stack.producers[0].metrics()
-        return Run(
+        return PipelineRun(
             images=done.done,
             seconds=(row.finished - row.started).total_seconds(),
             cpu={part: after[part] - before[part] for part in after},
@@ -82,7 +82,7 @@ def _predictions(database: Database, job: int) -> dict[str, tuple[str, float]]:
 
 
 def _trees(servers: Servers, workers: Sequence[Worker]) -> dict[str, list[psutil.Process]]:
-    """Give each part's processes, TorchServe's Python workers apart from its Java."""
+    """Return each part's processes, TorchServe's Python workers apart from its Java."""
     trees: dict[str, list[psutil.Process]] = {}
     for server in (*servers.all, *workers):
         if server.pid is not None:
@@ -102,12 +102,12 @@ def _cpu(servers: Servers, workers: Sequence[Worker]) -> dict[str, float]:
 
 
 def _peaks(servers: Servers, workers: Sequence[Worker]) -> dict[str, float]:
-    """Give the highest resident size of each part's largest process."""
+    """Return the highest resident size of each part's largest process."""
     return {name: max(peak_mib(process.pid) for process in tree) for name, tree in _trees(servers, workers).items()}
 
 
 def peak_mib(pid: int | None) -> float:
-    """Give the highest resident size that a process ever had; 0 for one that has ended and waits to be reaped."""
+    """Return the highest resident size that a process ever had; 0 for one that has ended and waits to be reaped."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 

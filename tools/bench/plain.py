@@ -14,7 +14,7 @@ TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
-class Run:
+class PlainRun:
     """What a run gave."""
 
     seconds: float
@@ -22,7 +22,7 @@ class Run:
     predictions: dict[str, tuple[str, float]]
 
 
-def classify(address: str, model: str, files: list[Path], at_once: int) -> Run:
+def classify(address: str, model: str, files: list[Path], at_once: int) -> PlainRun:
     """Send the files and collect the best label of each."""
     mine = local()
     latencies: list[float] = []
@@ -42,4 +42,4 @@ def classify(address: str, model: str, files: list[Path], at_once: int) -> Run:
     began = time.perf_counter()
     with ThreadPoolExecutor(at_once) as pool:
         list(pool.map(send, files))
-    return Run(time.perf_counter() - began, latencies, predictions)
+    return PlainRun(time.perf_counter() - began, latencies, predictions)

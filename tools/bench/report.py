@@ -28,7 +28,7 @@ def _shares(values: list[float]) -> str:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Give the table."""
+    """Return the table."""
     rounds, noop = results["rounds"], results["noop"]
     model = results["arguments"]["model"]
     named = ((model, rounds), ("no model", noop))

@@ -55,7 +55,7 @@ def assert_equal(name: str, found: dict[str, Any], expected: dict[str, Any]) -> 
 
 
 def _is_among(best: tuple[str, float] | None, top: list[tuple[str, float]]) -> bool:
-    """Say whether a prediction is the first of `top`, or one that can't be told from it."""
+    """Return whether a prediction is the first of `top`, or one that can't be told from it."""
     first = top[0][1]
     return best is not None and any(
         label == best[0] and abs(score - best[1]) <= TOLERANCE * first and first - score <= TOLERANCE * first
@@ -79,13 +79,13 @@ def each_stage(servers: Servers, name: str, model: str, files: list[Path]) -> li
 
 
 def summed_up(runs: tuple[stages.Stage, ...]) -> dict[str, Any]:
-    """Give one stage's median run, and the least and the most of all."""
+    """Return one stage's median run, and the least and the most of all."""
     in_order = sorted(runs, key=attrgetter("wall"))
     return {**asdict(in_order[len(runs) // 2]), "least": in_order[0].wall, "most": in_order[-1].wall}
 
 
-def costs(run: pipeline.Run) -> dict[str, Any]:
-    """Give what is told of each run of Sluice, with and without a model."""
+def costs(run: pipeline.PipelineRun) -> dict[str, Any]:
+    """Return what is told of each run of Sluice, with and without a model."""
     return {
         "p50": run.p50,
         "p99": run.p99,

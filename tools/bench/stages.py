@@ -14,8 +14,8 @@ import zmq
 
 from sluice import ledger
 from sluice.images import Preprocessing, decode, pack
-from sluice.inference.client import Client, Endpoint
-from sluice.ledger import Database, Listed, Model, Prediction
+from sluice.inference.client import Endpoint, TorchServeClient
+from sluice.ledger import Database, ListedObject, Model, Prediction
 from sluice.objects import open_source
 from sluice.protocol import Work, WorkItem
 from sluice.protocol import decode as decode_frames
@@ -107,7 +107,7 @@ def request(settings: Settings, address: str, noop: Model, images: int) -> Stage
     """Pack and send batches to a model that computes nothing: TorchServe's own share."""
     side = Preprocessing.from_dict(noop.preprocessing).crop
     batch = list(np.random.default_rng(1).integers(0, 256, (settings.batch, side, side, 3), np.uint8))
-    client, endpoint = Client(settings), Endpoint(address, address.partition("://")[2])
+    client, endpoint = TorchServeClient(settings), Endpoint(address, address.partition("://")[2])
     rounds = max(1, images // settings.batch)
     client.predict(endpoint, noop, pack(batch), len(batch))
 
@@ -120,7 +120,7 @@ def request(settings: Settings, address: str, noop: Model, images: int) -> Stage
 
 def commit(settings: Settings, model: Model, images: int) -> Stage:
     """Commit predictions in transactions of 256 rows."""
-    entries = [Listed(f"{number:08d}.jpg".encode(), "0" * 32, 67_000) for number in range(images)]
+    entries = [ListedObject(f"{number:08d}.jpg".encode(), "0" * 32, 67_000) for number in range(images)]
     top = tuple((label, 1 / (rank + 2)) for rank, label in enumerate(model.labels[:5]))
     with Database(settings) as database:
         job = database.run(lambda cursor: ledger.jobs.submit(cursor, "s3://commit-stage"))

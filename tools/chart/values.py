@@ -106,7 +106,7 @@ def _comment_above(lines: list[str], line: int) -> list[str]:
 
 
 def leaves(values: list[Value]) -> list[Value]:
-    """Give the values that have a sentence of their own."""
+    """Return the values that have a sentence of their own."""
     return [leaf for value in values for leaf in (leaves(value.inner) if value.inner else [value])]
 
 
@@ -123,7 +123,7 @@ def _leaf(value: Value) -> dict[str, Any]:
 
 
 def _settings() -> dict[str, Any]:
-    """Give the settings that are free to be set, as pydantic describes them."""
+    """Return the settings that are free to be set, as pydantic describes them."""
     properties = {}
     for name, described in Settings.model_json_schema()["properties"].items():
         if name in OWNED:

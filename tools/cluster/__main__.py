@@ -9,8 +9,8 @@ import time
 from tools.cluster.builder import NAMES, Builder, version
 from tools.cluster.cluster import CORE, Cluster
 from tools.cluster.errors import ClusterError
+from tools.cluster.folders import NODE, ClusterFolders
 from tools.cluster.pieces import PIECES
-from tools.cluster.place import NODE, Place
 
 EXAMPLES = """\
 examples:
@@ -50,7 +50,7 @@ def main() -> None:
     for given, known in (("more", PIECES), ("image", NAMES)):
         if unknown := set(getattr(arguments, given, [])) - known.keys():
             parser.error(f"{', '.join(sorted(unknown))}: use {', '.join(known)}")
-    cluster = Cluster(Place.find())
+    cluster = Cluster(ClusterFolders.find())
     try:
         run(cluster, arguments)
     except ClusterError as error:

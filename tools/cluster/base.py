@@ -9,8 +9,8 @@ from typing import Final
 
 from tools.cluster import image
 from tools.cluster.errors import ClusterError
+from tools.cluster.folders import REGISTRY
 from tools.cluster.pieces import install
-from tools.cluster.place import REGISTRY
 
 RELEASE: Final = "bookworm"
 PACKAGES: Final = "python3,python3-venv,ca-certificates"

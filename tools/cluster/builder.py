@@ -14,9 +14,9 @@ from typing import Final
 from tools.cluster import base, node
 from tools.cluster.cluster import NAMESPACE, Cluster
 from tools.cluster.errors import ClusterError
+from tools.cluster.folders import REGISTRY
 from tools.cluster.lock import locked
 from tools.cluster.pieces import PIECES
-from tools.cluster.place import REGISTRY
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 NAMES: Final = {
@@ -50,7 +50,7 @@ CACHE: Final = "20GB"
 
 
 def version() -> str:
-    """Give the project's version, which is the images' tag."""
+    """Return the project's version, which is the images' tag."""
     found = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     if found is None:
         raise ClusterError("pyproject.toml has no version")
@@ -112,7 +112,7 @@ class Builder:
             time.sleep(0.2)
 
     def _load_base(self) -> None:
-        """Give the cluster the image that the others start from."""
+        """Return the cluster the image that the others start from."""
         if not self._cluster.has_image(base.BASE):
             archive = self._cluster.place.images.parent / f"base-{base.RELEASE}.tar"
             base.make(archive)

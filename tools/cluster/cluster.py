@@ -13,9 +13,9 @@ from typing import Final
 
 from tools.cluster import image, node
 from tools.cluster.errors import ClusterError
+from tools.cluster.folders import NODE, ClusterFolders
 from tools.cluster.lock import locked
-from tools.cluster.pieces import INSTALLED, PIECES, Cache, install
-from tools.cluster.place import NODE, Place
+from tools.cluster.pieces import INSTALLED, PIECES, BuildCache, install
 
 ADDONS: Final = Path(__file__).parent / "addons"
 CORE: Final = ("kubernetes", "coredns", "metrics-server", "metallb", "helm")
@@ -28,13 +28,13 @@ READY_SECONDS: Final = 120.0
 class Cluster:
     """The one throwaway cluster of this machine."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ClusterFolders) -> None:
         self.place = place
-        self.cache = Cache(place.cache)
+        self.cache = BuildCache(place.cache)
 
     @property
     def is_up(self) -> bool:
-        """Say whether its first process lives."""
+        """Return whether its first process lives."""
         owner = self.place.owner
         if owner.exists() and owner.read_text() != str(self.place.cache):
             raise ClusterError(f"this machine's cluster was started with SLUICE_CACHE={owner.read_text()}: set it")
@@ -77,7 +77,7 @@ class Cluster:
         self._ctr("images", "import", archive)
 
     def load_programs(self, programs: Iterable[str]) -> None:
-        """Give the node images of programs in the cache, each once."""
+        """Return the node images of programs in the cache, each once."""
         there = self._ctr("images", "list", "-q").split()
         with tempfile.TemporaryDirectory() as scratch:
             for program in programs:
@@ -93,7 +93,7 @@ class Cluster:
                 mark.write_text(now)
 
     def has_image(self, name: str) -> bool:
-        """Say whether an image is there."""
+        """Return whether an image is there."""
         return name in self._ctr("images", "list", "-q").split()
 
     def kubectl(self, *arguments: str, words: str | None = None) -> str:
@@ -109,7 +109,7 @@ class Cluster:
             raise ClusterError(f"kubectl apply: {self._said[-600:]}")
 
     def is_ready(self, space: str, deployment: str) -> bool:
-        """Say whether a Deployment's one pod is ready."""
+        """Return whether a Deployment's one pod is ready."""
         return (
             self.kubectl("get", "deployment", deployment, f"-n={space}", "-o=jsonpath={.status.readyReplicas}") == "1"
         )

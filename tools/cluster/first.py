@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tools.cluster.place import (
+from tools.cluster.folders import (
     GATE_ADDRESS,
     HOST_ADDRESS,
     NODE,
     NODE_ADDRESS,
     PODS,
     SERVICES,
-    Place,
+    ClusterFolders,
 )
 
 WIRE: Final = "node0"
@@ -31,8 +31,8 @@ API_SECONDS: Final = 90.0
 AGAIN_SECONDS: Final = 1.0
 
 
-def programs(place: Place) -> dict[str, list[str]]:
-    """Give the command of each program, in the order in which they start."""
+def programs(place: ClusterFolders) -> dict[str, list[str]]:
+    """Return the command of each program, in the order in which they start."""
     keys, state = place.keys, place.state
     etcd = "http://127.0.0.1:2379"
     return {
@@ -111,7 +111,7 @@ def programs(place: Place) -> dict[str, list[str]]:
 
 def main() -> None:
     """Prepare the namespaces, then run the programs until told to stop."""
-    place = Place.find()
+    place = ClusterFolders.find()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     _hide(place)
@@ -132,8 +132,8 @@ def main() -> None:
             running[_start(place, name, commands[name])] = name
 
 
-def _hide(place: Place) -> None:
-    """Give the programs places of their own where they would write into the machine's."""
+def _hide(place: ClusterFolders) -> None:
+    """Return the programs places of their own where they would write into the machine's."""
     own = {Path("/var/lib/cni"): "cni-data", Path("/var/log"): "var-log"}
     for path, name in own.items():
         path.mkdir(parents=True, exist_ok=True)
@@ -165,12 +165,12 @@ def _connect() -> None:
         Path("/proc/sys", name).write_text("1")
 
 
-def _start(place: Place, name: str, command: list[str]) -> int:
+def _start(place: ClusterFolders, name: str, command: list[str]) -> int:
     with (place.logs / f"{name}.log").open("ab") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True).pid
 
 
-def _wait_for_api(place: Place) -> None:
+def _wait_for_api(place: ClusterFolders) -> None:
     """The others would only fail and try again later; gone on in any case."""
     deadline = time.monotonic() + API_SECONDS
     ask = ["kubectl", f"--kubeconfig={place.keys}/admin.conf", "get", "--raw", "/readyz"]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tools.cluster.place import REGISTRY
+from tools.cluster.folders import REGISTRY
 
 PAUSE: Final = """\
 package main

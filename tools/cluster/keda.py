@@ -17,7 +17,7 @@ USER: Final = 10001
 
 
 def is_built(cluster: Cluster) -> bool:
-    """Say whether its programs are in the cache: `scripts/cluster build keda` takes ten minutes."""
+    """Return whether its programs are in the cache: `scripts/cluster build keda` takes ten minutes."""
     return all(cluster.cache.program(program).exists() for program in IMAGES.values())
 
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tools.cluster.place import GATE_ADDRESS, NODE, NODE_ADDRESS
+from tools.cluster.folders import GATE_ADDRESS, NODE, NODE_ADDRESS
 
 HOSTS: Final = ",".join(
     [

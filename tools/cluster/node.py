@@ -14,8 +14,7 @@ from typing import Final
 
 from tools.cluster import keys
 from tools.cluster.errors import ClusterError
-from tools.cluster.pieces import Cache
-from tools.cluster.place import (
+from tools.cluster.folders import (
     DNS_ADDRESS,
     GATE_ADDRESS,
     HOST_ADDRESS,
@@ -23,8 +22,9 @@ from tools.cluster.place import (
     PODS,
     REGISTRY,
     SERVICES,
-    Place,
+    ClusterFolders,
 )
+from tools.cluster.pieces import BuildCache
 
 WIRE: Final = "sluice0"
 COMMENT: Final = "sluice-cluster"
@@ -95,8 +95,8 @@ syncFrequency: 10s
 """
 
 
-def pid(place: Place) -> int | None:
-    """Give the number of the cluster's first process, if it lives."""
+def pid(place: ClusterFolders) -> int | None:
+    """Return the number of the cluster's first process, if it lives."""
     try:
         number = int(place.first_process.read_text())
         if b"tools.cluster.first" in Path(f"/proc/{number}/cmdline").read_bytes():
@@ -106,7 +106,7 @@ def pid(place: Place) -> int | None:
     return None
 
 
-def start(place: Place, cache: Cache) -> None:
+def start(place: ClusterFolders, cache: BuildCache) -> None:
     """Start the node; returns before it is ready."""
     _check()
     for folder in (place.images, place.logs, place.run, place.state / "cni", place.state / "kubelet"):
@@ -146,7 +146,7 @@ def start(place: Place, cache: Cache) -> None:
     _connect(first, place)
 
 
-def end(place: Place) -> None:
+def end(place: ClusterFolders) -> None:
     """End the node and take away all that the machine can see of it; images stay in the cache."""
     first = pid(place)
     if first is not None:
@@ -184,7 +184,7 @@ def _child_of(outer: int) -> int:
     raise ClusterError("unshare didn't start: namespaces may be forbidden here")
 
 
-def _connect(first: int, place: Place) -> None:
+def _connect(first: int, place: ClusterFolders) -> None:
     """Put a wire between this machine's network and the cluster's."""
     _do("ip", "link", "add", WIRE, "type", "veth", "peer", "name", "node0", "netns", str(first))
     _do("ip", "address", "add", f"{HOST_ADDRESS}/30", "dev", WIRE)
@@ -197,7 +197,7 @@ def _connect(first: int, place: Place) -> None:
         _do("iptables", "-t", table, "-I", chain, *rule, "-m", "comment", "--comment", COMMENT)
 
 
-def _disconnect(place: Place) -> None:
+def _disconnect(place: ClusterFolders) -> None:
     # Routes go with the link.
     subprocess.run(["ip", "link", "delete", WIRE], capture_output=True, check=False)
     for table, chain, rule in RULES:

@@ -87,7 +87,7 @@ INSTALLED: Final = {
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"
 
 
-class Cache:
+class BuildCache:
     """A folder with the built programs; whoever needs one asks here, and waits for its build the first time."""
 
     def __init__(self, folder: Path) -> None:

@@ -21,7 +21,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
 
-from tools.cluster.place import Place
+from tools.cluster.folders import ClusterFolders
 
 Resource = Mapping[str, Any]
 """As the API server gives it, with defaults filled in."""
@@ -42,7 +42,7 @@ ANSWER_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pod:
+class PolicyPod:
     """What policies look at in a pod; `around` are its namespace's labels."""
 
     namespace: str
@@ -53,7 +53,7 @@ class Pod:
 
 
 def rules(namespaces: Iterable[Resource], pods: Iterable[Resource], policies: Iterable[Resource]) -> str:
-    """Give what iptables-restore makes of the policies: one chain, filled anew.
+    """Return what iptables-restore makes of the policies: one chain, filled anew.
 
     In each direction, a packet of a pod that a policy chooses is marked; whatever a policy opens takes the mark away
     again; what still has it is rejected. By then kube-proxy has put a pod's address in place of a Service's; it hides
@@ -78,7 +78,7 @@ def rules(namespaces: Iterable[Resource], pods: Iterable[Resource], policies: It
     return "\n".join(["*filter", f":{CHAIN} - [0:0]", *(f"-A {CHAIN} {line}" for line in lines), "COMMIT\n"])
 
 
-def _known(pods: Iterable[Resource], around: Mapping[str, Mapping[str, str]]) -> Iterator[Pod]:
+def _known(pods: Iterable[Resource], around: Mapping[str, Mapping[str, str]]) -> Iterator[PolicyPod]:
     """The pods that have an address, which isn't the node's, and isn't another's by now."""
     for pod in pods:
         about, spec, status = pod["metadata"], pod["spec"], pod["status"]
@@ -87,10 +87,10 @@ def _known(pods: Iterable[Resource], around: Mapping[str, Mapping[str, str]]) ->
         entries = (entry for container in spec["containers"] for entry in container.get("ports", []))
         ports = {(entry["name"], entry["protocol"]): entry["containerPort"] for entry in entries if "name" in entry}
         space = about["namespace"]
-        yield Pod(space, around.get(space, {}), about.get("labels", {}), status["podIP"], ports)
+        yield PolicyPod(space, around.get(space, {}), about.get("labels", {}), status["podIP"], ports)
 
 
-def _opened(policy: Resource, direction: str, pod: Pod, pods: list[Pod]) -> Iterator[str]:
+def _opened(policy: Resource, direction: str, pod: PolicyPod, pods: list[PolicyPod]) -> Iterator[str]:
     """What a policy opens for a pod that it chooses, as matches of a packet's other end and port."""
     word, _, other = ENDS[direction]
     for rule in policy["spec"].get(direction.lower(), []):
@@ -99,7 +99,9 @@ def _opened(policy: Resource, direction: str, pod: Pod, pods: list[Pod]) -> Iter
                 yield f"{other} {network}{port}"
 
 
-def _peers(peers: list[Resource] | None, policy: Resource, pods: list[Pod]) -> Iterator[tuple[str, Pod | None]]:
+def _peers(
+    peers: list[Resource] | None, policy: Resource, pods: list[PolicyPod]
+) -> Iterator[tuple[str, PolicyPod | None]]:
     """Networks, with the pod where it is one's address; everywhere, and each pod, where no peer is named."""
     for peer in peers or [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"namespaceSelector": {}}]:
         if "ipBlock" in peer:
@@ -119,7 +121,7 @@ def _networks(block: Resource) -> list[IPv4Network]:
     return left
 
 
-def _ports(entries: list[Resource] | None, server: Pod | None) -> Iterator[str]:
+def _ports(entries: list[Resource] | None, server: PolicyPod | None) -> Iterator[str]:
     """Matches of the ports; the server knows the numbers of those that have a name."""
     if not entries:
         yield ""
@@ -133,8 +135,8 @@ def _ports(entries: list[Resource] | None, server: Pod | None) -> Iterator[str]:
         yield f" -p {protocol.lower()}" + (f" --dport {port}:{last}" if port else "")
 
 
-def _is_chosen(pod: Pod, by: Resource, policy: Resource) -> bool:
-    """Say whether a peer, or a policy itself, means a pod: without a selector of namespaces, one of the policy's."""
+def _is_chosen(pod: PolicyPod, by: Resource, policy: Resource) -> bool:
+    """Return whether a peer, or a policy itself, means a pod: without a selector of namespaces, one of the policy's."""
     spaces = by.get("namespaceSelector")
     near = pod.namespace == policy["metadata"]["namespace"] if spaces is None else _fits(spaces, pod.around)
     return near and _fits(by.get("podSelector", {}), pod.labels)
@@ -160,7 +162,7 @@ def _holds(expression: Resource, labels: Mapping[str, str]) -> bool:
 def main() -> None:
     """Follow the API server until told to stop."""
     RATE_LIMIT.write_text("0")
-    keys = Place.find().keys
+    keys = ClusterFolders.find().keys
     context = ssl.create_default_context(cafile=str(keys / "ca.crt"))
     context.load_cert_chain(keys / "admin.crt", keys / "admin.key")
     api = HTTPSConnection("127.0.0.1", 6443, timeout=ANSWER_SECONDS, context=context)

@@ -37,7 +37,7 @@ class DatabaseServer(Server):
         self.socket = folder / "db.sock"
 
     def url(self, database: str) -> str:
-        """Give SLUICE_DATABASE_URL for one of the server's databases."""
+        """Return SLUICE_DATABASE_URL for one of the server's databases."""
         return f"mysql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:

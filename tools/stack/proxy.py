@@ -53,7 +53,7 @@ class ProxyLoop:
         return proxy
 
 
-class Connection:
+class ProxiedConnection:
     """One client's way through."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
@@ -88,7 +88,7 @@ class Proxy:
         self._target = target
         self._loop = loop
         self._listening: asyncio.Server | None = None
-        self._connections: set[Connection] = set()
+        self._connections: set[ProxiedConnection] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._delay = 0.0
@@ -164,7 +164,7 @@ class Proxy:
         except (OSError, TimeoutError):
             reset(client)
             return
-        connection = Connection(client, server)
+        connection = ProxiedConnection(client, server)
         self._connections.add(connection)
         connection.carrying = [
             asyncio.create_task(self._carry(connection, from_client, server, up=True)),
@@ -176,7 +176,7 @@ class Proxy:
             side.close()
 
     async def _carry(
-        self, connection: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool
+        self, connection: ProxiedConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool
     ) -> None:
         """Carry one direction until its end, then end the other side's reading, too."""
         try:

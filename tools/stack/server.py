@@ -125,14 +125,14 @@ class Server:
             self._leash.let_go(self._process.pid)
 
     def log_tail(self, lines: int = TAIL_LINES) -> str:
-        """Give the end of the log."""
+        """Return the end of the log."""
         if not self.log.exists():
             return "(no log)"
         return "\n".join("    " + line for line in self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def plain_environment(**more: str) -> dict[str, str]:
-    """Give this process's environment without the settings of other Sluices and other S3 accounts."""
+    """Return this process's environment without the settings of other Sluices and other S3 accounts."""
     kept = {
         name: value
         for name, value in os.environ.items()

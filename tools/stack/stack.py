@@ -100,7 +100,7 @@ class Stack:
             worker.wait_ready()
 
     def log_tails(self) -> str:
-        """Give the end of each log, for the one who looks for a fault."""
+        """Return the end of each log, for the one who looks for a fault."""
         servers: list[Server] = [*self.workers, *self.servers.all]
         return "\n".join(f"--- {server.name}: the end of its log\n{server.log_tail()}" for server in servers)
 

@@ -124,7 +124,7 @@ class TorchServe(Server):
         return self.exit_code
 
     def predicts(self, model: str, picture: bytes) -> bool:
-        """Say whether a prediction comes back for a picture."""
+        """Return whether a prediction comes back for a picture."""
         try:
             answer = requests.post(f"{self.address}/predictions/{model}", data=picture, timeout=PROBE_SECONDS)
         except requests.RequestException:

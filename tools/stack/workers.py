@@ -48,7 +48,7 @@ class Worker(Server):
         self.wait_until(lambda: not self.why_not_ready(), seconds)
 
     def why_not_ready(self) -> str:
-        """Give what /ready says is missing; empty when it is ready."""
+        """Return what /ready says is missing; empty when it is ready."""
         try:
             answer = requests.get(f"http://127.0.0.1:{self.metrics_port}/ready", timeout=ASK_SECONDS)
         except requests.RequestException as error:
@@ -56,7 +56,7 @@ class Worker(Server):
         return "" if answer.ok else answer.text.strip()
 
     def metrics(self) -> dict[str, float]:
-        """Give its metrics by name, labels included as Prometheus writes them; empty while it doesn't answer."""
+        """Return its metrics by name, labels included as Prometheus writes them; empty while it doesn't answer."""
         try:
             answer = requests.get(self.metrics_url, timeout=ASK_SECONDS)
         except requests.RequestException:

@@ -16,7 +16,7 @@ import psutil
 import requests
 
 from sluice import ledger
-from sluice.ledger import Database, Progress
+from sluice.ledger import Database, JobProgress
 from tools.stack import Servers, Stack, StackError, TorchServe, archive_of
 from tools.storm.pictures import picture
 from tools.storm.storm import MB, resident
@@ -64,7 +64,7 @@ class Watch:
         self._job = job
         self._outcome = outcome
 
-    def progress(self) -> Progress:
+    def progress(self) -> JobProgress:
         """See how far the job is, and note how large the workers are."""
         found = self._database.run(lambda cursor: ledger.progress.progress(cursor, self._job))
         if found is None:
@@ -81,7 +81,7 @@ class Watch:
         self._outcome.outages.append(outage)
 
     def during(self, seconds: float) -> int:
-        """Look on for so long; give how many objects were done in that time."""
+        """Look on for so long; return how many objects were done in that time."""
         first = self.progress().done
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -90,7 +90,7 @@ class Watch:
         return self.progress().done - first
 
     def until_more_than(self, done: int) -> float:
-        """Wait until more objects are done; give the seconds that it took."""
+        """Wait until more objects are done; return the seconds that it took."""
         begun = time.monotonic()
         while self.progress().done <= done:
             if time.monotonic() - begun > LIMIT_SECONDS:
@@ -99,7 +99,7 @@ class Watch:
         return time.monotonic() - begun
 
     def until_answers(self, torchserve: TorchServe) -> int:
-        """Wait for TorchServe's first prediction; give how many objects were done just before."""
+        """Wait for TorchServe's first prediction; return how many objects were done just before."""
         end = time.monotonic() + LIMIT_SECONDS
         while time.monotonic() < end:
             done = self.progress().done

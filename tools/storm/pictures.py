@@ -23,7 +23,7 @@ def _template(side: int) -> bytes:
 
 
 def picture(number: int, side: int = SMALL) -> bytes:
-    """Give a JPEG whose bytes no other number gives."""
+    """Return a JPEG whose bytes no other number gives."""
     text = b"number %d" % number
     return START_OF_IMAGE + COMMENT + (len(text) + 2).to_bytes(2, "big") + text + _template(side)[2:]
 
@@ -34,5 +34,5 @@ def key(number: int) -> str:
 
 
 def pictures(count: int, side: int = SMALL) -> Iterator[tuple[str, bytes]]:
-    """Give `count` keys with their bytes."""
+    """Return `count` keys with their bytes."""
     return ((key(number), picture(number, side)) for number in range(count))

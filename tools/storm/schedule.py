@@ -34,7 +34,7 @@ class Counts:
     drain: int = 20
 
     def scaled(self, share: float) -> Counts:
-        """Give proportionally fewer, at least one of each kind."""
+        """Return proportionally fewer, at least one of each kind."""
         return Counts(**{kind: max(1, round(getattr(self, kind) * share)) for kind in DOWN_SECONDS})
 
 

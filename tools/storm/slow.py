@@ -46,7 +46,7 @@ class Slow:
 
     @property
     def ratio(self) -> float:
-        """Give the makespan in ideal splits."""
+        """Return the makespan in ideal splits."""
         return self.makespan / self.ideal
 
 
@@ -101,7 +101,7 @@ def _fast_rate(servers: Servers, name: str, objects: int) -> float:
 def _run(
     servers: Servers, name: str, objects: int, shares: Sequence[float]
 ) -> tuple[list[tuple[float, int]], dict[str, int]]:
-    """Give (seconds since the job was submitted, objects done) from time to time, and what each consumer did."""
+    """Return (seconds since the job was submitted, objects done) from time to time, and what each consumer did."""
     with Stack(servers, name, cache_entries=0, decode_threads=1) as stack, Database(stack.settings) as database:
         stack.start_workers(len(shares))
         with DutyCycle(list(zip(stack.consumers, shares, strict=True))):

@@ -12,7 +12,7 @@ import psutil
 
 from sluice import ledger
 from sluice.errors import LedgerError
-from sluice.ledger import Database, Progress
+from sluice.ledger import Database, JobProgress
 from tools.stack import DatabaseServer, S3Server, Servers, Stack, TorchServe, Worker
 from tools.storm.schedule import CONSUMERS, Counts, Fault, make_schedule
 from tools.storm.verdict import Outcome, judge
@@ -54,7 +54,7 @@ class Storm:
         self._last_blow = 0.0
         self._down: dict[Victim, float] = {}
         self._drains: dict[Victim, Drain] = {}
-        self._progress: Progress | None = None
+        self._progress: JobProgress | None = None
         self._moved = time.monotonic()
 
     def run(self) -> None:
@@ -196,7 +196,7 @@ def storm(servers: Servers, seed: int, objects: int, counts: Counts, say: Callab
 
 
 def resident(pid: int) -> int:
-    """Give the bytes that a process has in memory; 0 when it is gone."""
+    """Return the bytes that a process has in memory; 0 when it is gone."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.NoSuchProcess:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sluice import ledger
-from sluice.ledger import Cursor, Database
+from sluice.ledger import Database, LedgerCursor
 from tools.storm.pictures import key, picture
 
 # Not the ledger's own code: what is checked must not check itself.
@@ -73,6 +73,6 @@ def judge(database: Database, job: int, outcome: Outcome) -> None:
     ]
 
 
-def _rows(cursor: Cursor, job: int) -> list[dict[str, Any]]:
+def _rows(cursor: LedgerCursor, job: int) -> list[dict[str, Any]]:
     cursor.execute(ROWS, (job,))
     return list(cursor.fetchall())

@@ -41,7 +41,7 @@ class Ailments:
             self.end(victim)
 
     def explain(self) -> bool:
-        """Say whether it is no wonder that no row comes."""
+        """Return whether it is no wonder that no row comes."""
         with self._lock:
             ill = {name for name, count in self._of.items() if count > 0}
         groups = [*([name] for name in SERVERS), self._consumers, *self._shards]

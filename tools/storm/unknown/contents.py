@@ -34,7 +34,7 @@ class Content:
 
 
 def strange_keys(chance: random.Random) -> list[str]:
-    """Give some of the strange names, alone and nested, a key of the greatest length, and ones with odd slashes."""
+    """Return some of the strange names, alone and nested, a key of the greatest length, and ones with odd slashes."""
     names = chance.sample(STRANGE, k=len(STRANGE) // 2)
     nested = ["/".join(chance.sample(STRANGE, k=3)) for _ in range(4)]
     long = "/".join("l" * PART_MAX for _ in range(KEY_MAX // PART_MAX))

@@ -47,7 +47,7 @@ class Hands:
         }
 
     def can(self, blow: Blow) -> bool:
-        """Say whether this fault is one of these."""
+        """Return whether this fault is one of these."""
         return blow.kind in self._acts
 
     def do(self, blow: Blow) -> None:

@@ -64,23 +64,23 @@ class Journal:
             return sorted(key for key in self._writings if key.startswith(prefix))
 
     def of(self, key: bytes) -> list[Writing]:
-        """Give all writings of a key."""
+        """Return all writings of a key."""
         with self._lock:
             return list(self._writings.get(key, ()))
 
     def last(self, key: bytes) -> Writing | None:
-        """Give the last writing of a key."""
+        """Return the last writing of a key."""
         found = self.of(key)
         return found[-1] if found else None
 
     def alive(self, key: bytes, since: float, until: float) -> list[Writing]:
-        """Give the writings that the key may have held at some moment between these two, deletions among them."""
+        """Return the writings that the key may have held at some moment between these two, deletions among them."""
         writings = self.of(key)
         ends = [*(following.ended for following in writings[1:]), inf]
         return [found for found, end in zip(writings, ends, strict=True) if found.begun <= until and end >= since]
 
     def changes(self, key: bytes, since: float, until: float) -> list[Writing]:
-        """Give the writings that may have happened between these two moments."""
+        """Return the writings that may have happened between these two moments."""
         return [found for found in self.of(key) if found.begun <= until and found.ended >= since]
 
     def dump(self, path: Path) -> None:

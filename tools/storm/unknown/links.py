@@ -37,7 +37,7 @@ class Links:
                 self._proxies[f"producer-{number}", to] = [loop.add(ports[to])]
 
     def find(self, victim: str) -> list[Proxy]:
-        """Give the proxies of a link such as `consumer-1:database`; `*` stands for all workers."""
+        """Return the proxies of a link such as `consumer-1:database`; `*` stands for all workers."""
         worker, _, to = victim.partition(":")
         return [
             proxy
@@ -47,7 +47,7 @@ class Links:
         ]
 
     def settings(self, worker: str) -> Iterator[tuple[str, object]]:
-        """Give the settings with which a worker goes through its proxies."""
+        """Return the settings with which a worker goes through its proxies."""
         password = self._servers.database.password
         yield "database_url", f"mysql://{USER}:{password}@127.0.0.1:{self._port(worker, 'database')}/{self._schema}"
         yield "s3_endpoint", f"http://127.0.0.1:{self._port(worker, 's3')}"
@@ -65,7 +65,7 @@ class Links:
                 proxy.heal()
 
     def close(self) -> None:
-        """Give the ports back."""
+        """Return the ports back."""
         for port in self._binds:
             give_back(port)
 

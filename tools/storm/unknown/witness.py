@@ -110,7 +110,7 @@ class Witness:
                 self.sight.longest = max(self.sight.longest, self.sight.stall)
 
     def _look(self) -> tuple[bool, bool]:
-        """Say whether anything was decided since the last look, and whether something is to be decided."""
+        """Return whether anything was decided since the last look, and whether something is to be decided."""
         try:
             unfinished = ask(self._database, self._schema, UNFINISHED)
             for row in ask(self._database, self._schema, FINISHED):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from sluice.images.room import Room
+from sluice.images.budget import PixelBudget
 
 
 def test_threads_together_never_hold_more_pixels_than_the_room_has() -> None:
-    room, lock = Room(100), threading.Lock()
+    budget, lock = PixelBudget(100), threading.Lock()
     held, peak = 0, 0
 
     def decode(pixels: int) -> None:
         nonlocal held, peak
-        with room.hold(pixels):
+        with budget.hold(pixels):
             with lock:
                 held += pixels
                 peak = max(peak, held)
@@ -27,5 +27,5 @@ def test_threads_together_never_hold_more_pixels_than_the_room_has() -> None:
 
 
 def test_an_image_larger_than_the_room_is_let_in() -> None:
-    with Room(100).hold(1000):
+    with PixelBudget(100).hold(1000):
         pass

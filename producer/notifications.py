@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from producer.books import Books
-from producer.sources import Sources
+from producer.sources import JobSources
 from sluice import ledger
 from sluice.errors import ConfigurationError, ObjectError, SourceError
-from sluice.ledger import Job, Listed
-from sluice.objects.notifications import Event, Notifications
+from sluice.ledger import Job, ListedObject
+from sluice.objects.notifications import NotificationQueue, ObjectWritten
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 
@@ -22,13 +22,13 @@ FIRST_RETRY = 1.0
 LONGEST_RETRY = 60.0
 
 
-class Notified:
+class NotificationWriter:
     """Writes notified objects into the watch jobs that they belong to."""
 
     def __init__(
-        self, settings: Settings, queue: str, books: Books, sources: Sources, more: Callable[[int], None]
+        self, settings: Settings, queue: str, books: Books, sources: JobSources, more: Callable[[int], None]
     ) -> None:
-        self._queue = Notifications(queue, settings)
+        self._queue = NotificationQueue(queue, settings)
         self._sources = sources
         self._books = books
         self._more = more
@@ -48,7 +48,7 @@ class Notified:
                 await asyncio.sleep(wait * random.uniform(0.7, 1.0))  # noqa: S311 - jitter, no secret
                 wait = min(wait * 2, LONGEST_RETRY)
 
-    async def _write(self, events: Sequence[Event]) -> None:
+    async def _write(self, events: Sequence[ObjectWritten]) -> None:
         jobs = [job for job in await self._books.run(ledger.jobs.active) if job.watch]
         for job in jobs:
             # The newest of several events of one key counts.
@@ -62,9 +62,9 @@ class Notified:
             metrics.SUPERSEDED.inc(added.superseded)
             self._more(job.id)
 
-    async def _complete(self, job: Job, events: Sequence[Event]) -> list[Listed]:
-        """Give what is to be written: what the events say, or the objects themselves, where that doesn't suffice."""
-        entries: list[Listed] = []
+    async def _complete(self, job: Job, events: Sequence[ObjectWritten]) -> list[ListedObject]:
+        """Return what is to be written: what the events say, or the objects themselves, where that doesn't suffice."""
+        entries: list[ListedObject] = []
         answers = True
         for event in events:
             if not event.incomplete:
@@ -84,6 +84,6 @@ class Notified:
         return entries
 
 
-def _belongs(event: Event, job: Job) -> bool:
+def _belongs(event: ObjectWritten, job: Job) -> bool:
     bucket, _, prefix = job.source.removeprefix("s3://").partition("/")
     return job.source.startswith("s3://") and event.bucket == bucket and event.key.startswith(prefix.encode())

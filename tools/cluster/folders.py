@@ -24,13 +24,13 @@ REGISTRY: Final = "sluice.local"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ClusterFolders:
     """The folders of the one cluster that a machine can have."""
 
     cache: Path
 
     @classmethod
-    def find(cls) -> Place:
+    def find(cls) -> ClusterFolders:
         """Take the cache that the other scripts use."""
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return cls(Path(os.environ.get("SLUICE_CACHE") or Path(base) / "sluice"))

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from producer.leases import Object
-from producer.sources import Sources
+from producer.leases import StreamedObject
+from producer.sources import JobSources
 from sluice.errors import ObjectError, SourceError
 from sluice.objects import ReadRefused
 
@@ -28,7 +28,7 @@ Witness = tuple[bytes, str]
 
 
 @dataclass(slots=True)
-class Standing:
+class SourceHealth:
     """How well one source answers: when the newest read that it gave, or refused to a witness, began."""
 
     witness: Witness | None = None
@@ -37,23 +37,23 @@ class Standing:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class Doubts:
+class RefusalCounter:
     """Counts the refusals of each object that are its own."""
 
-    def __init__(self, sources: Sources, find: Callable[[int], Awaitable[Sequence[Witness]]]) -> None:
+    def __init__(self, sources: JobSources, find: Callable[[int], Awaitable[Sequence[Witness]]]) -> None:
         self._sources = sources
         self._find = find
-        self._standings: OrderedDict[str, Standing] = OrderedDict()
+        self._standings: OrderedDict[str, SourceHealth] = OrderedDict()
         self._refusals: OrderedDict[int, int] = OrderedDict()
 
-    def was_read(self, found: Object, began: float) -> None:
+    def was_read(self, found: StreamedObject, began: float) -> None:
         """Note that an object was read; it is its source's witness from now on."""
         standing = self._standing(found.source)
         standing.witness, standing.gave = (found.key, found.etag), max(standing.gave, began)
         self._refusals.pop(found.id, None)
 
-    async def refused(self, found: Object) -> int:
-        """Count a refusal; give how many are the object's own by now, 0 where the source gives nothing else either.
+    async def refused(self, found: StreamedObject) -> int:
+        """Count a refusal; return how many are the object's own by now, 0 where the source gives nothing else either.
 
         TRIES of them convict it.
         """
@@ -66,7 +66,7 @@ class Doubts:
             self._refusals.popitem(last=False)
         return count
 
-    async def _gives_others(self, found: Object, since: float) -> bool:
+    async def _gives_others(self, found: StreamedObject, since: float) -> bool:
         standing = self._standing(found.source)
         async with standing.turn:  # one asks, and those that waited take its answer
             if standing.gave > since:
@@ -81,8 +81,8 @@ class Doubts:
             standing.gave = began
             return True
 
-    async def _read_another(self, found: Object, witness: Witness | None) -> Witness | None:
-        """Read the witness, or what else of the job was read once; give the first that can be read."""
+    async def _read_another(self, found: StreamedObject, witness: Witness | None) -> Witness | None:
+        """Read the witness, or what else of the job was read once; return the first that can be read."""
         source = self._sources.get(found.source)
         for each in [*([witness] if witness else []), *await self._find(found.job)]:
             if each[0] == found.key:
@@ -99,10 +99,10 @@ class Doubts:
             return each
         return None
 
-    def _standing(self, source: str) -> Standing:
+    def _standing(self, source: str) -> SourceHealth:
         standing = self._standings.get(source)
         if standing is None:
-            standing = self._standings[source] = Standing()
+            standing = self._standings[source] = SourceHealth()
             if len(self._standings) > MOST_REMEMBERED:
                 self._standings.popitem(last=False)
         return standing

@@ -8,19 +8,19 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from consumer.held import Held
+from consumer.held import HeldObject
 from sluice.telemetry import metrics
 
 
-def _one(_: Held) -> int:
+def _one(_: HeldObject) -> int:
     return 1
 
 
-class Lane:
+class StageQueue:
     """Objects that wait for a stage; `put` waits while it is full, `take` while it is empty."""
 
-    def __init__(self, name: str, limit: float = math.inf, weigh: Callable[[Held], int] = _one) -> None:
-        self._objects: deque[Held] = deque()
+    def __init__(self, name: str, limit: float = math.inf, weigh: Callable[[HeldObject], int] = _one) -> None:
+        self._objects: deque[HeldObject] = deque()
         self._limit = limit
         self._weigh = weigh
         self._weight = 0
@@ -32,26 +32,26 @@ class Lane:
     def __len__(self) -> int:
         return len(self._objects)
 
-    def put_now(self, objects: Iterable[Held]) -> None:
+    def put_now(self, objects: Iterable[HeldObject]) -> None:
         """Add objects whose number is bounded elsewhere (by the credit)."""
         for held in objects:
             self._objects.append(held)
             self._weight += self._weigh(held)
         self._note()
 
-    async def put(self, objects: Iterable[Held]) -> None:
+    async def put(self, objects: Iterable[HeldObject]) -> None:
         """Add objects when there is room; the last list may go over the limit."""
         while not self._roomy.is_set():
             await self._roomy.wait()
         self.put_now(objects)
 
-    async def take(self, most: int) -> list[Held]:
+    async def take(self, most: int) -> list[HeldObject]:
         """Take the objects that wait, at least one."""
         while not self._objects:
             await self._filled.wait()
         return self.take_now(most)
 
-    def take_now(self, most: int, match: Callable[[Held], bool] | None = None) -> list[Held]:
+    def take_now(self, most: int, match: Callable[[HeldObject], bool] | None = None) -> list[HeldObject]:
         """Take the first objects, of those that match; none is a fine answer."""
         if match is None:
             taken = [self._objects.popleft() for _ in range(min(most, len(self._objects)))]
@@ -60,9 +60,9 @@ class Lane:
             return taken
         return self._split(most, match)
 
-    def _split(self, most: int, match: Callable[[Held], bool]) -> list[Held]:
-        taken: list[Held] = []
-        left: deque[Held] = deque()
+    def _split(self, most: int, match: Callable[[HeldObject], bool]) -> list[HeldObject]:
+        taken: list[HeldObject] = []
+        left: deque[HeldObject] = deque()
         for held in self._objects:
             (taken if len(taken) < most and match(held) else left).append(held)
         self._objects = left
@@ -82,7 +82,7 @@ class Lane:
         self._depth.set(len(self._objects))
 
 
-class Room:
+class ByteBudget:
     """Bytes that may be held before they are decoded; what bounds this process's memory (I7)."""
 
     def __init__(self, limit: int) -> None:
@@ -92,7 +92,7 @@ class Room:
 
     @property
     def is_full(self) -> bool:
-        """Say whether no more bytes should be asked for."""
+        """Return whether no more bytes should be asked for."""
         return self._used >= self._limit
 
     def add(self, count: int) -> None:

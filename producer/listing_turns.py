@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 
 
-class Turns:
+class ListingTurns:
     """A semaphore that knows jobs and how urgent each is."""
 
     def __init__(self, at_once: int) -> None:
@@ -18,7 +18,7 @@ class Turns:
         self._count = 0
 
     def set_priorities(self, priorities: Mapping[int, int]) -> None:
-        """Say how urgent each job is now; those that aren't named come last."""
+        """Return how urgent each job is now; those that aren't named come last."""
         self._priorities = priorities
         self._served = {job: count for job, count in self._served.items() if job in priorities}
 
@@ -59,7 +59,7 @@ class Turns:
         place[1].set_result(None)
 
     def _rank(self, job: int) -> tuple[bool, int, int]:
-        """Give what sorts jobs: the most urgent first, of equals the one whose last turn is the longest ago."""
+        """Return what sorts jobs: the most urgent first, of equals the one whose last turn is the longest ago."""
         return job not in self._priorities, -self._priorities.get(job, 0), self._served.get(job, 0)
 
     def _note(self, job: int) -> None:

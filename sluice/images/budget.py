@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 
-class Room:
+class PixelBudget:
     """Lets images in while their pixels fit; one that is larger than the room is let in alone."""
 
     def __init__(self, pixels: int) -> None:

@@ -2,7 +2,7 @@
 
 Everything here runs on the event loop and holds no lock: the tables (backlog, leases) are changed between two awaits.
 Memory is bounded by `prefetch_bytes` for bytes. Of objects, `producer.pages` bounds those that wait to be fetched, the
-consumers' credit those that are fetched, and nothing is taken while too many wait for their verdict.
+consumers' credit those that are fetched, and nothing is taken while too many wait for their failure.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Final
 
 from producer.backlog import Backlog
 from producer.books import Books
-from producer.doubts import TRIES, Doubts, Witness
-from producer.leases import Grant, Lease, Leases, Loss, Object
-from producer.pages import Pages
-from producer.sources import Sources
-from producer.verdicts import Verdicts
+from producer.failures import FailureWriter
+from producer.leases import ConsumerDeath, Lease, LeaseTable, StreamedObject, WorkGrant
+from producer.pages import PageReader
+from producer.refusals import TRIES, RefusalCounter, Witness
+from producer.sources import JobSources
 from sluice import ledger
 from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.ledger import Job
-from sluice.objects import Changed, ReadRefused
+from sluice.objects import ObjectChanged, ReadRefused
 from sluice.protocol import STORAGE_ERROR, Failure
 from sluice.reasons import REASONS
 from sluice.settings import Settings
@@ -42,7 +42,7 @@ LONGEST_RETRY: Final = 30.0
 WITNESSES: Final = 5
 
 
-class Flow:
+class Dispatcher:
     """One shard's stream of objects."""
 
     def __init__(
@@ -51,20 +51,20 @@ class Flow:
         books: Books,
         *,
         backlog: Backlog,
-        leases: Leases,
-        sources: Sources,
-        verdicts: Verdicts,
+        leases: LeaseTable,
+        sources: JobSources,
+        failures: FailureWriter,
     ) -> None:
         self._settings = settings
         self._books = books
         self._backlog = backlog
         self._leases = leases
         self._sources = sources
-        self._verdicts = verdicts
-        self._doubts = Doubts(sources, self._find_read)
-        self.send: Callable[[Grant], bool] = lambda _: False
+        self._failures = failures
+        self._refusals = RefusalCounter(sources, self._find_read)
+        self.send: Callable[[WorkGrant], bool] = lambda _: False
         self._jobs: dict[int, Job] = {}
-        self._pages = Pages(settings, books, backlog, self.wake)
+        self._pages = PageReader(settings, books, backlog, self.wake)
         self._fetching = 0
         self._fetching_bytes = 0
         self._fetching_alone = 0
@@ -118,7 +118,7 @@ class Flow:
             self._gathering.cancel()
             self._gathering = None
         now = time.monotonic()
-        unsent: list[Grant] = []
+        unsent: list[WorkGrant] = []
         for grant in self._leases.assign(now):
             began = time.perf_counter()
             if self.send(grant):
@@ -134,53 +134,53 @@ class Flow:
             self._put_back(self._leases.take(grant.identity, [ready.object.id for ready in grant.items]))
             self._leases.cut(grant.identity)
 
-    # What the router says (producer.router.Desk)
+    # What the router says (producer.router.LeaseEvents)
 
     def finished(self, leases: Sequence[Lease]) -> None:
         """Let go of committed objects."""
         now = time.monotonic()
         for lease in leases:
             metrics.OBJECT_SECONDS.observe(now - lease.since)
-            self._verdicts.settle(lease.object)
+            self._failures.settle(lease.object)
             self._backlog.finish(lease.object)
             self._backlog.predicts(lease.object.job)
         self.wake()
 
-    def failed(self, pairs: Sequence[tuple[Object, Failure]]) -> None:
-        """Have verdicts written on what consumers could not classify."""
+    def failed(self, pairs: Sequence[tuple[StreamedObject, Failure]]) -> None:
+        """Have failures written on what consumers could not classify."""
         for found, failure in pairs:
             if failure.reason == "changed":
                 self._spawn(self._check(self._recheck(found)))
             elif failure.reason == STORAGE_ERROR:
                 self._spawn(self._check(self._doubt(found, failure.detail)))
             elif failure.reason in REASONS:
-                self._verdicts.fail(found, failure.reason, failure.detail)
+                self._failures.fail(found, failure.reason, failure.detail)
             else:
                 log.warning("a consumer gave an unknown reason: is it newer?", reason=failure.reason, object=found.id)
                 self._backlog.requeue(found, time.monotonic(), LONGEST_RETRY)
         self.wake()
 
-    def returned(self, objects: Sequence[Object], why: str = "") -> None:
+    def returned(self, objects: Sequence[StreamedObject], why: str = "") -> None:
         """Put back what a consumer gave back: first in line, once a model that gives no predictions had a rest."""
         metrics.RETURNED.inc(len(objects))
         for job in {found.job for found in objects} if why else ():
             asyncio.get_running_loop().call_later(self._backlog.rest(job, time.monotonic(), why), self.wake)
         self._put_back(objects)
 
-    def _put_back(self, objects: Sequence[Object]) -> None:
+    def _put_back(self, objects: Sequence[StreamedObject]) -> None:
         for found in objects:
             self._backlog.requeue(found, time.monotonic())
         if objects:
             self.wake()
 
-    def died(self, loss: Loss) -> None:
+    def died(self, loss: ConsumerDeath) -> None:
         """Have the death counted; the objects come back after that."""
         log.warning("consumer lost", consumer=loss.consumer, objects=len(loss.objects))
         for found in loss.spared:
             metrics.REDELIVERED.inc()
             self._backlog.requeue(found, time.monotonic())
         if loss.objects:
-            self._verdicts.die(loss.objects)
+            self._failures.die(loss.objects)
         self.wake()
 
     # Pages
@@ -193,15 +193,15 @@ class Flow:
                 self.wake()
 
     def _may_take(self) -> bool:
-        """Say whether consumers want more than is under way, and verdicts keep up."""
-        return self._leases.wanted()[0] > self._fetching and not self._verdicts.full
+        """Return whether consumers want more than is under way, and failures keep up."""
+        return self._leases.wanted()[0] > self._fetching and not self._failures.full
 
     # Fetches
 
     def _fetch(self) -> None:
         """Start fetches while consumers want objects and there is room for bytes."""
         now = time.monotonic()
-        while self._fetching + self._checking < self._settings.fetch_concurrency and not self._verdicts.full:
+        while self._fetching + self._checking < self._settings.fetch_concurrency and not self._failures.full:
             total, alone = self._leases.wanted()
             if total <= self._fetching or self._leases.bytes + self._fetching_bytes >= self._settings.prefetch_bytes:
                 return
@@ -209,9 +209,9 @@ class Flow:
             if found is None:
                 return
             if found.size == 0:
-                self._verdicts.fail(found, "empty", "0 bytes")
+                self._failures.fail(found, "empty", "0 bytes")
             elif found.size > self._settings.object_max_bytes:
-                self._verdicts.fail(
+                self._failures.fail(
                     found, "too_large", f"{found.size} bytes, more than {self._settings.object_max_bytes}"
                 )
             elif not self._inline(found):
@@ -222,8 +222,8 @@ class Flow:
                 self._backlog.requeue(found, now)
                 return
 
-    def _inline(self, found: Object) -> bool:
-        """Say whether the bytes travel in the message. What would fill half the memory alone never does."""
+    def _inline(self, found: StreamedObject) -> bool:
+        """Return whether the bytes travel in the message. What would fill half the memory alone never does."""
         if self._settings.delivery == "reference" or found.size > self._settings.prefetch_bytes // 2:
             return False
         small = found.size <= self._settings.inline_max_bytes
@@ -232,21 +232,21 @@ class Flow:
     def _has_room(self, size: int) -> bool:
         return self._leases.bytes + self._fetching_bytes + size <= self._settings.prefetch_bytes
 
-    def _spawn_fetch(self, found: Object) -> None:
+    def _spawn_fetch(self, found: StreamedObject) -> None:
         self._fetching += 1
         self._fetching_bytes += found.size
         self._fetching_alone += found.alone
         self._spawn(self._fetch_one(found))
 
-    async def _fetch_one(self, found: Object) -> None:
+    async def _fetch_one(self, found: StreamedObject) -> None:
         began = time.monotonic()
         data = None
         try:
             data = await self._sources.get(found.source).read(found.key, found.etag, self._settings.object_max_bytes)
-        except Changed as change:
-            self._verdicts.change(found, change.listed)
+        except ObjectChanged as change:
+            self._failures.change(found, change.listed)
         except ObjectError as error:
-            self._verdicts.fail(found, error.reason, error.detail)
+            self._failures.fail(found, error.reason, error.detail)
         except ReadRefused as error:
             await self._doubt(found, str(error))
         except (SourceError, ConfigurationError) as error:
@@ -258,11 +258,11 @@ class Flow:
         if data is not None:
             S3_SECONDS.observe(time.monotonic() - began)
             self._sources.fine(found.job)
-            self._doubts.was_read(found, began)
+            self._refusals.was_read(found, began)
             self._offer(found, data)
         self.wake()
 
-    def _offer(self, found: Object, data: bytes | None) -> None:
+    def _offer(self, found: StreamedObject, data: bytes | None) -> None:
         if found.job not in self._jobs:
             self._backlog.finish(found)
             return
@@ -281,14 +281,14 @@ class Flow:
         asyncio.get_running_loop().call_later(wait, self.wake)
         return wait
 
-    async def _doubt(self, found: Object, why: str) -> None:
+    async def _doubt(self, found: StreamedObject, why: str) -> None:
         """Quarantine what the storage refuses each time, others of its source being read; else have it tried again."""
-        count = await self._doubts.refused(found)
+        count = await self._refusals.refused(found)
         wait = min(FIRST_RETRY * 2.0 ** (count - 1), LONGEST_RETRY) if count else self._trouble(found.job, why)
         if count:  # of its source another was read
             self._sources.fine(found.job)
         if count >= TRIES:
-            self._verdicts.fail(found, "unreadable", why)
+            self._failures.fail(found, "unreadable", why)
         else:
             self._backlog.requeue(found, time.monotonic(), wait)
             asyncio.get_running_loop().call_later(wait, self.wake)
@@ -308,20 +308,20 @@ class Flow:
             self.wake()
 
     async def _find_read(self, job: int) -> Sequence[Witness]:
-        """Give some objects of a job that were read once."""
+        """Return some objects of a job that were read once."""
         return await self._books.run(partial(ledger.objects.some_done, job_id=job, limit=WITNESSES))
 
-    async def _recheck(self, found: Object) -> None:
+    async def _recheck(self, found: StreamedObject) -> None:
         """See what a key holds that a consumer found changed."""
         try:
             listed = await self._sources.get(found.source).head(found.key)
         except ObjectError as error:
-            self._verdicts.fail(found, error.reason, error.detail)
+            self._failures.fail(found, error.reason, error.detail)
         except (SourceError, ConfigurationError) as error:
             self._backlog.requeue(found, time.monotonic(), self._trouble(found.job, str(error)))
         else:
             if listed.etag == found.etag:
                 self._backlog.requeue(found, time.monotonic())
             else:
-                self._verdicts.change(found, listed)
+                self._failures.change(found, listed)
         self.wake()

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any, cast
 
 from producer.backlog import Backlog
-from producer.flow import Flow
-from producer.leases import GROUP_OBJECTS, Leases, Object
+from producer.dispatcher import Dispatcher
+from producer.leases import GROUP_OBJECTS, LeaseTable, StreamedObject
 from sluice.settings import read_settings
 
 COUNT = 3 * GROUP_OBJECTS
@@ -15,21 +15,21 @@ COUNT = 3 * GROUP_OBJECTS
 
 def test_messages_that_can_not_be_sent_come_back() -> None:
     """A consumer may vanish when several messages are granted to it: none was sent, so no object becomes a suspect."""
-    objects = [Object(number, 1, 1, "s3://photos/", b"key", "etag", 10) for number in range(1, COUNT + 1)]
-    backlog, leases = Backlog(), Leases(heartbeat=1.0)
+    objects = [StreamedObject(number, 1, 1, "s3://photos/", b"key", "etag", 10) for number in range(1, COUNT + 1)]
+    backlog, leases = Backlog(), LeaseTable(heartbeat=1.0)
     backlog.set_jobs({1: 0})
     backlog.begin_read()
     backlog.add(objects)
     unused = cast("Any", None)
-    flow = Flow(read_settings(), unused, backlog=backlog, leases=leases, sources=unused, verdicts=unused)
-    flow.send = lambda _: False
+    dispatcher = Dispatcher(read_settings(), unused, backlog=backlog, leases=leases, sources=unused, failures=unused)
+    dispatcher.send = lambda _: False
 
     async def dispatch() -> None:
         leases.hello(b"gone", "consumer", 0.0)
         leases.extend(b"gone", COUNT, 0)
         while (found := backlog.take(0.0, suspects=False)) is not None:
             leases.offer(found, b"0123456789", 0.0)
-        flow.dispatch()
+        dispatcher.dispatch()
 
     asyncio.run(dispatch())
     assert not leases.heard(b"gone", 0.0), "its session is over"

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from producer import verdicts
+from producer import failures
 from producer.backlog import Backlog
-from producer.leases import Object
-from producer.verdicts import MOST_CHANGES, Verdicts
-from sluice.ledger import Listed
+from producer.failures import MOST_CHANGES, FailureWriter
+from producer.leases import StreamedObject
+from sluice.ledger import ListedObject
 
-FOUND = Object(1, 1, 1, "s3://b/", b"key", "e", 10)
+FOUND = StreamedObject(1, 1, 1, "s3://b/", b"key", "e", 10)
 
 
 class Notes:
@@ -29,16 +29,16 @@ class Notes:
         return set()
 
 
-def changes_until_given_up(between: Callable[[Verdicts], None] = lambda _: None) -> int:
+def changes_until_given_up(between: Callable[[FailureWriter], None] = lambda _: None) -> int:
     """Have a key change under each of twenty reads, and count how often it was tried once more."""
     notes = Notes()
 
     async def change() -> None:
-        judged = Verdicts(cast("Any", notes), Backlog())
+        judged = FailureWriter(cast("Any", notes), Backlog())
         writing = asyncio.create_task(judged.run())
         for _ in range(20):
             before = notes.superseded
-            judged.change(FOUND, Listed(b"key", "other", 10))
+            judged.change(FOUND, ListedObject(b"key", "other", 10))
             await judged.flushed()
             if notes.superseded == before:
                 break
@@ -58,11 +58,11 @@ def test_a_key_that_is_read_to_its_end_in_between_is_not() -> None:
 
 
 def test_what_becomes_of_other_keys_changes_nothing() -> None:
-    other = Object(2, 1, 1, "s3://b/", b"other", "e", 10)
+    other = StreamedObject(2, 1, 1, "s3://b/", b"other", "e", 10)
     assert changes_until_given_up(lambda judged: judged.settle(other)) == MOST_CHANGES - 1
 
 
 def test_changes_that_lie_far_apart_are_not_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its successors may have been read to their end by another shard, which this one does not hear of."""
-    monkeypatch.setattr(verdicts, "CHANGES_SECONDS", -1.0)
+    monkeypatch.setattr(failures, "CHANGES_SECONDS", -1.0)
     assert changes_until_given_up() == 20

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from sluice.errors import LedgerError
-from sluice.ledger import Cursor, Database, Job
+from sluice.ledger import Database, Job, LedgerCursor
 from sluice.ledger import jobs as ledger_jobs
 from sluice.settings import Settings, read_settings
 
@@ -29,12 +29,12 @@ def settings_of_a_person() -> Settings:
 
 
 def open_database(settings: Settings | None = None) -> Database:
-    """Give the ledger's connection."""
+    """Return the ledger's connection."""
     return Database(settings or settings_of_a_person())
 
 
-def find_job(cursor: Cursor, asked: str) -> Job:
-    """Give the job that 'last' or a number means."""
+def find_job(cursor: LedgerCursor, asked: str) -> Job:
+    """Return the job that 'last' or a number means."""
     if asked == "last":
         job = ledger_jobs.last(cursor)
         if job is None:

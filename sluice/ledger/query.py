@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sluice.ledger.connection import Cursor
+from sluice.ledger.connection import LedgerCursor
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StatementResult:
     """What the database says to one statement: rows under columns, or how many rows it changed."""
 
     columns: tuple[str, ...]
@@ -16,10 +16,10 @@ class Said:
     changed: int
 
 
-def ask(cursor: Cursor, statement: str) -> Said:
+def ask(cursor: LedgerCursor, statement: str) -> StatementResult:
     """Run one statement."""
     cursor.execute(statement)
     if cursor.description is None:
-        return Said((), (), cursor.rowcount)
+        return StatementResult((), (), cursor.rowcount)
     columns = tuple(column[0] for column in cursor.description)
-    return Said(columns, tuple(tuple(row.values()) for row in cursor.fetchall()), 0)
+    return StatementResult(columns, tuple(tuple(row.values()) for row in cursor.fetchall()), 0)

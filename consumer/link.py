@@ -1,4 +1,4 @@
-"""A line to one producer address, which is never given up while the consumer runs: sessions, one after the other."""
+"""A link to one producer address, which is never given up while the consumer runs: sessions, one after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from consumer.session import Place, Session
+from consumer.session import ProducerSession, SessionId
 from sluice.errors import ConfigurationError
 from sluice.telemetry import get_logger
 
@@ -22,22 +22,24 @@ PARTING_SECONDS: Final = 1.5
 PAUSE_SECONDS: Final = (0.1, 2.0)
 
 
-class Line:
+class ProducerLink:
     """Sessions with one producer address, one after the other, for as long as the consumer runs."""
 
-    def __init__(self, open_session: Callable[[Place], Session], on_lost: Callable[[Session], None]) -> None:
+    def __init__(
+        self, open_session: Callable[[SessionId], ProducerSession], on_lost: Callable[[ProducerSession], None]
+    ) -> None:
         self._open_session = open_session
         self._on_lost = on_lost
         self._leaving = asyncio.Event()
         self._leave_by = math.inf
         self._owes_bye = False
         """Whether the producer may know a session of this line."""
-        self._place = Place(os.urandom(16), 0)
-        self.session: Session | None = None
+        self._place = SessionId(os.urandom(16), 0)
+        self.session: ProducerSession | None = None
 
     @property
     def is_up(self) -> bool:
-        """Say whether the producer answered in this session."""
+        """Return whether the producer answered in this session."""
         return self.session is not None and self.session.was_heard and not self.session.is_lost
 
     async def run(self) -> None:
@@ -45,7 +47,7 @@ class Line:
         least, most = PAUSE_SECONDS
         pause = least
         while not self._leaving.is_set() or (self._owes_bye and time.monotonic() < self._leave_by):
-            self._place = Place(self._place.line, self._place.number + 1)
+            self._place = SessionId(self._place.line, self._place.number + 1)
             try:
                 session = self.session = self._open_session(self._place)
             except ConfigurationError as error:

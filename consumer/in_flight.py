@@ -7,29 +7,29 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 
-from consumer.cache import Cache
-from consumer.credit import Pace
-from consumer.held import Held, Lessor
+from consumer.cache import AnswerCache
+from consumer.credit import CreditPacer
+from consumer.held import HeldObject, LeaseOwner
 from sluice.protocol import Failure
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
 
 
-class Desk:
+class InFlight:
     """Lets go of objects; those with the same bytes that wait for one share its end."""
 
-    def __init__(self, cache: Cache, pace: Pace) -> None:
+    def __init__(self, cache: AnswerCache, pace: CreditPacer) -> None:
         self._cache = cache
         self._pace = pace
-        self._held: set[Held] = set()
+        self._held: set[HeldObject] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def accept(self, objects: Iterable[Held]) -> None:
+    def accept(self, objects: Iterable[HeldObject]) -> None:
         """Note objects as held."""
         self._held.update(objects)
         self._note()
@@ -38,12 +38,12 @@ class Desk:
         """Wait until nothing is held."""
         await self._empty.wait()
 
-    def done(self, objects: Iterable[Held]) -> None:
+    def done(self, objects: Iterable[HeldObject]) -> None:
         """Tell that these are committed."""
         for lessor, theirs in self._over(objects).items():
             lessor.done([held.item.id for held in theirs])
 
-    def fail(self, objects: Iterable[Held]) -> None:
+    def fail(self, objects: Iterable[HeldObject]) -> None:
         """Tell that these can't be classified, as each one's `fault` says."""
         objects = list(objects)
         for held in objects:
@@ -53,7 +53,7 @@ class Desk:
         for lessor, theirs in self._over(objects).items():
             lessor.failed([_failure(held) for held in theirs])
 
-    def give_back(self, objects: Iterable[Held], why: str = "") -> None:
+    def give_back(self, objects: Iterable[HeldObject], why: str = "") -> None:
         """Tell that others may have these, and why; nothing is held against them."""
         objects = list(objects)
         for held in objects:
@@ -67,9 +67,9 @@ class Desk:
         """Give back whatever is held, at whichever stage it is."""
         self.give_back(list(self._held))
 
-    def _over(self, objects: Iterable[Held], *, worked: bool = True) -> dict[Lessor, list[Held]]:
+    def _over(self, objects: Iterable[HeldObject], *, worked: bool = True) -> dict[LeaseOwner, list[HeldObject]]:
         """Group by producer what isn't over yet, and mark it so."""
-        groups: dict[Lessor, list[Held]] = defaultdict(list)
+        groups: dict[LeaseOwner, list[HeldObject]] = defaultdict(list)
         count = 0
         now = time.monotonic()
         for held in objects:
@@ -91,7 +91,7 @@ class Desk:
         (self._empty.clear if self._held else self._empty.set)()
 
 
-def _failure(held: Held) -> Failure:
+def _failure(held: HeldObject) -> Failure:
     reason, detail = held.fault or ("unreadable", "")
     log.info("object can't be classified", object=held.item.id, job=held.item.job, reason=reason, detail=detail[:200])
     return Failure(id=held.item.id, reason=reason, detail=detail[:500])

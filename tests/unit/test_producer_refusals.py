@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from producer.doubts import TRIES, Doubts, Witness
-from producer.leases import Object
+from producer.leases import StreamedObject
+from producer.refusals import TRIES, RefusalCounter, Witness
 from sluice.errors import ObjectError
 from sluice.objects import ReadRefused
 
-BAD = Object(1, 1, 1, "s3://photos/", b"bad", "e", 10)
-GOOD = Object(2, 1, 1, "s3://photos/", b"good", "e", 10)
+BAD = StreamedObject(1, 1, 1, "s3://photos/", b"bad", "e", 10)
+GOOD = StreamedObject(2, 1, 1, "s3://photos/", b"good", "e", 10)
 
 
 class OneSource:
@@ -35,22 +35,22 @@ class OneSource:
         return b"x"
 
 
-def doubts_of(source: OneSource, *found: Witness) -> Doubts:
+def doubts_of(source: OneSource, *found: Witness) -> RefusalCounter:
     async def find(_: int) -> Sequence[Witness]:
         return found
 
-    return Doubts(cast("Any", source), find)
+    return RefusalCounter(cast("Any", source), find)
 
 
-async def verdicts(doubts: Doubts, times: int = TRIES) -> list[bool]:
-    return [await doubts.refused(BAD) >= TRIES for _ in range(times)]
+async def failures(refusals: RefusalCounter, times: int = TRIES) -> list[bool]:
+    return [await refusals.refused(BAD) >= TRIES for _ in range(times)]
 
 
 def test_what_is_refused_each_time_while_another_is_read_is_convicted() -> None:
     async def part() -> None:
-        doubts = doubts_of(OneSource())
-        doubts.was_read(GOOD, 0.0)
-        assert await verdicts(doubts) == [False] * (TRIES - 1) + [True]
+        refusals = doubts_of(OneSource())
+        refusals.was_read(GOOD, 0.0)
+        assert await failures(refusals) == [False] * (TRIES - 1) + [True]
 
     asyncio.run(part())
 
@@ -58,8 +58,8 @@ def test_what_is_refused_each_time_while_another_is_read_is_convicted() -> None:
 def test_after_a_restart_the_ledger_names_the_witness_and_one_that_is_gone_is_passed_by() -> None:
     async def part() -> None:
         source = OneSource(gone=ObjectError("not_found", ""), large=ObjectError("too_large", ""))
-        assert (await verdicts(doubts_of(source, (b"gone", "e"), (b"large", "e"))))[-1]
-        assert not any(await verdicts(doubts_of(source, (b"gone", "e")), 20))
+        assert (await failures(doubts_of(source, (b"gone", "e"), (b"large", "e"))))[-1]
+        assert not any(await failures(doubts_of(source, (b"gone", "e")), 20))
 
     asyncio.run(part())
 
@@ -69,16 +69,16 @@ def test_nobody_is_convicted_while_nothing_is_read(known: tuple[Witness, ...]) -
     """I5: an outage of the whole source, or one that never gave anything."""
 
     async def part() -> None:
-        assert not any(await verdicts(doubts_of(OneSource(good=ReadRefused("500")), *known), 50))
+        assert not any(await failures(doubts_of(OneSource(good=ReadRefused("500")), *known), 50))
 
     asyncio.run(part())
 
 
 def test_what_could_be_read_once_is_no_witness_for_itself() -> None:
     async def part() -> None:
-        doubts = doubts_of(OneSource(bad=ReadRefused("500"), too=ReadRefused("500")), (b"too", "e"), (b"good", "e"))
-        doubts.was_read(BAD, 0.0)
-        assert (await verdicts(doubts))[-1]
+        refusals = doubts_of(OneSource(bad=ReadRefused("500"), too=ReadRefused("500")), (b"too", "e"), (b"good", "e"))
+        refusals.was_read(BAD, 0.0)
+        assert (await failures(refusals))[-1]
 
     asyncio.run(part())
 
@@ -86,20 +86,20 @@ def test_what_could_be_read_once_is_no_witness_for_itself() -> None:
 def test_failures_during_an_outage_do_not_count_afterwards() -> None:
     async def part() -> None:
         source = OneSource(good=ReadRefused("500"))
-        doubts = doubts_of(source, (b"good", "e"))
-        await verdicts(doubts, 50)
+        refusals = doubts_of(source, (b"good", "e"))
+        await failures(refusals, 50)
         source.errors.clear()
-        assert await verdicts(doubts) == [False] * (TRIES - 1) + [True]
+        assert await failures(refusals) == [False] * (TRIES - 1) + [True]
 
     asyncio.run(part())
 
 
 def test_a_success_forgets_the_failures_before_it() -> None:
     async def part() -> None:
-        doubts = doubts_of(OneSource(), (b"good", "e"))
-        await verdicts(doubts, TRIES - 1)
-        doubts.was_read(BAD, 0.0)
-        assert not any(await verdicts(doubts, TRIES - 1))
+        refusals = doubts_of(OneSource(), (b"good", "e"))
+        await failures(refusals, TRIES - 1)
+        refusals.was_read(BAD, 0.0)
+        assert not any(await failures(refusals, TRIES - 1))
 
     asyncio.run(part())
 
@@ -107,9 +107,9 @@ def test_a_success_forgets_the_failures_before_it() -> None:
 def test_many_that_fail_at_once_take_the_same_answer() -> None:
     async def part() -> None:
         source = OneSource()
-        doubts = doubts_of(source, (b"good", "e"))
-        others = [Object(number, 1, 1, "s3://photos/", b"bad", "e", 10) for number in range(100)]
-        await asyncio.gather(*(doubts.refused(found) for found in others))
+        refusals = doubts_of(source, (b"good", "e"))
+        others = [StreamedObject(number, 1, 1, "s3://photos/", b"bad", "e", 10) for number in range(100)]
+        await asyncio.gather(*(refusals.refused(found) for found in others))
         assert source.reads <= 2
 
     asyncio.run(part())

@@ -1,6 +1,6 @@
 """What becomes of objects that can't go on as they are: quarantined, superseded, or tried again.
 
-One writer, so that a thousand failures are one transaction. An object stays in hand until its verdict is written, and
+One writer, so that a thousand failures are one transaction. An object stays in hand until its failure is written, and
 nothing new is taken while too many wait for theirs: objects of 0 bytes, say, are judged faster than any ledger writes.
 """
 
@@ -15,9 +15,9 @@ from typing import Final
 
 from producer.backlog import Backlog
 from producer.books import Books
-from producer.leases import Object
+from producer.leases import StreamedObject
 from sluice import ledger
-from sluice.ledger import Cursor, Failed, Listed
+from sluice.ledger import LedgerCursor, ListedObject, QuarantineEntry
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
@@ -34,24 +34,24 @@ LOCKED_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ObjectFailure:
     """One object given up, with the reason."""
 
-    object: Object
+    object: StreamedObject
     reason: str
     detail: str
 
 
-class Verdicts:
-    """Collects verdicts and writes them."""
+class FailureWriter:
+    """Collects failures and writes them."""
 
     def __init__(self, books: Books, backlog: Backlog) -> None:
         self._books = books
         self._backlog = backlog
         self.written: Callable[[], None] = lambda: None
-        self._failed: list[Verdict] = []
-        self._died: list[Object] = []
-        self._changed: list[tuple[Object, Listed]] = []
+        self._failed: list[ObjectFailure] = []
+        self._died: list[StreamedObject] = []
+        self._changed: list[tuple[StreamedObject, ListedObject]] = []
         self._changes: OrderedDict[tuple[int, bytes], tuple[int, float]] = OrderedDict()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
@@ -59,20 +59,20 @@ class Verdicts:
 
     @property
     def full(self) -> bool:
-        """Say whether so many wait to be written that nothing new is to be judged."""
+        """Return whether so many wait to be written that nothing new is to be judged."""
         return len(self._failed) + len(self._died) + len(self._changed) >= MOST_WAITING
 
-    def fail(self, found: Object, reason: str, detail: str) -> None:
+    def fail(self, found: StreamedObject, reason: str, detail: str) -> None:
         """Quarantine an object."""
-        self._failed.append(Verdict(found, reason, detail[:DETAIL_LENGTH]))
+        self._failed.append(ObjectFailure(found, reason, detail[:DETAIL_LENGTH]))
         self._ring()
 
-    def die(self, objects: Sequence[Object]) -> None:
+    def die(self, objects: Sequence[StreamedObject]) -> None:
         """Count one consumer's death for each object that it held; the third takes an object to quarantine."""
         self._died.extend(objects)
         self._ring()
 
-    def change(self, found: Object, listed: Listed) -> None:
+    def change(self, found: StreamedObject, listed: ListedObject) -> None:
         """Supersede an object by what its key holds now."""
         if self._changes_of(found) >= MOST_CHANGES:
             self.fail(found, "changing", f"changed {MOST_CHANGES} times while it was being read")
@@ -80,12 +80,12 @@ class Verdicts:
             self._changed.append((found, listed))
             self._ring()
 
-    def settle(self, found: Object) -> None:
+    def settle(self, found: StreamedObject) -> None:
         """Forget how often an object's key changed: it was read, whatever became of it."""
         self._changes.pop((found.job, found.key), None)
 
     async def run(self) -> None:
-        """Write verdicts as they come, for ever."""
+        """Write failures as they come, for ever."""
         while True:
             await self._news.wait()
             self._news.clear()
@@ -109,39 +109,39 @@ class Verdicts:
         for job in sorted({found.job for found, _ in changed}):
             await self._supersede(job, [(found, listed) for found, listed in changed if found.job == job])
 
-    async def _supersede(self, job: int, changed: Sequence[tuple[Object, Listed]]) -> None:
+    async def _supersede(self, job: int, changed: Sequence[tuple[StreamedObject, ListedObject]]) -> None:
         now = {found.id: listed for found, listed in changed}
         await self._books.run(partial(ledger.listing.add_changed, job_id=job, changed=now))
         metrics.SUPERSEDED.inc(len(changed))
         for found, _ in changed:
             self._backlog.finish(found)
 
-    async def _quarantine(self, verdicts: Sequence[Verdict]) -> None:
-        rows = [Failed(v.object.id, v.reason, v.detail) for v in verdicts]
+    async def _quarantine(self, failures: Sequence[ObjectFailure]) -> None:
+        rows = [QuarantineEntry(v.object.id, v.reason, v.detail) for v in failures]
 
-        def work(cursor: Cursor) -> set[int]:
+        def work(cursor: LedgerCursor) -> set[int]:
             ledger.objects.quarantine(cursor, rows)
             return ledger.objects.still_pending(cursor, [row.object_id for row in rows])
 
         locked = await self._books.run(work)
         now = asyncio.get_running_loop().time()
-        for verdict in verdicts:
-            if verdict.object.id in locked:  # by another transaction: it is read, and judged, again
-                self._backlog.requeue(verdict.object, now, LOCKED_SECONDS)
+        for failure in failures:
+            if failure.object.id in locked:  # by another transaction: it is read, and judged, again
+                self._backlog.requeue(failure.object, now, LOCKED_SECONDS)
                 asyncio.get_running_loop().call_later(LOCKED_SECONDS, self.written)
                 continue
-            metrics.QUARANTINED.labels(reason=verdict.reason).inc()
+            metrics.QUARANTINED.labels(reason=failure.reason).inc()
             log.info(
                 "quarantined",
-                object=verdict.object.id,
-                job=verdict.object.job,
-                reason=verdict.reason,
-                detail=verdict.detail,
+                object=failure.object.id,
+                job=failure.object.job,
+                reason=failure.reason,
+                detail=failure.detail,
             )
-            self.settle(verdict.object)
-            self._backlog.finish(verdict.object)
+            self.settle(failure.object)
+            self._backlog.finish(failure.object)
 
-    async def _count_deaths(self, died: Sequence[Object]) -> None:
+    async def _count_deaths(self, died: Sequence[StreamedObject]) -> None:
         # With what was counted before, so that doing it again after a lost answer counts no death twice.
         deaths = {found.id: found.attempts for found in died}
         condemned = set(await self._books.run(lambda c: ledger.objects.count_death(c, deaths)))
@@ -155,7 +155,7 @@ class Verdicts:
                 metrics.REDELIVERED.inc()
                 self._backlog.requeue(replace(found, attempts=found.attempts + 1), now)
 
-    def _changes_of(self, found: Object) -> int:
+    def _changes_of(self, found: StreamedObject) -> int:
         """Count how often this key changed under a read since it last came to an end, this time included."""
         place = (found.job, found.key)
         now = asyncio.get_running_loop().time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 
-from producer.turns import Turns
+from producer.listing_turns import ListingTurns
 
 
 async def settle() -> None:
@@ -14,21 +14,21 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def played(part: Callable[[Turns, list[int]], Coroutine[None, None, None]], at_once: int = 1) -> list[int]:
-    """Play a part with turns; give the jobs in the order in which they were served."""
-    turns, served = Turns(at_once), list[int]()
+def played(part: Callable[[ListingTurns, list[int]], Coroutine[None, None, None]], at_once: int = 1) -> list[int]:
+    """Play a part with turns; return the jobs in the order in which they were served."""
+    turns, served = ListingTurns(at_once), list[int]()
     asyncio.run(part(turns, served))
     return served
 
 
-async def page(turns: Turns, served: list[int], job: int) -> None:
+async def page(turns: ListingTurns, served: list[int], job: int) -> None:
     async with turns.turn(job):
         served.append(job)
         await asyncio.sleep(0)
 
 
 def test_the_most_urgent_goes_first_and_equals_take_turns() -> None:
-    async def part(turns: Turns, served: list[int]) -> None:
+    async def part(turns: ListingTurns, served: list[int]) -> None:
         turns.set_priorities({1: 0, 2: 0, 3: 7})
         async with asyncio.TaskGroup() as tasks:
             for job in (1, 1, 1, 2, 2, 2, 3, 3, 3):
@@ -38,7 +38,7 @@ def test_the_most_urgent_goes_first_and_equals_take_turns() -> None:
 
 
 def test_a_priority_that_rises_counts_at_once_and_jobs_that_stopped_come_last() -> None:
-    async def part(turns: Turns, served: list[int]) -> None:
+    async def part(turns: ListingTurns, served: list[int]) -> None:
         turns.set_priorities({1: 5, 2: 0, 3: 0})
         async with asyncio.TaskGroup() as tasks, turns.turn(1):
             for job in (1, 2, 3):
@@ -50,7 +50,7 @@ def test_a_priority_that_rises_counts_at_once_and_jobs_that_stopped_come_last() 
 
 
 def test_who_is_cancelled_gives_up_its_turn_and_its_place() -> None:
-    async def part(turns: Turns, served: list[int]) -> None:
+    async def part(turns: ListingTurns, served: list[int]) -> None:
         holder = asyncio.create_task(hold(turns))
         await settle()
         waiting = asyncio.create_task(page(turns, served, 2))
@@ -66,7 +66,7 @@ def test_who_is_cancelled_gives_up_its_turn_and_its_place() -> None:
 
 
 def test_a_turn_given_in_the_moment_of_the_cancellation_goes_to_the_next() -> None:
-    async def part(turns: Turns, served: list[int]) -> None:
+    async def part(turns: ListingTurns, served: list[int]) -> None:
         holder = asyncio.create_task(hold(turns))
         await settle()
         waiting = asyncio.create_task(page(turns, served, 2))
@@ -81,7 +81,7 @@ def test_a_turn_given_in_the_moment_of_the_cancellation_goes_to_the_next() -> No
 
 
 def test_who_was_cancelled_a_moment_ago_is_given_no_turn() -> None:
-    async def part(turns: Turns, served: list[int]) -> None:
+    async def part(turns: ListingTurns, served: list[int]) -> None:
         async with turns.turn(1):
             waiting = asyncio.create_task(page(turns, served, 2))
             last = asyncio.create_task(page(turns, served, 3))
@@ -93,7 +93,7 @@ def test_who_was_cancelled_a_moment_ago_is_given_no_turn() -> None:
 
 
 def test_no_more_than_so_many_at_once() -> None:
-    async def part(turns: Turns, served: list[int]) -> None:
+    async def part(turns: ListingTurns, served: list[int]) -> None:
         holders = [asyncio.create_task(hold(turns, served, job)) for job in range(5)]
         await settle()
         assert served == [0, 1]
@@ -104,7 +104,7 @@ def test_no_more_than_so_many_at_once() -> None:
     assert sorted(played(part, at_once=2)) == [0, 1, 2, 3, 4]
 
 
-async def hold(turns: Turns, served: list[int] | None = None, job: int = 1) -> None:
+async def hold(turns: ListingTurns, served: list[int] | None = None, job: int = 1) -> None:
     async with turns.turn(job):
         if served is not None:
             served.append(job)

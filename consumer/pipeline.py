@@ -1,0 +1,59 @@
+"""What the stages share: the queues between them, the byte budget that bounds them, and where an object's way ends."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from consumer.cache import AnswerCache
+from consumer.credit import CreditPacer
+from consumer.held import HeldObject
+from consumer.in_flight import InFlight
+from consumer.queues import ByteBudget, StageQueue
+from sluice.settings import MIB, Settings
+
+ROOM_BYTES: Final = 48 * MIB
+PIXEL_BYTES: Final = 48 * MIB
+
+
+def _pixel_bytes(held: HeldObject) -> int:
+    return 0 if held.pixels is None else held.pixels.nbytes
+
+
+class Pipeline:
+    """The queues in the order in which an object passes them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.pace = CreditPacer(settings.window, settings.window_seconds, time.monotonic())
+        self.cache = AnswerCache(settings.cache_entries)
+        self.in_flight = InFlight(self.cache, self.pace)
+        self.budget = ByteBudget(ROOM_BYTES)
+        self.alone = StageQueue("alone")
+        self.received = StageQueue("received")
+        self.fetched = StageQueue("fetched")
+        self.decoded = StageQueue("decoded", PIXEL_BYTES, _pixel_bytes)
+        self.answered = StageQueue("answered")
+        self.under_way = 0
+        """Objects in the hands of fetch or decode: in no queue, though about to come into one."""
+
+    @property
+    def more_is_coming(self) -> bool:
+        """Return whether the queue of decoded objects will get more without anything new coming in."""
+        return bool(self.under_way or self.received or self.fetched)
+
+    def accept(self, objects: list[HeldObject]) -> None:
+        """Put what a producer leased into the queue where its way begins."""
+        self.in_flight.accept(objects)
+        for held in objects:
+            held.weight = len(held.data or b"")
+            self.budget.add(held.weight)
+        self.alone.put_now([held for held in objects if held.item.alone])
+        self.fetched.put_now([held for held in objects if not held.item.alone and held.item.inline])
+        self.received.put_now([held for held in objects if not held.item.alone and not held.item.inline])
+
+    def drop_unbegun(self, lessor: object | None = None) -> None:
+        """Give back what no stage has touched yet: all of it, or what one session leased."""
+        for queue in (self.alone, self.received, self.fetched):
+            dropped = queue.take_now(len(queue), lambda held: lessor is None or held.lessor is lessor)
+            self.budget.release(sum(held.weight for held in dropped))
+            self.in_flight.give_back(dropped)
