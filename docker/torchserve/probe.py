@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tell whether this container's TorchServe does its work: `sluice-probe startup|ready|live`; exits with 1 and why if not.
+"""Tell whether this container's TorchServe does its work: `sluice-probe startup|ready|live`; exits with 1 and why not.
 
 TorchServe's /ping is well while a model's worker dies at each load, so the first two ask for predictions.
 """
