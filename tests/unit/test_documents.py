@@ -13,7 +13,7 @@ from sluice.reasons import REASONS
 from tests.support.command_line import mentions, understands
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 GUIDES = [ROOT / "docs" / f"{name}.md" for name in ("production", "runbook", "upgrades")]
 
 ALLOWED = {
