@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from sluice.domain import Model
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.images import Preprocessing
-from sluice.ledger import Database, Model, Prediction, models, objects, predictions
+from sluice.ledger import Database, Prediction, models, objects, predictions
 from sluice.ledger.connection import LedgerCursor
 from sluice.settings import Settings
 from sluice.telemetry import get_logger

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from sluice.domain import Model
 from sluice.inference import Answer
-from sluice.ledger import Model
 from sluice.protocol import Failure, WorkItem
 
 Pixels = npt.NDArray[np.uint8]

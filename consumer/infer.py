@@ -7,9 +7,9 @@ import time
 
 from consumer.held import HeldObject
 from consumer.pipeline import Pipeline
+from sluice.domain import Model
 from sluice.images import pack
 from sluice.inference import Answer, Balancer, Refusal
-from sluice.ledger import Model
 from sluice.settings import Settings
 from sluice.telemetry import metrics
 

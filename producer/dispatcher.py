@@ -21,11 +21,11 @@ from producer.pages import PageReader
 from producer.refusals import TRIES, RefusalCounter, Witness
 from producer.sources import JobSources
 from sluice import ledger
+from sluice.domain import REASONS
 from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.ledger import Job
 from sluice.objects import ObjectChanged, ReadRefused
 from sluice.protocol import STORAGE_ERROR, Failure
-from sluice.reasons import REASONS
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 

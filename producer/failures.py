@@ -17,7 +17,8 @@ from producer.backlog import Backlog
 from producer.books import Books
 from producer.leases import StreamedObject
 from sluice import ledger
-from sluice.ledger import LedgerCursor, ListedObject, QuarantineEntry
+from sluice.domain import ListedObject
+from sluice.ledger import LedgerCursor, QuarantineEntry
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()

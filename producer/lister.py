@@ -17,8 +17,9 @@ from producer.books import Books
 from producer.listing_turns import ListingTurns
 from producer.sources import JobSources
 from sluice import ledger
+from sluice.domain import ListedObject
 from sluice.errors import ConfigurationError, SourceError
-from sluice.ledger import Job, ListedObject
+from sluice.ledger import Job
 from sluice.objects import SourceMissing
 from sluice.telemetry import get_logger, metrics
 

@@ -10,8 +10,9 @@ from functools import partial
 from producer.books import Books
 from producer.sources import JobSources
 from sluice import ledger
+from sluice.domain import ListedObject
 from sluice.errors import ConfigurationError, ObjectError, SourceError
-from sluice.ledger import Job, ListedObject
+from sluice.ledger import Job
 from sluice.objects.notifications import NotificationQueue, ObjectWritten
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics

@@ -15,8 +15,9 @@ from sluice.cli.card import archived_card, read_card
 from sluice.cli.connect import open_database, settings_of_a_person
 from sluice.cli.screen import console, safe
 from sluice.cli.waiting import Wait, wait_until
+from sluice.domain import Model
 from sluice.errors import ConfigurationError
-from sluice.ledger import LedgerCursor, Model
+from sluice.ledger import LedgerCursor
 from sluice.ledger import models as ledger_models
 
 EXAMPLES: Final = """\

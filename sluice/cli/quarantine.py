@@ -12,10 +12,10 @@ from rich.text import Text
 
 from sluice.cli.connect import OptionalJob, find_job, open_database
 from sluice.cli.screen import console, counted, json_safe, safe
+from sluice.domain import REASONS
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import Database, QuarantinedObject
 from sluice.ledger import objects as ledger_objects
-from sluice.reasons import REASONS
 
 PAGE: Final = 1000
 EXAMPLES: Final = """\

@@ -12,6 +12,7 @@ from rich.text import Text
 from sluice.cli.connect import open_database
 from sluice.cli.follow import follow
 from sluice.cli.screen import console, duration, rate, safe, warn
+from sluice.domain import check_source
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import Database, Job, JobProgress, LedgerCursor
 from sluice.ledger import jobs as ledger_jobs
@@ -51,7 +52,7 @@ def submit(
     screen = console()
     if watch_seconds is not None and not watch:
         raise ConfigurationError("--watch-seconds is for jobs with --watch: add --watch, or leave it out")
-    ledger_jobs.check_source(source)  # before anything is said of models
+    check_source(source)  # before anything is said of models
     with open_database() as database:
         know_model(database, model)
         job_id = database.run(
@@ -128,7 +129,7 @@ def _sum_up(job: Job, progress: JobProgress, reasons: dict[str, int], screen: Co
 
 
 def _reasons_table(reasons: dict[str, int]) -> Table:
-    from sluice.reasons import REASONS  # noqa: PLC0415 - with its one use
+    from sluice.domain import REASONS  # noqa: PLC0415 - with its one use
 
     table = Table.grid(padding=(0, 2))
     for reason, count in reasons.items():

@@ -1,4 +1,4 @@
-"""Why an image can't be decoded, in a code of `sluice.reasons` and a sentence for a person.
+"""Why an image can't be decoded, in a code of `sluice.domain` and a sentence for a person.
 
 Pillow answers the same fault with different exceptions from one format to the next. The fault is looked up in the
 bytes instead: what format do they begin as, and do they end where that format says they should?

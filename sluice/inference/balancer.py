@@ -12,6 +12,7 @@ import asyncio
 import random
 from typing import Final
 
+from sluice.domain import Model
 from sluice.errors import BatchRefused, EndpointDown, InferenceError, Overloaded, TimedOut
 from sluice.images import pack, unpack
 from sluice.inference.client import Endpoint
@@ -19,7 +20,6 @@ from sluice.inference.evidence import BatchDecision, BatchEvidence, SentBatch
 from sluice.inference.route import Route
 from sluice.inference.routes import RouteTable
 from sluice.inference.wire import Answer, Refusal
-from sluice.ledger import Model
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()

@@ -14,10 +14,10 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from sluice.domain import Model
 from sluice.errors import BatchRefused, EndpointDown, Exhausted, InferenceError, Overloaded, TimedOut
 from sluice.images import BATCH_TYPE, CARD_TYPE
 from sluice.inference.wire import WORKER_DIED, Answer, Refusal, fault, parse, path
-from sluice.ledger import Model
 from sluice.settings import Settings
 
 CONNECT_SECONDS: Final = 3.0

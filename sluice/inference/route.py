@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from typing import Final
 
+from sluice.domain import Model
 from sluice.inference.client import Endpoint
-from sluice.ledger import Model
 
 PROBE_FIRST: Final = 0.25
 PROBE_MOST: Final = 2.0

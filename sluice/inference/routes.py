@@ -16,13 +16,13 @@ from typing import Final
 
 import numpy as np
 
+from sluice.domain import Model
 from sluice.errors import BatchRefused, Exhausted, InferenceError, Overloaded, TimedOut
 from sluice.images import Preprocessing, pack
 from sluice.inference import resolve
 from sluice.inference.client import Endpoint, TorchServeClient
 from sluice.inference.route import Route
 from sluice.inference.wire import Answer, Refusal
-from sluice.ledger import Model
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 

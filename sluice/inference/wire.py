@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
+from sluice.domain import Model
 from sluice.errors import EndpointDown
-from sluice.ledger import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from sluice.domain import REASONS
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.objects import DEATHS
-from sluice.reasons import REASONS
 
 SHOWN: Final = 20
 SLICE: Final = 20_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from sluice.domain import check_source
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import Job, shortened
@@ -12,9 +13,7 @@ from sluice.ledger.rows import Job, shortened
 COLUMNS: Final = (
     "id, source, model, model_id, state, priority, watch, watch_seconds, repeats, message, created, started, finished"
 )
-SOURCE_MAX: Final = 1200
 MESSAGE_MAX: Final = 1000
-BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 MODEL: Final = re.compile(r"[A-Za-z0-9._-]{1,64}(@[A-Za-z0-9._-]{1,32})?")
 
 ALLOWED: Final[dict[str, tuple[str, ...]]] = {
@@ -23,33 +22,6 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "cancelled": ("pending", "running", "paused"),
 }
 """What a person may ask for -> the states it may be asked in."""
-
-
-def check_source(source: str) -> str:
-    """Return the source as it is kept, or say what a source looks like."""
-    if shortened(source, len(source)) != source:
-        raise ConfigurationError(f"{source!r} has bytes that are no UTF-8 text: rename the folder")
-    if len(source) > SOURCE_MAX:
-        raise ConfigurationError(f"the source has {len(source)} characters, at most {SOURCE_MAX} can be kept")
-    # Not urlsplit: it drops line breaks and has opinions on brackets, and a key may hold both.
-    scheme, _, rest = source.partition("://")
-    bucket, slash, _ = rest.partition("/")
-    if scheme == "s3" and bucket:
-        _check_bucket(bucket)
-        return source if slash else f"{source}/"
-    if scheme == "file" and rest.startswith("/"):
-        return source
-    raise ConfigurationError(
-        f"{source!r} is no source: give s3://bucket, s3://bucket/prefix or file:///folder (three slashes)"
-    )
-
-
-def _check_bucket(name: str) -> None:
-    """Say so if no bucket can have this name."""
-    if not BUCKET.fullmatch(name):
-        raise ConfigurationError(
-            f"{name!r} is no bucket's name: 3 to 63 lower-case letters, digits, '.' and '-', as in s3://photos/2024/"
-        )
 
 
 def submit(

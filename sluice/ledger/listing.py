@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from sluice.domain import ListedObject
 from sluice.errors import LedgerError
 from sluice.ledger import counters, jobs, objects
 from sluice.ledger.connection import LedgerCursor
-from sluice.ledger.rows import DETAIL_MAX, ListedObject, ListingState, PageChanges, shortened
+from sluice.ledger.rows import DETAIL_MAX, ListingState, PageChanges, shortened
 
 STATEMENT_ROWS: Final = 1000
 PENDING: Final = ("pending", None, None)

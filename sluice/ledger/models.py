@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from sluice.domain import Model
 from sluice.errors import ConfigurationError
 from sluice.ledger.connection import LedgerCursor
-from sluice.ledger.rows import Model
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")

@@ -53,18 +53,6 @@ class JobProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class ListedObject:
-    """One entry of a bucket's listing."""
-
-    key: bytes
-    etag: str
-    size: int
-    archived: bool = False
-    refused: str = ""
-    """Why the object can't be read as it is listed; it goes straight into quarantine."""
-
-
-@dataclass(frozen=True, slots=True)
 class ListingState:
     """Where a job's listing stands; `age_seconds` is since its last page."""
 
@@ -111,7 +99,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class QuarantineEntry:
-    """An object to quarantine; `reason` is a code of sluice.reasons."""
+    """An object to quarantine; `reason` is a code of sluice.domain.reasons."""
 
     object_id: int
     reason: str
@@ -144,16 +132,3 @@ class Result:
     model: str
     predicted: datetime
     top: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A row of `models`."""
-
-    id: int
-    name: str
-    version: str
-    digest: str
-    preprocessing: dict[str, object]
-    labels: list[str]
-    live: bool

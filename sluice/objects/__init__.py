@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote
 
+from sluice.domain import check_source
 from sluice.errors import ConfigurationError
-from sluice.ledger.jobs import check_source
 from sluice.objects.folder import Folder
 from sluice.objects.s3 import Bucket
 from sluice.objects.source import ObjectChanged, ReadRefused, Source, SourceMissing

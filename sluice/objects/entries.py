@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import Final
 
-from sluice.ledger import ListedObject
+from sluice.domain import ListedObject
 
 KEY_MAX_BYTES: Final = 1024
 SIZE_MAX: Final = 2**63 - 1

@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING, Final
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sluice.domain import check_source
 from sluice.errors import ConfigurationError, SourceError
-from sluice.ledger.jobs import check_source
 from sluice.objects.aws import open_s3, open_session
 from sluice.objects.source import SourceMissing
 from sluice.settings import Settings

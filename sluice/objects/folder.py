@@ -8,8 +8,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from sluice.domain import ListedObject
 from sluice.errors import ObjectError, SourceError
-from sluice.ledger import ListedObject
 from sluice.objects.entries import make_entry
 from sluice.objects.source import ObjectChanged, ReadRefused, SourceMissing
 

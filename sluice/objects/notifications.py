@@ -14,8 +14,8 @@ from urllib.parse import unquote_to_bytes
 
 import structlog
 
+from sluice.domain import ListedObject
 from sluice.errors import ConfigurationError, SourceError
-from sluice.ledger import ListedObject
 from sluice.objects.aws import AWS_ERRORS, open_session, open_sqs
 from sluice.objects.entries import make_entry, refuse_key
 from sluice.settings import Settings

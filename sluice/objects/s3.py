@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError, IncompleteReadError, ResponseStream
 from obstore.exceptions import BaseError as ObstoreError
 from obstore.store import S3Store
 
+from sluice.domain import ListedObject
 from sluice.errors import ObjectError, SourceError
-from sluice.ledger import ListedObject
 from sluice.objects.aws import AWS_ERRORS
 from sluice.objects.clients import BucketClients
 from sluice.objects.entries import bare, make_entry, refuse_key

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from sluice.domain import ListedObject
 from sluice.errors import ObjectError, SourceError
-from sluice.ledger import ListedObject
 
 
 class SourceMissing(SourceError):

@@ -70,7 +70,7 @@ STORAGE_ERROR: Final = "storage_error"
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """One object that can't be classified: its reason is a code of `sluice.reasons`, 'changed' or STORAGE_ERROR."""
+    """One object that can't be classified: its reason is a code of `sluice.domain`, 'changed' or STORAGE_ERROR."""
 
     id: Id
     reason: Annotated[str, msgspec.Meta(max_length=32)]

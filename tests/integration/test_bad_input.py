@@ -17,8 +17,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
+from sluice.domain import REASONS
 from sluice.ledger import Database
-from sluice.reasons import REASONS
 from tests.support.corpus import LABEL, Case, corpus, photo, saved
 from tests.support.jobs_running import Operator, until
 from tools.stack import S3Server, Stack

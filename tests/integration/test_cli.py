@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from sluice import cli
+from sluice.domain import ListedObject
 from sluice.ledger import (
     Database,
     LedgerCursor,
-    ListedObject,
     Prediction,
     QuarantineEntry,
     jobs,

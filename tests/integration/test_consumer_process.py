@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sluice.domain import ListedObject, Model
 from sluice.images import Preprocessing, decode, pack
 from sluice.inference import Answer, TorchServeClient
 from sluice.inference.resolve import endpoints
-from sluice.ledger import Database, LedgerCursor, ListedObject, Model, jobs, listing, models, predictions, progress
+from sluice.ledger import Database, LedgerCursor, jobs, listing, models, predictions, progress
 from sluice.objects import open_source
 from sluice.protocol import Work, WorkItem
 from sluice.settings import Settings, read_settings

@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
+from sluice.domain import ListedObject
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import (
     Database,
     LedgerCursor,
-    ListedObject,
     ListingState,
     PageChanges,
     QuarantineEntry,

@@ -19,11 +19,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from sluice.domain import ListedObject
 from sluice.errors import LedgerError
 from sluice.ledger import (
     Database,
     LedgerCursor,
-    ListedObject,
     PageChanges,
     PendingObject,
     QuarantineEntry,

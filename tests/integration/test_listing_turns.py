@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from producer.books import Books
 from producer.lister import JobLister
-from sluice.ledger import Database, Job, LedgerCursor, ListedObject, jobs, listing
+from sluice.domain import ListedObject
+from sluice.ledger import Database, Job, LedgerCursor, jobs, listing
 from sluice.settings import Settings
 from sluice.telemetry.health import Health
 from tests.support.ledger_rows import register

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from sluice.ledger import ListedObject
+from sluice.domain import ListedObject
 from sluice.objects import Bucket
 from sluice.objects.aws import is_aws, open_session
 from sluice.objects.notifications import NotificationQueue, ObjectWritten

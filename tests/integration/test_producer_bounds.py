@@ -12,7 +12,8 @@ from producer.books import Books
 from producer.dispatcher import Dispatcher
 from producer.failures import FailureWriter
 from producer.leases import LeaseTable, StreamedObject
-from sluice.ledger import Database, ListedObject, jobs, listing, objects, progress
+from sluice.domain import ListedObject
+from sluice.ledger import Database, jobs, listing, objects, progress
 from sluice.settings import Settings
 from sluice.telemetry.health import Health
 from tests.support.ledger_rows import breaches, running_job

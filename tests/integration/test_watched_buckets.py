@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from sluice.ledger import Database, ListedObject, listing, progress
+from sluice.domain import ListedObject
+from sluice.ledger import Database, listing, progress
 from sluice.protocol import Done, Failed, Failure
 from sluice.settings import Settings
 from tests.support.ledger_rows import breaches

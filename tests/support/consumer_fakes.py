@@ -17,8 +17,8 @@ import zmq
 from numpy.typing import NDArray
 from PIL import Image
 
+from sluice.domain import Model
 from sluice.images import unpack
-from sluice.ledger import Model
 from sluice.protocol import Bye, Credit, Done, Error, Failed, Hello, Message, Ping, Pong, Return, Work, WorkItem, encode
 from sluice.protocol import decode as read_frames
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sluice import ledger
-from sluice.ledger import Database, LedgerCursor, ListedObject, Prediction
+from sluice.domain import ListedObject
+from sluice.ledger import Database, LedgerCursor, Prediction
 
 SOURCE = "s3://photos"
 

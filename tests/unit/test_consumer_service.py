@@ -15,8 +15,9 @@ from prometheus_client import REGISTRY
 from consumer import commit as commit_module
 from consumer import service as service_module
 from consumer.service import ConsumerService
+from sluice.domain import Model
 from sluice.errors import LedgerUnavailable
-from sluice.ledger import Model, Prediction
+from sluice.ledger import Prediction
 from sluice.protocol import Bye, Done, Error, Pong, encode
 from sluice.settings import Settings, read_settings
 from sluice.telemetry import Health

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice.reasons import REASONS
+from sluice.domain import REASONS
 from tests.support.command_line import mentions, understands
 
 ROOT = Path(__file__).parents[2]

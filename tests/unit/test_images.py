@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from sluice.domain import REASONS
 from sluice.images import BatchError, ImageError, Preprocessing, decode, pack, unpack
 from sluice.images.preprocessing import INTERPOLATIONS
-from sluice.reasons import REASONS
 from tests.support.corpus import PHOTO_SIZE, SPEC, Case, corpus, photo, saved, with_orientation, write_corpus
 from tools.bench import fidelity
 from tools.bench.fidelity import by_the_recipe

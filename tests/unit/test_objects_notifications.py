@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.ledger import ListedObject
+from sluice.domain import ListedObject
 from sluice.objects.entries import make_entry
 from sluice.objects.notifications import ObjectWritten, read_events
 

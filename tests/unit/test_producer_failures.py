@@ -13,7 +13,7 @@ from producer import failures
 from producer.backlog import Backlog
 from producer.failures import MOST_CHANGES, FailureWriter
 from producer.leases import StreamedObject
-from sluice.ledger import ListedObject
+from sluice.domain import ListedObject
 
 FOUND = StreamedObject(1, 1, 1, "s3://b/", b"key", "e", 10)
 

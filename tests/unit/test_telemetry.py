@@ -15,8 +15,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from sluice.domain import REASONS
 from sluice.errors import ConfigurationError
-from sluice.reasons import REASONS
 from sluice.settings import read_settings
 from sluice.telemetry import Health, HealthServer, configure, get_logger, health, metrics, serve
 

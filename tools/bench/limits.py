@@ -30,7 +30,8 @@ from typing import Final
 import psutil
 
 from sluice import ledger
-from sluice.ledger import Database, ListedObject
+from sluice.domain import ListedObject
+from sluice.ledger import Database
 from tools.bench.photos import sample_photographs
 from tools.bench.pipeline import peak_mib
 from tools.bench.run import machine

@@ -13,9 +13,10 @@ import numpy as np
 import zmq
 
 from sluice import ledger
+from sluice.domain import ListedObject, Model
 from sluice.images import Preprocessing, decode, pack
 from sluice.inference.client import Endpoint, TorchServeClient
-from sluice.ledger import Database, ListedObject, Model, Prediction
+from sluice.ledger import Database, Prediction
 from sluice.objects import open_source
 from sluice.protocol import Work, WorkItem
 from sluice.protocol import decode as decode_frames

@@ -1,0 +1,12 @@
+"""What all processes talk about and none owns: objects as listed, models, sources, and why an object is given up.
+
+The ground floor: it imports `sluice.errors` and the standard library, so whoever needs one of these words loads neither
+SQL nor S3 nor HTTP.
+"""
+
+from sluice.domain.listed import ListedObject
+from sluice.domain.model import Model
+from sluice.domain.reasons import REASONS
+from sluice.domain.source import check_source
+
+__all__ = ["REASONS", "ListedObject", "Model", "check_source"]
