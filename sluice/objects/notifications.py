@@ -118,7 +118,8 @@ def _event(said: object, encoded: bool) -> ObjectWritten | None:  # noqa: FBT001
         bucket, held = said["bucket"]["name"], said["object"]  # type: ignore[index] # checked by trying
         name = held["key"]
         etag, size = held.get("etag") or held.get("eTag"), held.get("size")
-        key = unquote_to_bytes(name.replace("+", " ")) if encoded else name.encode(errors="surrogatepass")
+        raw = name.encode(errors="surrogatepass")
+        key = unquote_to_bytes(raw.replace(b"+", b" ")) if encoded else raw
     except (KeyError, TypeError, AttributeError, ValueError):
         log.warning("an event that names no object: the next listing finds what it meant", said=repr(said)[:SHOWN])
         return None

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sluice.domain import ListedObject
@@ -75,6 +75,7 @@ FIELDS = st.none() | st.text() | st.integers() | st.floats() | st.text('ab"', mi
 
 
 @given(st.lists(st.tuples(KEYS, FIELDS, FIELDS), max_size=5))
+@example([("\ud800", None, None)])
 def test_what_strangers_say_fits_the_ledgers_columns_and_none_is_lost(said: list[tuple[str, Any, Any]]) -> None:
     records = [record(key, etag=etag, size=size) for key, etag, size in said]
     events = read_events(json.dumps({"Records": records}))
