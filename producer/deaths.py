@@ -34,8 +34,8 @@ class DeathCounter:
         """What was held by the lost consumers that would say so if they came back."""
 
     def note(self, line: bytes, held: dict[int, int], now: float) -> set[int]:
-        """Note a death with objects (id: attempts so far); gives the ids that it is not counted against."""
-        spared = {number for number, attempts in held.items() if self._is_spared(number, attempts, now)}
+        """Note a death with objects (id: deaths so far); gives the ids that it is not counted against."""
+        spared = {number for number, deaths in held.items() if self._is_spared(number, deaths, now)}
         for number in held:
             self._spared[number] = self._spared.pop(number, 0) + (number in spared)
         while len(self._spared) > MOST_REMEMBERED:
@@ -57,10 +57,10 @@ class DeathCounter:
         for number in ids:
             self._spared.pop(number, None)
 
-    def _is_spared(self, number: int, attempts: int, now: float) -> bool:
+    def _is_spared(self, number: int, deaths: int, now: float) -> bool:
         """Return whether this death is more likely to be another's work."""
         while self._seen and now - self._seen[0][0] > STORM_SECONDS:
             self._seen.popleft()
-        if attempts < CAREFUL_FROM or self._spared.get(number, 0) >= MOST_SPARED:
+        if deaths < CAREFUL_FROM or self._spared.get(number, 0) >= MOST_SPARED:
             return False
         return number not in self._spared or any(number not in ids for _, ids in self._seen)

@@ -144,7 +144,7 @@ class FailureWriter:
 
     async def _count_deaths(self, died: Sequence[StreamedObject]) -> None:
         # With what was counted before, so that doing it again after a lost answer counts no death twice.
-        deaths = {found.id: found.attempts for found in died}
+        deaths = {found.id: found.deaths for found in died}
         condemned = set(await self._books.run(lambda c: ledger.objects.count_death(c, deaths)))
         now = asyncio.get_running_loop().time()
         for found in died:
@@ -154,7 +154,7 @@ class FailureWriter:
                 self._backlog.finish(found)
             else:
                 metrics.REDELIVERED.inc()
-                self._backlog.requeue(replace(found, attempts=found.attempts + 1), now)
+                self._backlog.requeue(replace(found, deaths=found.deaths + 1), now)
 
     def _changes_of(self, found: StreamedObject) -> int:
         """Count how often this key changed under a read since it last came to an end, this time included."""

@@ -38,12 +38,12 @@ class StreamedObject:
     key: bytes
     etag: str
     size: int
-    attempts: int = 0
+    deaths: int = 0
 
     @property
     def alone(self) -> bool:
         """A consumer died with it: it is suspected, and travels with no other suspect."""
-        return self.attempts > 0
+        return self.deaths > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +298,7 @@ class LeaseTable:
         if session is None:
             return None
         held = self.bye(identity)
-        ids = self._deaths.note(session.line, {found.id: found.attempts for found in held}, now)
+        ids = self._deaths.note(session.line, {found.id: found.deaths for found in held}, now)
         spared = [found for found in held if found.id in ids]
         return ConsumerDeath(session.consumer, [found for found in held if found.id not in ids], spared)
 
@@ -313,7 +313,7 @@ class LeaseTable:
         takers = [session for session in self._sessions.values() if session.open and session.suspect is None]
         kept: deque[ReadyObject] = deque()
         for ready in self._suspects:
-            careful = ready.object.attempts >= CAREFUL_FROM and not calm and now - ready.since < PATIENCE_SECONDS
+            careful = ready.object.deaths >= CAREFUL_FROM and not calm and now - ready.since < PATIENCE_SECONDS
             if careful or not takers:
                 kept.append(ready)
                 continue

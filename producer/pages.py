@@ -80,7 +80,7 @@ class PageReader:
             )
         )
         added = self._backlog.add(
-            StreamedObject(r.id, job.id, job.model_id or 0, job.source, r.key, r.etag, r.size, r.attempts) for r in rows
+            StreamedObject(r.id, job.id, job.model_id or 0, job.source, r.key, r.etag, r.size, r.deaths) for r in rows
         )
         self._after[job.id] = rows[-1].id if len(rows) == limit else 0
         if len(rows) < limit:

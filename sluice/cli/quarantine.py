@@ -97,8 +97,8 @@ def show(
         ("detail", row.detail),
         ("size", f"{row.size:,} bytes"),
         (
-            "attempts",
-            f"{counted(row.attempts, 'consumer')} died with it" if row.attempts else "no consumer died with it",
+            "deaths",
+            f"{counted(row.deaths, 'consumer')} died with it" if row.deaths else "no consumer died with it",
         ),
         ("when", f"{row.when:%Y-%m-%d %H:%M:%S}"),
         ("again", f"sluice quarantine replay --id {row.id}"),

@@ -13,7 +13,8 @@ BLOCK: Final = 1024
 """Shards own blocks of so many neighbouring ids."""
 DEATHS: Final = 3
 REPLAY_ROWS: Final = 1000
-ATTEMPTS_MAX: Final = 255
+MOST_COUNTED: Final = 255
+"""What the column of deaths holds at most."""
 CASES: Final = 100
 """Rows of different values in one UPDATE. The server looks through them for each row, so a thousand would be slower."""
 MAX_ID: Final = 2**64 - 1
@@ -49,12 +50,12 @@ def _own_block(object_id: int, shard: int, shards: int) -> int:
 def _pending(cursor: LedgerCursor, job_id: int, after_id: int, last_id: int, limit: int) -> list[PendingObject]:
     # Without the hint a server may read the primary key, over all that is done.
     cursor.execute(
-        "SELECT id, object_key, etag, size, attempts FROM objects FORCE INDEX (by_state) "
+        "SELECT id, object_key, etag, size, attempts AS deaths FROM objects FORCE INDEX (by_state) "
         "WHERE job_id = %s AND state = 'pending' AND id > %s AND id <= %s ORDER BY id LIMIT %s",
         (job_id, after_id, last_id, limit),
     )
     return [
-        PendingObject(row["id"], row["object_key"], row["etag"], row["size"], row["attempts"])
+        PendingObject(row["id"], row["object_key"], row["etag"], row["size"], row["deaths"])
         for row in cursor.fetchall()
     ]
 
@@ -128,7 +129,7 @@ def count_death(cursor: LedgerCursor, known: Mapping[int, int]) -> list[int]:
     for deaths in sorted({known[object_id] for object_id in open_ids}):
         cursor.execute(
             "UPDATE objects SET attempts = GREATEST(attempts, %s) WHERE id IN %s",
-            (min(deaths + 1, ATTEMPTS_MAX), [object_id for object_id in open_ids if known[object_id] == deaths]),
+            (min(deaths + 1, MOST_COUNTED), [object_id for object_id in open_ids if known[object_id] == deaths]),
         )
     enough = [object_id for object_id in open_ids if known[object_id] + 1 >= DEATHS]
     quarantine(
@@ -178,7 +179,7 @@ def list_quarantined(
     reason: str | None = None,
 ) -> list[QuarantinedObject]:
     """Return a page of the quarantine, in order of id."""
-    columns = "id, job_id, reason, detail, size, attempts, updated"
+    columns = "id, job_id, reason, detail, size, attempts AS deaths, updated"
     rows = _quarantined(cursor, job_id, ids, reason, columns=columns, limit=limit, after_id=after_id)
     if not rows:
         return []
@@ -192,7 +193,7 @@ def list_quarantined(
             row["reason"] or "",
             row["detail"] or "",
             row["size"],
-            row["attempts"],
+            row["deaths"],
             row["updated"],
         )
         for row in rows

@@ -80,7 +80,7 @@ class PendingObject:
     key: bytes
     etag: str
     size: int
-    attempts: int
+    deaths: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class QuarantinedObject:
     reason: str
     detail: str
     size: int
-    attempts: int
+    deaths: int
     when: datetime
 
 

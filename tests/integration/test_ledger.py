@@ -247,7 +247,7 @@ def test_what_is_listed_again_is_tried_again_where_that_shows_the_reason_to_be_o
     assert ledger.run(lambda c: listing.upsert_keys(c, job, again)) == PageChanges(0, 0, replayed=2)
     assert ledger.run(lambda c: listing.upsert_keys(c, job, again)) == PageChanges(0, 0)
     found = ledger.run(lambda c: objects.pending(c, job, 0, 10))
-    assert sorted((row.key, row.attempts) for row in found) == [(b"cold", 0), (b"gone", 0)]
+    assert sorted((row.key, row.deaths) for row in found) == [(b"cold", 0), (b"gone", 0)]
     counted = ledger.run(lambda c: progress.progress(c, job))
     assert counted is not None
     assert (counted.listed, counted.pending, counted.quarantined) == (7, 2, 5)
@@ -263,11 +263,11 @@ def test_three_deaths_and_no_fewer(ledger: Database) -> None:
     assert ledger.run(lambda c: objects.count_death(c, dict.fromkeys(ids.values(), 0))) == []
     for _ in range(3):
         assert ledger.run(lambda c: objects.count_death(c, {killer: 1})) == []
-    assert [row.attempts for row in ledger.run(lambda c: objects.pending(c, job, 0, 9))] == [2, 1]
+    assert [row.deaths for row in ledger.run(lambda c: objects.pending(c, job, 0, 9))] == [2, 1]
     for _ in range(2):
         assert ledger.run(lambda c: objects.count_death(c, {killer: 2})) == [killer]
     (row,) = ledger.run(lambda c: objects.list_quarantined(c, job))
-    assert (row.reason, row.attempts) == ("killed_consumers", 3)
+    assert (row.reason, row.deaths) == ("killed_consumers", 3)
     assert ledger.run(lambda c: objects.count_death(c, {})) == []
     assert breaches(ledger) == []
 

@@ -63,7 +63,7 @@ def test_a_commit_whose_answer_was_lost_has_one_effect(ledger: Database, monkeyp
     found = ledger.run(lambda c: progress.progress(c, job))
     assert found is not None
     assert (found.listed, found.pending, found.done, found.quarantined, found.superseded) == (5, 2, 1, 1, 1)
-    assert [row.attempts for row in ledger.run(lambda c: objects.pending(c, job, 0, 9))] == [1, 0]
+    assert [row.deaths for row in ledger.run(lambda c: objects.pending(c, job, 0, 9))] == [1, 0]
     for deaths in (1, 2):
         condemned = once(partial(objects.count_death, known={ids[b"c"]: deaths}))
     assert condemned == [ids[b"c"]], "the producer must hear of it in spite of the lost answer"
@@ -161,7 +161,7 @@ def test_a_deadlock_is_retried(settings: Settings, ledger: Database) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(cross, [ids, ids[::-1]]))
     assert len(tries) == 3
-    assert [row.attempts for row in ledger.run(lambda c: objects.pending(c, job, 0, 9))] == [2, 2]
+    assert [row.deaths for row in ledger.run(lambda c: objects.pending(c, job, 0, 9))] == [2, 2]
 
 
 def test_two_writers_of_one_key(settings: Settings, ledger: Database) -> None:

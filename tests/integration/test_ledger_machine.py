@@ -55,7 +55,7 @@ class Row:
     etag: str
     state: str = "pending"
     reason: str = ""
-    attempts: int = 0
+    deaths: int = 0
     label: str = ""
 
 
@@ -107,7 +107,7 @@ class LedgerMachine(RuleBasedStateMachine):
             old = job.newest.get(entry.key)
             if old and old.etag == entry.etag:
                 if old.reason == "not_found" or (old.reason == "archived" and not entry.archived):
-                    old.state, old.reason, old.attempts = "pending", "", 0
+                    old.state, old.reason, old.deaths = "pending", "", 0
                     replayed += 1
                 continue
             if old:
@@ -194,13 +194,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(numbers=picks, twice=st.booleans())
     def die(self, numbers: list[int], *, twice: bool) -> None:
         rows = {row.id: row for row in self.chosen(numbers)}
-        deaths = {row.id: row.attempts for row in rows.values()}
+        deaths = {row.id: row.deaths for row in rows.values()}
         for _ in range(1 + twice):
             condemned = self.ledger.run(lambda c: objects.count_death(c, deaths))
             for row in rows.values():
                 if row.state == "pending":
-                    row.attempts = deaths[row.id] + 1
-                    if row.attempts >= 3:
+                    row.deaths = deaths[row.id] + 1
+                    if row.deaths >= 3:
                         row.state, row.reason = "quarantined", "killed_consumers"
             killers = [
                 row.id for row in rows.values() if (row.state, row.reason) == ("quarantined", "killed_consumers")
@@ -219,7 +219,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert [(row.id, row.reason) for row in listed] == [(row.id, row.reason) for row in rows]
         assert self.ledger.run(lambda c: objects.replay(c, job_id, reason=reason)) == len(rows)
         for row in rows:
-            row.state, row.reason, row.attempts = "pending", "", 0
+            row.state, row.reason, row.deaths = "pending", "", 0
         for job in self.jobs:
             if job.state == "done" and job.id in {row.job for row in rows}:
                 job.state = "running"
@@ -282,8 +282,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def rows_are_the_models(self) -> None:
         for job in self.jobs:
             waiting = [row for shard in range(SHARDS) for row in self.pending(job, shard)]
-            expected = [(row.id, row.attempts) for row in job.rows if row.state == "pending"]
-            assert sorted((row.id, row.attempts) for row in waiting) == sorted(expected)
+            expected = [(row.id, row.deaths) for row in job.rows if row.state == "pending"]
+            assert sorted((row.id, row.deaths) for row in waiting) == sorted(expected)
             done = self.ledger.run(lambda c, job=job: predictions.results(c, job.id))  # type: ignore[misc]
             assert {row.object_id: row.label for row in done} == {r.id: r.label for r in job.rows if r.state == "done"}
 

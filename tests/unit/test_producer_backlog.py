@@ -4,8 +4,8 @@ from producer.backlog import Backlog
 from producer.leases import StreamedObject
 
 
-def thing(number: int, job: int = 1, attempts: int = 0) -> StreamedObject:
-    return StreamedObject(number, job, 1, "s3://b", b"k", "e", 10, attempts)
+def thing(number: int, job: int = 1, deaths: int = 0) -> StreamedObject:
+    return StreamedObject(number, job, 1, "s3://b", b"k", "e", 10, deaths)
 
 
 def ids(backlog: Backlog, *, suspects: bool = False, now: float = 0.0) -> list[int]:
@@ -58,7 +58,7 @@ def test_redelivered_objects_go_first_and_delayed_ones_when_due() -> None:
 def test_suspects_are_only_taken_when_asked_for() -> None:
     backlog = Backlog()
     backlog.set_jobs({1: 0})
-    backlog.add([thing(1, attempts=1), thing(2)])
+    backlog.add([thing(1, deaths=1), thing(2)])
     assert ids(backlog) == [2]
     assert ids(backlog, suspects=True) == [1]
 

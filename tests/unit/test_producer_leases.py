@@ -23,8 +23,8 @@ from sluice.errors import ProtocolError
 HEARTBEAT = 2.0
 
 
-def thing(number: int, attempts: int = 0, job: int = 1) -> StreamedObject:
-    return StreamedObject(number, job, 1, "s3://b", b"k%d" % number, "e", 10, attempts)
+def thing(number: int, deaths: int = 0, job: int = 1) -> StreamedObject:
+    return StreamedObject(number, job, 1, "s3://b", b"k%d" % number, "e", 10, deaths)
 
 
 def connected(leases: LeaseTable, name: str = "a", credit: int = 10, now: float = 0.0) -> bytes:
@@ -160,7 +160,7 @@ def test_a_consumer_gets_one_suspect_at_a_time() -> None:
     leases = LeaseTable(HEARTBEAT)
     a = connected(leases)
     for number in (1, 2):
-        leases.offer(thing(number, attempts=1), b"", 0.0)
+        leases.offer(thing(number, deaths=1), b"", 0.0)
     assert leases.wanted() == (8, 0)
     (grant,) = leases.assign(0.0)
     assert [r.object.id for r in grant.items] == [1]
@@ -174,7 +174,7 @@ def test_what_two_consumers_died_with_waits_for_calm_but_not_for_ever() -> None:
     for name in "ab":
         connected(leases, name)
     leases.lose(b"b", 10.0)
-    leases.offer(thing(1, attempts=2), b"", 10.0)
+    leases.offer(thing(1, deaths=2), b"", 10.0)
     assert leases.assign(14.9) == []
     connected(leases, "c", now=14.0)
     leases.lose(b"c", 14.95)
@@ -188,19 +188,19 @@ def test_what_two_consumers_died_with_waits_for_calm_but_not_for_ever() -> None:
 
 def deaths_until_the_third_counts(leases: LeaseTable, *, others_die: bool) -> int:
     """Kill consumers with one object until it is given up, and count them."""
-    attempts, now = 0, 0.0
+    deaths, now = 0, 0.0
     for number in range(1, 20):
         now += CALM_SECONDS + 1
         if others_die:
             leases.lose(connected(leases, "other", now=now), now)
             now += CALM_SECONDS + 1
         victim = connected(leases, "victim", now=now)
-        leases.offer(thing(1, attempts), b"", now)
+        leases.offer(thing(1, deaths), b"", now)
         assert leases.assign(now)
         loss = leases.lose(victim, now)
         assert loss is not None
-        attempts += len(loss.objects)
-        if attempts == 3:
+        deaths += len(loss.objects)
+        if deaths == 3:
             return number
     raise AssertionError("it kills for ever")
 
@@ -218,7 +218,7 @@ def test_two_deaths_that_another_producer_counted_do_not_condemn() -> None:
     leases = LeaseTable(HEARTBEAT)
     for now, counted in ((10.0, 0), (20.0, 1)):
         victim = connected(leases, "victim", now=now)
-        leases.offer(thing(1, attempts=2), b"", now)
+        leases.offer(thing(1, deaths=2), b"", now)
         assert leases.assign(now)
         loss = leases.lose(victim, now)
         assert loss is not None
@@ -228,18 +228,18 @@ def test_two_deaths_that_another_producer_counted_do_not_condemn() -> None:
 def test_the_deaths_of_a_consumer_that_was_only_cut_off_condemn_nothing() -> None:
     """It comes back each time and says so; another that doesn't is believed to be dead."""
     leases = LeaseTable(HEARTBEAT)
-    attempts, now = 0, 0.0
+    deaths, now = 0, 0.0
     for number in range(1, 10):
         now += CALM_SECONDS + 1
         name = b"session %d" % number
         leases.hello(name, "c", now, b"line", number)
         leases.extend(name, 1, 0)
-        leases.offer(thing(1, attempts), b"", now)
+        leases.offer(thing(1, deaths), b"", now)
         assert leases.assign(now)
         loss = leases.lose(name, now)
         assert loss is not None
-        attempts += len(loss.objects)
-    assert attempts == 2
+        deaths += len(loss.objects)
+    assert deaths == 2
 
 
 def test_a_line_has_one_session_and_nobody_died_when_it_begins_another() -> None:
@@ -291,7 +291,7 @@ def test_withdraw_drops_what_is_ready_of_one_job() -> None:
     leases = LeaseTable(HEARTBEAT)
     leases.offer(thing(1, job=1), b"abc", 0.0)
     leases.offer(thing(2, job=2), b"de", 0.0)
-    leases.offer(thing(3, attempts=1, job=1), b"abc", 0.0)
+    leases.offer(thing(3, deaths=1, job=1), b"abc", 0.0)
     assert [o.id for o in leases.withdraw(1)] == [1, 3]
     assert leases.bytes == 2
     assert leases.ready == 1
@@ -318,8 +318,8 @@ class LeasesMachine(RuleBasedStateMachine):
 
     def _came_back(self, objects: list[StreamedObject], *, died: bool) -> None:
         for found in objects:
-            again = replace(found, attempts=found.attempts + 1) if died else found
-            if again.attempts < 3:
+            again = replace(found, deaths=found.deaths + 1) if died else found
+            if again.deaths < 3:
                 self._offer(again, 7)
 
     def _offer(self, found: StreamedObject, size: int) -> None:
@@ -353,11 +353,11 @@ class LeasesMachine(RuleBasedStateMachine):
         self.received[name] = received
         self.leases.extend(name, sent + more, received)
 
-    @rule(count=st.integers(1, 40), size=st.integers(0, 50), attempts=st.sampled_from([0, 0, 0, 1, 2]))
-    def offer(self, count: int, size: int, attempts: int) -> None:
+    @rule(count=st.integers(1, 40), size=st.integers(0, 50), deaths=st.sampled_from([0, 0, 0, 1, 2]))
+    def offer(self, count: int, size: int, deaths: int) -> None:
         for _ in range(count):
             self.number += 1
-            self._offer(thing(self.number, attempts), size)
+            self._offer(thing(self.number, deaths), size)
 
     @rule()
     def assign(self) -> None:
