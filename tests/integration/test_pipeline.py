@@ -93,27 +93,33 @@ def test_a_watched_bucket_is_followed(stack: Stack, operator: Operator, bucket: 
 
 def test_plain_sql_pauses_resumes_and_cancels(stack: Stack, operator: Operator, bucket: str) -> None:
     fill(stack, bucket, 20)
-    operator.sql("INSERT INTO jobs (source, repeats) VALUES (%s, 400)", f"s3://{bucket}")
+    # So many that the listing can't have ended, however far consumers are behind it or with it.
+    operator.sql("INSERT INTO jobs (source, repeats) VALUES (%s, 100000)", f"s3://{bucket}")
     stack.start_workers(consumers=2, cache_entries=0)
     producer = stack.producers[0]
 
     def rests() -> bool:
-        """Nothing is leased, and it stays so."""
-        leased = producer.metrics()["sluice_leased_total"]
+        """Nothing is leased or listed, and it stays so."""
+        leased, listed = producer.metrics()["sluice_leased_total"], operator.progress(1).listed
         time.sleep(1.5)
         after = producer.metrics()
-        return after["sluice_leased_total"] == leased and after["sluice_in_flight"] == 0
+        return (
+            after["sluice_leased_total"] == leased
+            and after["sluice_in_flight"] == 0
+            and operator.progress(1).listed == listed
+        )
 
     until(lambda: operator.progress(1).done > 50, "its first rows")
     operator.sql("UPDATE jobs SET state = 'paused' WHERE id = 1")
     until(rests, "the pause", 30)
     paused = operator.progress(1)
-    assert paused.pending > 0
+    assert (paused.state, paused.listing_complete) == ("paused", False)
     operator.sql("UPDATE jobs SET state = 'running' WHERE id = 1")
     until(lambda: operator.progress(1).done > paused.done + 50, "rows after the pause")
     operator.sql("UPDATE jobs SET state = 'cancelled' WHERE id = 1")
     until(rests, "the end after cancelling", 30)
-    assert operator.progress(1).state == "cancelled"
+    cancelled = operator.progress(1)
+    assert (cancelled.state, cancelled.listing_complete) == ("cancelled", False)
     operator.check()
 
 
