@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,12 +93,17 @@ class FaultyS3:
 
 
 class RefusingProxy:
-    """Carries what is asked of an S3 server, but answers GETs of some keys with an error: `refused` names them."""
+    """Carries what is asked of an S3 server, but answers GETs of some keys with an error: `refused` names them.
+
+    Keys that begin with `held` get their answer when that is None again.
+    """
 
     def __init__(self, target: str) -> None:
         self.refused: dict[str, tuple[int, str]] = {}
         self.all = False
         self.refusals = 0
+        self.held: str | None = None
+        self.asked: set[str] = set()
         proxy, address = self, urlsplit(target).netloc
 
         class Handler(BaseHTTPRequestHandler):
@@ -105,6 +111,9 @@ class RefusingProxy:
 
             def do_GET(self) -> None:
                 key = unquote(self.path.partition("?")[0]).removeprefix("/").partition("/")[2]
+                proxy.asked.add(key)
+                while key and proxy.held is not None and key.startswith(proxy.held):
+                    time.sleep(0.05)
                 if key in proxy.refused or (proxy.all and key):
                     proxy.refusals += 1
                     status, code = proxy.refused.get(key, (500, "InternalError"))
