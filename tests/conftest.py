@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -28,7 +29,9 @@ from sluice.ledger import Database, schema
 from sluice.settings import Settings, read_settings
 from tools.stack import S3Server, Servers, Stack, TorchServe
 
-ORDER: Final = ("unit", "chart", "integration", "chaos", "cluster")
+ORDER: Final = ("unit", "chart", "cluster", "integration", "chaos")
+SHARING: Final = ("cluster", "integration", "chaos")
+"""Rooms whose tests share servers: each is one process's whole; the other tests go file by file to whoever is free."""
 _numbers = itertools.count()
 
 # How long an example takes says something of the machine, nothing of the code.
@@ -37,10 +40,16 @@ hypothesis_settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first, whatever the folders' names."""
-    items.sort(
-        key=lambda item: next((place for place, part in enumerate(ORDER) if part in item.path.parts), len(ORDER))
-    )
+    """Run the fast tests first, whatever the folders' names, and where several processes run them, deal them out."""
+    items.sort(key=lambda item: ORDER.index(_room(item)))
+    for item in items:
+        room = _room(item)
+        item.add_marker(pytest.mark.xdist_group(room if room in SHARING else item.path.name))
+
+
+def _room(item: pytest.Item) -> str:
+    """Return the folder of `tests` that a test stands in."""
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -25,7 +25,7 @@ from tools.cluster.folders import REGISTRY, ClusterFolders
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Return the first test the time that building the images takes on a new machine."""
+    """Allow the first test the time that building the images takes on a new machine."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(2400))

@@ -114,7 +114,7 @@ async def until(condition: Callable[[], object], leases: LeaseTable) -> None:
 
 
 async def ride_through(faults: list[ProxyFault]) -> list[ProxyFault]:
-    """Return all objects to consumers behind a proxy with these faults, and have them leave; gives what was done."""
+    """Lease all objects to consumers behind a proxy with these faults, and have them leave; gives what was done."""
     producer, context = Producer(), zmq.asyncio.Context()
     leases = producer.leases
     with producer.router as router:

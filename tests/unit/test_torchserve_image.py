@@ -35,7 +35,7 @@ CARD = {"name": "noop", "version": "1.0", "preprocessing": SIZES}
 
 @pytest.fixture(autouse=True)
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return both a folder in place of the container's."""
+    """Point both to a folder in place of the container's."""
     folder = tmp_path / "work"
     (folder / "logs").mkdir(parents=True)
     for module in (serve, probe):

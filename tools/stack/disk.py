@@ -45,7 +45,7 @@ class SmallDisk:
         self._ballast.unlink()
 
     def enlarge(self, megabytes: int) -> None:
-        """Return it a larger size, as one does with a volume."""
+        """Enlarge it, as one does with a volume."""
         self._mount("-o", f"remount,size={megabytes}m")
 
     def _mount(self, *words: str) -> None:
