@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from math import inf
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -39,8 +42,25 @@ def test_only_decisions_and_ended_jobs_are_progress(monkeypatch: pytest.MonkeyPa
     assert watching._look() == (True, True)
     tables.decided, tables.pending = 4, 11  # one was superseded, and its new version is pending
     assert watching._look() == (False, True)
-    tables.unfinished, tables.finished = tables.unfinished[:1], [{"id": 2, "state": "done"}]
+    tables.unfinished, tables.finished = tables.unfinished[:1], [{"id": 2, "finished": "noon"}]
     tables.decided = tables.pending = 0
     assert watching._look() == (True, False)
     tables.unfinished = [*tables.unfinished, {"id": 3, "watch": 0}]
     assert watching._look() == (False, True)
+
+
+def test_a_job_that_ran_again_ended_when_it_was_done_for_the_last_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, moments = Tables(), itertools.count(1.0)
+    monkeypatch.setattr(witness, "ask", tables.ask)
+    monkeypatch.setattr(witness, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    watching = Witness(cast("DatabaseServer", None), "", lambda: False)
+    assert watching.finished(2) == inf
+    tables.unfinished, tables.finished = tables.unfinished[:1], [{"id": 2, "finished": "noon"}]
+    watching._look()
+    first = watching.finished(2)
+    watching._look()
+    assert watching.finished(2) == first
+    # A change that was reported late had it run again, and it was done again before the next look.
+    tables.finished = [{"id": 2, "finished": "one"}]
+    assert watching._look() == (True, True)
+    assert first < watching.finished(2) < inf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
@@ -18,7 +18,7 @@ LOOK_SECONDS: Final = 0.25
 ANSWER_SECONDS: Final = 10.0
 
 UNFINISHED = "SELECT id, watch FROM jobs WHERE state IN ('pending', 'running')"
-FINISHED = "SELECT id, state FROM jobs WHERE state NOT IN ('pending', 'running')"
+FINISHED = "SELECT id, finished FROM jobs WHERE state NOT IN ('pending', 'running')"
 COUNTS = (
     "SELECT COALESCE(SUM(state = 'pending'), 0) AS pending, "
     "COALESCE(SUM(state IN ('done', 'quarantined')), 0) AS decided "
@@ -61,7 +61,7 @@ class Sight:
     running: int = 0
     """Jobs that must come to an end and haven't."""
     finished: dict[int, float] = field(default_factory=dict)
-    """Job -> when it was first seen as done."""
+    """Job -> when it was seen that it is done: for the last time, where it ran again after it was done."""
     stall: float = 0.0
     """Seconds without a new row while there was work and no fault that explains it: now, and the longest."""
     longest: float = 0.0
@@ -78,7 +78,8 @@ class Witness:
         self._excused = excused
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="witness", daemon=True)
-        self._before = ("", 0, 0)
+        self._before = ("", 0)
+        self._ends: dict[int, object] = {}
 
     def start(self) -> None:
         """Begin to look."""
@@ -90,7 +91,7 @@ class Witness:
         self._thread.join()
 
     def finished(self, job: int) -> float:
-        """Say when a job was first seen as done; infinity: it never was."""
+        """Return when a job was seen to have ended for the last time; infinity: it never did."""
         return self.sight.finished.get(job, inf)
 
     def _watch(self) -> None:
@@ -113,17 +114,28 @@ class Witness:
         """Return whether anything was decided since the last look, and whether something is to be decided."""
         try:
             unfinished = ask(self._database, self._schema, UNFINISHED)
-            for row in ask(self._database, self._schema, FINISHED):
-                self.sight.finished.setdefault(row["id"], time.monotonic())
+            finished = ask(self._database, self._schema, FINISHED)
             identities = ", ".join(str(row["id"]) for row in unfinished) or "0"
             (counts,) = ask(self._database, self._schema, COUNTS.format(identities))
         except (pymysql.MySQLError, OSError):
             return False, True
+        ended = self._note_ends(finished)
         self.sight.running = sum(not row["watch"] for row in unfinished)
         self.sight.pending, self.sight.decided = int(counts["pending"]), int(counts["decided"])
         self.sight.answered = True
         # A listing that only supersedes is no progress; counts of other jobs can't be compared.
-        done, before = (identities, len(self.sight.finished), self.sight.decided), self._before
-        moved = done[1] > before[1] or (done[0] == before[0] and done[2] > before[2])
+        done, before = (identities, self.sight.decided), self._before
+        moved = ended or (done[0] == before[0] and done[1] > before[1])
         self._before = done
         return moved, bool(self.sight.pending or self.sight.running)
+
+    def _note_ends(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Note jobs that have ended since the last look, some of them once more; return whether there are any.
+
+        A job that is done runs again when a change of one of its objects is reported late, maybe between two looks.
+        The database's clock is stepped, so its times only tell one end from another.
+        """
+        ends = {row["id"]: row["finished"] for row in rows if self._ends.get(row["id"]) != row["finished"]}
+        self._ends.update(ends)
+        self.sight.finished.update(dict.fromkeys(ends, time.monotonic()))
+        return bool(ends)
