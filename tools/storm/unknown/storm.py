@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tools.stack import Servers, Stack
+from tools.stack import Servers, Stack, StackError
 from tools.stack.proxy import ProxyLoop
 from tools.storm.unknown.ailments import Ailments
 from tools.storm.unknown.arrivals import Arrivals
@@ -106,6 +106,8 @@ def unknown_storm(
             arrivals.start(witness, pool // 2)
             weather.rage(draw(seed, seconds, cast), seconds, say)
             weather.hands.write_again()
+            if ailments.explain():
+                raise StackError("a fault that is over still counts as an excuse: the stall can't be believed")
             arrivals.stop()
             say(f"seed {seed}: all is mended, {witness.sight.pending} objects are pending")
             tables = _calm(servers, schema, Judging(outcome, weather, witness, arrivals, journal))
