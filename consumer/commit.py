@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from consumer.books import Books
 from consumer.held import HeldObject
 from consumer.pipeline import Pipeline
+from sluice.backoff import jittered
 from sluice.errors import LedgerError
 from sluice.ledger import Prediction
 from sluice.telemetry import get_logger, metrics
@@ -55,7 +55,7 @@ class CommitStage:
             except LedgerError as error:
                 self._note(str(error))
                 log.warning("predictions can't be committed yet", objects=len(rows), why=str(error))
-            await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            await asyncio.sleep(jittered(PAUSE_SECONDS))
         self._note("")
         metrics.STAGE_SECONDS.labels(stage="commit").observe((time.perf_counter() - started) / len(rows))
         metrics.COMMITTED.inc(len(new))
@@ -77,7 +77,7 @@ class CommitStage:
 
     async def _come_back(self, locked: list[HeldObject]) -> None:
         """Have objects committed again after a while."""
-        await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+        await asyncio.sleep(jittered(PAUSE_SECONDS))
         self._pipeline.answered.put_now(locked)
 
     def _row(self, held: HeldObject) -> Prediction:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import OrderedDict
 from typing import Final
 
 from consumer.held import HeldObject
 from consumer.pipeline import Pipeline
+from sluice.backoff import wait_after
 from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.objects import ReadRefused, Source, open_source
 from sluice.protocol import STORAGE_ERROR
@@ -19,7 +19,7 @@ log = get_logger()
 
 SOURCES_OPEN: Final = 16
 ATTEMPTS: Final = 3
-PAUSE_SECONDS: Final = 0.5
+PAUSE_SECONDS: Final = (1.0, 10.0)
 
 
 class FetchStage:
@@ -79,7 +79,7 @@ class FetchStage:
             except SourceError:
                 if attempt == ATTEMPTS or held.lessor.is_lost:
                     raise
-            await asyncio.sleep(PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await asyncio.sleep(wait_after(attempt, *PAUSE_SECONDS))
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
     def _source(self, name: str) -> Source:

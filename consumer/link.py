@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from consumer.session import ProducerSession, SessionId
+from sluice.backoff import Backoff
 from sluice.errors import ConfigurationError
 from sluice.telemetry import get_logger
 
@@ -44,8 +44,7 @@ class ProducerLink:
 
     async def run(self) -> None:
         """Open a session whenever there is none."""
-        least, most = PAUSE_SECONDS
-        pause = least
+        pauses = Backoff(*PAUSE_SECONDS)
         while not self._leaving.is_set() or (self._owes_bye and time.monotonic() < self._leave_by):
             self._place = SessionId(self._place.line, self._place.number + 1)
             try:
@@ -53,14 +52,15 @@ class ProducerLink:
             except ConfigurationError as error:
                 # They were good when the process began: a key file is being replaced, say.
                 log.warning("no session can be opened", why=str(error))
-                await self._wait(most)
+                await self._wait(PAUSE_SECONDS[1])
                 continue
             why = await session.run(to_leave=self._leaving.is_set())
             self._owes_bye = not session.has_parted and (self._owes_bye or session.was_connected)
             self._on_lost(session)
             log.info("session is over", producer=session.address, why=why, was_heard=session.was_heard)
-            pause = least if session.was_heard else min(most, pause * 2)
-            await self._wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            if session.was_heard:
+                pauses.reset()
+            await self._wait(pauses.next())
 
     def leave(self) -> None:
         """Say BYE, and open no other session but to say it again."""

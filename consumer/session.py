@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar, cast
+from typing import Final, Protocol
 
 import zmq
 import zmq.asyncio
@@ -41,15 +41,12 @@ from sluice.protocol import (
     encode,
 )
 from sluice.protocol.messages import WHY_MAX
+from sluice.protocol.sockets import HEARTBEATS_MISSED, receive_now, send_now
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
 
-T = TypeVar("T")
-
-MISSED: Final = 2.5
-"""Heartbeats without an answer, looked at once in a heartbeat: the third that goes by ends the session."""
 CONNECTED: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED
 MESSAGES_A_TURN: Final = 32
 FAILURES_A_MESSAGE: Final = 256
@@ -199,10 +196,10 @@ class ProducerSession:
             for _ in range(MESSAGES_A_TURN):
                 if self._budget.is_full:
                     break
-                waiting = _now(self._socket.recv_multipart(zmq.DONTWAIT))
-                if waiting.exception() is not None:
+                waiting = receive_now(self._socket)
+                if waiting is None:
                     break
-                self._hear(waiting.result())
+                self._hear(waiting)
             self.extend_credit()
             # A producer that never stops talking must not keep the other coroutines from running.
             await asyncio.sleep(0)
@@ -212,7 +209,8 @@ class ProducerSession:
         while True:
             await asyncio.sleep(self._settings.heartbeat)
             silent = time.monotonic() - self._last_heard
-            if silent > MISSED * self._settings.heartbeat and not self._budget.is_full:
+            # Looked at once a heartbeat: the last that goes by unanswered is not yet a whole one.
+            if silent > (HEARTBEATS_MISSED - 0.5) * self._settings.heartbeat and not self._budget.is_full:
                 self._end(f"nothing was heard for {silent:.1f} s")
             self._send(Ping(self._said))
             self.extend_credit()
@@ -279,7 +277,7 @@ class ProducerSession:
         """Send without waiting: a socket that is full of unsent messages leads to no producer. BYE is the last word."""
         if self._socket.closed or self._is_leaving:
             return
-        error = _now(self._socket.send_multipart(encode(message), zmq.DONTWAIT)).exception()
+        error = send_now(self._socket, encode(message))
         if error is None:
             self._said += 1
         else:
@@ -288,8 +286,3 @@ class ProducerSession:
     def _end(self, why: str) -> None:
         if not self._over.done():
             self._over.set_result(why)
-
-
-def _now(answer: Awaitable[T]) -> asyncio.Future[T]:
-    """Return what pyzmq returns for DONTWAIT: a future that is done already, though it is typed more loosely."""
-    return cast("asyncio.Future[T]", answer)

@@ -21,6 +21,7 @@ from producer.pages import PageReader
 from producer.refusals import TRIES, RefusalCounter, Witness
 from producer.sources import JobSources
 from sluice import ledger
+from sluice.backoff import wait_after
 from sluice.domain import REASONS
 from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.ledger import Job
@@ -275,7 +276,7 @@ class Dispatcher:
     def _trouble(self, job: int, why: str) -> float:
         """Note that a job's source doesn't answer; gives the seconds to wait."""
         times = self._sources.trouble(job, why)
-        wait = min(FIRST_RETRY * 2.0 ** min(times - 1, 10), LONGEST_RETRY)
+        wait = wait_after(times, FIRST_RETRY, LONGEST_RETRY)
         if times > self._settings.fetch_concurrency:
             self._backlog.hold(job, time.monotonic() + wait)
         asyncio.get_running_loop().call_later(wait, self.wake)
@@ -284,7 +285,7 @@ class Dispatcher:
     async def _doubt(self, found: StreamedObject, why: str) -> None:
         """Quarantine what the storage refuses each time, others of its source being read; else have it tried again."""
         count = await self._refusals.refused(found)
-        wait = min(FIRST_RETRY * 2.0 ** (count - 1), LONGEST_RETRY) if count else self._trouble(found.job, why)
+        wait = wait_after(count, FIRST_RETRY, LONGEST_RETRY) if count else self._trouble(found.job, why)
         if count:  # of its source another was read
             self._sources.fine(found.job)
         if count >= TRIES:

@@ -15,8 +15,8 @@ from typing import Final
 
 from producer.deaths import CAREFUL_FROM, DeathCounter
 from sluice.errors import ProtocolError
+from sluice.protocol.sockets import HEARTBEATS_MISSED
 
-HEARTBEATS_MISSED: Final = 3
 GROUP_OBJECTS: Final = 32
 GROUP_BYTES: Final = 2 * 1024 * 1024
 # However much credit a consumer claims: a message's ids, and what a death sends back, stay bounded.

@@ -8,7 +8,6 @@ so that no listing, however long, holds up one that is more urgent.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -17,6 +16,7 @@ from producer.books import Books
 from producer.listing_turns import ListingTurns
 from producer.sources import JobSources
 from sluice import ledger
+from sluice.backoff import Backoff
 from sluice.domain import ListedObject
 from sluice.errors import ConfigurationError, SourceError
 from sluice.ledger import Job
@@ -40,7 +40,7 @@ class JobLister:
         self._turns = ListingTurns(AT_ONCE)
 
     def set_priorities(self, priorities: Mapping[int, int]) -> None:
-        """Return how urgent each job is now."""
+        """Take over how urgent each job is now."""
         self._turns.set_priorities(priorities)
 
     async def follow(self, job: Job) -> bool:
@@ -48,7 +48,7 @@ class JobLister:
         if job.repeats < 1:  # plain SQL may say so
             await self._fail(job, f"a job can't be repeated {job.repeats} times: submit it with 1 or more")
             return False
-        wait = FIRST_RETRY
+        waits = Backoff(FIRST_RETRY, LONGEST_RETRY)
         while True:
             try:
                 state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
@@ -62,14 +62,14 @@ class JobLister:
             # endpoint) is a SourceError: the job says so and waits.
             except (SourceMissing, ConfigurationError) as error:
                 if isinstance(error, SourceMissing) and await self._has_begun(job):
-                    wait = await self._wait(job, error, wait)
+                    await self._wait(job, error, waits)
                     continue
                 await self._fail(job, str(error))
                 return False
             except SourceError as error:
-                wait = await self._wait(job, error, wait)
+                await self._wait(job, error, waits)
             else:
-                wait = FIRST_RETRY
+                waits.reset()
 
     async def _list_all(self, job: Job) -> None:
         """List from the cursor to the end of the last repeat."""
@@ -125,13 +125,13 @@ class JobLister:
         log.error("job failed", job=job.id, error=why)
         await self._books.run(lambda c: ledger.jobs.fail(c, job.id, why))
 
-    async def _wait(self, job: Job, error: SourceError, wait: float) -> float:
-        """Say why, wait, and return the next time to wait."""
+    async def _wait(self, job: Job, error: SourceError, waits: Backoff) -> None:
+        """Say why, and wait."""
+        wait = waits.next()
         log.warning("can't list", job=job.id, error=str(error), again_in=round(wait, 1))
         self._sources.say(job.id, str(error))
         self._sources.trouble(job.id, str(error))
-        await asyncio.sleep(wait * random.uniform(0.7, 1.0))  # noqa: S311 - jitter, no secret
-        return min(wait * 2, LONGEST_RETRY)
+        await asyncio.sleep(wait)
 
 
 async def _give_up(reading: asyncio.Task[tuple[list[ListedObject] | None, AsyncExitStack]]) -> None:

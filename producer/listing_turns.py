@@ -18,7 +18,7 @@ class ListingTurns:
         self._count = 0
 
     def set_priorities(self, priorities: Mapping[int, int]) -> None:
-        """Return how urgent each job is now; those that aren't named come last."""
+        """Take over how urgent each job is now; those that aren't named come last."""
         self._priorities = priorities
         self._served = {job: count for job, count in self._served.items() if job in priorities}
 

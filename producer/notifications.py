@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from producer.books import Books
 from producer.sources import JobSources
 from sluice import ledger
+from sluice.backoff import Backoff
 from sluice.domain import ListedObject
 from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.ledger import Job
@@ -36,18 +36,18 @@ class NotificationWriter:
 
     async def run(self) -> None:
         """Follow the queue for ever; listing goes on beside it and finds what a notification missed."""
-        wait = FIRST_RETRY
+        waits = Backoff(FIRST_RETRY, LONGEST_RETRY)
         while True:
             try:
                 batch = await asyncio.to_thread(self._queue.receive)
                 if batch.events:
                     await self._write(batch.events)
                 await asyncio.to_thread(self._queue.delete, batch.receipts)
-                wait = FIRST_RETRY
+                waits.reset()
             except SourceError as error:
+                wait = waits.next()
                 log.warning("no notifications", error=str(error), again_in=round(wait, 1))
-                await asyncio.sleep(wait * random.uniform(0.7, 1.0))  # noqa: S311 - jitter, no secret
-                wait = min(wait * 2, LONGEST_RETRY)
+                await asyncio.sleep(wait)
 
     async def _write(self, events: Sequence[ObjectWritten]) -> None:
         jobs = [job for job in await self._books.run(ledger.jobs.active) if job.watch]

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Sequence
-from typing import Final, Protocol, Self, cast
+from typing import Final, Protocol, Self
 
 import zmq
 import zmq.asyncio
@@ -33,6 +33,7 @@ from sluice.protocol import (
 )
 from sluice.protocol.curve import CurveAuthenticator
 from sluice.protocol.frames import HEADER_MAX_BYTES
+from sluice.protocol.sockets import send_now
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 
@@ -223,9 +224,7 @@ class Router:
     def _send(self, identity: bytes, message: Message, payloads: Sequence[bytes] = ()) -> bool:
         """Send without waiting. False if the peer is gone, or so far behind that it will be."""
         frames = [identity, *encode(message, payloads)]
-        # pyzmq ends a send that may not wait before it returns: what it gives is a future that is done.
-        sent = cast("asyncio.Future[object]", self._socket.send_multipart(frames, flags=zmq.NOBLOCK, copy=False))
-        error = sent.exception()
+        error = send_now(self._socket, frames, copy=False)
         if error is None:
             self._leases.tell(identity)
             return True

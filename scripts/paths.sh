@@ -7,7 +7,7 @@ uv_home="$cache/uv-$(sha256sum "$root/scripts/uv.txt" | cut -c1-12)"
 uv="$uv_home/bin/uv"
 # The S3 server, pinned by version and by the hash that the Go checksum database has for it.
 gateway_module=github.com/versity/versitygw
-gateway_version=v1.8.0
+gateway_version="$(cat "$root/docker/versitygw/VERSION")"
 gateway_hash='h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc='
 gateway="$cache/versitygw-$gateway_version"
 # Servers of a distribution are often outside a person's PATH.

@@ -26,6 +26,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from tools.cache import cache_folder
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 STORE: Final = ROOT / "model_store"
 HANDLER: Final = ROOT / "handlers" / "sluice_handler.py"
@@ -63,8 +65,7 @@ class Recipe:
 
 def default_output() -> Path:
     """Where archives are kept between runs."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SLUICE_CACHE") or Path(cache) / "sluice") / "models"
+    return cache_folder() / "models"
 
 
 def read_recipe(which: str, weights: str | None) -> Recipe:

@@ -18,9 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.errors import SluiceError
+from tools.cache import cache_folder
 from tools.contact_sheet import write_contact_sheet
 from tools.photos import bad_files, photos
-from tools.stack import Servers, Stack, StackError, cache_folder, orderly_end
+from tools.stack import Servers, Stack, StackError, orderly_end
 
 MODEL: Final = "efficientnet-lite0"
 BUCKET: Final = "photos"

@@ -89,7 +89,7 @@ def priority(
     job: JobArgument,
     value: Annotated[int, typer.Argument(min=-(2**31), max=2**31 - 1, help="More is sooner; 0 is usual.")],
 ) -> None:
-    """Return how urgent a job is: those with more come first, equals share."""
+    """Set how urgent a job is: those with more come first, equals share."""
 
     def change(cursor: LedgerCursor) -> Job:
         found = find_job(cursor, job)

@@ -5,9 +5,9 @@ A route is up while predictions come back. It starts down, and a probe (a predic
 
 from __future__ import annotations
 
-import random
 from typing import Final
 
+from sluice.backoff import Backoff
 from sluice.domain import Model
 from sluice.inference.client import Endpoint
 
@@ -38,8 +38,8 @@ class Route:
         self.not_before = 0.0
         self._most = float(most)
         self._limit = float(most)
-        self._full_wait = FULL_FIRST
-        self._probe_wait = PROBE_FIRST
+        self._full_waits = Backoff(FULL_FIRST, FULL_MOST)
+        self._probe_waits = Backoff(PROBE_FIRST, PROBE_MOST)
 
     def can_take(self, now: float) -> bool:
         """Return whether a request may be sent at this moment."""
@@ -53,15 +53,14 @@ class Route:
         self.failures = max(0, self.failures - 1)
         self.last_success = now
         self._limit = min(self._most, self._limit + 1 / self._limit)
-        self._full_wait = FULL_FIRST
-        self._probe_wait = PROBE_FIRST
+        self._full_waits.reset()
+        self._probe_waits.reset()
         self.not_before = 0.0
 
     def overloaded(self, now: float) -> None:
         """Note a 503: wait a little, then send half as much at once. The route stays as it was, up or down."""
         self._limit = max(1.0, self._limit / 2)
-        self.not_before = now + self._full_wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
-        self._full_wait = min(FULL_MOST, self._full_wait * 2)
+        self.not_before = now + self._full_waits.next()
 
     def doubted(self, now: float, wanted: int) -> None:
         """Note that a batch failed here, by its own fault or not: probed at once, until it has predicted so often."""
@@ -90,5 +89,4 @@ class Route:
         self.is_up = False
         self.why = why
         self.outages += is_outage
-        self.next_probe = now + self._probe_wait * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, no secret
-        self._probe_wait = min(PROBE_MOST if wanted else PROBE_UNWANTED, self._probe_wait * 2)
+        self.next_probe = now + self._probe_waits.next(PROBE_MOST if wanted else PROBE_UNWANTED)

@@ -18,6 +18,7 @@ import pymysql
 from pymysql.constants import ER
 from pymysql.cursors import DictCursor
 
+from sluice.backoff import wait_after
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from sluice.ledger.faults import DISK_FULL, LOCKED, cause_of, code_of, describe, is_disk_full
 from sluice.ledger.waits import LockWaits
@@ -39,7 +40,7 @@ STALE_SECONDS: Final = 10.0
 LOCK_WAIT_SECONDS: Final = 3.0
 """Shorter than a silent connection lives: who waits holds locks too, and should rather begin again."""
 CONTENDED_TRIES: Final = 20
-FIRST_WAIT: Final = 0.01
+FIRST_WAIT: Final = 0.02
 LONGEST_WAIT: Final = 1.0
 LONGEST_CONTENDED_WAIT: Final = 0.2
 
@@ -209,7 +210,7 @@ def _gave_up(error: Exception, cause: str, tries: int, seconds: float) -> Ledger
 def _wait(tries: int, cause: str) -> float:
     """Return the seconds before the next try: twice as long each time, and different for each process."""
     longest = LONGEST_CONTENDED_WAIT if cause == "contention" else LONGEST_WAIT
-    return min(longest, FIRST_WAIT * 2.0**tries) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+    return wait_after(tries, FIRST_WAIT, longest)
 
 
 def connect_options(settings: Settings) -> dict[str, Any]:

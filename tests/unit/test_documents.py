@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from sluice.domain import REASONS
 from tests.support.command_line import mentions, understands
+from tools.cache import cache_folder
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -90,3 +92,18 @@ def test_the_example_of_a_policy_allows_what_the_code_calls_and_no_more() -> Non
     assert {ALLOWED[name] for name in called} == {
         each for action in actions for each in (action if isinstance(action, list) else [action])
     }
+
+
+def test_scripts_and_tools_keep_what_is_slow_to_make_in_the_same_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("SLUICE_CACHE", ""),
+        ("XDG_CACHE_HOME", ""),
+        ("SLUICE_CACHE", "/one"),
+        ("XDG_CACHE_HOME", "/two"),
+    ):
+        monkeypatch.delenv("SLUICE_CACHE", raising=False)
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        monkeypatch.setenv(name, value)
+        shell = ["bash", "-c", 'source scripts/paths.sh && printf %s "$cache"']
+        said = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert said == str(cache_folder())

@@ -26,7 +26,8 @@ from sluice.ledger import Database
 from tools.bench import host, pipeline, plain, stages
 from tools.bench.photos import write_photos
 from tools.bench.report import plot, table
-from tools.stack import ROOT, Servers, Stack, archive_of, cache_folder, card_of, orderly_end
+from tools.cache import cache_folder
+from tools.stack import ROOT, Servers, Stack, archive_of, card_of, orderly_end
 
 TOLERANCE: Final = 1e-3
 """Of a score, as a share of it: batches of other sizes take other paths through the same network, and the last digits

@@ -112,7 +112,7 @@ class Builder:
             time.sleep(0.2)
 
     def _load_base(self) -> None:
-        """Return the cluster the image that the others start from."""
+        """Load into the cluster the image that the others start from."""
         if not self._cluster.has_image(base.BASE):
             archive = self._cluster.place.images.parent / f"base-{base.RELEASE}.tar"
             base.make(archive)

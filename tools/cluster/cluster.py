@@ -77,7 +77,7 @@ class Cluster:
         self._ctr("images", "import", archive)
 
     def load_programs(self, programs: Iterable[str]) -> None:
-        """Return the node images of programs in the cache, each once."""
+        """Load onto the node images of programs in the cache, each once."""
         there = self._ctr("images", "list", "-q").split()
         with tempfile.TemporaryDirectory() as scratch:
             for program in programs:

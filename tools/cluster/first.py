@@ -133,7 +133,7 @@ def main() -> None:
 
 
 def _hide(place: ClusterFolders) -> None:
-    """Return the programs places of their own where they would write into the machine's."""
+    """Mount places of the programs' own where they would write into the machine's."""
     own = {Path("/var/lib/cni"): "cni-data", Path("/var/log"): "var-log"}
     for path, name in own.items():
         path.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tools.cache import cache_folder
 
 NODE: Final = "node-1"
 HOST_ADDRESS: Final = "10.243.255.1"
@@ -32,8 +33,7 @@ class ClusterFolders:
     @classmethod
     def find(cls) -> ClusterFolders:
         """Take the cache that the other scripts use."""
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return cls(Path(os.environ.get("SLUICE_CACHE") or Path(base) / "sluice"))
+        return cls(cache_folder())
 
     @property
     def images(self) -> Path:

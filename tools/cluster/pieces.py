@@ -17,6 +17,7 @@ from tools.cluster.errors import ClusterError
 
 KUBERNETES: Final = "v1.34.4"
 METALLB: Final = "v0.15.2"
+VERSITYGW: Final = (Path(__file__).parents[2] / "docker" / "versitygw" / "VERSION").read_text().strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ PIECES: Final = {
     "helm": Piece("helm.sh/helm/v4", "v4.3.1", ("cmd/helm",)),
     "buildkit": Piece("github.com/moby/buildkit", "v0.25.2", ("cmd/buildkitd", "cmd/buildctl")),
     "kube-score": Piece("github.com/zegl/kube-score", "v1.20.0", ("cmd/kube-score",)),
-    "versitygw": Piece("github.com/versity/versitygw", "v1.8.0", ("cmd/versitygw",)),
+    "versitygw": Piece("github.com/versity/versitygw", VERSITYGW, ("cmd/versitygw",)),
     "keda": Piece(
         "github.com/kedacore/keda/v2", "v2.21.0", ("cmd/operator", "cmd/adapter"), ("keda-operator", "keda-adapter")
     ),

@@ -8,7 +8,7 @@ from tools.stack.server import ROOT, Server, StackError
 from tools.stack.servers import Servers, orderly_end
 from tools.stack.stack import Stack
 from tools.stack.storage import S3Server
-from tools.stack.torchserve import TorchServe, archive_of, cache_folder, card_of
+from tools.stack.torchserve import TorchServe, archive_of, card_of
 from tools.stack.workers import Worker
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "TorchServe",
     "Worker",
     "archive_of",
-    "cache_folder",
     "card_of",
     "free_port",
     "orderly_end",

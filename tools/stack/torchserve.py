@@ -16,6 +16,7 @@ from typing import Any, Final
 import requests
 from PIL import Image
 
+from tools.cache import cache_folder
 from tools.stack.leash import Leash
 from tools.stack.ports import free_port
 from tools.stack.server import ROOT, Server, StackError, plain_environment
@@ -24,12 +25,6 @@ TEMPLATE: Final = ROOT / "model_store" / "config.properties"
 START_SECONDS: Final = 300.0
 PROBE_SECONDS: Final = 10.0
 PORTS: Final = ("inference_port", "management_port", "metrics_port", "grpc_inference_port", "grpc_management_port")
-
-
-def cache_folder() -> Path:
-    """Where scripts/setup keeps what is slow to make."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SLUICE_CACHE") or Path(base) / "sluice")
 
 
 def archive_of(model: str) -> Path:

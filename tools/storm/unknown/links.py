@@ -65,7 +65,7 @@ class Links:
                 proxy.heal()
 
     def close(self) -> None:
-        """Return the ports back."""
+        """Give the ports back."""
         for port in self._binds:
             give_back(port)
 
