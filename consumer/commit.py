@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from consumer.books import Books
 from consumer.held import HeldObject
+from consumer.ledger import ConsumerLedger
 from consumer.pipeline import Pipeline
 from sluice.backoff import jittered
 from sluice.errors import LedgerError
@@ -29,10 +29,10 @@ class CommitStage:
     So it does with single objects whose rows another transaction has locked: the rest doesn't wait for them.
     """
 
-    def __init__(self, name: str, pipeline: Pipeline, books: Books, note: Callable[[str], None]) -> None:
+    def __init__(self, name: str, pipeline: Pipeline, ledger: ConsumerLedger, note: Callable[[str], None]) -> None:
         self._name = name
         self._pipeline = pipeline
-        self._books = books
+        self._ledger = ledger
         self._note = note
         self._locked_since: dict[int, float] = {}
 
@@ -50,7 +50,7 @@ class CommitStage:
         while True:
             started = time.perf_counter()
             try:
-                new, locked = await self._books.commit(list(rows.values()))
+                new, locked = await self._ledger.commit(list(rows.values()))
                 break
             except LedgerError as error:
                 self._note(str(error))
@@ -73,7 +73,7 @@ class CommitStage:
         metrics.LOCKED.set(len(self._locked_since))
         long = sum(now - self._locked_since[object_id] >= LOCKED_SECONDS for object_id in locked)
         if long:
-            await self._books.tell_of_locked(long)
+            await self._ledger.tell_of_locked(long)
 
     async def _come_back(self, locked: list[HeldObject]) -> None:
         """Have objects committed again after a while."""

@@ -8,8 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from consumer.books import Books
 from consumer.held import HeldObject
+from consumer.ledger import ConsumerLedger
 from consumer.pipeline import Pipeline
 from sluice.errors import LedgerError
 from sluice.images import ImageError, Preprocessing, decode
@@ -26,10 +26,10 @@ UNKNOWN_MODEL_SECONDS: Final = 1.0
 class DecodeStage:
     """Decodes what the cache doesn't know."""
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, books: Books) -> None:
+    def __init__(self, settings: Settings, pipeline: Pipeline, ledger: ConsumerLedger) -> None:
         self._settings = settings
         self._pipeline = pipeline
-        self._books = books
+        self._ledger = ledger
         self._preprocessing: dict[int, Preprocessing] = {}
         # One more than decode: an object that is worked on alone doesn't wait for them.
         self._threads = ThreadPoolExecutor(settings.decode_threads + 1, "decode")
@@ -73,7 +73,7 @@ class DecodeStage:
     async def _find_model(self, held: HeldObject) -> bool:
         number = held.item.model
         try:
-            held.model = await self._books.model(number)
+            held.model = await self._ledger.model(number)
         except LedgerError as error:
             log.warning("a model can't be read from the ledger", model=number, why=str(error))
         if held.model is None:

@@ -22,17 +22,18 @@ from typing import Final
 import zmq
 import zmq.asyncio
 
-from consumer.books import Books
 from consumer.commit import CommitStage
 from consumer.decode import DecodeStage
 from consumer.fetch import FetchStage
 from consumer.held import HeldObject
 from consumer.infer import InferStage
+from consumer.ledger import ConsumerLedger
 from consumer.link import ProducerLink
 from consumer.pipeline import Pipeline
 from consumer.session import FAREWELL_MILLISECONDS, ProducerSession, SessionId
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.inference import Balancer, TorchServeClient
+from sluice.ledger import AsyncLedger, Database
 from sluice.protocol.curve import guard_client
 from sluice.settings import Settings
 from sluice.telemetry import Health, get_logger, metrics, serve
@@ -49,7 +50,7 @@ FAREWELL_SECONDS: Final = 2.0
 class ConsumerService:
     """One consumer: its queues, its stages and its links to the producers."""
 
-    def __init__(self, settings: Settings, health: Health) -> None:
+    def __init__(self, settings: Settings, health: Health, ledger: ConsumerLedger) -> None:
         self._settings = settings
         self._health = health
         self._stopping = asyncio.Event()
@@ -59,12 +60,12 @@ class ConsumerService:
 
         self._pipeline = Pipeline(settings)
         self.budget = self._pipeline.budget
-        self._books = Books(settings)
+        self._ledger = ledger
         self._balancer = Balancer(settings, TorchServeClient(settings))
         self._fetch = FetchStage(settings, self._pipeline)
-        self._decode = DecodeStage(settings, self._pipeline, self._books)
+        self._decode = DecodeStage(settings, self._pipeline, self._ledger)
         self._infer = InferStage(settings, self._pipeline, self._balancer)
-        self._commit = CommitStage(settings.name, self._pipeline, self._books, self._note_commit)
+        self._commit = CommitStage(settings.name, self._pipeline, self._ledger, self._note_commit)
         self._context = zmq.asyncio.Context()
         self._check_addresses()
         self._links = [
@@ -122,7 +123,7 @@ class ConsumerService:
         self._decode.close()
         self._fetch.close()
         self._balancer.close()
-        self._books.close()
+        self._ledger.close()
         self._context.destroy(linger=FAREWELL_MILLISECONDS)
 
     # Work comes in
@@ -183,7 +184,7 @@ class ConsumerService:
         """Ask the ledger for its models: they let endpoints be probed before work comes, and show that it lives."""
         while True:
             try:
-                models = await self._books.likely_models()
+                models = await self._ledger.likely_models()
             except LedgerError as error:
                 if str(error) != self._reading_why:
                     log.warning("the ledger can't be read", why=str(error))
@@ -226,7 +227,7 @@ async def serve_until_stopped(settings: Settings) -> None:
     """Run a consumer until SIGTERM or SIGINT."""
     health = Health()
     loop = asyncio.get_running_loop()
-    service = ConsumerService(settings, health)
+    service = ConsumerService(settings, health, ConsumerLedger(AsyncLedger(Database(settings))))
 
     def stop(number: signal.Signals) -> None:
         service.stop()

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 from typing import Final
 
 from producer.backlog import Backlog
-from producer.books import Books
 from producer.dispatcher import Dispatcher
 from producer.leases import LeaseTable
+from producer.ledger import LedgerConnections
 from producer.lister import JobLister
 from producer.messages import JobMessages
 from producer.sources import JobSources
@@ -37,7 +36,7 @@ class JobControl:
     def __init__(
         self,
         settings: Settings,
-        books: Books,
+        connections: LedgerConnections,
         *,
         backlog: Backlog,
         dispatcher: Dispatcher,
@@ -47,13 +46,14 @@ class JobControl:
         messages: JobMessages,
     ) -> None:
         self._settings = settings
-        self._books = books
+        self._ledger = connections.control
         self._backlog = backlog
         self._dispatcher = dispatcher
         self._lister = lister
         self._leases = leases
         self._sources = sources
         self._messages = messages
+        self._why_waiting = connections.why_waiting
         self._pending: dict[int, int] = {}
         self._idle_since: float | None = None
         self._listings: dict[int, asyncio.Task[bool]] = {}
@@ -69,7 +69,7 @@ class JobControl:
 
     async def look(self, tasks: asyncio.TaskGroup) -> None:
         """Obey the jobs table once."""
-        jobs = await self._books.run(ledger.jobs.active)
+        jobs = await self._ledger.run(ledger.jobs.active)
         # Plain SQL may say 'running' of a job that never began: it is started like a pending one.
         begun = [job for job in jobs if job.state == "running" and job.model_id is not None]
         running = {job.id: job for job in begun}
@@ -86,17 +86,17 @@ class JobControl:
         await self._rate(mine)
         self._explain(mine, time.monotonic())
         for job_id, message in self._messages.take({job.id for job in jobs}).items():
-            await self._books.run(partial(ledger.jobs.set_message, job_id=job_id, message=message))
+            await self._ledger.run(ledger.jobs.set_message, job_id, message)
 
     async def _start(self, job: Job) -> None:
         try:
-            model = await self._books.run(lambda c: ledger.models.resolve(c, job.model))
+            model = await self._ledger.run(ledger.models.resolve, job.model)
         except LedgerUnavailable:
             raise
         except (ConfigurationError, LedgerError) as error:
             self._messages.say(job.id, "model", str(error))
             return
-        if await self._books.run(lambda c: ledger.jobs.start(c, job.id, model.id)):
+        if await self._ledger.run(ledger.jobs.start, job.id, model.id):
             self._messages.say(job.id, "model", "")
             log.info("job started", job=job.id, source=job.source, model=f"{model.name}@{model.version}")
 
@@ -115,7 +115,7 @@ class JobControl:
         for job in running:
             if self._backlog.in_hand(job.id) or not self._listings[job.id].done():
                 continue
-            if await self._books.run(partial(ledger.jobs.finish, job_id=job.id)):
+            if await self._ledger.run(ledger.jobs.finish, job.id):
                 log.info("job done", job=job.id)
 
     async def _rate(self, running: list[Job]) -> None:
@@ -127,7 +127,7 @@ class JobControl:
         self._rates = {job.id: self._rates[job.id] for job in running if job.id in self._rates}
         self._pending = {}
         for job in running:
-            found = await self._books.run(partial(ledger.progress.progress, job_id=job.id))
+            found = await self._ledger.run(ledger.progress.progress, job.id)
             if found is None:
                 continue
             self._pending[job.id] = found.pending
@@ -140,7 +140,7 @@ class JobControl:
                 rate = current if smooth == 0 else smooth + SMOOTHING * (current - smooth)
                 rate = rate if rate > 0.01 else 0.0  # noqa: PLR2004 - the tail of the smoothing
                 if rate or smooth:
-                    await self._books.run(partial(ledger.jobs.record_rate, job_id=job.id, rate=rate))
+                    await self._ledger.run(ledger.jobs.record_rate, job.id, rate)
             self._rates[job.id] = (now, done, rate)
         metrics.BACKLOG.set(sum(self._pending.values()))
 
@@ -149,7 +149,7 @@ class JobControl:
         why = self._leases.why_idle()
         self._idle_since = (self._idle_since or now) if why else None
         waits = self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS
-        ledger_why = self._books.why_waiting()
+        ledger_why = self._why_waiting()
         for job in running:
             self._messages.say(job.id, "ledger", ledger_why)
             said = why if waits else self._backlog.why_resting(job.id)

@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from typing import Final
 
 from producer.backlog import Backlog
-from producer.books import Books
 from producer.failures import FailureWriter
 from producer.leases import ConsumerDeath, Lease, LeaseTable, StreamedObject, WorkGrant
 from producer.pages import PageReader
@@ -24,7 +22,7 @@ from sluice import ledger
 from sluice.backoff import wait_after
 from sluice.domain import REASONS
 from sluice.errors import ConfigurationError, ObjectError, SourceError
-from sluice.ledger import Job
+from sluice.ledger import AsyncLedger, Job
 from sluice.objects import ObjectChanged, ReadRefused
 from sluice.protocol import STORAGE_ERROR, Failure
 from sluice.settings import Settings
@@ -49,7 +47,7 @@ class Dispatcher:
     def __init__(
         self,
         settings: Settings,
-        books: Books,
+        ledger: AsyncLedger,
         *,
         backlog: Backlog,
         leases: LeaseTable,
@@ -57,7 +55,7 @@ class Dispatcher:
         failures: FailureWriter,
     ) -> None:
         self._settings = settings
-        self._books = books
+        self._ledger = ledger
         self._backlog = backlog
         self._leases = leases
         self._sources = sources
@@ -65,7 +63,7 @@ class Dispatcher:
         self._refusals = RefusalCounter(sources, self._find_read)
         self.send: Callable[[WorkGrant], bool] = lambda _: False
         self._jobs: dict[int, Job] = {}
-        self._pages = PageReader(settings, books, backlog, self.wake)
+        self._pages = PageReader(settings, ledger, backlog, self.wake)
         self._fetching = 0
         self._fetching_bytes = 0
         self._fetching_alone = 0
@@ -310,7 +308,7 @@ class Dispatcher:
 
     async def _find_read(self, job: int) -> Sequence[Witness]:
         """Return some objects of a job that were read once."""
-        return await self._books.run(partial(ledger.objects.some_done, job_id=job, limit=WITNESSES))
+        return await self._ledger.run(ledger.objects.some_done, job, WITNESSES)
 
     async def _recheck(self, found: StreamedObject) -> None:
         """See what a key holds that a consumer found changed."""

@@ -10,15 +10,13 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 from producer.backlog import Backlog
-from producer.books import Books
 from producer.leases import StreamedObject
 from sluice import ledger
 from sluice.domain import ListedObject
-from sluice.ledger import LedgerCursor, QuarantineEntry
+from sluice.ledger import AsyncLedger, LedgerCursor, QuarantineEntry
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
@@ -46,8 +44,8 @@ class ObjectFailure:
 class FailureWriter:
     """Collects failures and writes them."""
 
-    def __init__(self, books: Books, backlog: Backlog) -> None:
-        self._books = books
+    def __init__(self, ledger: AsyncLedger, backlog: Backlog) -> None:
+        self._ledger = ledger
         self._backlog = backlog
         self.written: Callable[[], None] = lambda: None
         self._failed: list[ObjectFailure] = []
@@ -112,19 +110,14 @@ class FailureWriter:
 
     async def _supersede(self, job: int, changed: Sequence[tuple[StreamedObject, ListedObject]]) -> None:
         now = {found.id: listed for found, listed in changed}
-        await self._books.run(partial(ledger.listing.add_changed, job_id=job, changed=now))
+        await self._ledger.run(ledger.listing.add_changed, job, now)
         metrics.SUPERSEDED.inc(len(changed))
         for found, _ in changed:
             self._backlog.finish(found)
 
     async def _quarantine(self, failures: Sequence[ObjectFailure]) -> None:
         rows = [QuarantineEntry(v.object.id, v.reason, v.detail) for v in failures]
-
-        def work(cursor: LedgerCursor) -> set[int]:
-            ledger.objects.quarantine(cursor, rows)
-            return ledger.objects.still_pending(cursor, [row.object_id for row in rows])
-
-        locked = await self._books.run(work)
+        locked = await self._ledger.run(_quarantine, rows)
         now = asyncio.get_running_loop().time()
         for failure in failures:
             if failure.object.id in locked:  # by another transaction: it is read, and judged, again
@@ -145,7 +138,7 @@ class FailureWriter:
     async def _count_deaths(self, died: Sequence[StreamedObject]) -> None:
         # With what was counted before, so that doing it again after a lost answer counts no death twice.
         deaths = {found.id: found.deaths for found in died}
-        condemned = set(await self._books.run(lambda c: ledger.objects.count_death(c, deaths)))
+        condemned = set(await self._ledger.run(ledger.objects.count_death, deaths))
         now = asyncio.get_running_loop().time()
         for found in died:
             if found.id in condemned:
@@ -170,3 +163,9 @@ class FailureWriter:
     def _ring(self) -> None:
         self._idle.clear()
         self._news.set()
+
+
+def _quarantine(cursor: LedgerCursor, rows: Sequence[QuarantineEntry]) -> set[int]:
+    """Quarantine objects; return those that stay pending, since another transaction has them locked."""
+    ledger.objects.quarantine(cursor, rows)
+    return ledger.objects.still_pending(cursor, [row.object_id for row in rows])

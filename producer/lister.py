@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 
-from producer.books import Books
 from producer.listing_turns import ListingTurns
+from producer.shard import ShardLock
 from producer.sources import JobSources
 from sluice import ledger
 from sluice.backoff import Backoff
@@ -33,8 +33,8 @@ LONGEST_RETRY = 30.0
 class JobLister:
     """Lists jobs, a few pages at once, the most urgent job's first."""
 
-    def __init__(self, books: Books, sources: JobSources, more: Callable[[int], None]) -> None:
-        self._books = books
+    def __init__(self, lock: ShardLock, sources: JobSources, more: Callable[[int], None]) -> None:
+        self._lock = lock
         self._sources = sources
         self._more = more
         self._turns = ListingTurns(AT_ONCE)
@@ -51,12 +51,12 @@ class JobLister:
         waits = Backoff(FIRST_RETRY, LONGEST_RETRY)
         while True:
             try:
-                state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
+                state = await self._lock.run(ledger.listing.state, job.id)
                 if state.repeat_no >= job.repeats:  # no pass is under way
                     if not job.watch:
                         return True
                     await asyncio.sleep(max(0.0, job.watch_seconds - state.age_seconds))
-                    await self._books.run(lambda c: ledger.listing.restart(c, job.id))
+                    await self._lock.run(ledger.listing.restart, job.id)
                 await self._list_all(job)
             # What is wrong with the job itself ends it; what is wrong with this process (its region, credentials,
             # endpoint) is a SourceError: the job says so and waits.
@@ -73,10 +73,10 @@ class JobLister:
 
     async def _list_all(self, job: Job) -> None:
         """List from the cursor to the end of the last repeat."""
-        state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
+        state = await self._lock.run(ledger.listing.state, job.id)
         while state.repeat_no < job.repeats:
             await self._list_once(job, state.cursor, state.repeat_no)
-            state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
+            state = await self._lock.run(ledger.listing.state, job.id)
 
     async def _list_once(self, job: Job, after: bytes, repeat_no: int) -> None:
         pages = self._sources.get(job.source).list(after)
@@ -109,8 +109,8 @@ class JobLister:
             return page, turn.pop_all()
 
     async def _write(self, job: Job, page: list[ListedObject], repeat_no: int, *, last: bool) -> None:
-        added = await self._books.run(
-            lambda c: ledger.listing.add_page(c, job.id, page, repeat_no=repeat_no, last=last, repeats=job.repeats)
+        added = await self._lock.run(
+            ledger.listing.add_page, job.id, page, repeat_no=repeat_no, last=last, repeats=job.repeats
         )
         metrics.LISTED.inc(added.new)
         metrics.SUPERSEDED.inc(added.superseded)
@@ -118,12 +118,12 @@ class JobLister:
             self._more(job.id)
 
     async def _has_begun(self, job: Job) -> bool:
-        state = await self._books.run(lambda c: ledger.listing.state(c, job.id))
+        state = await self._lock.run(ledger.listing.state, job.id)
         return bool(state.cursor or state.repeat_no or state.passes)
 
     async def _fail(self, job: Job, why: str) -> None:
         log.error("job failed", job=job.id, error=why)
-        await self._books.run(lambda c: ledger.jobs.fail(c, job.id, why))
+        await self._lock.run(ledger.jobs.fail, job.id, why)
 
     async def _wait(self, job: Job, error: SourceError, waits: Backoff) -> None:
         """Say why, and wait."""

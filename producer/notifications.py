@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 
-from producer.books import Books
+from producer.shard import ShardLock
 from producer.sources import JobSources
 from sluice import ledger
 from sluice.backoff import Backoff
@@ -27,11 +26,11 @@ class NotificationWriter:
     """Writes notified objects into the watch jobs that they belong to."""
 
     def __init__(
-        self, settings: Settings, queue: str, books: Books, sources: JobSources, more: Callable[[int], None]
+        self, settings: Settings, queue: str, lock: ShardLock, sources: JobSources, more: Callable[[int], None]
     ) -> None:
         self._queue = NotificationQueue(queue, settings)
         self._sources = sources
-        self._books = books
+        self._lock = lock
         self._more = more
 
     async def run(self) -> None:
@@ -50,7 +49,7 @@ class NotificationWriter:
                 await asyncio.sleep(wait)
 
     async def _write(self, events: Sequence[ObjectWritten]) -> None:
-        jobs = [job for job in await self._books.run(ledger.jobs.active) if job.watch]
+        jobs = [job for job in await self._lock.run(ledger.jobs.active) if job.watch]
         for job in jobs:
             # The newest of several events of one key counts.
             said = {event.key: event for event in events if _belongs(event, job)}
@@ -58,7 +57,7 @@ class NotificationWriter:
             if not entries:
                 continue
             page = [entries[key] for key in sorted(entries)]
-            added = await self._books.run(partial(ledger.listing.upsert_keys, job_id=job.id, entries=page))
+            added = await self._lock.run(ledger.listing.upsert_keys, job.id, page)
             metrics.LISTED.inc(added.new)
             metrics.SUPERSEDED.inc(added.superseded)
             self._more(job.id)

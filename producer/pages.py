@@ -11,14 +11,12 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from producer.backlog import Backlog
-from producer.books import Books
 from producer.leases import StreamedObject
 from sluice import ledger
-from sluice.ledger import Job
+from sluice.ledger import AsyncLedger, Job
 from sluice.settings import Settings
 
 PAGE: Final = 1000
@@ -35,9 +33,9 @@ LONGEST_REST: Final = 4.0
 class PageReader:
     """Reads pages; `wake` is told when a job that rested may be read again."""
 
-    def __init__(self, settings: Settings, books: Books, backlog: Backlog, wake: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, ledger: AsyncLedger, backlog: Backlog, wake: Callable[[], None]) -> None:
         self._settings = settings
-        self._books = books
+        self._ledger = ledger
         self._backlog = backlog
         self._wake = wake
         self._jobs: list[Job] = []
@@ -69,15 +67,8 @@ class PageReader:
         self._turns[job.id] = next(self._turn)
         after = self._after.get(job.id, 0)
         self._backlog.begin_read()
-        rows = await self._books.run(
-            partial(
-                ledger.objects.pending,
-                job_id=job.id,
-                after_id=after,
-                limit=limit,
-                shard=self._settings.shard,
-                shards=self._settings.shards,
-            )
+        rows = await self._ledger.run(
+            ledger.objects.pending, job.id, after, limit, shard=self._settings.shard, shards=self._settings.shards
         )
         added = self._backlog.add(
             StreamedObject(r.id, job.id, job.model_id or 0, job.source, r.key, r.etag, r.size, r.deaths) for r in rows

@@ -9,11 +9,11 @@ from collections.abc import Coroutine
 from typing import Final
 
 from producer.backlog import Backlog
-from producer.books import Books
 from producer.control import JobControl
 from producer.dispatcher import Dispatcher
 from producer.failures import FailureWriter
 from producer.leases import LeaseTable
+from producer.ledger import LedgerConnections
 from producer.lister import JobLister
 from producer.messages import JobMessages
 from producer.notifications import NotificationWriter
@@ -41,33 +41,36 @@ async def produce(settings: Settings, health: Health) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     beating = asyncio.create_task(_beat(health))
-    lock = ShardLock(settings, health)
+    connections = LedgerConnections(settings, health)
+    lock = ShardLock(settings.shard, connections.lock, health)
     try:
         await _until(stop, lock.arrive())
         while not stop.is_set():
             if await _until(stop, lock.acquire()):
                 try:
-                    await _stream(settings, health, lock, stop)
+                    await _stream(settings, health, connections, lock, stop)
                 except* ShardTaken as taken:
                     log.error("stepping down", error=str(taken.exceptions[0]))  # noqa: TRY400 - says it all
     finally:
         beating.cancel()
-        await lock.close()
+        connections.close()
     log.info("stopped")
 
 
-async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asyncio.Event) -> None:
+async def _stream(
+    settings: Settings, health: Health, connections: LedgerConnections, lock: ShardLock, stop: asyncio.Event
+) -> None:
     """Stream the shard's objects while this process owns it."""
     backlog, leases = Backlog(), LeaseTable(settings.heartbeat)
-    reading, writing = Books(settings, health, "read"), Books(settings, health, "write")
     messages = JobMessages()
-    sources, failures = JobSources(settings, messages), FailureWriter(writing, backlog)
-    dispatcher = Dispatcher(settings, reading, backlog=backlog, leases=leases, sources=sources, failures=failures)
+    sources, failures = JobSources(settings, messages), FailureWriter(connections.write, backlog)
+    dispatcher = Dispatcher(
+        settings, connections.read, backlog=backlog, leases=leases, sources=sources, failures=failures
+    )
     lister = JobLister(lock, sources, dispatcher.more)
-    books = Books(settings, health, "control")
     control = JobControl(
         settings,
-        books,
+        connections,
         backlog=backlog,
         dispatcher=dispatcher,
         leases=leases,
@@ -103,8 +106,6 @@ async def _stream(settings: Settings, health: Health, lock: ShardLock, stop: asy
         await _flush(failures)
     finally:
         sources.close()
-        for each in (reading, writing, books):
-            await each.close()
 
 
 async def _flush(failures: FailureWriter) -> None:

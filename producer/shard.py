@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from producer.books import Books
+from sluice import ledger
 from sluice.errors import LedgerError
-from sluice.ledger import LedgerCursor, LockLost
+from sluice.ledger import AsyncLedger, Database, LedgerCursor, LockLost
 from sluice.ledger.connection import IDLE_SECONDS
-from sluice.settings import Settings
 from sluice.telemetry import get_logger
 from sluice.telemetry.health import Health
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 log = get_logger()
@@ -30,15 +30,27 @@ class ShardTaken(LedgerError):
     """Raised when another producer took over this shard while the database was away."""
 
 
-class ShardLock(Books):
-    """The right to list for a shard and to lease its objects."""
+class ShardLock:
+    """The right to list for a shard and to lease its objects; held by a connection that nothing else uses."""
 
-    def __init__(self, settings: Settings, health: Health) -> None:
-        super().__init__(settings, health, "lock")
-        self._lock = f"sluice.producer.{settings.shard}"
-        self._shard = settings.shard
-        self._shown = health
+    def __init__(
+        self, shard: int, ledger: AsyncLedger, health: Health, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._shard = shard
+        self._ledger = ledger
+        self._health = health
+        self._clock = clock
+        self._name = f"sluice.producer.{shard}"
         self._taking_again = asyncio.Lock()
+
+    @property
+    def is_held(self) -> bool:
+        """Return whether the lock was taken and has not been found lost since."""
+        return self._ledger.database.holds(self._name)
+
+    async def arrive(self) -> None:
+        """Wait for the database and its tables, which may well be started later than this process."""
+        await self._ledger.call(Database.try_once, ledger.jobs.active)
 
     async def acquire(self) -> None:
         """Wait until this process owns the shard: at once, or as a standby for as long as another owns it."""
@@ -47,25 +59,19 @@ class ShardLock(Books):
             if not waiting:
                 waiting = True
                 why = f"shard {self._shard} has another owner: this producer stands by and takes over when it ends"
-                log.warning("standing by", shard=self._shard, lock=self._lock, hint="give each producer its own shard")
-                self._shown.set("shard", ok=False, why=why)
+                log.warning("standing by", shard=self._shard, lock=self._name, hint="give each producer its own shard")
+                self._health.set("shard", ok=False, why=why)
             await asyncio.sleep(STANDBY_SECONDS)
-        self._shown.set("shard", ok=True, why="")
+        self._health.set("shard", ok=True, why="")
         log.info("shard owned", shard=self._shard)
 
-    async def run(self, work: Callable[[LedgerCursor], T]) -> T:
-        """Run one transaction under the lock, taken again first if the database dropped it meanwhile."""
+    async def run(self, work: Callable[Concatenate[LedgerCursor, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `work(cursor, ...)` in one transaction under the lock, taken again first if it was lost meanwhile."""
         while True:
             try:
-                return await self.patiently(lambda: self._run_locked(work))
+                return await self._ledger.call(lambda database: self._checked(database).run(work, *args, **kwargs))
             except LockLost:
                 await self._take_again()
-
-    def _run_locked(self, work: Callable[[LedgerCursor], T]) -> T:
-        """Run it, unless the lock is known to be lost: whoever noticed that may have been cancelled since."""
-        if not self.database.holds(self._lock):
-            raise LockLost(f"the lock {self._lock} was lost")
-        return self.database.run(work)
 
     async def prove(self) -> None:
         """Use the lock's connection from time to time, for ever: a lost lock is noticed even when nothing is listed."""
@@ -76,11 +82,11 @@ class ShardLock(Books):
     async def _take_again(self) -> None:
         """Take the lock on a new connection. The server may need a moment to notice that the old one is gone."""
         async with self._taking_again:
-            if self.database.holds(self._lock):
+            if self.is_held:
                 return  # by another who noticed
-            deadline = time.monotonic() + TAKE_AGAIN_SECONDS
+            deadline = self._clock() + TAKE_AGAIN_SECONDS
             while not await self._try():
-                if time.monotonic() > deadline:
+                if self._clock() > deadline:
                     raise ShardTaken(
                         f"shard {self._shard} was taken over by another producer while the database was away"
                     )
@@ -88,7 +94,13 @@ class ShardLock(Books):
         log.warning("lock taken again after a lost connection", shard=self._shard)
 
     async def _try(self) -> bool:
-        return await self.patiently(lambda: self.database.hold_lock(self._lock))
+        return await self._ledger.call(Database.hold_lock, self._name)
+
+    def _checked(self, database: Database) -> Database:
+        """Return the connection, unless it has lost the lock: whoever noticed that may have been cancelled since."""
+        if not database.holds(self._name):
+            raise LockLost(f"the lock {self._name} was lost")
+        return database
 
 
 def _nothing(cursor: LedgerCursor) -> None:

@@ -86,7 +86,8 @@ def register(
         return ledger_models.promote(cursor, model.name, model.version) if live else model
 
     with open_database(settings) as database:
-        model = wait_until(deadline, lambda: database.run(work, patience=0 if wait else None))
+        attempt = database.try_once if wait else database.run
+        model = wait_until(deadline, lambda: attempt(work))
     print(f"{model.name}@{model.version} is registered" + (" and live" if model.live else ""))
     if not model.live:
         print(f"`sluice models promote {model.name}@{model.version}` makes it live")

@@ -35,7 +35,7 @@ def sql(
     """
     with open_database() as database:
         # Tried once: what a person typed need not have the same effect when it is done twice.
-        said = database.run(lambda cursor: query.ask(cursor, statement), patience=0)
+        said = database.try_once(query.ask, statement)
     if not said.columns:
         print(f"{counted(said.changed, 'row')} changed")
     elif as_csv:

@@ -1,10 +1,11 @@
 """The ledger: all SQL but the migrations'. Functions take a cursor; `Database.run` gives them one in a transaction.
 
 with Database(settings) as database:
-    job = database.run(lambda cursor: jobs.submit(cursor, "s3://photos"))
+    job = database.run(jobs.submit, "s3://photos")
 """
 
 from sluice.ledger import check, jobs, listing, models, objects, predictions, progress
+from sluice.ledger.asynchronous import AsyncLedger
 from sluice.ledger.connection import Database, LedgerCursor, LockLost
 from sluice.ledger.rows import (
     Job,
@@ -19,6 +20,7 @@ from sluice.ledger.rows import (
 )
 
 __all__ = [
+    "AsyncLedger",
     "Database",
     "Job",
     "JobProgress",

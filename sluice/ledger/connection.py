@@ -2,6 +2,8 @@
 
 A transaction may have been committed although its answer was lost, so whatever `run` is given must have the same effect
 when it is done twice. The ledger's functions all do.
+
+job = database.run(jobs.submit, "s3://photos")    # calls jobs.submit(cursor, "s3://photos")
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pymysql
@@ -25,6 +27,7 @@ from sluice.ledger.waits import LockWaits
 from sluice.settings import Settings
 from sluice.telemetry import metrics
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 MYSQL_PORT: Final = 3306
@@ -92,18 +95,47 @@ class Database:
         self._drop()
         self._locks.clear()
 
-    def run(self, work: Callable[[LedgerCursor], T], patience: float | None = None) -> T:
-        """Do `work` in one transaction; retry what may pass, give up with LedgerUnavailable after the patience.
+    def run(self, work: Callable[Concatenate[LedgerCursor, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `work(cursor, ...)` in one transaction and return its result.
 
-        A patience of 0 is for those who wait themselves, and tell why: a database that is away is said at once.
+        What may pass is tried again; after SLUICE_DATABASE_PATIENCE comes LedgerUnavailable.
         """
-        seconds = self._patience if patience is None else patience
+        return self._repeat(lambda cursor: work(cursor, *args, **kwargs), self._patience)
+
+    def try_once(self, work: Callable[Concatenate[LedgerCursor, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `work(cursor, ...)` as `run` does, but only once: whatever may pass raises LedgerUnavailable at once.
+
+        For those who wait themselves and tell why, and for what must not be done twice.
+        """
+        return self._repeat(lambda cursor: work(cursor, *args, **kwargs), 0.0)
+
+    def hold_lock(self, name: str) -> bool:
+        """Take a lock that lasts as long as this connection; say whether it is ours.
+
+        The connection must be used more often than every IDLE_SECONDS from then on: that is how long the server keeps
+        the lock of a machine that vanished.
+        """
+        held = self.run(_take_lock, name)
+        if held:
+            self._locks.add(name)
+        return held
+
+    def holds(self, name: str) -> bool:
+        """Return whether this connection took a lock and has not been found lost since."""
+        return name in self._locks
+
+    def tell_of_locked(self, objects: int) -> None:
+        """Say who keeps so many objects' rows locked."""
+        self.try_once(self._waits.tell, objects)
+
+    def _repeat(self, work: Callable[[LedgerCursor], T], seconds: float) -> T:
+        """Do `work` in one transaction; retry what may pass for so many seconds."""
         memory: dict[str, Any] = {}
         deadline: float | None = None
         tries = 0
         while True:
             try:
-                return self._once(work, memory)
+                return self._try(work, memory)
             except (pymysql.MySQLError, OSError) as error:
                 cause = cause_of(error)
                 metrics.LEDGER_RETRIES.labels(cause=cause).inc()
@@ -121,26 +153,7 @@ class Database:
                     raise _gave_up(error, cause, tries, seconds) from error
                 time.sleep(wait)
 
-    def hold_lock(self, name: str) -> bool:
-        """Take a lock that lasts as long as this connection; say whether it is ours.
-
-        The connection must be used more often than every IDLE_SECONDS from then on: that is how long the server keeps
-        the lock of a machine that vanished.
-        """
-        held = self.run(lambda cursor: _take_lock(cursor, name))
-        if held:
-            self._locks.add(name)
-        return held
-
-    def holds(self, name: str) -> bool:
-        """Return whether this connection took a lock and has not been found lost since."""
-        return name in self._locks
-
-    def tell_of_locked(self, objects: int) -> None:
-        """Say who keeps so many objects' rows locked."""
-        self.run(lambda cursor: self._waits.tell(cursor, objects), patience=0)
-
-    def _once(self, work: Callable[[LedgerCursor], T], memory: dict[str, Any]) -> T:
+    def _try(self, work: Callable[[LedgerCursor], T], memory: dict[str, Any]) -> T:
         if not self._locks and time.monotonic() - self._used > STALE_SECONDS:
             self._drop()
         connection = self._connection or self._open()

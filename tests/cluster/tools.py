@@ -284,8 +284,8 @@ def ask(cursor):
     cursor.execute(sys.argv[1])
     return cursor.fetchall()
 
-with Database(Settings()) as database:
-    for row in database.run(ask, patience=300):
+with Database(Settings(database_patience=300)) as database:
+    for row in database.run(ask):
         print(*row.values(), sep="\\t")
 """
 MAKE: Final = """\

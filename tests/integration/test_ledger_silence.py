@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from producer.backlog import Backlog
-from producer.books import Books
 from producer.failures import FailureWriter
 from producer.leases import StreamedObject
+from producer.ledger import LedgerConnections
 from sluice.ledger import (
     Database,
     LedgerCursor,
@@ -90,14 +90,14 @@ def test_a_verdict_on_a_row_that_others_have_locked_is_not_forgotten(settings: S
         assert backlog.take(time.monotonic(), suspects=False)
 
     async def judge() -> None:
-        books = Books(settings, Health(), "write")
-        judged = FailureWriter(books, backlog)
+        connections = LedgerConnections(settings, Health())
+        judged = FailureWriter(connections.write, backlog)
         writing = asyncio.create_task(judged.run())
         for each in found:
             judged.fail(each, "corrupt", "")
         await judged.flushed()
         writing.cancel()
-        await books.close()
+        connections.close()
 
     with silent(settings, lambda cursor: objects.lock_pending(cursor, [ids[b"stuck"]])):
         asyncio.run(judge())

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
-from producer.books import Books
+from producer.ledger import LedgerConnections
 from producer.lister import JobLister
+from producer.shard import ShardLock
 from sluice.domain import ListedObject
 from sluice.ledger import Database, Job, LedgerCursor, jobs, listing
 from sluice.settings import Settings
@@ -38,12 +39,15 @@ class EndlessBucket:
 @asynccontextmanager
 async def listing_of(settings: Settings, buckets: dict[str, EndlessBucket]) -> AsyncIterator[JobLister]:
     """Return a lister on the ledger, for buckets that are played."""
-    books = Books(settings, Health(), "lock")
+    health = Health()
+    connections = LedgerConnections(settings, health)
+    lock = ShardLock(0, connections.lock, health)
     sources = SimpleNamespace(get=buckets.__getitem__, fine=lambda _: None)
     try:
-        yield JobLister(books, cast("Any", sources), more=lambda _: None)
+        await lock.acquire()
+        yield JobLister(lock, cast("Any", sources), more=lambda _: None)
     finally:
-        await books.close()
+        connections.close()
 
 
 def submit(database: Database, buckets: dict[str, EndlessBucket], *priorities: int) -> list[Job]:

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from producer import failures, pages
 from producer.backlog import Backlog
-from producer.books import Books
 from producer.dispatcher import Dispatcher
 from producer.failures import FailureWriter
 from producer.leases import LeaseTable, StreamedObject
+from producer.ledger import LedgerConnections
 from sluice.domain import ListedObject
 from sluice.ledger import Database, jobs, listing, objects, progress
 from sluice.settings import Settings
@@ -45,9 +45,9 @@ def test_objects_that_are_given_up_unfetched_are_not_read_faster_than_written(
     backlog = Watched()
 
     async def stream() -> None:
-        leases, health = LeaseTable(heartbeat=60.0), Health()
-        reading, writing = Books(settings, health, "read"), Books(settings, health, "write")
-        judged = FailureWriter(writing, backlog)
+        leases, connections = LeaseTable(heartbeat=60.0), LedgerConnections(settings, Health())
+        reading = connections.read
+        judged = FailureWriter(connections.write, backlog)
         dispatcher = Dispatcher(
             settings, reading, backlog=backlog, leases=leases, sources=cast("Any", None), failures=judged
         )
@@ -58,14 +58,13 @@ def test_objects_that_are_given_up_unfetched_are_not_read_faster_than_written(
         dispatcher.set_jobs({found.id: found for found in await reading.run(jobs.active)})
         try:
             async with asyncio.timeout(120):
-                while (await reading.run(lambda c: progress.progress(c, job))).pending:  # type: ignore[union-attr]  # noqa: ASYNC110
+                while (await reading.run(progress.progress, job)).pending:  # type: ignore[union-attr]  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            for books in (reading, writing):
-                await books.close()
+            connections.close()
 
     asyncio.run(stream())
     assert backlog.most <= MOST

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
-from producer import shard
+from producer.ledger import LedgerConnections
 from producer.shard import ShardLock, ShardTaken
 from sluice.ledger import Database, LedgerCursor
 from sluice.settings import Settings
@@ -40,36 +42,49 @@ async def lose(lock: ShardLock, ledger: Database) -> None:
             await asyncio.sleep(0.01)
 
 
-async def own(settings: Settings) -> ShardLock:
-    lock = ShardLock(settings, Health())
+class Clock:
+    """Stands still, or goes on by a minute each time that it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.step = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@asynccontextmanager
+async def owned(settings: Settings, clock: Clock) -> AsyncIterator[ShardLock]:
+    health = Health()
+    connections = LedgerConnections(settings, health)
+    lock = ShardLock(0, connections.lock, health, clock)
     await lock.acquire()
-    return lock
+    try:
+        yield lock
+    finally:
+        connections.close()
 
 
-def test_a_loss_is_not_forgotten_with_the_listing_that_noticed_it(
-    settings: Settings, ledger: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loss_is_not_forgotten_with_the_listing_that_noticed_it(settings: Settings, ledger: Database) -> None:
     """The listing of a job that ends is cancelled, in the midst of taking the lock again, too."""
-    monkeypatch.setattr(shard, "STANDBY_SECONDS", 0.01)
+    clock = Clock()
 
     async def lose_and_cancel() -> None:
-        lock = await own(settings)
-        try:
+        async with owned(settings, clock) as lock:
             await lose(lock, ledger)
             with Database(settings) as another:
                 assert another.hold_lock(LOCK)
                 listing = asyncio.create_task(lock.run(own_connection))
                 async with asyncio.timeout(LIMIT_SECONDS):
-                    while lock.database.holds(LOCK):  # noqa: ASYNC110 - a thread changes it
+                    while lock.is_held:  # noqa: ASYNC110 - a thread changes it
                         await asyncio.sleep(0.01)
                 listing.cancel()
                 await asyncio.wait({listing})
                 assert listing.cancelled()
-                monkeypatch.setattr(shard, "TAKE_AGAIN_SECONDS", 0.0)
+                clock.step = 60.0
                 with pytest.raises(ShardTaken):
                     await lock.run(own_connection)
-        finally:
-            await lock.close()
 
     asyncio.run(lose_and_cancel())
 
@@ -78,15 +93,12 @@ def test_all_who_notice_a_loss_go_on_with_the_lock_that_one_of_them_took_again(
     settings: Settings, ledger: Database
 ) -> None:
     async def lose_often() -> None:
-        lock = await own(settings)
-        try:
+        async with owned(settings, Clock()) as lock:
             for _ in range(5):
                 await lose(lock, ledger)
                 async with asyncio.timeout(LIMIT_SECONDS):
                     found = await asyncio.gather(*(lock.run(own_connection) for _ in range(4)))
                 assert len(set(found)) == 1
-                assert lock.database.holds(LOCK)
-        finally:
-            await lock.close()
+                assert lock.is_held
 
     asyncio.run(lose_often())

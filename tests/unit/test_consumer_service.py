@@ -1,4 +1,4 @@
-"""A whole consumer between a fake producer, a fake TorchServe and books that are kept in memory."""
+"""A whole consumer between a fake producer, a fake TorchServe and a ledger that is kept in memory."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, cast
 
 import pytest
 from prometheus_client import REGISTRY
 
 from consumer import commit as commit_module
-from consumer import service as service_module
 from consumer.service import ConsumerService
 from sluice.domain import Model
 from sluice.errors import LedgerUnavailable
@@ -24,10 +24,10 @@ from sluice.telemetry import Health
 from tests.support.consumer_fakes import FakeProducer, FakeTorchServe, good, model, png
 
 
-class FakeBooks:
+class FakeLedger:
     """The ledger as a dictionary; `away` makes it unavailable, `locked` are rows that another transaction holds."""
 
-    def __init__(self, _: Settings) -> None:
+    def __init__(self) -> None:
         self.rows: dict[int, Prediction] = {}
         self.away = False
         self.locked: set[int] = set()
@@ -59,6 +59,7 @@ class Running:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.ledger = FakeLedger()
         self.loop = asyncio.new_event_loop()
         self.error: BaseException | None = None
         self.ready = threading.Event()
@@ -73,15 +74,9 @@ class Running:
             self.ready.set()
 
     async def _serve(self) -> None:
-        self.service = ConsumerService(self._settings, Health())
+        self.service = ConsumerService(self._settings, Health(), cast("Any", self.ledger))
         self.ready.set()
         await self.service.run()
-
-    @property
-    def books(self) -> FakeBooks:
-        books = self.service._books
-        assert isinstance(books, FakeBooks)
-        return books
 
     def stop(self) -> None:
         if self.thread.is_alive():
@@ -108,11 +103,6 @@ def torchserve() -> Iterator[FakeTorchServe]:
         yield fake
 
 
-@pytest.fixture(autouse=True)
-def _books_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "Books", FakeBooks)
-
-
 @contextmanager
 def consumer(producer: FakeProducer, torchserve: FakeTorchServe, **others: object) -> Iterator[Running]:
     """A consumer that is up: it has said HELLO and asks for work."""
@@ -134,10 +124,10 @@ def test_objects_become_predictions(producer: FakeProducer, torchserve: FakeTorc
     with consumer(producer, torchserve) as running:
         producer.lease({number: png(number) for number in range(1, 7)})
         assert producer.until(lambda: producer.done == set(range(1, 7)))
-        assert {number: row.label for number, row in running.books.rows.items()} == {
+        assert {number: row.label for number, row in running.ledger.rows.items()} == {
             number: f"label {number}" for number in range(1, 7)
         }
-        row = running.books.rows[3]
+        row = running.ledger.rows[3]
         assert row.top == (("label 3", 0.75), ("label 0", 0.25))
         assert (row.score, row.model_id, row.job_id, row.consumer) == (0.75, 1, 1, "tested")
 
@@ -150,7 +140,7 @@ def test_equal_bytes_are_inferred_once(producer: FakeProducer, torchserve: FakeT
         assert producer.until(lambda: len(producer.done) == 5)
         producer.lease(dict.fromkeys(range(6, 9), png(9)))
         assert producer.until(lambda: len(producer.done) == 8)
-        assert len({row.label for row in running.books.rows.values()}) == 1
+        assert len({row.label for row in running.ledger.rows.values()}) == 1
         assert sum(torchserve.seen) == asked + 1
 
 
@@ -216,7 +206,7 @@ def test_another_archive_under_the_same_name_commits_nothing(
         torchserve.answer = lambda images: good(images, digest="e" * 64)
         producer.lease({1: png(1)})
         assert producer.until(lambda: producer.returned == {1})
-        assert not running.books.rows
+        assert not running.ledger.rows
 
 
 def test_what_is_alone_is_alone(producer: FakeProducer, torchserve: FakeTorchServe) -> None:
@@ -230,10 +220,10 @@ def test_what_is_alone_is_alone(producer: FakeProducer, torchserve: FakeTorchSer
 
 def test_a_ledger_that_is_away_loses_nothing(producer: FakeProducer, torchserve: FakeTorchServe) -> None:
     with consumer(producer, torchserve) as running:
-        running.books.away = True
+        running.ledger.away = True
         producer.lease({1: png(1)})
         assert not producer.until(lambda: bool(producer.done or producer.returned or producer.failed), 1.0)
-        running.books.away = False
+        running.ledger.away = False
         assert producer.until(lambda: producer.done == {1})
 
 
@@ -243,14 +233,14 @@ def test_a_locked_row_keeps_no_other_from_its_end(
     """The rest is committed and told at once; what is locked follows when it is free, and is told of meanwhile."""
     monkeypatch.setattr(commit_module, "LOCKED_SECONDS", 0.0)
     with consumer(producer, torchserve) as running:
-        running.books.locked = {2, 3}
+        running.ledger.locked = {2, 3}
         producer.lease({number: png(number) for number in range(1, 6)})
         assert producer.until(lambda: producer.done == {1, 4, 5})
-        assert producer.until(lambda: 2 in running.books.told)
+        assert producer.until(lambda: 2 in running.ledger.told)
         assert REGISTRY.get_sample_value("sluice_locked") == 2
-        running.books.locked = set()
+        running.ledger.locked = set()
         assert producer.until(lambda: producer.done == {1, 2, 3, 4, 5})
-        assert running.books.rows.keys() == producer.done
+        assert running.ledger.rows.keys() == producer.done
     assert REGISTRY.get_sample_value("sluice_locked") == 0
 
 
@@ -262,7 +252,7 @@ def test_sigterm_finishes_what_is_begun_and_says_bye(producer: FakeProducer, tor
         assert producer.until(lambda: producer.left)
         assert producer.done | producer.returned == set(range(1, 9))
         assert not producer.done & producer.returned
-    assert running.books.rows.keys() == producer.done
+    assert running.ledger.rows.keys() == producer.done
 
 
 def test_what_crosses_its_bye_finds_a_consumer_that_is_still_there(
@@ -276,7 +266,7 @@ def test_what_crosses_its_bye_finds_a_consumer_that_is_still_there(
         producer.lease({1: png(1), 2: png(2)})
         assert not producer.until(lambda: bool(producer.returned or producer.done), 0.3)
         producer.send(Bye())
-    assert not producer.returned | producer.done | running.books.rows.keys()
+    assert not producer.returned | producer.done | running.ledger.rows.keys()
 
 
 def test_a_producer_that_answers_no_bye_keeps_nobody(producer: FakeProducer, torchserve: FakeTorchServe) -> None:
@@ -288,7 +278,7 @@ def test_a_producer_that_answers_no_bye_keeps_nobody(producer: FakeProducer, tor
 
 def test_a_drain_that_takes_too_long_gives_back(producer: FakeProducer, torchserve: FakeTorchServe) -> None:
     with consumer(producer, torchserve, drain_seconds=2.2) as running:
-        running.books.away = True
+        running.ledger.away = True
         producer.lease({1: png(1), 2: png(2)})
         assert not producer.until(lambda: bool(producer.done), 0.5)
         running.stop()
@@ -355,4 +345,4 @@ def test_a_hostile_producer_crashes_nothing(producer: FakeProducer, torchserve: 
             producer.until(lambda: True)
         assert producer.until(lambda: "malformed" in producer.errors)
         assert producer.until(lambda: producer.limit > 0 and running.thread.is_alive())
-        assert not running.books.rows
+        assert not running.ledger.rows

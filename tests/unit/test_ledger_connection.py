@@ -86,7 +86,7 @@ def test_a_database_that_was_never_there_is_counted_though_patience_is_the_calle
         url = f"mysql://sluice@127.0.0.1:{unused.getsockname()[1]}/sluice"
         before = count()
         with Database(read_settings(database_url=url)) as database, pytest.raises(LedgerUnavailable):
-            database.run(lambda _: None, patience=0)
+            database.try_once(lambda _: None)
     assert count() == before + 1
 
 

@@ -19,24 +19,21 @@ from sluice import ledger
 from sluice.settings import read_settings
 
 
-class Books:
+class PendingCounts:
     """A ledger in which each job has a number of pending objects."""
 
     def __init__(self, pending: dict[int, int]) -> None:
         self.pending = pending
 
-    async def run(self, work: Any) -> Any:  # noqa: ANN401 - whatever the ledger's function is
+    async def run(self, work: object, *arguments: Any) -> Any:  # noqa: ANN401 - whatever the ledger's function is
         if work is ledger.jobs.active:
             return [
                 SimpleNamespace(id=job, state="running", model_id=1, priority=0, source="s3://b/", watch=0, message="")
                 for job in self.pending
             ]
-        if work.func is ledger.progress.progress:
-            return SimpleNamespace(pending=self.pending[work.keywords["job_id"]], done=0, quarantined=0)
+        if work is ledger.progress.progress:
+            return SimpleNamespace(pending=self.pending[arguments[0]], done=0, quarantined=0)
         return None
-
-    def why_waiting(self) -> str:
-        return ""
 
 
 class EndlessLister:
@@ -52,11 +49,11 @@ class EndlessLister:
 def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """And each job is counted by one shard."""
     monkeypatch.setattr(control, "RATE_SECONDS", 0.0)
-    settings, unused, books = read_settings(shard=1, shards=2), cast("Any", None), Books({1: 5, 2: 100, 3: 2})
+    settings, unused, counts = read_settings(shard=1, shards=2), cast("Any", None), PendingCounts({})
     backlog, leases, sources = Backlog(), LeaseTable(1.0), cast("Any", SimpleNamespace(keep=lambda _: None))
     looking = JobControl(
         settings,
-        cast("Any", books),
+        cast("Any", SimpleNamespace(control=counts, why_waiting=lambda: "")),
         backlog=backlog,
         dispatcher=Dispatcher(settings, unused, backlog=backlog, leases=leases, sources=sources, failures=unused),
         leases=leases,
@@ -69,7 +66,7 @@ def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it(monkeyp
     async def look() -> None:
         async with asyncio.TaskGroup() as tasks:
             for pending in ({1: 5, 2: 100, 3: 2}, {3: 2}, {}):
-                books.pending = pending
+                counts.pending = pending
                 await looking.look(tasks)
                 seen.append((REGISTRY.get_sample_value("sluice_backlog"), len(backlog)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -14,39 +13,40 @@ from producer.backlog import Backlog
 from producer.failures import MOST_CHANGES, FailureWriter
 from producer.leases import StreamedObject
 from sluice.domain import ListedObject
+from sluice.ledger import listing
 
 FOUND = StreamedObject(1, 1, 1, "s3://b/", b"key", "e", 10)
 
 
-class Notes:
-    """A ledger that takes every verdict, and remembers how many of them superseded something."""
+class SupersedeCounter:
+    """A ledger that takes every failure, and remembers how many of them superseded something."""
 
     def __init__(self) -> None:
         self.superseded = 0
 
-    async def run(self, work: Any) -> set[int]:  # noqa: ANN401 - whatever the ledger's function is
-        self.superseded += isinstance(work, partial)
+    async def run(self, work: object, *_: object) -> set[int]:
+        self.superseded += work is listing.add_changed
         return set()
 
 
 def changes_until_given_up(between: Callable[[FailureWriter], None] = lambda _: None) -> int:
     """Have a key change under each of twenty reads, and count how often it was tried once more."""
-    notes = Notes()
+    counter = SupersedeCounter()
 
     async def change() -> None:
-        judged = FailureWriter(cast("Any", notes), Backlog())
+        judged = FailureWriter(cast("Any", counter), Backlog())
         writing = asyncio.create_task(judged.run())
         for _ in range(20):
-            before = notes.superseded
+            before = counter.superseded
             judged.change(FOUND, ListedObject(b"key", "other", 10))
             await judged.flushed()
-            if notes.superseded == before:
+            if counter.superseded == before:
                 break
             between(judged)
         writing.cancel()
 
     asyncio.run(change())
-    return notes.superseded
+    return counter.superseded
 
 
 def test_a_key_that_changes_under_each_read_is_given_up() -> None:

@@ -12,7 +12,7 @@ from producer import pages
 from producer.backlog import Backlog
 from producer.leases import StreamedObject
 from producer.pages import PageReader
-from sluice.ledger import PendingObject
+from sluice.ledger import PendingObject, objects
 from sluice.settings import read_settings
 
 MOST = pages.MOST_WAITING + pages.MOST_WAITING // 2
@@ -26,8 +26,8 @@ class Rows:
         self.read: list[int] = []
         self._ids = itertools.count(1)
 
-    async def run(self, work: Any) -> list[PendingObject]:  # noqa: ANN401 - a partial of ledger.objects.pending
-        job, limit = work.keywords["job_id"], work.keywords["limit"]
+    async def run(self, work: object, job: int, _after: int, limit: int, **_: int) -> list[PendingObject]:
+        assert work is objects.pending
         self.read.append(job)
         count = min(limit, self.left.get(job, limit))
         if job in self.left:

@@ -1,34 +1,30 @@
-"""The consumer's one connection to the ledger, used from one thread; and the model rows, read once each."""
+"""What the consumer asks the ledger: the models' rows, read once each, and its predictions' commit."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from sluice.domain import Model
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.images import Preprocessing
-from sluice.ledger import Database, Prediction, models, objects, predictions
-from sluice.ledger.connection import LedgerCursor
-from sluice.settings import Settings
+from sluice.ledger import AsyncLedger, Database, LedgerCursor, Prediction, models, objects, predictions
 from sluice.telemetry import get_logger
 
 log = get_logger()
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 NEWEST_MODELS: Final = 8
 
 
-class Books:
-    """Asks the ledger without keeping the event loop; one question at a time, since a connection takes no more."""
+class ConsumerLedger:
+    """The consumer's questions, on one connection."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._database = Database(settings)
-        self._thread = ThreadPoolExecutor(1, "ledger")
+    def __init__(self, ledger: AsyncLedger) -> None:
+        self._ledger = ledger
         self._models: dict[int, Model] = {}
         self._has_answered = False
 
@@ -36,7 +32,7 @@ class Books:
         """Return a model's row."""
         known = self._models.get(number)
         if known is None:
-            known = await self._run(lambda cursor: models.get(cursor, number))
+            known = await self._call(Database.run, models.get, number)
             if known is None or not _is_usable(known):
                 return None
             self._models[number] = known
@@ -47,7 +43,7 @@ class Books:
 
         A ledger that never answered yet is given no patience: what it lacks is told at once.
         """
-        known = await self._run(models.list_models, None if self._has_answered else 0)
+        known = await self._call(Database.run if self._has_answered else Database.try_once, models.list_models)
         self._has_answered = True
         newest = sorted(known, key=lambda model: (model.live, model.id), reverse=True)
         return [model for model in newest[:NEWEST_MODELS] if _is_usable(model)]
@@ -57,32 +53,28 @@ class Books:
 
         The latter's rows are locked by another transaction.
         """
-
-        def work(cursor: LedgerCursor) -> tuple[set[int], set[int]]:
-            new = predictions.commit(cursor, rows)
-            return new, objects.still_pending(cursor, {row.object_id for row in rows} - new)
-
-        return await self._run(work)
+        return await self._call(Database.run, _commit, rows)
 
     async def tell_of_locked(self, count: int) -> None:
         """Say who keeps so many objects' rows locked."""
-        with contextlib.suppress(LedgerError, ConfigurationError):  # the next commit meets it too, and tells
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._database.tell_of_locked, count)
+        with contextlib.suppress(LedgerError):  # the next commit meets it too, and tells
+            await self._call(Database.tell_of_locked, count)
 
     def close(self) -> None:
         """Close the connection as soon as it isn't in use."""
-        self._thread.submit(self._database.close)
-        self._thread.shutdown(wait=False)
+        self._ledger.close()
 
-    async def _run(self, ask: Callable[[LedgerCursor], T], patience: float | None = None) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, ask, patience)
-
-    def _ask(self, ask: Callable[[LedgerCursor], T], patience: float | None) -> T:
+    async def _call(self, use: Callable[Concatenate[Database, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return self._database.run(ask, patience)
+            return await self._ledger.call(use, *args, **kwargs)
         except ConfigurationError as error:
             # A password that is changed under a running consumer must not count as its death.
             raise LedgerError(str(error)) from error
+
+
+def _commit(cursor: LedgerCursor, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
+    new = predictions.commit(cursor, rows)
+    return new, objects.still_pending(cursor, {row.object_id for row in rows} - new)
 
 
 def _is_usable(model: Model) -> bool:
