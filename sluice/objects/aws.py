@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -14,6 +15,7 @@ from botocore.credentials import (
     DeferredRefreshableCredentials,
 )
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 
 from sluice.errors import ConfigurationError
@@ -33,6 +35,7 @@ AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 def open_session(settings: Settings) -> boto3.Session:
     """Return a session with the configured profile, region and role."""
     session = botocore.session.Session(profile=settings.s3_profile or None)
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     # A listing's page has a thousand time stamps that nobody reads; parsing them takes longer than all the rest.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_as_it_stands)
     if settings.s3_role:
@@ -41,6 +44,12 @@ def open_session(settings: Settings) -> boto3.Session:
         return boto3.Session(botocore_session=session, region_name=settings.s3_region or None)
     except BotoCoreError as error:
         raise ConfigurationError(f"{error}: correct SLUICE_S3_PROFILE") from error
+
+
+@functools.cache
+def _loader(data_path: str | None) -> Loader:
+    """Return what holds AWS's descriptions of its services: 12 MB, which each session would else read for itself."""
+    return create_loader(data_path)
 
 
 def open_s3(session: boto3.Session, settings: Settings, region: str | None = None) -> S3Client:
