@@ -1,0 +1,82 @@
+"""A storage that holds up and refuses reads of a whole stack: no process ends, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from sluice.ledger import Database
+from tests.support.consumer_fakes import png
+from tests.support.jobs_running import Operator, until
+from tests.support.producer_servers import RefusingProxy
+from tools.stack import Stack
+
+SOURCES: Final = 18
+"""More than a consumer keeps open."""
+FAST_CLIENT_TRIES: Final = 2
+"""What is asked for more often was asked for by both clients."""
+
+
+@pytest.fixture
+def operator(stack: Stack) -> Iterator[Operator]:
+    with Database(stack.settings) as database:
+        yield Operator(stack, database)
+
+
+@pytest.fixture
+def proxy(stack: Stack) -> Iterator[RefusingProxy]:
+    server = RefusingProxy(stack.servers.s3.endpoint)
+    yield server
+    server.held = None
+    server.close()
+
+
+def fill(stack: Stack, bucket: str, *keys: str) -> None:
+    for number, key in enumerate(keys):
+        stack.servers.s3.client.put_object(Bucket=bucket, Key=key, Body=png(number))
+
+
+@pytest.mark.parametrize("told", ["paused", "cancelled"])
+def test_a_job_told_to_rest_while_its_storage_fails_takes_no_other_with_it(
+    stack: Stack, operator: Operator, bucket: str, proxy: RefusingProxy, told: str
+) -> None:
+    """Its source is closed under its reads, which then turn to the other client."""
+    bad = ["bad/1", "bad/2", "bad/3"]
+    fill(stack, bucket, *bad, "good/1", "good/2")
+    proxy.held, proxy.refused = "bad/", dict.fromkeys(bad, (500, "InternalError"))
+    stack.start_workers(consumers=1, s3_endpoint=proxy.endpoint, s3_client="obstore")
+    job = operator.submit(f"s3://{bucket}/bad/")
+    until(lambda: proxy.asked.issuperset(bad), "the reads of all")
+    operator.sql("UPDATE jobs SET state = %s WHERE id = %s", told, job)
+    # Whoever has seen this job has seen that the other rests.
+    assert operator.ended(operator.submit(f"s3://{bucket}/good/")).done == 2
+    proxy.held = None
+    until(lambda: proxy.refusals > FAST_CLIENT_TRIES * len(bad), "the reads by the other client")
+    assert operator.ended(operator.submit(f"s3://{bucket}/good/")).done == 2
+    proxy.refused = {}
+    if told == "paused":
+        operator.sql("UPDATE jobs SET state = 'running' WHERE id = %s", job)
+        assert operator.ended(job).done == len(bad)
+    assert all(worker.pid for worker in stack.workers)
+    operator.check()
+
+
+def test_a_consumer_closes_sources_under_their_reads_and_lives_on(
+    stack: Stack, operator: Operator, bucket: str, proxy: RefusingProxy
+) -> None:
+    """The source that is closed is the one whose only read hasn't been answered yet."""
+    first, *others = keys = [f"{number:02}/photo" for number in range(SOURCES)]
+    fill(stack, bucket, *keys)
+    proxy.held, proxy.refused = first, {first: (500, "InternalError")}
+    stack.start_workers(consumers=1, s3_endpoint=proxy.endpoint, s3_client="obstore", delivery="reference")
+    job = operator.submit(f"s3://{bucket}/00/")
+    until(lambda: first in proxy.asked, "the read of the first")
+    jobs = [operator.submit(f"s3://{bucket}/{number:02}/") for number in range(1, SOURCES)]
+    assert [operator.ended(each).done for each in jobs] == [1] * len(others)
+    proxy.held = None
+    until(lambda: proxy.refusals > FAST_CLIENT_TRIES, "the read by the other client")
+    proxy.refused = {}
+    assert operator.ended(job).done == 1
+    assert all(worker.pid for worker in stack.workers)
