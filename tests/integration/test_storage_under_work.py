@@ -1,4 +1,4 @@
-"""A storage that holds up and refuses reads of a whole stack: no process ends, and nothing is lost."""
+"""A storage that holds up and refuses reads of a whole stack: no process ends, and only what it never gives is lost."""
 
 from __future__ import annotations
 
@@ -80,3 +80,27 @@ def test_a_consumer_closes_sources_under_their_reads_and_lives_on(
     proxy.refused = {}
     assert operator.ended(job).done == 1
     assert all(worker.pid for worker in stack.workers)
+    operator.check()
+
+
+def test_a_reference_that_the_storage_refuses_for_ever_is_unreadable_and_the_job_ends(
+    stack: Stack, operator: Operator, bucket: str, proxy: RefusingProxy
+) -> None:
+    """The consumer says that it was refused; in an outage nobody is convicted (I5)."""
+    fill(stack, bucket, "1", "2", "refused")
+    proxy.refused, proxy.all = {"refused": (501, "NotImplemented")}, True
+    stack.start_workers(consumers=1, s3_endpoint=proxy.endpoint, delivery="reference")
+    job = operator.submit(f"s3://{bucket}")
+    until(lambda: "refused" in message(operator, job) or "tried again" in message(operator, job), "a word of it")
+    assert operator.progress(job).quarantined == 0
+    proxy.all = False
+    ended = operator.ended(job)
+    assert (ended.state, ended.done, ended.quarantined) == ("done", 2, 1)
+    assert operator.sql("SELECT object_key, reason FROM objects WHERE reason IS NOT NULL") == [
+        {"object_key": b"refused", "reason": "unreadable"}
+    ]
+    operator.check()
+
+
+def message(operator: Operator, job: int) -> str:
+    return str(operator.sql("SELECT message FROM jobs WHERE id = %s", job)[0]["message"])
