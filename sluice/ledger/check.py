@@ -31,7 +31,7 @@ class InvariantBreach:
 
 @dataclass(frozen=True, slots=True)
 class InvariantRule:
-    """A query for the ids that break the invariant, among those between two ids."""
+    """A query for the ids that break the invariant, among those between two ids; {deaths} is that column."""
 
     invariant: str
     sentence: str
@@ -72,7 +72,7 @@ RULES: Final = (
         "I5",
         f"objects quarantined as killed_consumers before {DEATHS} consumers died",
         """SELECT id FROM objects WHERE id BETWEEN %s AND %s AND state = 'quarantined'
-           AND reason = 'killed_consumers' AND attempts < %s""",
+           AND reason = 'killed_consumers' AND {deaths} < %s""",
         (DEATHS,),
     ),
     InvariantRule(
@@ -137,7 +137,7 @@ def _broken(cursor: LedgerCursor, rule: InvariantRule, slices: list[tuple[int, i
     ids: list[int] = []
     count = 0
     for ids_between in slices:
-        cursor.execute(rule.query, (*ids_between, *rule.values))
+        cursor.execute(rule.query.format(deaths=cursor.deaths_column), (*ids_between, *rule.values))
         broken = sorted(row["id"] for row in cursor.fetchall())
         count += len(broken)
         ids += broken[: SHOWN - len(ids)]

@@ -22,6 +22,7 @@ from pymysql.cursors import DictCursor
 
 from sluice.backoff import wait_after
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
+from sluice.ledger.columns import DEATHS_COLUMN, RENAMED, find_deaths_column
 from sluice.ledger.faults import DISK_FULL, LOCKED, cause_of, code_of, describe, is_disk_full
 from sluice.ledger.waits import LockWaits
 from sluice.settings import Settings
@@ -67,6 +68,8 @@ class LedgerCursor(DictCursor):
     """What the ledger's functions are given: rows come as dictionaries, counters go to this connection's slot."""
 
     slot: int = 0
+    deaths_column: str = DEATHS_COLUMN
+    """What the column with an object's deaths is called in these tables."""
     memory: dict[str, Any]
     """Lasts for all tries of one `run`: a repeat finds here what an earlier try may have committed."""
 
@@ -81,6 +84,7 @@ class Database:
         self._used = 0.0
         self._waits = LockWaits()
         self._locks: set[str] = set()
+        self._deaths_column: str | None = None
         self._slot = random.randrange(SLOTS)  # noqa: S311 - spreads load, guards nothing
 
     def __enter__(self) -> Self:
@@ -133,10 +137,15 @@ class Database:
         memory: dict[str, Any] = {}
         deadline: float | None = None
         tries = 0
+        looked_again = False
         while True:
             try:
                 return self._try(work, memory)
             except (pymysql.MySQLError, OSError) as error:
+                # Once: it may be another column that is missing.
+                if code_of(error) in RENAMED and self._deaths_column and not looked_again:
+                    self._deaths_column, looked_again = None, True
+                    continue
                 cause = cause_of(error)
                 metrics.LEDGER_RETRIES.labels(cause=cause).inc()
                 tries += 1
@@ -160,7 +169,9 @@ class Database:
         try:
             connection.begin()
             with connection.cursor() as cursor:
+                self._deaths_column = self._deaths_column or find_deaths_column(cursor)
                 cursor.slot, cursor.memory = self._slot, memory
+                cursor.deaths_column = self._deaths_column or DEATHS_COLUMN
                 result = work(cursor)
             connection.commit()
         except BaseException:
@@ -188,7 +199,7 @@ class Database:
         return connection
 
     def _drop(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._deaths_column = self._connection, None, None
         if connection is not None:
             with contextlib.suppress(pymysql.MySQLError, OSError):
                 connection.close()
@@ -226,6 +237,11 @@ def _wait(tries: int, cause: str) -> float:
     return wait_after(tries, FIRST_WAIT, longest)
 
 
+def lock_wait_seconds(settings: Settings) -> int:
+    """Return how long a statement waits for a row: it must stop before the driver stops waiting for the statement."""
+    return int(max(1.0, min(LOCK_WAIT_SECONDS, settings.database_timeout / 2)))
+
+
 def connect_options(settings: Settings) -> dict[str, Any]:
     """Return pymysql's arguments for the database that the settings name."""
     try:
@@ -252,10 +268,7 @@ def connect_options(settings: Settings) -> dict[str, Any]:
         "read_timeout": settings.database_timeout,
         "write_timeout": settings.database_timeout,
         "program_name": f"sluice {settings.name}",
-        # A statement must stop waiting for a row before the driver stops waiting for the statement.
-        "init_command": SESSION.format(
-            lock_wait=int(max(1.0, min(LOCK_WAIT_SECONDS, settings.database_timeout / 2))), idle=IDLE_SECONDS
-        ),
+        "init_command": SESSION.format(lock_wait=lock_wait_seconds(settings), idle=IDLE_SECONDS),
     }
     if settings.database_ca is not None:
         try:

@@ -50,7 +50,7 @@ def _own_block(object_id: int, shard: int, shards: int) -> int:
 def _pending(cursor: LedgerCursor, job_id: int, after_id: int, last_id: int, limit: int) -> list[PendingObject]:
     # Without the hint a server may read the primary key, over all that is done.
     cursor.execute(
-        "SELECT id, object_key, etag, size, attempts AS deaths FROM objects FORCE INDEX (by_state) "
+        f"SELECT id, object_key, etag, size, {cursor.deaths_column} AS deaths FROM objects FORCE INDEX (by_state) "
         "WHERE job_id = %s AND state = 'pending' AND id > %s AND id <= %s ORDER BY id LIMIT %s",
         (job_id, after_id, last_id, limit),
     )
@@ -126,9 +126,10 @@ def count_death(cursor: LedgerCursor, known: Mapping[int, int]) -> list[int]:
     Of an object that is locked nothing is noted now; the next death is given with this one.
     """
     open_ids = lock_pending(cursor, known)
+    column = cursor.deaths_column
     for deaths in sorted({known[object_id] for object_id in open_ids}):
         cursor.execute(
-            "UPDATE objects SET attempts = GREATEST(attempts, %s) WHERE id IN %s",
+            f"UPDATE objects SET {column} = GREATEST({column}, %s) WHERE id IN %s",
             (min(deaths + 1, MOST_COUNTED), [object_id for object_id in open_ids if known[object_id] == deaths]),
         )
     enough = [object_id for object_id in open_ids if known[object_id] + 1 >= DEATHS]
@@ -163,7 +164,7 @@ def replay(
 def make_pending(cursor: LedgerCursor, ids: Sequence[int]) -> None:
     """Have quarantined objects, which the caller has locked and counts, tried again as if for the first time."""
     cursor.execute(
-        "UPDATE objects SET state = 'pending', attempts = 0, reason = NULL, detail = NULL, "
+        f"UPDATE objects SET state = 'pending', {cursor.deaths_column} = 0, reason = NULL, detail = NULL, "
         "updated = CURRENT_TIMESTAMP(3) WHERE id IN %s",
         (ids,),
     )
@@ -179,7 +180,7 @@ def list_quarantined(
     reason: str | None = None,
 ) -> list[QuarantinedObject]:
     """Return a page of the quarantine, in order of id."""
-    columns = "id, job_id, reason, detail, size, attempts AS deaths, updated"
+    columns = f"id, job_id, reason, detail, size, {cursor.deaths_column} AS deaths, updated"
     rows = _quarantined(cursor, job_id, ids, reason, columns=columns, limit=limit, after_id=after_id)
     if not rows:
         return []

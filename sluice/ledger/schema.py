@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,22 +18,28 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, pool
 from sqlalchemy.exc import DBAPIError
 
+from sluice.backoff import Backoff
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
-from sluice.ledger.connection import GET_LOCK, Database, connect_options
-from sluice.ledger.faults import cause_of, describe
+from sluice.ledger.connection import GET_LOCK, Database, connect_options, lock_wait_seconds
+from sluice.ledger.faults import LOCKED, cause_of, code_of, describe
 from sluice.settings import Settings
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[2] / "migrations"
 REVISION: Final = re.compile(r"\d{4}")
 LOCK: Final = "migrations"
 LOCK_WAIT_SECONDS: Final = 120
+IN_USE_SECONDS: Final = 60.0
+"""So long a change of a table is tried that somebody's transaction is using."""
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 4.0
+"""Between two tries, so that others' statements get through; shorter than a silent connection lives."""
 
 
 def upgrade(settings: Settings, revision: str = "head") -> None:
     """Bring the tables to a revision; waits for a database that is starting, and for another upgrade.
 
     Tables are made outside transactions, so each migration can be run again where another was cut off. Tables of a
-    newer version are left as they are: migrations only add, so an older version works on them.
+    newer version are left as they are: the version before it works on them.
     """
 
     def work(config: Config) -> None:
@@ -78,10 +85,35 @@ def _alembic(settings: Settings, work: Callable[[Config], None]) -> None:
         connection.commit()
         config.attributes["connection"] = connection
         try:
-            work(config)
+            _when_unused(connection, lambda: work(config))
         except CommandError as error:
             raise ConfigurationError(f"{error}: `sluice db current` shows the revisions there are") from error
         connection.commit()
+
+
+def _when_unused(connection: Connection, work: Callable[[], object]) -> None:
+    """Do work that changes tables; begin again while another's transaction is using one.
+
+    A change waits for every transaction that has used the table, and whoever comes meanwhile waits behind the change:
+    so it waits only as long as processes wait for a row, then lets them through.
+    """
+    deadline = time.monotonic() + IN_USE_SECONDS
+    pauses = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+    while True:
+        try:
+            work()
+        except DBAPIError as error:
+            if not isinstance(error.orig, Exception) or code_of(error.orig) not in LOCKED:
+                raise
+            connection.rollback()
+            if time.monotonic() > deadline:
+                raise LedgerUnavailable(
+                    f"a transaction has had a table in use for {IN_USE_SECONDS:g} s: end it (SHOW FULL PROCESSLIST "
+                    "lists the connections), then do it again"
+                ) from error
+        else:
+            return
+        time.sleep(pauses.next())
 
 
 @contextmanager
@@ -95,6 +127,7 @@ def _connected(settings: Settings) -> Iterator[Connection]:
     engine = create_engine("mysql+pymysql://", creator=lambda: pymysql.connect(**options), poolclass=pool.NullPool)
     try:
         with engine.connect() as connection:
+            connection.exec_driver_sql("SET SESSION lock_wait_timeout = %s", (lock_wait_seconds(settings),))
             yield connection
     except DBAPIError as error:
         cause = cause_of(error.orig) if isinstance(error.orig, Exception) else "unavailable"

@@ -49,6 +49,6 @@ def test_a_job_whose_connections_are_cut_ends_and_no_object_is_blamed(
             assert proxy.cut() >= 1
         ended = operator.ended(job)
         assert (ended.state, ended.done, ended.quarantined) == ("done", OBJECTS * REPEATS, 0)
-        assert operator.sql("SELECT COUNT(*) AS count FROM objects WHERE attempts > 0") == [{"count": 0}]
+        assert operator.sql("SELECT COUNT(*) AS count FROM objects WHERE deaths > 0") == [{"count": 0}]
         until(lambda: producer.metrics()["sluice_in_flight"] == 0, "the last DONE")
         operator.check()

@@ -38,7 +38,7 @@ def row(**columns: object) -> dict[str, Any]:
         "state": "done",
         "reason": None,
         "detail": None,
-        "attempts": 0,
+        "deaths": 0,
         "sha256": SHA256 if columns.get("state", "done") == "done" else None,
         "p_job": 1,
     }

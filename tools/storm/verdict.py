@@ -14,7 +14,7 @@ from tools.storm.pictures import key, picture
 
 # Not the ledger's own code: what is checked must not check itself.
 ROWS = (
-    "SELECT o.object_key AS name, o.attempts AS attempts, p.sha256 AS sha256 "
+    "SELECT o.object_key AS name, o.deaths AS deaths, p.sha256 AS sha256 "
     "FROM predictions p JOIN objects o ON o.id = p.object_id WHERE o.job_id = %s"
 )
 
@@ -42,8 +42,8 @@ def judge(database: Database, job: int, outcome: Outcome) -> None:
     digests = {key(number).encode(): hashlib.sha256(picture(number)).digest() for number in range(outcome.objects)}
     rows = database.run(lambda cursor: _rows(cursor, job))
     found = Counter(bytes(row["name"]) for row in rows)
-    outcome.suspects = sum(row["attempts"] > 0 for row in rows)
-    outcome.twice = sum(row["attempts"] > 1 for row in rows)
+    outcome.suspects = sum(row["deaths"] > 0 for row in rows)
+    outcome.twice = sum(row["deaths"] > 1 for row in rows)
     outcome.lost = len(digests.keys() - found.keys())
     outcome.duplicate = sum(found.values()) - len(found)
     wrong = [row["name"] for row in rows if digests.get(bytes(row["name"])) != bytes(row["sha256"])]

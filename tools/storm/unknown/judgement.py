@@ -16,7 +16,7 @@ CHANGES_WITHIN: Final = 30.0
 """An object may be given up as changing when it did so many times within so many seconds."""
 
 ROWS: Final = (
-    "SELECT o.id, o.job_id, o.repeat_no, o.object_key, o.generation, o.etag, o.state, o.reason, o.detail, o.attempts, "
+    "SELECT o.id, o.job_id, o.repeat_no, o.object_key, o.generation, o.etag, o.state, o.reason, o.detail, o.deaths, "
     "p.sha256, p.job_id AS p_job FROM objects o LEFT JOIN predictions p ON p.object_id = o.id ORDER BY o.id"
 )
 ORPHANS: Final = (
@@ -178,7 +178,7 @@ def compare_bucket(journal: Journal, bucket: Mapping[bytes, tuple[str, bytes]]) 
 def _name(row: Row) -> str:
     return (
         f"object {row['id']} of job {row['job_id']} ({bytes(row['object_key'])!r}, generation {row['generation']}, "
-        f"ETag {row['etag']}, {row['state']}, {row['attempts']} deaths)"
+        f"ETag {row['etag']}, {row['state']}, {row['deaths']} deaths)"
     )
 
 
