@@ -11,7 +11,7 @@ import pytest
 from kubernetes.client import V1Pod
 
 from tests.cluster.load import Asking
-from tests.cluster.tools import COMPONENT, INSTANCE, Release, wait_until
+from tests.cluster.tools import COMPONENT, INSTANCE, NAME, Release, wait_until
 
 PORTS = {
     "mysql": {"mysql": 3306},
@@ -37,7 +37,7 @@ LOOPBACK = {"torchserve's management", "torchserve's metrics"}
 @pytest.fixture(scope="module")
 def stranger(shared: Release) -> Iterator[V1Pod]:
     """A pod of another namespace that calls itself a consumer."""
-    labels = {INSTANCE: shared.name, COMPONENT: "consumer"}
+    labels = {NAME: "sluice", INSTANCE: shared.name, COMPONENT: "consumer"}
     with shared.tools.namespace("sluice-stranger") as namespace:
         yield shared.tools.start_sleeper(namespace, "stranger", labels, shared.pods("consumer")[0].spec)
 

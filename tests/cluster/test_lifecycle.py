@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import re
+import shlex
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.cluster.tools import Release, Tools, wait_until
+from tests.cluster.tools import CHART, Release, Tools, wait_until
 from tests.cluster.values import SHARED
 
 NOOP = {"name": "noop", "version": "1.0", "archive": "noop.mar", "live": True}
@@ -29,9 +33,12 @@ def alone(tools: Tools, images: dict[str, object]) -> Iterator[Release]:
         yield release
 
 
-def test_install_uninstall_and_install_again(alone: Release) -> None:
-    """One install makes a working system; uninstalled, only its data stays; the next install finds that data."""
-    told = alone.install(VALUES)
+def test_install_upgrade_uninstall_and_install_again(alone: Release, tmp_path: Path) -> None:
+    """One install makes a working system; uninstalled, only its data stays; the next install finds that data.
+
+    The first chart's selectors lack app.kubernetes.io/name: an upgrade from it names the command that it needs.
+    """
+    told = alone.install(VALUES, chart=chart_before_names_selected(tmp_path))
     assert "helm test sluice" in told
     assert "would violate PodSecurity" not in told
     assert alone.restarts() == {}
@@ -41,6 +48,18 @@ def test_install_uninstall_and_install_again(alone: Release) -> None:
     alone.upload("first", 0, 50)
     job = alone.submit("s3://images/first/", "--model", "noop@1.0")
     alone.wait_done(job, 50)
+
+    told = alone.upgrade(VALUES, check=False)
+    assert "selector lacks app.kubernetes.io/name" in told
+    command = re.search(r"kubectl --namespace sluice-lifecycle delete .*", told)
+    assert command
+    before = {pod.metadata.uid for pod in alone.pods()}
+    alone.tools.run(*shlex.split(command[0]))
+    assert {pod.metadata.uid for pod in alone.pods()} == before, "the pods work on"
+    alone.upgrade(VALUES)
+    alone.wait_ready(producer=1, consumer=2, torchserve=1, mysql=1, s3=1)
+    assert all(pod.metadata.owner_references for pod in alone.pods() if pod.metadata.name != alone.loader)
+    alone.check([job], 50)
     alone.tools.core.delete_namespaced_pod(alone.loader, alone.namespace, grace_period_seconds=0)
 
     alone.helm("uninstall", "--wait")
@@ -49,6 +68,24 @@ def test_install_uninstall_and_install_again(alone: Release) -> None:
     alone.install(VALUES)
     alone.start_loader()
     alone.check([job], 50)
+
+
+def chart_before_names_selected(folder: Path) -> Path:
+    """Return a copy of the chart whose selectors are the first chart's."""
+    copy = shutil.copytree(CHART, folder / "sluice")
+    labels = copy / "templates" / "_labels.tpl"
+    name = "app.kubernetes.io/name: {{ (index . 0).Chart.Name }}\n"
+    whole, found, rest = labels.read_text().partition(name)
+    assert found
+    # What isn't a selector keeps the label.
+    rest = rest.replace(
+        '{{ include "sluice.selectorLabels"',
+        name.replace("(index . 0)", "$root") + '{{ include "sluice.selectorLabels"',
+        1,
+    )
+    before, pods, after = rest.partition('{{- define "sluice.podLabels" -}}\n')
+    labels.write_text(whole + before + pods + name + after)
+    return copy
 
 
 def resources(release: Release) -> set[str]:

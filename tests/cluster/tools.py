@@ -17,6 +17,7 @@ from kubernetes.client import ApiException, V1Pod, V1PodSpec
 ROOT: Final = Path(__file__).resolve().parents[2]
 CHART: Final = ROOT / "charts/sluice"
 WAIT_SECONDS: Final = 240.0
+NAME: Final = "app.kubernetes.io/name"
 COMPONENT: Final = "app.kubernetes.io/component"
 INSTANCE: Final = "app.kubernetes.io/instance"
 
@@ -122,13 +123,14 @@ class Release:
         done = self.tools.run(*command, check=check)
         return done.stdout + done.stderr
 
-    def install(self, values: dict[str, Any] | None = None, timeout: str = "4m") -> str:
+    def install(self, values: dict[str, Any] | None = None, timeout: str = "4m", chart: Path = CHART) -> str:
         """Install, and wait until all is ready."""
-        return self.helm("install", str(CHART), "--wait", f"--timeout={timeout}", values=values or {})
+        return self.helm("install", str(chart), "--wait", f"--timeout={timeout}", values=values or {})
 
-    def upgrade(self, values: dict[str, Any], *, wait: bool = True) -> str:
+    def upgrade(self, values: dict[str, Any], *, wait: bool = True, check: bool = True) -> str:
         """Upgrade, and wait until all is ready, unless nobody has to."""
-        return self.helm("upgrade", str(CHART), "--timeout=6m", *(["--wait"] if wait else []), values=values)
+        options = ["--timeout=6m", *(["--wait"] if wait else [])]
+        return self.helm("upgrade", str(CHART), *options, values=values, check=check)
 
     @property
     def manifest(self) -> str:
@@ -204,7 +206,7 @@ class Release:
     def start_loader(self) -> None:
         """Start a pod with the consumers' environment, which no test deletes."""
         template = self.tools.apps.read_namespaced_deployment(f"{self.name}-consumer", self.namespace).spec.template
-        labels = {INSTANCE: self.name, COMPONENT: "test"}
+        labels = {NAME: "sluice", INSTANCE: self.name, COMPONENT: "test"}
         self.tools.start_sleeper(self.namespace, self.loader, labels, template.spec, configured=True)
 
     @property

@@ -2,6 +2,7 @@
 {{- define "sluice.checks" -}}
 {{- include "sluice.checks.names" . }}
 {{- include "sluice.checks.labels" . }}
+{{- include "sluice.checks.selectors" . }}
 {{- include "sluice.checks.database" . }}
 {{- include "sluice.checks.objectStore" . }}
 {{- include "sluice.checks.autoscaling" (list "consumer" .Values.consumer) }}
@@ -250,6 +251,27 @@
 {{- fail (printf (print
   "%s.strategy.rollingUpdate lets no pod come and none go: "
   "set %s.strategy.rollingUpdate.maxSurge or %s.strategy.rollingUpdate.maxUnavailable to 1 or more") $name $name $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+Workloads of a chart whose selectors lacked app.kubernetes.io/name: Kubernetes refuses to change a selector, in words that
+help nobody. Their pods have the label, so the new workloads adopt them.
+*/}}
+{{- define "sluice.checks.selectors" -}}
+{{- range $kind := list "Deployment" "StatefulSet" }}
+{{- range $component := list "producer" "consumer" "torchserve" "mysql" "s3" }}
+{{- $found := lookup "apps/v1" $kind $.Release.Namespace (include (printf "sluice.%s.name" $component) $) }}
+{{- if and $found (not (index $found.spec.selector.matchLabels "app.kubernetes.io/name")) }}
+{{- fail (printf (print
+  "the %s %s was made by an earlier chart: its selector lacks app.kubernetes.io/name, and Kubernetes doesn't let a "
+  "selector change. Delete the Deployments and StatefulSets of this release and leave their pods at work, then run the "
+  "same helm command again:\n\n    kubectl --namespace %s delete deployment,statefulset --cascade=orphan "
+  "--selector app.kubernetes.io/instance=%s,app.kubernetes.io/name=%s\n\n"
+  "docs/upgrades.md tells more.")
+  $kind $found.metadata.name $.Release.Namespace $.Release.Name $.Chart.Name) }}
 {{- end }}
 {{- end }}
 {{- end }}

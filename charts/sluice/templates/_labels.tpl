@@ -1,5 +1,9 @@
-{{/* What selects a component's pods; never to change, since selectors can't. Call with (list $ component). */}}
+{{/*
+The labels that select a component's pods. They must never change: the selectors of Deployments and StatefulSets are
+immutable. Call with (list $ component).
+*/}}
 {{- define "sluice.selectorLabels" -}}
+app.kubernetes.io/name: {{ (index . 0).Chart.Name }}
 app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
@@ -8,7 +12,6 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- define "sluice.labels" -}}
 {{- $root := index . 0 -}}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
-app.kubernetes.io/name: {{ $root.Chart.Name }}
 {{ include "sluice.selectorLabels" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
@@ -27,7 +30,6 @@ labels:
 
 {{/* A pod's labels: (list $ component component-values). No version among them: it would replace pods for nothing. */}}
 {{- define "sluice.podLabels" -}}
-app.kubernetes.io/name: {{ (index . 0).Chart.Name }}
 {{ include "sluice.selectorLabels" (list (index . 0) (index . 1)) }}
 {{- with (index . 2).podLabels }}
 {{ toYaml . }}
