@@ -42,7 +42,7 @@ WITNESSES: Final = 5
 
 
 class Dispatcher:
-    """One shard's stream of objects."""
+    """One shard's stream of objects. `awake` is set when something may be possible now that was not before."""
 
     def __init__(
         self,
@@ -53,6 +53,8 @@ class Dispatcher:
         leases: LeaseTable,
         sources: JobSources,
         failures: FailureWriter,
+        awake: asyncio.Event,
+        send: Callable[[WorkGrant], bool],
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -61,14 +63,14 @@ class Dispatcher:
         self._sources = sources
         self._failures = failures
         self._refusals = RefusalCounter(sources, self._find_read)
-        self.send: Callable[[WorkGrant], bool] = lambda _: False
+        self._send = send
         self._jobs: dict[int, Job] = {}
         self._pages = PageReader(settings, ledger, backlog, self.wake)
         self._fetching = 0
         self._fetching_bytes = 0
         self._fetching_alone = 0
         self._checking = 0
-        self._awake = asyncio.Event()
+        self._awake = awake
         self._hungry = asyncio.Event()
         self._gathering: asyncio.TimerHandle | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -91,7 +93,7 @@ class Dispatcher:
         return len(self._backlog)
 
     def wake(self) -> None:
-        """Say that something may be possible now that was not before."""
+        """Look again at what is possible."""
         self._awake.set()
 
     def set_jobs(self, jobs: dict[int, Job]) -> None:
@@ -120,7 +122,7 @@ class Dispatcher:
         unsent: list[WorkGrant] = []
         for grant in self._leases.assign(now):
             began = time.perf_counter()
-            if self.send(grant):
+            if self._send(grant):
                 metrics.LEASED.inc(len(grant.items))
                 each = (time.perf_counter() - began) / len(grant.items)
                 for _ in grant.items:
@@ -133,7 +135,7 @@ class Dispatcher:
             self._put_back(self._leases.take(grant.identity, [ready.object.id for ready in grant.items]))
             self._leases.cut(grant.identity)
 
-    # What the router says (producer.router.LeaseEvents)
+    # What consumers say (producer.inbox.LeaseEvents)
 
     def finished(self, leases: Sequence[Lease]) -> None:
         """Let go of committed objects."""
@@ -294,7 +296,7 @@ class Dispatcher:
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         if self._tasks is None:
-            raise RuntimeError("Flow.run() has not begun")
+            raise RuntimeError("Dispatcher.run() has not begun")
         self._tasks.create_task(work)
 
     async def _check(self, work: Coroutine[None, None, None]) -> None:

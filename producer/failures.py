@@ -42,12 +42,12 @@ class ObjectFailure:
 
 
 class FailureWriter:
-    """Collects failures and writes them."""
+    """Collects failures and writes them; `written` is called after each transaction."""
 
-    def __init__(self, ledger: AsyncLedger, backlog: Backlog) -> None:
+    def __init__(self, ledger: AsyncLedger, backlog: Backlog, written: Callable[[], None]) -> None:
         self._ledger = ledger
         self._backlog = backlog
-        self.written: Callable[[], None] = lambda: None
+        self._written = written
         self._failed: list[ObjectFailure] = []
         self._died: list[StreamedObject] = []
         self._changed: list[tuple[StreamedObject, ListedObject]] = []
@@ -90,7 +90,7 @@ class FailureWriter:
             self._news.clear()
             while self._failed or self._died or self._changed:
                 await self._write()
-                self.written()
+                self._written()
             self._idle.set()
 
     async def flushed(self) -> None:
@@ -122,7 +122,7 @@ class FailureWriter:
         for failure in failures:
             if failure.object.id in locked:  # by another transaction: it is read, and judged, again
                 self._backlog.requeue(failure.object, now, LOCKED_SECONDS)
-                asyncio.get_running_loop().call_later(LOCKED_SECONDS, self.written)
+                asyncio.get_running_loop().call_later(LOCKED_SECONDS, self._written)
                 continue
             metrics.QUARANTINED.labels(reason=failure.reason).inc()
             log.info(

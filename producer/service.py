@@ -12,6 +12,7 @@ from producer.backlog import Backlog
 from producer.control import JobControl
 from producer.dispatcher import Dispatcher
 from producer.failures import FailureWriter
+from producer.inbox import Inbox
 from producer.leases import LeaseTable
 from producer.ledger import LedgerConnections
 from producer.lister import JobLister
@@ -63,10 +64,19 @@ async def _stream(
     """Stream the shard's objects while this process owns it."""
     backlog, leases = Backlog(), LeaseTable(settings.heartbeat)
     messages = JobMessages()
-    sources, failures = JobSources(settings, messages), FailureWriter(connections.write, backlog)
+    awake, router = asyncio.Event(), Router(settings, leases)
+    sources, failures = JobSources(settings, messages), FailureWriter(connections.write, backlog, written=awake.set)
     dispatcher = Dispatcher(
-        settings, connections.read, backlog=backlog, leases=leases, sources=sources, failures=failures
+        settings,
+        connections.read,
+        backlog=backlog,
+        leases=leases,
+        sources=sources,
+        failures=failures,
+        awake=awake,
+        send=router.send,
     )
+    inbox = Inbox(leases, dispatcher, router.answer)
     lister = JobLister(lock, sources, dispatcher.more)
     control = JobControl(
         settings,
@@ -79,8 +89,7 @@ async def _stream(
         messages=messages,
     )
     try:
-        with Router(settings, leases, dispatcher) as router:
-            dispatcher.send, failures.written = router.send, dispatcher.wake
+        with router:
             health.set("socket", ok=True, why="")
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -89,7 +98,7 @@ async def _stream(
                         control.run(),
                         dispatcher.run(),
                         failures.run(),
-                        router.receive(),
+                        router.receive(inbox.take),
                         router.guard(),
                         _tick(leases, dispatcher),
                         _stop_when(stop),

@@ -7,11 +7,11 @@ job = await ledger.run(jobs.submit, "s3://photos")    # calls jobs.submit(cursor
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
+from sluice.backoff import Backoff
 from sluice.errors import LedgerUnavailable, TablesMissing
 from sluice.ledger.connection import Database, LedgerCursor
 
@@ -45,7 +45,7 @@ class AsyncLedger:
     async def call(self, use: Callable[Concatenate[Database, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `use(database, ...)` in the connection's thread: for more than `run` does, as to take a lock."""
         loop = asyncio.get_running_loop()
-        wait = FIRST_WAIT
+        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         while True:
             try:
                 found = await loop.run_in_executor(self._thread, lambda: use(self.database, *args, **kwargs))
@@ -57,8 +57,7 @@ class AsyncLedger:
                 if self._on_wait is not None:
                     self._on_wait("")
                 return found
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            wait = min(wait * 2, LONGEST_WAIT)
+            await asyncio.sleep(backoff.next())
 
     def close(self) -> None:
         """Close the connection as soon as it isn't in use; a statement under way is not waited for."""

@@ -91,7 +91,7 @@ def test_a_verdict_on_a_row_that_others_have_locked_is_not_forgotten(settings: S
 
     async def judge() -> None:
         connections = LedgerConnections(settings, Health())
-        judged = FailureWriter(connections.write, backlog)
+        judged = FailureWriter(connections.write, backlog, written=lambda: None)
         writing = asyncio.create_task(judged.run())
         for each in found:
             judged.fail(each, "corrupt", "")

@@ -46,12 +46,18 @@ def test_objects_that_are_given_up_unfetched_are_not_read_faster_than_written(
 
     async def stream() -> None:
         leases, connections = LeaseTable(heartbeat=60.0), LedgerConnections(settings, Health())
-        reading = connections.read
-        judged = FailureWriter(connections.write, backlog)
+        reading, awake = connections.read, asyncio.Event()
+        judged = FailureWriter(connections.write, backlog, written=awake.set)
         dispatcher = Dispatcher(
-            settings, reading, backlog=backlog, leases=leases, sources=cast("Any", None), failures=judged
+            settings,
+            reading,
+            backlog=backlog,
+            leases=leases,
+            sources=cast("Any", None),
+            failures=judged,
+            awake=awake,
+            send=lambda _: False,
         )
-        judged.written = dispatcher.wake
         leases.hello(b"c", "consumer", 0.0)
         leases.extend(b"c", 10, 0)
         running = [asyncio.create_task(dispatcher.run()), asyncio.create_task(judged.run())]

@@ -17,6 +17,7 @@ from consumer.held import HeldObject
 from consumer.link import ProducerLink
 from consumer.queues import ByteBudget
 from consumer.session import ProducerSession, SessionId
+from producer.inbox import Inbox
 from producer.leases import ConsumerDeath, Lease, LeaseTable, StreamedObject
 from producer.router import Router
 from sluice.protocol import Failure
@@ -38,7 +39,7 @@ class Producer:
 
     def __init__(self, address: str = "tcp://127.0.0.1:*") -> None:
         self.leases = LeaseTable(NEVER)
-        self.router = Router(read_settings(bind=address), self.leases, self)
+        self.router = Router(read_settings(bind=address), self.leases)
         self.ends: dict[int, list[str]] = {number: [] for number in range(OBJECTS)}
         self.deaths: list[ConsumerDeath] = []
 
@@ -118,7 +119,7 @@ async def ride_through(faults: list[ProxyFault]) -> list[ProxyFault]:
     producer, context = Producer(), zmq.asyncio.Context()
     leases = producer.leases
     with producer.router as router:
-        receiving = asyncio.create_task(router.receive())
+        receiving = asyncio.create_task(router.receive(Inbox(leases, producer, router.answer).take))
         async with FaultyProxy(int(router.address.rsplit(":", 1)[1])).running() as proxy:
             proxy.faults = list(faults)
             address = f"tcp://127.0.0.1:{proxy.port}"

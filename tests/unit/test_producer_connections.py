@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from producer import connections
+from producer.inbox import Inbox
 from producer.leases import LeaseTable
 from producer.router import MESSAGES_A_TURN, RECEIVE_QUEUE, Router
 from sluice.protocol import Bye, Hello, Ping, Pong, encode
@@ -47,8 +48,11 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 @asynccontextmanager
 async def guarded() -> AsyncIterator[tuple[Router, LeaseTable]]:
     leases = LeaseTable(600.0)
-    with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=600), leases, IgnoredEvents()) as router:
-        tasks = [asyncio.create_task(work) for work in (router.receive(), router.guard())]
+    with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=600), leases) as router:
+        tasks = [
+            asyncio.create_task(work)
+            for work in (router.receive(Inbox(leases, IgnoredEvents(), router.answer).take), router.guard())
+        ]
         try:
             yield router, leases
         finally:
@@ -188,14 +192,14 @@ def test_a_consumer_that_connects_again_is_told_that_its_session_is_over() -> No
 def test_a_peer_that_fills_the_queue_and_is_gone_does_not_end_the_process() -> None:
     async def test() -> None:
         leases = LeaseTable(600.0)
-        with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=0.01), leases, IgnoredEvents()) as router:
+        with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=0.01), leases) as router:
             for _ in range(5):
                 peer = await asyncio.to_thread(raw_peers.connect, router.address)
                 peer.sendall(raw_peers.message(encode(Ping())) * 2 * RECEIVE_QUEUE)
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 peer.close()
             await asyncio.sleep(0.2)  # so that timers of ZeroMQ's, if there were any, meet what is left
-            receiving = asyncio.create_task(router.receive())
+            receiving = asyncio.create_task(router.receive(Inbox(leases, IgnoredEvents(), router.answer).take))
             async with good_consumer(router):
                 pass
             receiving.cancel()
@@ -237,8 +241,7 @@ def test_others_get_their_turn_while_messages_wait(monkeypatch: pytest.MonkeyPat
             await asyncio.sleep(0)
 
     async def test() -> None:
-        with Router(read_settings(bind="tcp://127.0.0.1:*"), LeaseTable(600.0), IgnoredEvents()) as router:
-            monkeypatch.setattr(router, "take", take)
+        with Router(read_settings(bind="tcp://127.0.0.1:*"), LeaseTable(600.0)) as router:
             consumer = FakeConsumer(router.address)
             await consumer.say(Bye())
             waiting = await router._socket.recv_multipart(copy=False)
@@ -248,7 +251,7 @@ def test_others_get_their_turn_while_messages_wait(monkeypatch: pytest.MonkeyPat
                 return waiting
 
             monkeypatch.setattr(router._socket, "recv_multipart", at_once)
-            receiving = asyncio.create_task(router.receive())
+            receiving = asyncio.create_task(router.receive(take))
             await another()
             receiving.cancel()
             consumer.close()

@@ -21,8 +21,16 @@ def test_messages_that_can_not_be_sent_come_back() -> None:
     backlog.begin_read()
     backlog.add(objects)
     unused = cast("Any", None)
-    dispatcher = Dispatcher(read_settings(), unused, backlog=backlog, leases=leases, sources=unused, failures=unused)
-    dispatcher.send = lambda _: False
+    dispatcher = Dispatcher(
+        read_settings(),
+        unused,
+        backlog=backlog,
+        leases=leases,
+        sources=unused,
+        failures=unused,
+        awake=asyncio.Event(),
+        send=lambda _: False,
+    )
 
     async def dispatch() -> None:
         leases.hello(b"gone", "consumer", 0.0)

@@ -34,7 +34,7 @@ def changes_until_given_up(between: Callable[[FailureWriter], None] = lambda _: 
     counter = SupersedeCounter()
 
     async def change() -> None:
-        judged = FailureWriter(cast("Any", counter), Backlog())
+        judged = FailureWriter(cast("Any", counter), Backlog(), written=lambda: None)
         writing = asyncio.create_task(judged.run())
         for _ in range(20):
             before = counter.superseded

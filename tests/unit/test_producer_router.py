@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from producer.inbox import Inbox
 from producer.leases import ConsumerDeath, Lease, LeaseTable, StreamedObject
 from producer.router import Router
 from sluice.protocol import Bye, Credit, Done, Error, Failed, Failure, Hello, Ping, Pong, Return, Work
@@ -62,8 +63,8 @@ def thing(number: int) -> StreamedObject:
 def test_a_consumer_is_greeted_served_and_heard() -> None:
     async def test() -> None:
         leases, events = LeaseTable(2.0), RecordedEvents()
-        with Router(on(), leases, events) as router:
-            receiving = asyncio.create_task(router.receive())
+        with Router(on(), leases) as router:
+            receiving = asyncio.create_task(router.receive(Inbox(leases, events, router.answer).take))
             consumer = FakeConsumer(router.address)
             await consumer.say(Hello("c"))
             await consumer.say(Credit(4, 0))
@@ -102,8 +103,8 @@ def test_a_consumer_that_vanished_is_sent_nothing_and_its_death_is_left_to_its_s
 
     async def test() -> None:
         leases, events = LeaseTable(60.0), RecordedEvents()
-        with Router(on(), leases, events) as router:
-            receiving = asyncio.create_task(router.receive())
+        with Router(on(), leases) as router:
+            receiving = asyncio.create_task(router.receive(Inbox(leases, events, router.answer).take))
             consumer = FakeConsumer(router.address)
             await consumer.greet(4)
             await consumer.say(Ping())
@@ -126,8 +127,8 @@ def test_a_lost_message_is_noticed_at_the_next_ping() -> None:
 
     async def test() -> None:
         leases, events = LeaseTable(60.0), RecordedEvents()
-        with Router(on(), leases, events) as router:
-            receiving = asyncio.create_task(router.receive())
+        with Router(on(), leases) as router:
+            receiving = asyncio.create_task(router.receive(Inbox(leases, events, router.answer).take))
             consumer = FakeConsumer(router.address)
             await consumer.greet(1)
             await consumer.say(Ping(2))
@@ -154,8 +155,8 @@ def test_ten_thousand_bad_messages_harm_nobody() -> None:
     async def test() -> None:
         chance = random.Random(11)
         leases, events = LeaseTable(60.0), RecordedEvents()
-        with Router(on(), leases, events) as router:
-            receiving = asyncio.create_task(router.receive())
+        with Router(on(), leases) as router:
+            receiving = asyncio.create_task(router.receive(Inbox(leases, events, router.answer).take))
             good, bad = FakeConsumer(router.address, name="good"), FakeConsumer(router.address, name="bad")
             await good.say(Hello("good"))
             await good.say(Credit(3, 0))
@@ -232,8 +233,8 @@ def test_an_unknown_key_gets_nothing(tmp_path: Path, make: Callable[[Path], Rout
     async def test() -> None:
         keys = make(tmp_path)
         leases = LeaseTable(60.0)
-        with Router(on(**keys.producer), leases, RecordedEvents()) as router:
-            receiving = asyncio.create_task(router.receive())
+        with Router(on(**keys.producer), leases) as router:
+            receiving = asyncio.create_task(router.receive(Inbox(leases, RecordedEvents(), router.answer).take))
             known = FakeConsumer(router.address, read_settings(**keys.known))
             stranger = FakeConsumer(router.address, read_settings(**keys.stranger))
             plain = FakeConsumer(router.address)

@@ -1,0 +1,133 @@
+"""What consumers say, done: messages become changes of leases, and news for whoever has the objects."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from producer.leases import ConsumerDeath, Lease, LeaseTable, StreamedObject
+from sluice.errors import ProtocolError
+from sluice.protocol import (
+    Bye,
+    Credit,
+    Done,
+    Error,
+    Failed,
+    Failure,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    Return,
+    Work,
+    decode,
+)
+from sluice.telemetry import get_logger, metrics
+
+log = get_logger()
+
+REJECTED_LOG_SECONDS: Final = 10.0
+MOST_SESSIONS: Final = 4096
+
+
+class LeaseEvents(Protocol):
+    """Where the inbox takes what consumers say of their objects."""
+
+    def finished(self, leases: Sequence[Lease]) -> None:
+        """Committed."""
+        ...
+
+    def failed(self, pairs: Sequence[tuple[StreamedObject, Failure]]) -> None:
+        """Can't be classified, by their own fault."""
+        ...
+
+    def returned(self, objects: Sequence[StreamedObject], why: str = "") -> None:
+        """Given back unfinished, for their model's fault if there is a `why`; nobody died."""
+        ...
+
+    def died(self, loss: ConsumerDeath) -> None:
+        """Held by a consumer that died."""
+        ...
+
+    def wake(self) -> None:
+        """There may be credit now."""
+        ...
+
+
+class Inbox:
+    """Does what messages ask, and answers them."""
+
+    def __init__(self, leases: LeaseTable, events: LeaseEvents, answer: Callable[[bytes, Message], None]) -> None:
+        self._leases = leases
+        self._events = events
+        self._answer = answer
+        self._rejected = 0
+        self._rejected_logged = float("-inf")
+
+    def take(self, identity: bytes, frames: Sequence[bytes]) -> bool:
+        """Do what one message asks, and say whether it could be used; what can't is answered with ERROR.
+
+        It never raises, whatever the bytes.
+        """
+        now = time.monotonic()
+        is_known = self._leases.heard(identity, now)
+        try:
+            message, _ = decode(frames)
+            self._obey(identity, message, now, is_known=is_known)
+        except ProtocolError as error:
+            self._reject(identity, "malformed", str(error))
+            return False
+        return self._leases.knows(identity) or isinstance(message, Bye)
+
+    def _obey(self, identity: bytes, message: Message, now: float, *, is_known: bool) -> None:  # noqa: C901 - one branch a kind
+        if isinstance(message, Hello):
+            self._greet(identity, message, now)
+        elif isinstance(message, Error):
+            log.warning("a consumer complains", code=message.code, detail=message.detail)
+        elif isinstance(message, Bye):
+            log.info("consumer left")
+            self._events.returned(self._leases.bye(identity))
+            self._answer(identity, Bye())
+        elif isinstance(message, Work | Pong):
+            raise ProtocolError(f"a {type(message).__name__} is what a producer sends, not what it takes")
+        elif not is_known:
+            self._end(identity, "say HELLO first, under a fresh identity")
+        elif isinstance(message, Credit):
+            self._leases.extend(identity, message.limit, message.received, message.why)
+            self._events.wake()
+        elif isinstance(message, Done):
+            self._events.finished(self._leases.done(identity, message.ids))
+        elif isinstance(message, Failed):
+            reasons = {failure.id: failure for failure in message.failures}
+            self._events.failed([(o, reasons[o.id]) for o in self._leases.take(identity, reasons)])
+        elif isinstance(message, Return):
+            self._events.returned(self._leases.take(identity, message.ids), message.why)
+        elif isinstance(message, Ping):
+            if self._leases.has_lost(identity, message.sent):
+                self._end(identity, "messages of yours were lost: say HELLO again, under a fresh identity")
+            else:
+                self._answer(identity, Pong(self._leases.told(identity)))
+
+    def _greet(self, identity: bytes, hello: Hello, now: float) -> None:
+        if len(self._leases.sessions) >= MOST_SESSIONS:
+            raise ProtocolError(f"there are {MOST_SESSIONS} sessions already")
+        log.info("consumer connected", consumer=hello.consumer)
+        self._events.returned(self._leases.hello(identity, hello.consumer, now, hello.line, hello.session))
+
+    def _end(self, identity: bytes, why: str) -> None:
+        """Tell a consumer that it has no session here. If it had one, it lives, so what it held goes back unharmed."""
+        back = self._leases.bye(identity)
+        if back:
+            log.info("messages were lost: the session is over", objects=len(back))
+            self._events.returned(back)
+        self._answer(identity, Error("unknown_session", why))
+
+    def _reject(self, identity: bytes, code: str, detail: str) -> None:
+        metrics.REJECTED_FRAMES.inc()
+        self._rejected += 1
+        now = time.monotonic()
+        if now - self._rejected_logged >= REJECTED_LOG_SECONDS:
+            log.warning("messages rejected", count=self._rejected, latest=detail[:200])
+            self._rejected, self._rejected_logged = 0, now
+        self._answer(identity, Error(code, detail[:500]))
