@@ -26,7 +26,7 @@ def check_bytes(result: CheckResult, count: int) -> None:
     settings = settings_of_a_person()
     configure(settings)
     with open_database(settings) as database:
-        drawn = database.run(lambda cursor: done_objects(cursor, count))
+        drawn = database.run(done_objects, count)
     same, other, gone = asyncio.run(_compare(drawn, settings))
     if other:
         rows = ", ".join(str(row) for row in sorted(other)[:ROWS_SHOWN]) + (", ..." if len(other) > ROWS_SHOWN else "")

@@ -70,8 +70,8 @@ def resume(job: JobArgument) -> None:
 def retry(job: JobArgument) -> None:
     """Let a job that failed go on where it was, now that what it failed of is mended."""
     with open_database() as database:
-        job_id = database.run(lambda cursor: find_job(cursor, job)).id
-        changed = database.run(lambda cursor: ledger_jobs.retry(cursor, job_id))
+        job_id = database.run(find_job, job).id
+        changed = database.run(ledger_jobs.retry, job_id)
     print(f"job {changed.id} is {changed.state}")
 
 
@@ -104,6 +104,6 @@ def priority(
 def _change(asked: str, to: str) -> None:
     with open_database() as database:
         # The number is found out once: 'last' may mean another job when the transaction is tried again.
-        job_id = database.run(lambda cursor: find_job(cursor, asked)).id
-        changed = database.run(lambda cursor: ledger_jobs.change_state(cursor, job_id, to))
+        job_id = database.run(find_job, asked).id
+        changed = database.run(ledger_jobs.change_state, job_id, to)
     print(f"job {changed.id} is {changed.state}")

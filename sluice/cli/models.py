@@ -100,7 +100,7 @@ def promote(model: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A
     if not separator or not name or not version:
         raise ConfigurationError(f"{model!r} names no version: write NAME@VERSION, as `sluice models list` shows it")
     with open_database() as database:
-        promoted = database.run(lambda cursor: ledger_models.promote(cursor, name, version))
+        promoted = database.run(ledger_models.promote, name, version)
     print(f"{promoted.name}@{promoted.version} is live")
 
 

@@ -83,7 +83,7 @@ def show(
 ) -> None:
     """Show all that is known of a quarantined object, and what its reason means."""
     with open_database() as database:
-        found = database.run(lambda cursor: ledger_objects.list_quarantined(cursor, ids=[object_id]))
+        found = database.run(ledger_objects.list_quarantined, ids=[object_id])
     if not found:
         raise LedgerError(f"object {object_id} is not in quarantine: `sluice quarantine list` shows what is")
     row = found[0]
@@ -133,11 +133,7 @@ def replay(
         while page := _page(database, job_id, reason, after, PAGE, ids):
             chosen = [row.id for row in page]
             after = chosen[-1]
-            replayed += database.run(
-                lambda cursor, chosen=chosen: ledger_objects.replay(  # type: ignore[misc]
-                    cursor, job_id, ids=chosen, reason=reason
-                )
-            )
+            replayed += database.run(ledger_objects.replay, job_id, ids=chosen, reason=reason)
     if ids and replayed < len(set(ids)):
         raise LedgerError(
             f"{replayed:,} of {len(set(ids)):,} objects replayed: the others are not in quarantine (any more)"
@@ -148,15 +144,11 @@ def replay(
 def _page(
     database: Database, job_id: int | None, reason: str | None, after: int, size: int, ids: list[int] | None = None
 ) -> list[QuarantinedObject]:
-    return database.run(
-        lambda cursor: ledger_objects.list_quarantined(
-            cursor, job_id, limit=size, after_id=after, ids=ids, reason=reason
-        )
-    )
+    return database.run(ledger_objects.list_quarantined, job_id, limit=size, after_id=after, ids=ids, reason=reason)
 
 
 def _job_id(database: Database, job: str | None) -> int | None:
-    return None if job is None else database.run(lambda cursor: find_job(cursor, job)).id
+    return None if job is None else database.run(find_job, job).id
 
 
 def _known_reason(reason: str | None) -> None:

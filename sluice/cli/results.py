@@ -74,13 +74,13 @@ def results(
             raise ConfigurationError("Parquet is no text: name a file with --output, or redirect the output")
     most = limit or (TABLE_ROWS if as_format is OutputFormat.TABLE else None)
     with open_database() as database:
-        found = database.run(lambda cursor: find_job(cursor, job))
+        found = database.run(find_job, job)
         pages = _pages(database, found.id, most)
         written = 0
         with _opened(output) as file:
             for count in WRITERS[as_format](pages, file):
                 written += count
-        progress = database.run(lambda cursor: ledger_progress.progress(cursor, found.id))
+        progress = database.run(ledger_progress.progress, found.id)
     if output is not None:
         print(f"{counted(written, 'row')} in {safe(output)}", file=sys.stderr)
     if progress is None:
@@ -95,11 +95,7 @@ def _pages(database: Database, job_id: int, most: int | None) -> Iterator[list[R
     after, left = 0, most
     while left is None or left > 0:
         size = PAGE if left is None else min(PAGE, left)
-        page = database.run(
-            lambda cursor, after=after, size=size: ledger_predictions.results(  # type: ignore[misc]
-                cursor, job_id, after_id=after, limit=size
-            )
-        )
+        page = database.run(ledger_predictions.results, job_id, after_id=after, limit=size)
         if page:
             yield page
         if len(page) < size:

@@ -81,14 +81,14 @@ def _put(opened: BucketFiles, key: str) -> Iterator[None]:
 @contextmanager
 def _submitted(database: Database, source: str, model: str) -> Iterator[int]:
     """Have a job for it, which doesn't outlive the question."""
-    job = database.run(lambda cursor: ledger_jobs.submit(cursor, source, model))
+    job = database.run(ledger_jobs.submit, source, model)
     try:
         yield job
     finally:
         try:
-            last = database.run(lambda cursor: ledger_progress.progress(cursor, job))
+            last = database.run(ledger_progress.progress, job)
             if last is not None and last.state not in ENDED:
-                database.run(lambda cursor: ledger_jobs.change_state(cursor, job, "cancelled"))
+                database.run(ledger_jobs.change_state, job, "cancelled")
         except LedgerError as error:
             warn(f"job {job} could not be cancelled: {error}")
 
@@ -130,11 +130,11 @@ def _show_row(database: Database, last: JobProgress) -> None:
         raise LedgerError(f"the job is {last.state}: {last.message or 'somebody ended it'}")
     if not last.listed:
         raise LedgerError(f"nothing was found in {last.source}: has the producer the same SLUICE_S3_ENDPOINT?")
-    rows = database.run(lambda cursor: ledger_predictions.results(cursor, last.job, limit=1))
+    rows = database.run(ledger_predictions.results, last.job, limit=1)
     if rows:
         row = rows[0]
         print(f"{safe(row.url)}: {safe(row.label)} {row.score:.4f} ({safe(row.model)})")
         return
-    given_up = database.run(lambda cursor: ledger_objects.list_quarantined(cursor, last.job, limit=1))
+    given_up = database.run(ledger_objects.list_quarantined, last.job, limit=1)
     why = f"{given_up[0].reason}: {given_up[0].detail}" if given_up else "`sluice check` may say why"
     raise LedgerError(f"the picture has no row: {why}")

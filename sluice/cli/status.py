@@ -43,8 +43,8 @@ def status(
             asked = None
             seen = database.run(ledger_progress.all_progress)
         else:
-            asked = database.run(lambda cursor: find_job(cursor, job))
-            seen = database.run(lambda cursor: _progress_of(cursor, [asked.id]))
+            asked = database.run(find_job, job)
+            seen = database.run(_progress_of, [asked.id])
     if watch:
         ids = [progress.job for progress in seen if asked is not None or progress.state not in ENDED]
         seen = _watch(ids, screen, as_json)

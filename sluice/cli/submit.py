@@ -56,15 +56,13 @@ def submit(
     with open_database() as database:
         know_model(database, model)
         job_id = database.run(
-            lambda cursor: ledger_jobs.submit(
-                cursor,
-                source,
-                model,
-                priority=priority,
-                watch=watch,
-                watch_seconds=watch_seconds or WATCH_SECONDS,
-                repeats=repeat,
-            )
+            ledger_jobs.submit,
+            source,
+            model,
+            priority=priority,
+            watch=watch,
+            watch_seconds=watch_seconds or WATCH_SECONDS,
+            repeats=repeat,
         )
     if not wait:
         if screen.is_terminal:
@@ -94,8 +92,8 @@ def wait_for(job_id: int, screen: Console) -> None:
     if not seen:
         raise LedgerError(f"job {job_id} was deleted meanwhile: `sluice jobs list` shows what there is")
     with open_database() as database:
-        job = database.run(lambda cursor: ledger_jobs.get(cursor, job_id))
-        reasons = database.run(lambda cursor: ledger_objects.count_reasons(cursor, job_id))
+        job = database.run(ledger_jobs.get, job_id)
+        reasons = database.run(ledger_objects.count_reasons, job_id)
     if seen[0].state == "done" and seen[0].listed == 0:
         warn(f"nothing is under {safe(seen[0].source)}: a prefix is taken as it is written, '*' stands for itself")
         raise typer.Exit(1)
@@ -140,7 +138,7 @@ def _reasons_table(reasons: dict[str, int]) -> Table:
 def know_model(database: Database, model: str) -> None:
     """Refuse a name of no model, and no name where several are live. With none, only say so: one may still come."""
     try:
-        database.run(lambda cursor: ledger_models.resolve(cursor, model))
+        database.run(ledger_models.resolve, model)
     except ConfigurationError as error:
         if model or any(known.live for known in database.run(ledger_models.list_models)):
             raise

@@ -47,7 +47,7 @@ def test_a_read_only_database_loses_nothing(mortal_servers: Servers) -> None:
         Database(stack.settings) as database,
     ):
         stack.start_workers(2)
-        job = database.run(lambda cursor: jobs.submit(cursor, "s3://readonly", "noop"))
+        job = database.run(jobs.submit, "s3://readonly", "noop")
         wait_for(database, job, 1)
         administrate(servers, "SET GLOBAL read_only = ON")
         try:
@@ -66,7 +66,7 @@ def test_a_read_only_database_loses_nothing(mortal_servers: Servers) -> None:
 
 
 def done(database: Database, job: int) -> int:
-    found = database.run(lambda cursor: progress.progress(cursor, job))
+    found = database.run(progress.progress, job)
     assert found is not None
     return found.done
 
@@ -82,7 +82,7 @@ def settle(database: Database, job: int) -> None:
     """Wait until the producer has seen that all is done."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while True:
-        found = database.run(lambda cursor: jobs.get(cursor, job))
+        found = database.run(jobs.get, job)
         if found is not None and found.state == "done":
             return
         assert time.monotonic() < deadline

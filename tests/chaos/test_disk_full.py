@@ -81,12 +81,12 @@ def test_a_full_disk_under_the_database_loses_nothing(cluster: SmallDiskStack, t
         stack.start_workers(2)
 
         def seen() -> JobProgress:
-            found = database.run(lambda cursor: progress.progress(cursor, job))
+            found = database.run(progress.progress, job)
             assert found is not None
             return found
 
         cluster.disk.fill()
-        job = database.run(lambda cursor: jobs.submit(cursor, source, "noop"))
+        job = database.run(jobs.submit, source, "noop")
         cluster.wait_for(lambda: said_by(stack.producers) == {FULL} and FULL in seen().message, lambda: why(stack))
         cluster.disk.enlarge(DATABASE_MB + 8)
         cluster.wait_for(lambda: seen().done > 0, lambda: why(stack))

@@ -73,10 +73,10 @@ def test_work_goes_on_without_a_log(mortal_servers: Servers) -> None:
             worker.wait_ready()
 
         def work() -> None:
-            job = database.run(lambda cursor: jobs.submit(cursor, "s3://unlogged", "noop"))
+            job = database.run(jobs.submit, "s3://unlogged", "noop")
 
             def is_done() -> bool:
-                found = database.run(lambda cursor: progress.progress(cursor, job))
+                found = database.run(progress.progress, job)
                 return found is not None and (found.state, found.done) == ("done", OBJECTS)
 
             wait_for(is_done)

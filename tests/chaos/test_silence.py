@@ -39,7 +39,7 @@ def test_a_consumer_that_falls_silent_inside_its_transaction(
         Database(stack.settings) as database,
     ):
         stack.start_workers(consumers=0)
-        job = database.run(lambda cursor: jobs.submit(cursor, "s3://silence", "noop"))
+        job = database.run(jobs.submit, "s3://silence", "noop")
         wait_for(database, job, lambda found: found.listing_complete)
         with begin(stack, monkeypatch) as silence:
             catch_in_commit(servers, f"silence_{begin.__name__}", job, silence)
@@ -55,7 +55,7 @@ def test_a_consumer_that_falls_silent_inside_its_transaction(
             check(database, job)
             # Alone, to see that it works again.
             other.stop()
-            job = database.run(lambda cursor: jobs.submit(cursor, "s3://silence", "noop"))
+            job = database.run(jobs.submit, "s3://silence", "noop")
             check(database, job)
 
 
@@ -111,7 +111,7 @@ def wait_for(database: Database, job: int, until: Callable[[JobProgress], bool])
     """Wait for a job; return the longest time in which nothing of it was done."""
     longest, done, since = 0.0, -1, time.monotonic()
     while True:
-        found = database.run(lambda cursor: progress.progress(cursor, job))
+        found = database.run(progress.progress, job)
         assert found is not None
         now = time.monotonic()
         longest = max(longest, now - since)

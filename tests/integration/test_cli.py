@@ -71,7 +71,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def job(ledger: Database, photos: Path) -> int:
     """Make a job on the folder that is done: the last two objects quarantined, the rest classified."""
-    return ledger.run(lambda cursor: _fill(cursor, photos))
+    return ledger.run(_fill, photos)
 
 
 def _fill(cursor: LedgerCursor, photos: Path) -> int:

@@ -120,14 +120,14 @@ def test_predictions_are_rows(
     producer.lease({object_id: png(place) for place, object_id in enumerate(ids)}, model_id=model.id, job=number)
     assert producer.until(lambda: producer.done == set(ids))
     assert producer.until(lambda: process.ready()[0] == 200)
-    rows = ledger.run(lambda cursor: predictions.results(cursor, number))
+    rows = ledger.run(predictions.results, number)
     assert [row.label for row in rows] == [f"label {place}" for place in range(5)]
     assert rows[3].top == (("label 3", 0.75), ("label 0", 0.25))
     # Delivered again, for its DONE was lost: nothing more is written, and the lease ends all the same.
     producer.done.clear()
     producer.lease({ids[0]: png(200)}, model_id=model.id, job=number)
     assert producer.until(lambda: producer.done == {ids[0]})
-    found = ledger.run(lambda cursor: progress.progress(cursor, number))
+    found = ledger.run(progress.progress, number)
     assert found is not None
     assert (found.done, found.pending) == (5, 0)
     process.running.send_signal(signal.SIGTERM)

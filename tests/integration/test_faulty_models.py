@@ -56,7 +56,7 @@ def operator(stack: Stack, torchserve: FaultyTorchServe) -> Iterator[Operator]:
         for archive in torchserve.archives:
             card = card_of(archive)
             what = [card[part] for part in ("name", "version", "digest", "preprocessing", "labels")]
-            database.run(lambda cursor, what=what: models.register(cursor, *what))  # type: ignore[misc]
+            database.run(models.register, *what)
         yield Operator(stack, database)
 
 

@@ -36,7 +36,7 @@ def test_a_job_says_that_no_consumer_asks_for_work_and_why(
     job = submit(database, f"s3://{photos.bucket}")
 
     def message() -> str:
-        found = database.run(lambda cursor: jobs.get(cursor, job))
+        found = database.run(jobs.get, job)
         return found.message if found else ""
 
     producer = start()
@@ -51,9 +51,9 @@ def test_a_job_says_that_no_consumer_asks_for_work_and_why(
 
         await consumer.say(Credit(0, 0, "no TorchServe is ready"))
         await until_message("1 consumer is connected and asks for no work: c: no TorchServe is ready")
-        database.run(lambda cursor: jobs.change_state(cursor, job, "paused"))
+        database.run(jobs.change_state, job, "paused")
         await until_message("")
-        database.run(lambda cursor: jobs.change_state(cursor, job, "running"))
+        database.run(jobs.change_state, job, "running")
         await until_message("1 consumer is connected and asks for no work: c: no TorchServe is ready")
         await consumer.more(1)
         (object_id,) = await consumer.work()

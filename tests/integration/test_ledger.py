@@ -48,30 +48,28 @@ ODD_KEYS = [
 def test_a_job_from_submission_to_done(ledger: Database) -> None:
     job = running_job(ledger)
     assert [row.id for row in ledger.run(jobs.active)] == [job]
-    assert not ledger.run(lambda c: jobs.finish(c, job)), "it is not listed"
+    assert not ledger.run(jobs.finish, job), "it is not listed"
     list_all(ledger, job, entries([b"a", b"b", b"c"]))
     ids = ids_of(ledger, job)
-    assert not ledger.run(lambda c: jobs.finish(c, job)), "objects are pending"
-    assert ledger.run(lambda c: predictions.commit(c, [prediction(ids[b"a"], job), prediction(ids[b"b"], job)])) == {
+    assert not ledger.run(jobs.finish, job), "objects are pending"
+    assert ledger.run(predictions.commit, [prediction(ids[b"a"], job), prediction(ids[b"b"], job)]) == {
         ids[b"a"],
         ids[b"b"],
     }
-    assert (
-        ledger.run(lambda c: objects.quarantine(c, [QuarantineEntry(ids[b"c"], "corrupt", "bad \udce9 detail")])) == 1
-    )
-    assert ledger.run(lambda c: jobs.finish(c, job))
+    assert ledger.run(objects.quarantine, [QuarantineEntry(ids[b"c"], "corrupt", "bad \udce9 detail")]) == 1
+    assert ledger.run(jobs.finish, job)
     assert ledger.run(jobs.active) == []
-    found = ledger.run(lambda c: progress.progress(c, job))
+    found = ledger.run(progress.progress, job)
     assert found is not None
     assert (found.state, found.listed, found.pending, found.done, found.quarantined) == (("done", 3, 0, 2, 1))
     assert found.listing_complete
-    results = ledger.run(lambda c: predictions.results(c, job))
+    results = ledger.run(predictions.results, job)
     assert [(row.url, row.label, row.model) for row in results] == [
         ("s3://photos/a", "cat", "model@1"),
         ("s3://photos/b", "cat", "model@1"),
     ]
     assert results[0].top == (("cat", 0.75), ("dög", 0.25))
-    assert ledger.run(lambda c: predictions.results(c, job, after_id=results[0].object_id, limit=1)) == results[1:]
+    assert ledger.run(predictions.results, job, after_id=results[0].object_id, limit=1) == results[1:]
     assert breaches(ledger) == []
 
 
@@ -83,8 +81,8 @@ def test_keys_are_bytes_that_come_back_as_they_went_in(ledger: Database) -> None
     ids = ids_of(ledger, job)
     assert sorted(ids) == sorted(ODD_KEYS)
     assert ledger.run(lambda c: listing.upsert_keys(c, job, reversed(page))) == PageChanges(0, 0)
-    ledger.run(lambda c: predictions.commit(c, [prediction(number, job) for number in ids.values()]))
-    urls = {row.object_id: row.url for row in ledger.run(lambda c: predictions.results(c, job))}
+    ledger.run(predictions.commit, [prediction(number, job) for number in ids.values()])
+    urls = {row.object_id: row.url for row in ledger.run(predictions.results, job)}
     assert urls[ids[b"a.jpg  "]] == "s3://photos/a.jpg  "
     assert urls[ids["zürich/写真/📷.jpg".encode()]] == "s3://photos/zürich/写真/📷.jpg"
     assert urls[ids[b"\xff\xfe\x80 is no UTF-8"]].startswith("s3://photos/")
@@ -92,10 +90,10 @@ def test_keys_are_bytes_that_come_back_as_they_went_in(ledger: Database) -> None
 
 
 def test_a_folders_urls(ledger: Database) -> None:
-    job = ledger.run(lambda c: jobs.submit(c, "file:///data/photos/"))
+    job = ledger.run(jobs.submit, "file:///data/photos/")
     list_all(ledger, job, entries([b"sub/a.jpg"]))
     ids = ids_of(ledger, job)
-    ledger.run(lambda c: objects.quarantine(c, [QuarantineEntry(ids[b"sub/a.jpg"], "empty", "")]))
+    ledger.run(objects.quarantine, [QuarantineEntry(ids[b"sub/a.jpg"], "empty", "")])
     assert [row.url for row in ledger.run(objects.list_quarantined)] == ["file:///data/photos/sub/a.jpg"]
 
 
@@ -103,11 +101,11 @@ def test_pages_move_the_cursor_and_repeats_begin_again(ledger: Database) -> None
     job = running_job(ledger, repeats=2)
 
     def stands() -> ListingState:
-        return ledger.run(lambda c: listing.state(c, job))
+        return ledger.run(listing.state, job)
 
     def add(keys: list[bytes], repeat_no: int, *, last: bool) -> PageChanges:
         page = entries(keys)
-        return ledger.run(lambda c: listing.add_page(c, job, page, repeat_no=repeat_no, last=last, repeats=2))
+        return ledger.run(listing.add_page, job, page, repeat_no=repeat_no, last=last, repeats=2)
 
     assert stands() == ListingState(b"", 0, 0, complete=False, age_seconds=0.0)
     assert add([b"a", b"b"], 0, last=False) == PageChanges(2, 0)
@@ -119,7 +117,7 @@ def test_pages_move_the_cursor_and_repeats_begin_again(ledger: Database) -> None
     assert (stands().repeat_no, stands().passes) == (1, 0)
     assert add([b"a", b"b", b"c"], 1, last=True) == PageChanges(3, 0)
     assert (stands().repeat_no, stands().passes, stands().complete) == (2, 1, True)
-    ledger.run(lambda c: listing.restart(c, job))
+    ledger.run(listing.restart, job)
     assert (stands().cursor, stands().repeat_no, stands().passes, stands().complete) == (b"", 0, 1, True)
     assert stands().age_seconds >= 0
     assert breaches(ledger) == []
@@ -132,28 +130,28 @@ def test_a_page_in_an_unusual_order_or_with_a_key_twice(ledger: Database) -> Non
     list_all(ledger, job, page)
     list_all(ledger, job, page)
     assert sorted(ids_of(ledger, job)) == [b"a", b"b", b"c"]
-    assert ledger.run(lambda c: listing.restart(c, job)) is None
-    assert ledger.run(lambda c: listing.add_page(c, job, page, repeat_no=0, last=True, repeats=1)) == PageChanges(0, 0)
+    assert ledger.run(listing.restart, job) is None
+    assert ledger.run(listing.add_page, job, page, repeat_no=0, last=True, repeats=1) == PageChanges(0, 0)
 
 
 def test_a_new_etag_supersedes_in_every_state(ledger: Database) -> None:
     job = running_job(ledger)
     list_all(ledger, job, entries([b"done", b"pending", b"quarantined", b"same"]))
     ids = ids_of(ledger, job)
-    ledger.run(lambda c: predictions.commit(c, [prediction(ids[b"done"], job), prediction(ids[b"same"], job)]))
-    ledger.run(lambda c: objects.quarantine(c, [QuarantineEntry(ids[b"quarantined"], "empty", "")]))
+    ledger.run(predictions.commit, [prediction(ids[b"done"], job), prediction(ids[b"same"], job)])
+    ledger.run(objects.quarantine, [QuarantineEntry(ids[b"quarantined"], "empty", "")])
     changed = [*entries([b"done", b"pending", b"quarantined"], "new"), *entries([b"same"])]
-    assert ledger.run(lambda c: listing.upsert_keys(c, job, changed)) == PageChanges(3, 3)
+    assert ledger.run(listing.upsert_keys, job, changed) == PageChanges(3, 3)
     newer = ids_of(ledger, job)
     assert sorted(newer) == [b"done", b"pending", b"quarantined"]
     assert min(newer.values()) > max(ids.values())
     late = [prediction(ids[b"done"], job, "late"), prediction(ids[b"pending"], job, "late")]
-    assert ledger.run(lambda c: predictions.commit(c, late)) == set(), "bytes of the old version make no row"
-    assert [row.object_id for row in ledger.run(lambda c: predictions.results(c, job))] == [ids[b"same"]]
+    assert ledger.run(predictions.commit, late) == set(), "bytes of the old version make no row"
+    assert [row.object_id for row in ledger.run(predictions.results, job)] == [ids[b"same"]]
     now = ListedObject(b"pending", "newest", 3)
-    assert ledger.run(lambda c: listing.add_changed(c, job, {newer[b"pending"]: now})) == PageChanges(1, 1)
-    assert ledger.run(lambda c: listing.add_changed(c, job, {newer[b"pending"]: now})) == PageChanges(0, 0)
-    found = ledger.run(lambda c: progress.progress(c, job))
+    assert ledger.run(listing.add_changed, job, {newer[b"pending"]: now}) == PageChanges(1, 1)
+    assert ledger.run(listing.add_changed, job, {newer[b"pending"]: now}) == PageChanges(0, 0)
+    found = ledger.run(progress.progress, job)
     assert found is not None
     assert (found.listed, found.pending, found.done, found.superseded) == (8, 3, 1, 4)
     assert breaches(ledger) == []
@@ -164,8 +162,8 @@ def test_a_change_that_is_found_late_opens_a_done_job_again(ledger: Database) ->
     job = running_job(ledger)
     list_all(ledger, job, entries([b"a", b"b"]))
     ids = ids_of(ledger, job)
-    ledger.run(lambda c: predictions.commit(c, [prediction(number, job) for number in ids.values()]))
-    assert ledger.run(lambda c: jobs.finish(c, job))
+    ledger.run(predictions.commit, [prediction(number, job) for number in ids.values()])
+    assert ledger.run(jobs.finish, job)
     for change in (
         lambda c: listing.add_changed(c, job, {ids[b"a"]: ListedObject(b"a", "new", 1)}),
         lambda c: listing.upsert_keys(c, job, entries([b"b"], "new")),
@@ -174,9 +172,9 @@ def test_a_change_that_is_found_late_opens_a_done_job_again(ledger: Database) ->
         assert [row.id for row in ledger.run(jobs.active)] == [job]
         assert breaches(ledger) == []
         rest = [prediction(number, job) for number in ids_of(ledger, job).values()]
-        ledger.run(lambda c, rest=rest: predictions.commit(c, rest))  # type: ignore[misc]
-        assert ledger.run(lambda c: jobs.finish(c, job))
-    assert ledger.run(lambda c: listing.upsert_keys(c, job, entries([b"b"], "new"))) == PageChanges(0, 0)
+        ledger.run(predictions.commit, rest)
+        assert ledger.run(jobs.finish, job)
+    assert ledger.run(listing.upsert_keys, job, entries([b"b"], "new")) == PageChanges(0, 0)
     assert ledger.run(jobs.active) == [], "nothing new: it stays done"
 
 
@@ -185,7 +183,7 @@ def test_a_change_and_the_end_of_its_job_at_the_same_time(settings: Settings, le
     job = running_job(ledger)
     list_all(ledger, job, entries([b"a"]))
     ids = ids_of(ledger, job)
-    ledger.run(lambda c: predictions.commit(c, [prediction(ids[b"a"], job)]))
+    ledger.run(predictions.commit, [prediction(ids[b"a"], job)])
     changed, ends = threading.Event(), threading.Event()
 
     def change(cursor: LedgerCursor) -> None:
@@ -210,16 +208,16 @@ def test_a_clock_that_is_set_back_ages_no_listing(ledger: Database) -> None:
     job = running_job(ledger)
     list_all(ledger, job, entries([b"a"]))
     ledger.run(lambda c: c.execute("UPDATE listings SET updated = updated + INTERVAL 1 HOUR"))
-    assert ledger.run(lambda c: listing.state(c, job)).age_seconds == 0
+    assert ledger.run(listing.state, job).age_seconds == 0
     ledger.run(lambda c: c.execute("UPDATE listings SET updated = updated - INTERVAL 2 HOUR"))
-    assert ledger.run(lambda c: listing.state(c, job)).age_seconds >= 3600
+    assert ledger.run(listing.state, job).age_seconds >= 3600
 
 
 def test_archived_objects_go_straight_into_quarantine(ledger: Database) -> None:
     job = running_job(ledger)
     list_all(ledger, job, [ListedObject(b"cold", "e", 1, archived=True), ListedObject(b"warm", "e", 1)])
     assert list(ids_of(ledger, job)) == [b"warm"]
-    assert ledger.run(lambda c: objects.count_reasons(c, job)) == {"archived": 1}
+    assert ledger.run(objects.count_reasons, job) == {"archived": 1}
     assert breaches(ledger) == []
 
 
@@ -240,15 +238,15 @@ def test_what_is_listed_again_is_tried_again_where_that_shows_the_reason_to_be_o
         b"unreadable": "unreadable",
     }
     ids = ids_of(ledger, job)
-    ledger.run(lambda c: objects.count_death(c, {ids[b"gone"]: 0}))
+    ledger.run(objects.count_death, {ids[b"gone"]: 0})
     failures = [QuarantineEntry(ids[key], reason, "as the storage says") for key, reason in reason_of.items()]
-    ledger.run(lambda c: objects.quarantine(c, failures))
+    ledger.run(objects.quarantine, failures)
     again = [*warm, ListedObject(b"cold", "e", 4), ListedObject(b"colder", "e", 6, archived=True)]
-    assert ledger.run(lambda c: listing.upsert_keys(c, job, again)) == PageChanges(0, 0, replayed=2)
-    assert ledger.run(lambda c: listing.upsert_keys(c, job, again)) == PageChanges(0, 0)
-    found = ledger.run(lambda c: objects.pending(c, job, 0, 10))
+    assert ledger.run(listing.upsert_keys, job, again) == PageChanges(0, 0, replayed=2)
+    assert ledger.run(listing.upsert_keys, job, again) == PageChanges(0, 0)
+    found = ledger.run(objects.pending, job, 0, 10)
     assert sorted((row.key, row.deaths) for row in found) == [(b"cold", 0), (b"gone", 0)]
-    counted = ledger.run(lambda c: progress.progress(c, job))
+    counted = ledger.run(progress.progress, job)
     assert counted is not None
     assert (counted.listed, counted.pending, counted.quarantined) == (7, 2, 5)
     assert breaches(ledger) == []
@@ -260,15 +258,15 @@ def test_three_deaths_and_no_fewer(ledger: Database) -> None:
     list_all(ledger, job, entries([b"killer", b"other"]))
     ids = ids_of(ledger, job)
     killer = ids[b"killer"]
-    assert ledger.run(lambda c: objects.count_death(c, dict.fromkeys(ids.values(), 0))) == []
+    assert ledger.run(objects.count_death, dict.fromkeys(ids.values(), 0)) == []
     for _ in range(3):
-        assert ledger.run(lambda c: objects.count_death(c, {killer: 1})) == []
-    assert [row.deaths for row in ledger.run(lambda c: objects.pending(c, job, 0, 9))] == [2, 1]
+        assert ledger.run(objects.count_death, {killer: 1}) == []
+    assert [row.deaths for row in ledger.run(objects.pending, job, 0, 9)] == [2, 1]
     for _ in range(2):
-        assert ledger.run(lambda c: objects.count_death(c, {killer: 2})) == [killer]
-    (row,) = ledger.run(lambda c: objects.list_quarantined(c, job))
+        assert ledger.run(objects.count_death, {killer: 2}) == [killer]
+    (row,) = ledger.run(objects.list_quarantined, job)
     assert (row.reason, row.deaths) == ("killed_consumers", 3)
-    assert ledger.run(lambda c: objects.count_death(c, {})) == []
+    assert ledger.run(objects.count_death, {}) == []
     assert breaches(ledger) == []
 
 
@@ -282,11 +280,11 @@ def test_replay_opens_done_jobs_again(ledger: Database) -> None:
         assert ledger.run(partial(jobs.finish, job_id=job))
     quarantined = ledger.run(objects.list_quarantined)
     assert [row.job for row in quarantined] == [first, first, second, second]
-    assert ledger.run(lambda c: objects.list_quarantined(c, after_id=quarantined[1].id, limit=1)) == [quarantined[2]]
-    assert ledger.run(lambda c: objects.list_quarantined(c, reason="empty")) == [quarantined[1], quarantined[3]]
-    assert ledger.run(lambda c: objects.replay(c, ids=[quarantined[0].id])) == 1
-    assert ledger.run(lambda c: objects.replay(c, ids=[])) == 0
-    assert ledger.run(lambda c: objects.replay(c, second, reason="empty")) == 1
+    assert ledger.run(objects.list_quarantined, after_id=quarantined[1].id, limit=1) == [quarantined[2]]
+    assert ledger.run(objects.list_quarantined, reason="empty") == [quarantined[1], quarantined[3]]
+    assert ledger.run(objects.replay, ids=[quarantined[0].id]) == 1
+    assert ledger.run(objects.replay, ids=[]) == 0
+    assert ledger.run(objects.replay, second, reason="empty") == 1
     assert ledger.run(objects.replay) == 2
     assert ledger.run(objects.list_quarantined) == []
     assert [job.state for job in ledger.run(jobs.list_jobs)] == ["running", "running"]
@@ -320,27 +318,27 @@ def test_shards_share_the_pending_objects(ledger: Database, shards: int) -> None
 
 def test_what_a_person_may_ask_of_a_job(ledger: Database) -> None:
     register_id = ledger.run(register)
-    job = ledger.run(lambda c: jobs.submit(c, "s3://photos/2024", priority=3))
+    job = ledger.run(jobs.submit, "s3://photos/2024", priority=3)
 
     def state(to: str) -> str:
-        return ledger.run(lambda c: jobs.change_state(c, job, to)).state
+        return ledger.run(jobs.change_state, job, to).state
 
     assert state("paused") == "paused"
     assert state("running") == "pending", "it never ran"
-    assert ledger.run(lambda c: jobs.start(c, job, register_id))
-    assert not ledger.run(lambda c: jobs.start(c, job, register_id))
+    assert ledger.run(jobs.start, job, register_id)
+    assert not ledger.run(jobs.start, job, register_id)
     assert state("paused") == "paused"
     assert state("running") == "running"
     assert state("cancelled") == "cancelled"
     with pytest.raises(LedgerError, match="is cancelled"):
         state("running")
     with pytest.raises(LedgerError, match="no job 99"):
-        ledger.run(lambda c: jobs.change_state(c, 99, "paused"))
-    ledger.run(lambda c: jobs.set_priority(c, job, -2))
-    found = ledger.run(lambda c: jobs.get(c, job))
+        ledger.run(jobs.change_state, 99, "paused")
+    ledger.run(jobs.set_priority, job, -2)
+    found = ledger.run(jobs.get, job)
     assert found is not None
     assert (found.source, found.priority, found.finished is not None) == ("s3://photos/2024", -2, True)
-    assert ledger.run(lambda c: jobs.get(c, 99)) is None
+    assert ledger.run(jobs.get, 99) is None
 
 
 @pytest.mark.parametrize(
@@ -362,30 +360,30 @@ def test_what_a_person_may_ask_of_a_job(ledger: Database) -> None:
 )
 def test_what_is_no_source_is_refused(ledger: Database, source: str) -> None:
     with pytest.raises(ConfigurationError):
-        ledger.run(lambda c: jobs.submit(c, source))
+        ledger.run(jobs.submit, source)
 
 
 def test_models(ledger: Database) -> None:
     def add(version: str, digest: str) -> int:
-        return ledger.run(lambda c: models.register(c, "net", version, digest * 64, {"crop": 224}, ["a", "ß"])).id
+        return ledger.run(models.register, "net", version, digest * 64, {"crop": 224}, ["a", "ß"]).id
 
     with pytest.raises(ConfigurationError, match="no live model"):
-        ledger.run(lambda c: models.resolve(c, ""))
+        ledger.run(models.resolve, "")
     first, second = add("1.0", "a"), add("2.0", "b")
     assert add("1.0", "a") == first
     with pytest.raises(ConfigurationError, match="another version"):
         add("1.0", "c")
-    assert ledger.run(lambda c: models.promote(c, "net", "1.0")).live
-    assert ledger.run(lambda c: models.promote(c, "net", "2.0")).live
+    assert ledger.run(models.promote, "net", "1.0").live
+    assert ledger.run(models.promote, "net", "2.0").live
     assert [model.live for model in ledger.run(models.list_models)] == [False, True]
-    assert ledger.run(lambda c: models.resolve(c, "")).id == second
-    assert ledger.run(lambda c: models.resolve(c, "net")).id == second
-    found = ledger.run(lambda c: models.resolve(c, "net@1.0"))
+    assert ledger.run(models.resolve, "").id == second
+    assert ledger.run(models.resolve, "net").id == second
+    found = ledger.run(models.resolve, "net@1.0")
     assert (found.id, found.preprocessing, found.labels) == (first, {"crop": 224}, ["a", "ß"])
     for spec in ("other", "net@3", "other@1.0"):
         with pytest.raises(ConfigurationError):
             ledger.run(partial(models.resolve, spec=spec))
-    ledger.run(lambda c: models.register(c, "second", "1", "d" * 64, {}, []))
-    ledger.run(lambda c: models.promote(c, "second", "1"))
+    ledger.run(models.register, "second", "1", "d" * 64, {}, [])
+    ledger.run(models.promote, "second", "1")
     with pytest.raises(ConfigurationError, match="several"):
-        ledger.run(lambda c: models.resolve(c, ""))
+        ledger.run(models.resolve, "")

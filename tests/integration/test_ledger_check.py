@@ -18,11 +18,11 @@ def job(ledger: Database) -> int:
     list_all(ledger, number, entries([b"1", b"2", b"3", b"4", b"5"]))
     assert list(ids_of(ledger, number).values()) == [1, 2, 3, 4, 5]
 
-    ledger.run(lambda c: predictions.commit(c, [prediction(1, number), prediction(4, number)]))
-    ledger.run(lambda c: objects.quarantine(c, [QuarantineEntry(2, "empty", "")]))
+    ledger.run(predictions.commit, [prediction(1, number), prediction(4, number)])
+    ledger.run(objects.quarantine, [QuarantineEntry(2, "empty", "")])
     for deaths in range(3):
-        ledger.run(lambda c, deaths=deaths: objects.count_death(c, {3: deaths}))  # type: ignore[misc]
-    ledger.run(lambda c: listing.upsert_keys(c, number, entries([b"4"], "new")))
+        ledger.run(objects.count_death, {3: deaths})
+    ledger.run(listing.upsert_keys, number, entries([b"4"], "new"))
     # Auto-increment may have left a gap.
     ledger.run(lambda c: c.execute("UPDATE objects SET id = 6 WHERE object_key = '4' AND generation = 1"))
     assert breaches(ledger) == []
@@ -74,7 +74,7 @@ def test_many_breaches_are_counted_and_the_first_are_named(ledger: Database, mon
     job = running_job(ledger)
     list_all(ledger, job, entries(f"{number:03}".encode() for number in range(100)))
     ids = list(ids_of(ledger, job).values())
-    ledger.run(lambda c: predictions.commit(c, [prediction(number, job) for number in ids]))
+    ledger.run(predictions.commit, [prediction(number, job) for number in ids])
     ledger.run(lambda c: c.execute("DELETE FROM predictions"))
     whole = ledger.run(check.check)
     monkeypatch.setattr(check, "SLICE", 7)
@@ -95,7 +95,7 @@ def test_a_check_beside_running_work_sees_one_moment(settings: Settings, ledger:
             found = execute(self, query, args)
             if "GROUP BY job_id, state" in str(query) and not committed:
                 committed.append(1)
-                other.run(lambda c: predictions.commit(c, [prediction(ids[b"a"], job)]))
+                other.run(predictions.commit, [prediction(ids[b"a"], job)])
             return found
 
         with pytest.MonkeyPatch.context() as patch:

@@ -54,16 +54,16 @@ def test_a_commit_whose_answer_was_lost_has_one_effect(ledger: Database, monkeyp
     page = entries([b"a", b"b", b"c", b"d"])
     once(lambda c: listing.add_page(c, job, page, repeat_no=0, last=False, repeats=1))
     once(lambda c: listing.add_page(c, job, [], repeat_no=0, last=True, repeats=1))
-    assert ledger.run(lambda c: listing.state(c, job)).passes == 1
+    assert ledger.run(listing.state, job).passes == 1
     ids = ids_of(ledger, job)
     once(lambda c: predictions.commit(c, [prediction(ids[b"a"], job)]))
     once(lambda c: objects.quarantine(c, [QuarantineEntry(ids[b"b"], "empty", "")]))
     once(lambda c: objects.count_death(c, {ids[b"c"]: 0}))
     once(lambda c: listing.upsert_keys(c, job, entries([b"d"], "new")))
-    found = ledger.run(lambda c: progress.progress(c, job))
+    found = ledger.run(progress.progress, job)
     assert found is not None
     assert (found.listed, found.pending, found.done, found.quarantined, found.superseded) == (5, 2, 1, 1, 1)
-    assert [row.deaths for row in ledger.run(lambda c: objects.pending(c, job, 0, 9))] == [1, 0]
+    assert [row.deaths for row in ledger.run(objects.pending, job, 0, 9)] == [1, 0]
     for deaths in (1, 2):
         condemned = once(partial(objects.count_death, known={ids[b"c"]: deaths}))
     assert condemned == [ids[b"c"]], "the producer must hear of it in spite of the lost answer"
@@ -100,7 +100,7 @@ def test_the_server_is_killed_while_threads_commit(servers: Servers, settings: S
         for thread in threads:
             thread.result()
     assert len(done) == len(set(done))
-    found = ledger.run(lambda c: progress.progress(c, job))
+    found = ledger.run(progress.progress, job)
     assert found is not None
     assert (found.done, found.pending) == (len(ids), 0)
     assert breaches(ledger) == []
@@ -161,7 +161,7 @@ def test_a_deadlock_is_retried(settings: Settings, ledger: Database) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(cross, [ids, ids[::-1]]))
     assert len(tries) == 3
-    assert [row.deaths for row in ledger.run(lambda c: objects.pending(c, job, 0, 9))] == [2, 2]
+    assert [row.deaths for row in ledger.run(objects.pending, job, 0, 9)] == [2, 2]
 
 
 def test_two_writers_of_one_key(settings: Settings, ledger: Database) -> None:
@@ -196,10 +196,10 @@ def test_rows_that_stay_locked(settings: Settings, ledger: Database) -> None:
         def hold(cursor: LedgerCursor) -> None:
             cursor.execute("SELECT id FROM objects WHERE id = %s FOR UPDATE", (ids[b"a"],))
             with pytest.raises(LedgerUnavailable, match="locked by others"):
-                blocked.run(lambda c: listing.upsert_keys(c, job, entries([b"a"], "new")))
+                blocked.run(listing.upsert_keys, job, entries([b"a"], "new"))
 
         ledger.run(hold)
-        assert blocked.run(lambda c: predictions.commit(c, [prediction(ids[b"a"], job)])) == set(ids.values())
+        assert blocked.run(predictions.commit, [prediction(ids[b"a"], job)]) == set(ids.values())
 
 
 def test_an_error_of_the_work_itself_leaves_nothing_behind(ledger: Database) -> None:
@@ -231,7 +231,7 @@ def test_a_read_only_server_is_waited_for(ledger: Database) -> None:
         jobs.set_message(cursor, job, "written")
 
     ledger.run(work)
-    found = ledger.run(lambda c: jobs.get(c, job))
+    found = ledger.run(jobs.get, job)
     assert found is not None
     assert (found.message, tries) == ("written", 2)
 

@@ -88,7 +88,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.run(lambda c, table=table: c.execute(f"DELETE FROM {table}"))  # type: ignore[misc]
         self.ledger.run(register)
         for _ in range(JOBS):
-            self.jobs.append(ModelledJob(self.ledger.run(lambda c: jobs.submit(c, SOURCE))))
+            self.jobs.append(ModelledJob(self.ledger.run(jobs.submit, SOURCE)))
         self.start(0)
 
     @property
@@ -154,7 +154,7 @@ class LedgerMachine(RuleBasedStateMachine):
         job = self.jobs[number]
         if job.started and job.state in {"running", "paused"}:
             entries = [ListedObject(key, etag, 1) for key, etag in page.items()]
-            assert self.ledger.run(lambda c: listing.upsert_keys(c, job.id, entries)) == self.learn(job, entries)
+            assert self.ledger.run(listing.upsert_keys, job.id, entries) == self.learn(job, entries)
 
     @rule(numbers=picks)
     def change(self, numbers: list[int]) -> None:
@@ -164,7 +164,7 @@ class LedgerMachine(RuleBasedStateMachine):
         job = next((job for job in self.jobs if rows and job.id == rows[0].job), None)
         if job and job.state == "running":
             changed = {row.id: ListedObject(row.key, "changed", 2) for row in rows}
-            added = self.ledger.run(lambda c: listing.add_changed(c, job.id, changed))
+            added = self.ledger.run(listing.add_changed, job.id, changed)
             assert added == self.learn(job, list({now.key: now for now in changed.values()}.values()))
 
     @rule(numbers=picks, stranger=st.booleans(), label=st.sampled_from(["cat", "dög"]), twice=st.booleans())
@@ -175,19 +175,19 @@ class LedgerMachine(RuleBasedStateMachine):
         if stranger:
             batch.insert(0, prediction(2**50, 1, label))
         expected = {row.id for row in rows if row.state == "pending"}
-        assert self.ledger.run(lambda c: predictions.commit(c, batch)) == expected
+        assert self.ledger.run(predictions.commit, batch) == expected
         for place, row in enumerate(rows):
             if row.state == "pending":
                 row.state, row.label = "done", f"{label} {place}"
         if twice:
-            assert self.ledger.run(lambda c: predictions.commit(c, batch)) == set()
+            assert self.ledger.run(predictions.commit, batch) == set()
 
     @rule(numbers=picks, reason=st.sampled_from(["corrupt", "not_found"]))
     def quarantine(self, numbers: list[int], reason: str) -> None:
         rows = {row.id: row for row in self.chosen(numbers)}
         failures = [QuarantineEntry(number, reason, "x" * 600) for number in rows]
         waiting = [row for row in rows.values() if row.state == "pending"]
-        assert self.ledger.run(lambda c: objects.quarantine(c, failures)) == len(waiting)
+        assert self.ledger.run(objects.quarantine, failures) == len(waiting)
         for row in waiting:
             row.state, row.reason = "quarantined", reason
 
@@ -196,7 +196,7 @@ class LedgerMachine(RuleBasedStateMachine):
         rows = {row.id: row for row in self.chosen(numbers)}
         deaths = {row.id: row.deaths for row in rows.values()}
         for _ in range(1 + twice):
-            condemned = self.ledger.run(lambda c: objects.count_death(c, deaths))
+            condemned = self.ledger.run(objects.count_death, deaths)
             for row in rows.values():
                 if row.state == "pending":
                     row.deaths = deaths[row.id] + 1
@@ -215,9 +215,9 @@ class LedgerMachine(RuleBasedStateMachine):
             for row in self.rows
             if row.state == "quarantined" and reason in {None, row.reason} and job_id in {None, row.job}
         ]
-        listed = self.ledger.run(lambda c: objects.list_quarantined(c, job_id, reason=reason))
+        listed = self.ledger.run(objects.list_quarantined, job_id, reason=reason)
         assert [(row.id, row.reason) for row in listed] == [(row.id, row.reason) for row in rows]
-        assert self.ledger.run(lambda c: objects.replay(c, job_id, reason=reason)) == len(rows)
+        assert self.ledger.run(objects.replay, job_id, reason=reason) == len(rows)
         for row in rows:
             row.state, row.reason, row.deaths = "pending", "", 0
         for job in self.jobs:
@@ -227,7 +227,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(number=which)
     def start(self, number: int) -> None:
         job = self.jobs[number]
-        assert self.ledger.run(lambda c: jobs.start(c, job.id, 1)) == (job.state == "pending")
+        assert self.ledger.run(jobs.start, job.id, 1) == (job.state == "pending")
         if job.state == "pending":
             job.state, job.started = "running", True
 
@@ -236,18 +236,18 @@ class LedgerMachine(RuleBasedStateMachine):
         job = self.jobs[number]
         if job.state != to and job.state not in jobs.ALLOWED[to]:
             try:
-                self.ledger.run(lambda c: jobs.change_state(c, job.id, to))
+                self.ledger.run(jobs.change_state, job.id, to)
             except LedgerError:
                 return
             raise AssertionError(f"{job.state} became {to}")
-        job.state = self.ledger.run(lambda c: jobs.change_state(c, job.id, to)).state
+        job.state = self.ledger.run(jobs.change_state, job.id, to).state
         assert job.state == ("pending" if to == "running" and not job.started else to)
 
     @rule(number=which)
     def finish(self, number: int) -> None:
         job = self.jobs[number]
         may = job.state == "running" and job.complete and not job.count("pending")
-        assert self.ledger.run(lambda c: jobs.finish(c, job.id)) == may
+        assert self.ledger.run(jobs.finish, job.id) == may
         job.state = "done" if may else job.state
 
     @rule(number=which, replay=st.booleans())
@@ -270,7 +270,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def counts_are_the_models(self) -> None:
         backlog = 0
         for job in self.jobs:
-            found = self.ledger.run(lambda c, job=job: progress.progress(c, job.id))  # type: ignore[misc]
+            found = self.ledger.run(progress.progress, job.id)
             assert found is not None
             assert (found.state, found.listed, found.listing_complete) == (job.state, len(job.rows), job.complete)
             counts = {name: getattr(found, name) for name in ("pending", "done", "quarantined", "superseded")}
@@ -284,11 +284,11 @@ class LedgerMachine(RuleBasedStateMachine):
             waiting = [row for shard in range(SHARDS) for row in self.pending(job, shard)]
             expected = [(row.id, row.deaths) for row in job.rows if row.state == "pending"]
             assert sorted((row.id, row.deaths) for row in waiting) == sorted(expected)
-            done = self.ledger.run(lambda c, job=job: predictions.results(c, job.id))  # type: ignore[misc]
+            done = self.ledger.run(predictions.results, job.id)
             assert {row.object_id: row.label for row in done} == {r.id: r.label for r in job.rows if r.state == "done"}
 
     def pending(self, job: ModelledJob, shard: int) -> list[PendingObject]:
-        return self.ledger.run(lambda c: objects.pending(c, job.id, 0, 100, shard, SHARDS))
+        return self.ledger.run(objects.pending, job.id, 0, 100, shard, SHARDS)
 
 
 def test_any_order_of_events(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:

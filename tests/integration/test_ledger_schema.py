@@ -81,7 +81,7 @@ def test_an_upgrade_that_was_cut_off_is_run_again(empty: Settings, fresh: Databa
         fresh.run(lambda c, statement=statement: c.execute(statement))  # type: ignore[misc]
     schema.upgrade(empty)
     assert {"feedback", "counters", "images"} <= tables(fresh)
-    assert fresh.run(lambda c: jobs.get(c, job)) is not None
+    assert fresh.run(jobs.get, job) is not None
 
 
 def test_an_upgrade_waits_for_a_database_that_starts(servers: Servers, empty: Settings, fresh: Database) -> None:
@@ -106,12 +106,12 @@ def test_a_job_in_plain_sql(ledger: Database) -> None:
     ask(ledger, "INSERT INTO jobs (source) VALUES ('s3://photos/2024')")
     (job,) = ledger.run(jobs.active)
     assert (job.state, job.priority, job.watch, job.repeats, job.model) == ("pending", 0, False, 1, "")
-    assert ledger.run(lambda c: jobs.start(c, job.id, model))
+    assert ledger.run(jobs.start, job.id, model)
     list_all(ledger, job.id, entries([b"2024/a.jpg", b"2024/b.jpg", b"2024/c.jpg"]))
     ids = ids_of(ledger, job.id)
-    ledger.run(lambda c: predictions.commit(c, [prediction(ids[b"2024/a.jpg"], job.id)]))
-    ledger.run(lambda c: objects.quarantine(c, [QuarantineEntry(ids[b"2024/b.jpg"], "corrupt", "")]))
-    ledger.run(lambda c: jobs.record_rate(c, job.id, 0.5))
+    ledger.run(predictions.commit, [prediction(ids[b"2024/a.jpg"], job.id)])
+    ledger.run(objects.quarantine, [QuarantineEntry(ids[b"2024/b.jpg"], "corrupt", "")])
+    ledger.run(jobs.record_rate, job.id, 0.5)
     assert ask(ledger, "SELECT url, label, score, model FROM results") == [
         {"url": "s3://photos/2024/a.jpg", "label": "cat", "score": 0.75, "model": "model@1"}
     ]
@@ -135,7 +135,7 @@ def test_the_tables_of_a_newer_version_are_left_alone(empty: Settings, fresh: Da
     schema.upgrade(empty)
     assert schema.current(empty)[0] == "9999"
     assert schema.is_newer("9999")
-    assert fresh.run(lambda c: jobs.get(c, running_job(fresh))) is not None
+    assert fresh.run(jobs.get, running_job(fresh)) is not None
     with pytest.raises(ConfigurationError, match="sluice db current"):
         schema.downgrade(empty, "base")
     ask(fresh, "UPDATE alembic_version SET version_num = 'ae10'")
@@ -163,9 +163,9 @@ def filled(ledger: Database) -> int:
         list_all(ledger, number, entries(f"{key:05}".encode() for key in range(ROWS)))
         ids = list(ids_of(ledger, number).values())
         rows = [prediction(i, number) for i in ids[: ROWS // 2]]
-        ledger.run(lambda c, rows=rows: predictions.commit(c, rows))  # type: ignore[misc]
+        ledger.run(predictions.commit, rows)
         failed = [QuarantineEntry(i, "empty", "") for i in ids[ROWS // 2 : ROWS // 2 + 50]]
-        ledger.run(lambda c, failed=failed: objects.quarantine(c, failed))  # type: ignore[misc]
+        ledger.run(objects.quarantine, failed)
     ask(ledger, "ANALYZE TABLE jobs, objects, predictions, counters, listings, models")
     return job
 
@@ -231,7 +231,7 @@ def reads(database: Database, work: Callable[[LedgerCursor], object]) -> int:
 def test_a_page_reads_no_more_than_its_keys(ledger: Database, filled: int) -> None:
     """Neither what was deleted from the bucket between its keys, nor the many versions that one of them had."""
     for etag in map(str, range(100)):
-        ledger.run(lambda c, etag=etag: listing.upsert_keys(c, filled, entries([b"00007", b"00008"], etag)))  # type: ignore[misc]
+        ledger.run(listing.upsert_keys, filled, entries([b"00007", b"00008"], etag))
 
     def page(keys: list[bytes], etag: str) -> int:
         return reads(
@@ -255,8 +255,8 @@ def test_a_page_of_the_quarantine_of_many_jobs_reads_one_page(ledger: Database) 
     for number in jobs_listed:
         list_all(ledger, number, entries(f"{key:03}".encode() for key in range(100)))
         failed = [QuarantineEntry(i, "empty", "") for i in ids_of(ledger, number).values()]
-        ledger.run(lambda c, failed=failed: objects.quarantine(c, failed))  # type: ignore[misc]
-    everything = ledger.run(lambda c: objects.list_quarantined(c, limit=10_000))
+        ledger.run(objects.quarantine, failed)
+    everything = ledger.run(objects.list_quarantined, limit=10_000)
     assert len(everything) == 2 * 50 + 10 * 100
     few = len(jobs_listed) + 10
     columns = partial(objects._quarantined, job_id=None, ids=None, reason=None, columns="id, reason", limit=50)

@@ -106,7 +106,7 @@ def test_a_verdict_on_a_row_that_others_have_locked_is_not_forgotten(settings: S
     assert again == found[1]
     asyncio.run(judge())
     assert len(backlog) == 0
-    assert ledger.run(lambda c: objects.count_reasons(c, job)) == {"corrupt": 2}
+    assert ledger.run(objects.count_reasons, job) == {"corrupt": 2}
     assert breaches(ledger) == []
 
 
@@ -129,23 +129,23 @@ def test_a_commit_that_fell_silent_holds_up_nobody(settings: Settings, ledger: D
     with silent(settings, commit_theirs) as frozen, Database(settings) as other:
         other._slot = frozen._slot
         with capture_logs() as said:
-            assert other.run(lambda c: predictions.commit(c, rows)) == rest
+            assert other.run(predictions.commit, rows) == rest
         assert other._slot != frozen._slot
         assert f"connection {names[0]} of sluice@127.0.0.1" in said[0]["by"]
         assert counted("sluice_ledger_lock_waits_total", holder="127.0.0.1") == waits + 1
-        assert other.run(lambda c: objects.still_pending(c, ids)) == set(ids) - rest
+        assert other.run(objects.still_pending, ids) == set(ids) - rest
         failed = [QuarantineEntry(number, "empty", "") for number in (ids[0], ids[-1])]
-        assert other.run(lambda c: objects.quarantine(c, failed)) == 1
-        assert other.run(lambda c: objects.count_death(c, {ids[0]: 2, ids[-2]: 2})) == [ids[-2]]
+        assert other.run(objects.quarantine, failed) == 1
+        assert other.run(objects.count_death, {ids[0]: 2, ids[-2]: 2}) == [ids[-2]]
         late: set[int] = set()
         deadline = time.monotonic() + LIMIT_SECONDS
         while late != stuck:
             assert time.monotonic() < deadline
-            late |= other.run(lambda c: predictions.commit(c, rows))
+            late |= other.run(predictions.commit, rows)
             time.sleep(0.05)
         # This one was idle meanwhile, so that the server has ended it too: nobody is to notice.
         retries = counted("sluice_ledger_retries_total", cause="unavailable")
-        found = ledger.run(lambda c: progress.progress(c, job))
+        found = ledger.run(progress.progress, job)
         assert counted("sluice_ledger_retries_total", cause="unavailable") == retries
     assert found is not None
     assert (found.done, found.quarantined) == (3 * STUCK, 2)
@@ -192,7 +192,7 @@ def test_without_the_right_to_see_it_nobody_is_named(
     plain = settings.model_copy(update={"database_url": SecretStr(url)})
     with Database(plain) as waiting, ThreadPoolExecutor(1) as thread, capture_logs() as said:
         with silent(settings, lambda c: jobs.lock(c, job)):
-            assert not waiting.run(lambda c: jobs.finish(c, job)), "it is another's to say: asked again later"
+            assert not waiting.run(jobs.finish, job), "it is another's to say: asked again later"
             paused = thread.submit(waiting.run, lambda c: jobs.change_state(c, job, "paused"))
             while not said:
                 time.sleep(0.05)

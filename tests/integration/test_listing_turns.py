@@ -71,7 +71,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def cursor_of(database: Database, job: Job) -> bytes:
-    return database.run(lambda c: listing.state(c, job.id)).cursor
+    return database.run(listing.state, job.id).cursor
 
 
 def test_an_urgent_job_is_listed_to_its_end_beside_endless_ones(settings: Settings, ledger: Database) -> None:
@@ -94,7 +94,7 @@ def test_an_urgent_job_is_listed_to_its_end_beside_endless_ones(settings: Settin
                 await asyncio.gather(*following, return_exceptions=True)
 
     asyncio.run(play())
-    assert ledger.run(lambda c: listing.state(c, urgent.id)).complete
+    assert ledger.run(listing.state, urgent.id).complete
 
 
 def test_a_job_that_stops_gives_up_its_turn_and_resumes_at_its_page(settings: Settings, ledger: Database) -> None:

@@ -76,8 +76,8 @@ def test_odd_events_end_nothing_and_the_object_is_asked_for_what_they_lack(
     ]
     records = [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "bbb"}, "object": held}} for held in said]
     start(SLUICE_S3_ENDPOINT=faulty.endpoint, SLUICE_NOTIFICATIONS_QUEUE=queue)
-    until(lambda: database.run(lambda c: listing.state(c, job)).complete)
+    until(lambda: database.run(listing.state, job).complete)
     sqs = boto3.client("sqs", endpoint_url=queue.rpartition("/")[0].rpartition("/")[0])
     sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"Records": records}))
-    until(lambda: [found.etag for found in database.run(lambda c: objects.pending(c, job, 0, 10))] == ["other", "e"])
+    until(lambda: [found.etag for found in database.run(objects.pending, job, 0, 10)] == ["other", "e"])
     assert set(reasons(database).values()) == {"unlistable"}

@@ -41,7 +41,7 @@ def test_objects_that_are_given_up_unfetched_are_not_read_faster_than_written(
     for first in range(0, COUNT, 1000):
         # Every tenth is too large, with a size of its own.
         page = [ListedObject(b"%09d" % n, "e", 0 if n % 10 else 10**9 + n) for n in range(first, first + 1000)]
-        ledger.run(lambda c, page=page: listing.add_page(c, job, page, repeat_no=0, last=False, repeats=1))  # type: ignore[misc]
+        ledger.run(listing.add_page, job, page, repeat_no=0, last=False, repeats=1)
     backlog = Watched()
 
     async def stream() -> None:
@@ -74,7 +74,7 @@ def test_objects_that_are_given_up_unfetched_are_not_read_faster_than_written(
 
     asyncio.run(stream())
     assert backlog.most <= MOST
-    assert ledger.run(lambda c: objects.count_reasons(c, job)) == {"empty": COUNT * 9 // 10, "too_large": COUNT // 10}
-    (found,) = ledger.run(lambda c: objects.list_quarantined(c, job, limit=1))
+    assert ledger.run(objects.count_reasons, job) == {"empty": COUNT * 9 // 10, "too_large": COUNT // 10}
+    (found,) = ledger.run(objects.list_quarantined, job, limit=1)
     assert found.detail == f"1000000000 bytes, more than {settings.object_max_bytes}"
     assert breaches(ledger) == []

@@ -49,7 +49,7 @@ def test_what_changes_after_the_listing_is_superseded_and_what_goes_is_not_found
     photos.put(a=b"old", b=b"gone", c=b"stays")
     submit(database, f"s3://{photos.bucket}")
     start()
-    until(lambda: database.run(lambda c: progress.progress(c, 1)).listing_complete)  # type: ignore[union-attr]
+    until(lambda: database.run(progress.progress, 1).listing_complete)  # type: ignore[union-attr]
     photos.put(a=b"newer")
     photos.delete("b")
 
@@ -65,7 +65,7 @@ def test_what_changes_after_the_listing_is_superseded_and_what_goes_is_not_found
     play(own_settings, part)
     until(lambda: state(database) == "done")
     assert reasons(database) == {"b": "not_found"}
-    found = database.run(lambda c: progress.progress(c, 1))
+    found = database.run(progress.progress, 1)
     assert found
     assert (found.listed, found.done, found.quarantined, found.superseded) == (4, 2, 1, 1)
 
@@ -132,7 +132,7 @@ def test_jobs_are_paused_resumed_and_cancelled_within_a_second(
 
     async def part(consumer: FakeConsumer) -> None:
         def change(to: str) -> None:
-            database.run(lambda c: jobs.change_state(c, 1, to))
+            database.run(jobs.change_state, 1, to)
 
         held = await consumer.work()
         await asyncio.to_thread(change, "paused")
@@ -182,7 +182,7 @@ def test_kill_9_and_sigterm_lose_nothing(
 
     play(own_settings, rest, name="other")
     assert standby.wait(60) == 0
-    found = database.run(lambda c: progress.progress(c, 1))
+    found = database.run(progress.progress, 1)
     assert found
     assert (found.listed, found.done, found.pending) == (30, 30, 0)
 
@@ -242,7 +242,7 @@ def test_repeats_and_watch(own_settings: Settings, database: Database, tmp_path:
     play(own_settings, part)
     until(lambda: state(database, 1) == "done")
     assert state(database, 2) == "running"
-    found = database.run(lambda c: progress.progress(c, 2))
+    found = database.run(progress.progress, 2)
     assert found
     assert (found.listed, found.done, found.superseded) == (3, 2, 1)
 
@@ -256,7 +256,7 @@ def test_two_shards_share_a_job(own_settings: Settings, database: Database, tmp_
     other = f"tcp://127.0.0.1:{free_port()}"
     start("--shards", "2", "--shard", "0")
     start("--shards", "2", "--shard", "1", "--bind", other)
-    until(lambda: database.run(lambda c: progress.progress(c, 1)).listing_complete)  # type: ignore[union-attr]
+    until(lambda: database.run(progress.progress, 1).listing_complete)  # type: ignore[union-attr]
     seen: list[int] = []
 
     async def part(consumer: FakeConsumer) -> None:

@@ -123,7 +123,7 @@ def test_a_producer_waits_for_its_credentials(
     until(lambda: "credentials" in message(database, job))
     assert state(database) == "running"
     identity.come()
-    until(lambda: database.run(lambda c: listing.state(c, job)).complete)
+    until(lambda: database.run(listing.state, job).complete)
     assert producer.poll() is None
 
 
@@ -149,7 +149,7 @@ def test_a_process_that_is_set_wrong_fails_no_job(
     producer.kill()
     producer.wait()
     start()
-    until(lambda: database.run(lambda c: listing.state(c, job)).complete)
+    until(lambda: database.run(listing.state, job).complete)
 
 
 def test_an_address_where_no_s3_answers_fails_no_job(database: Database, faulty: FaultyS3, start: Start) -> None:
@@ -166,7 +166,7 @@ def test_a_job_that_failed_goes_on_when_it_is_retried(database: Database, s3: S3
     until(lambda: state(database) == "failed")
     assert "does not exist" in message(database, job)
     s3.client.create_bucket(Bucket="made-later")
-    database.run(lambda c: jobs.retry(c, job))
+    database.run(jobs.retry, job)
     until(lambda: state(database) == "done")
     assert message(database, job) == ""
 
@@ -193,7 +193,7 @@ def test_a_source_is_closed_when_its_last_read_has_ended(s3_settings: Settings, 
 
 
 def message(database: Database, job: int) -> str:
-    found = database.run(lambda c: jobs.get(c, job))
+    found = database.run(jobs.get, job)
     return found.message if found else ""
 
 

@@ -97,10 +97,10 @@ def test_an_object_becomes_a_row_and_workers_survive_a_kill(stack: Stack, bucket
     stack.consumers[0].start()
     stack.consumers[0].wait_ready()
     with Database(stack.settings) as database:
-        job = database.run(lambda cursor: jobs.submit(cursor, f"s3://{bucket}"))
+        job = database.run(jobs.submit, f"s3://{bucket}")
 
         def done() -> bool:
-            seen = database.run(lambda cursor: progress.progress(cursor, job))
+            seen = database.run(progress.progress, job)
             return seen is not None and seen.state == "done" and seen.quarantined == 2
 
         wait_for(done, 60)

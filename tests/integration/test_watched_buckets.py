@@ -15,7 +15,7 @@ from tests.support.producer_servers import Photos
 
 
 def counts(database: Database) -> tuple[int, int, int, int]:
-    found = database.run(lambda c: progress.progress(c, 1))
+    found = database.run(progress.progress, 1)
     assert found is not None
     return found.listed, found.done, found.quarantined, found.superseded
 
@@ -69,7 +69,7 @@ def test_a_key_that_changes_under_its_reads_now_and_then_is_never_given_up(
         """Put other bytes there and tell the ledger, as a notification does."""
         photos.put(webcam=body)
         etag = photos.client.head_object(Bucket=photos.bucket, Key="webcam")["ETag"].strip('"')
-        database.run(lambda c: listing.upsert_keys(c, 1, [ListedObject(b"webcam", etag, len(body))]))
+        database.run(listing.upsert_keys, 1, [ListedObject(b"webcam", etag, len(body))])
 
     async def part(consumer: FakeConsumer) -> None:
         for number in range(rounds):

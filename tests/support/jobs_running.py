@@ -46,10 +46,10 @@ class Operator:
 
     def submit(self, source: str, model: str = "noop", **options: Any) -> int:  # noqa: ANN401 - the job's columns
         name = full_name(self._stack, model)
-        return self._database.run(lambda cursor: jobs.submit(cursor, source, name, **options))
+        return self._database.run(jobs.submit, source, name, **options)
 
     def progress(self, job: int) -> JobProgress:
-        found = self._database.run(lambda cursor: progress.progress(cursor, job))
+        found = self._database.run(progress.progress, job)
         assert found is not None
         return found
 

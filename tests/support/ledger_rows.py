@@ -36,12 +36,12 @@ def entries(keys: Iterable[bytes], etag: str = "e") -> list[ListedObject]:
 
 def list_all(database: Database, job: int, page: list[ListedObject]) -> None:
     """Make one page the whole listing of a job."""
-    database.run(lambda c: ledger.listing.add_page(c, job, page, repeat_no=0, last=True, repeats=1))
+    database.run(ledger.listing.add_page, job, page, repeat_no=0, last=True, repeats=1)
 
 
 def ids_of(database: Database, job: int) -> dict[bytes, int]:
     """Return the pending objects of a job by key."""
-    return {row.key: row.id for row in database.run(lambda c: ledger.objects.pending(c, job, 0, 100_000))}
+    return {row.key: row.id for row in database.run(ledger.objects.pending, job, 0, 100_000)}
 
 
 def prediction(object_id: int, job: int, label: str = "cat", consumer: str = "test") -> Prediction:

@@ -43,15 +43,15 @@ async def _beat(consumer: FakeConsumer, heartbeat: float) -> None:
 
 def commit(database: Database, ids: list[int], job: int = 1) -> None:
     rows = [Prediction(i, job, 1, "label", 1.0, (("label", 1.0),), b"\0" * 32, "test") for i in ids]
-    database.run(lambda c: predictions.commit(c, rows))
+    database.run(predictions.commit, rows)
 
 
 def submit(database: Database, source: str, **options: Any) -> int:  # noqa: ANN401 - the job's columns
-    return database.run(lambda c: jobs.submit(c, source, **options))
+    return database.run(jobs.submit, source, **options)
 
 
 def state(database: Database, job: int = 1) -> str:
-    found = database.run(lambda c: jobs.get(c, job))
+    found = database.run(jobs.get, job)
     assert found
     return found.state
 
@@ -64,5 +64,5 @@ def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 def reasons(database: Database) -> dict[str, str]:
-    rows = database.run(lambda c: objects.list_quarantined(c, limit=100))
+    rows = database.run(objects.list_quarantined, limit=100)
     return {row.url.rpartition("/")[2]: row.reason for row in rows}

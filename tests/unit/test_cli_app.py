@@ -84,7 +84,7 @@ def test_version(sluice: Sluice) -> None:
     "arguments", [["nonsense"], ["status", "--nonsense"], ["submit"], ["submit", "nowhere"], ["status", "first"]]
 )
 def test_wrong_usage_is_2(arguments: list[str], sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sluice.ledger.Database.run", lambda _, work: work(None))
+    monkeypatch.setattr("sluice.ledger.Database.run", lambda _, work, *rest: work(None, *rest))
     code, out, err = sluice(*arguments)
     assert (code, out) == (2, "")
     assert err

@@ -96,16 +96,12 @@ def pages(bucket: list[tuple[str, bytes]], count: int) -> Iterator[list[ListedOb
 def large_ledger(servers: Servers, wanted: set[str], keys: int) -> Iterator[Figure]:
     """Fill a ledger, and ask and resume with what is in it."""
     with Stack(servers, "large") as stack, Database(stack.settings) as database:
-        job = database.run(lambda cursor: ledger.jobs.submit(cursor, "s3://limits"))
+        job = database.run(ledger.jobs.submit, "s3://limits")
         spent = 0.0
         for number, page in enumerate(pages(photos(), keys), 1):
             last = number * PAGE >= keys
             began = time.perf_counter()
-            database.run(
-                lambda cursor, page=page, last=last: ledger.listing.add_page(  # type: ignore[misc]
-                    cursor, job, page, repeat_no=0, last=last, repeats=1
-                )
-            )
+            database.run(ledger.listing.add_page, job, page, repeat_no=0, last=last, repeats=1)
             spent += time.perf_counter() - began
         if "keys" in wanted:
             yield Figure("keys", f"{keys:,} keys into the ledger", keys / spent, "keys/s", 10_000, at_least=True)
@@ -180,10 +176,10 @@ def idle(servers: Servers) -> Iterator[Figure]:
 
 
 def _run(database: Database, repeats: int) -> None:
-    job = database.run(lambda cursor: ledger.jobs.submit(cursor, "s3://limits", repeats=repeats))
+    job = database.run(ledger.jobs.submit, "s3://limits", repeats=repeats)
     deadline = time.monotonic() + LIMIT_SECONDS
     while True:
-        seen = database.run(lambda cursor: ledger.progress.progress(cursor, job))
+        seen = database.run(ledger.progress.progress, job)
         if seen is not None and seen.state == "done" and seen.done == PHOTOS * repeats:
             return
         if time.monotonic() > deadline or (seen is not None and seen.state in {"done", "failed"}):

@@ -41,10 +41,10 @@ def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int,
         stack.start_workers(consumers)
         before, clocks = _cpu(servers, stack.workers), host.clocks()
         with Database(stack.settings) as database:
-            job = database.run(lambda cursor: ledger.jobs.submit(cursor, f"s3://{bucket}", spec, repeats=repeats))
+            job = database.run(ledger.jobs.submit, f"s3://{bucket}", spec, repeats=repeats)
             _wait(database, job)
-            row = database.run(lambda cursor: ledger.jobs.get(cursor, job))
-            done = database.run(lambda cursor: ledger.progress.progress(cursor, job))
+            row = database.run(ledger.jobs.get, job)
+            done = database.run(ledger.progress.progress, job)
             breaches = database.run(ledger.check.check)
             predictions = _predictions(database, job)
         if row is None or done is None or row.started is None or row.finished is None or done.pending or breaches:
@@ -66,7 +66,7 @@ def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int,
 def _wait(database: Database, job: int) -> None:
     deadline = time.monotonic() + LIMIT_SECONDS
     while time.monotonic() < deadline:
-        found = database.run(lambda cursor: ledger.jobs.get(cursor, job))
+        found = database.run(ledger.jobs.get, job)
         if found is not None and found.state in {"done", "failed"}:
             return
         time.sleep(POLL_SECONDS)
@@ -75,7 +75,7 @@ def _wait(database: Database, job: int) -> None:
 def _predictions(database: Database, job: int) -> dict[str, tuple[str, float]]:
     found: dict[str, tuple[str, float]] = {}
     after = 0
-    while page := database.run(lambda cursor, after=after: ledger.predictions.results(cursor, job, after_id=after)):  # type: ignore[misc]
+    while page := database.run(ledger.predictions.results, job, after_id=after):
         found |= {Path(row.url).name: (row.label, row.score) for row in page}
         after = page[-1].object_id
     return found

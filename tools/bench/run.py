@@ -67,9 +67,7 @@ def _is_among(best: tuple[str, float] | None, top: list[tuple[str, float]]) -> b
 def each_stage(servers: Servers, name: str, model: str, files: list[Path]) -> list[stages.Stage]:
     """Measure the stages one by one."""
     with Stack(servers, name) as stack, Database(stack.settings) as database:
-        noop = database.run(
-            lambda cursor: ledger.models.resolve(cursor, f"noop@{card_of(archive_of('noop'))['version']}")
-        )
+        noop = database.run(ledger.models.resolve, f"noop@{card_of(archive_of('noop'))['version']}")
         return [
             stages.s3(stack.settings, "photos", files),
             stages.hop(files),

@@ -124,10 +124,10 @@ def commit(settings: Settings, model: Model, images: int) -> Stage:
     entries = [ListedObject(f"{number:08d}.jpg".encode(), "0" * 32, 67_000) for number in range(images)]
     top = tuple((label, 1 / (rank + 2)) for rank, label in enumerate(model.labels[:5]))
     with Database(settings) as database:
-        job = database.run(lambda cursor: ledger.jobs.submit(cursor, "s3://commit-stage"))
-        database.run(lambda cursor: ledger.jobs.change_state(cursor, job, "paused"))
-        database.run(lambda cursor: ledger.listing.add_page(cursor, job, entries, repeat_no=0, last=True, repeats=1))
-        objects = database.run(lambda cursor: ledger.objects.pending(cursor, job, 0, images))
+        job = database.run(ledger.jobs.submit, "s3://commit-stage")
+        database.run(ledger.jobs.change_state, job, "paused")
+        database.run(ledger.listing.add_page, job, entries, repeat_no=0, last=True, repeats=1)
+        objects = database.run(ledger.objects.pending, job, 0, images)
 
         def commit_all() -> None:
             for first in range(0, len(objects), COMMIT_ROWS):
@@ -135,8 +135,8 @@ def commit(settings: Settings, model: Model, images: int) -> Stage:
                     Prediction(found.id, job, model.id, top[0][0], top[0][1], top, bytes(32), "bench")
                     for found in objects[first : first + COMMIT_ROWS]
                 ]
-                database.run(lambda cursor, rows=rows: ledger.predictions.commit(cursor, rows))  # type: ignore[misc]
+                database.run(ledger.predictions.commit, rows)
 
         stage = _measure("commit", len(objects), commit_all)
-        database.run(lambda cursor: ledger.jobs.change_state(cursor, job, "cancelled"))
+        database.run(ledger.jobs.change_state, job, "cancelled")
     return stage

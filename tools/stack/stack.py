@@ -109,9 +109,9 @@ class Stack:
             for number, archive in enumerate(self.servers.torchserve.archives):
                 card = card_of(archive)
                 what = [card[part] for part in ("name", "version", "digest", "preprocessing", "labels")]
-                database.run(lambda cursor, what=what: models.register(cursor, *what))  # type: ignore[misc]
+                database.run(models.register, *what)
                 if number == 0:
-                    database.run(lambda cursor, what=what: models.promote(cursor, *what[:2]))  # type: ignore[misc]
+                    database.run(models.promote, *what[:2])
 
     def _worker(self, module: str, number: int, settings: Mapping[str, object]) -> Worker:
         return Worker(

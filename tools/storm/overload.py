@@ -66,7 +66,7 @@ class Watch:
 
     def progress(self) -> JobProgress:
         """See how far the job is, and note how large the workers are."""
-        found = self._database.run(lambda cursor: ledger.progress.progress(cursor, self._job))
+        found = self._database.run(ledger.progress.progress, self._job)
         if found is None:
             raise StackError(f"job {self._job} is gone")
         for worker in self._stack.workers:
@@ -125,7 +125,7 @@ def overload(servers: Servers, seconds: float, say: Callable[[str], None]) -> Ov
     try:
         with stack, Database(stack.settings) as database:
             stack.start_workers(CONSUMERS)
-            job = database.run(lambda cursor: ledger.jobs.submit(cursor, f"s3://{BUCKET}", "noop", repeats=REPEATS))
+            job = database.run(ledger.jobs.submit, f"s3://{BUCKET}", "noop", repeats=REPEATS)
             watch = Watch(stack, database, job, outcome)
             watch.until_more_than(0)
             say(f"{watch.during(WARM_SECONDS)} objects are done in {WARM_SECONDS:g} s before anything happens")

@@ -105,7 +105,7 @@ def _run(
     with Stack(servers, name, cache_entries=0, decode_threads=1) as stack, Database(stack.settings) as database:
         stack.start_workers(len(shares))
         with DutyCycle(list(zip(stack.consumers, shares, strict=True))):
-            job = database.run(lambda cursor: ledger.jobs.submit(cursor, f"s3://{BUCKET}", "noop"))
+            job = database.run(ledger.jobs.submit, f"s3://{BUCKET}", "noop")
             moments = _follow(database, job, objects)
         counts = {worker.name: int(worker.metrics().get("sluice_committed_total", 0)) for worker in stack.consumers}
         return moments, counts
@@ -115,7 +115,7 @@ def _follow(database: Database, job: int, objects: int) -> list[tuple[float, int
     begun = time.monotonic()
     moments: list[tuple[float, int]] = []
     while not moments or moments[-1][1] < objects:
-        found = database.run(lambda cursor: ledger.progress.progress(cursor, job))
+        found = database.run(ledger.progress.progress, job)
         moments.append((time.monotonic() - begun, found.done if found else 0))
         if moments[-1][0] > LIMIT_SECONDS:
             raise StackError(f"the job is not done after {LIMIT_SECONDS:g} s: {found}")

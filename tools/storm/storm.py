@@ -81,7 +81,7 @@ class Storm:
     def _look(self, now: float) -> None:
         """See how far the job is; a ledger that is away doesn't say."""
         try:
-            found = self._database.run(lambda cursor: ledger.progress.progress(cursor, self._job))
+            found = self._database.run(ledger.progress.progress, self._job)
         except LedgerError:
             return
         before, self._progress = self._progress, found
@@ -186,7 +186,7 @@ def storm(servers: Servers, seed: int, objects: int, counts: Counts, say: Callab
     with Stack(servers, f"storm{seed}", cache_entries=0) as stack:
         stack.start_workers(CONSUMERS)
         with Database(stack.settings) as database:
-            job = database.run(lambda cursor: ledger.jobs.submit(cursor, f"s3://{BUCKET}", "noop"))
+            job = database.run(ledger.jobs.submit, f"s3://{BUCKET}", "noop")
             Storm(stack, job, outcome, make_schedule(seed, counts), say).run()
             servers.start(servers.database)
             judge(database, job, outcome)

@@ -40,7 +40,7 @@ class Outcome:
 def judge(database: Database, job: int, outcome: Outcome) -> None:
     """Note in the outcome all that is not as it must be."""
     digests = {key(number).encode(): hashlib.sha256(picture(number)).digest() for number in range(outcome.objects)}
-    rows = database.run(lambda cursor: _rows(cursor, job))
+    rows = database.run(_rows, job)
     found = Counter(bytes(row["name"]) for row in rows)
     outcome.suspects = sum(row["deaths"] > 0 for row in rows)
     outcome.twice = sum(row["deaths"] > 1 for row in rows)
@@ -49,7 +49,7 @@ def judge(database: Database, job: int, outcome: Outcome) -> None:
     wrong = [row["name"] for row in rows if digests.get(bytes(row["name"])) != bytes(row["sha256"])]
     if outcome.lost or outcome.duplicate or wrong:
         outcome.breaches.append(f"{outcome.lost} lost, {outcome.duplicate} duplicate, of other bytes: {wrong[:5]}")
-    progress = database.run(lambda cursor: ledger.progress.progress(cursor, job))
+    progress = database.run(ledger.progress.progress, job)
     expected: Mapping[str, object] = {
         "state": "done",
         "listed": outcome.objects,
@@ -69,7 +69,7 @@ def judge(database: Database, job: int, outcome: Outcome) -> None:
     ]
     outcome.breaches += [
         f"quarantined {row.id}: {row.reason} ({row.detail})"
-        for row in database.run(lambda cursor: ledger.objects.list_quarantined(cursor, job, limit=5))
+        for row in database.run(ledger.objects.list_quarantined, job, limit=5)
     ]
 
 
