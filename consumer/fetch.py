@@ -9,9 +9,9 @@ from typing import Final
 from consumer.held import HeldObject
 from consumer.pipeline import Pipeline
 from sluice.backoff import wait_after
+from sluice.domain import ReadFailure
 from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.objects import ReadRefused, Source, open_source
-from sluice.protocol import STORAGE_ERROR
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 
@@ -57,7 +57,7 @@ class FetchStage:
             self._pipeline.in_flight.fail([held])
         except ReadRefused as error:
             # Its own fault or everybody's: the producer knows what else is read of this source meanwhile.
-            held.fault = (STORAGE_ERROR, str(error))
+            held.fault = (ReadFailure.STORAGE_ERROR, str(error))
             self._pipeline.in_flight.fail([held])
         except (SourceError, ConfigurationError) as error:
             log.warning("a source can't be read", source=item.source, why=str(error))

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from consumer.cache import AnswerCache
 from consumer.credit import CreditPacer
 from consumer.held import HeldObject, LeaseOwner
+from sluice.domain import Reason
 from sluice.protocol import Failure
 from sluice.telemetry import get_logger, metrics
 
@@ -92,6 +93,6 @@ class InFlight:
 
 
 def _failure(held: HeldObject) -> Failure:
-    reason, detail = held.fault or ("unreadable", "")
+    reason, detail = held.fault or (Reason.UNREADABLE, "")
     log.info("object can't be classified", object=held.item.id, job=held.item.job, reason=reason, detail=detail[:200])
     return Failure(id=held.item.id, reason=reason, detail=detail[:500])

@@ -7,7 +7,7 @@ import time
 
 from consumer.held import HeldObject
 from consumer.pipeline import Pipeline
-from sluice.domain import Model
+from sluice.domain import Model, Reason
 from sluice.images import pack
 from sluice.inference import Answer, Balancer, Refusal
 from sluice.settings import Settings
@@ -65,7 +65,7 @@ class InferStage:
                     follower.answer = outcome
                     answered.append(follower)
             elif isinstance(outcome, Refusal):
-                held.fault = ("rejected_by_model", outcome.detail)
+                held.fault = (Reason.REJECTED_BY_MODEL, outcome.detail)
                 refused.append(held)
             else:
                 unanswered.append(held)

@@ -20,11 +20,11 @@ from producer.refusals import TRIES, RefusalCounter, Witness
 from producer.sources import JobSources
 from sluice import ledger
 from sluice.backoff import wait_after
-from sluice.domain import REASONS
+from sluice.domain import ReadFailure, Reason
 from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.ledger import AsyncLedger, Job
 from sluice.objects import ObjectChanged, ReadRefused
-from sluice.protocol import STORAGE_ERROR, Failure
+from sluice.protocol import Failure
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 
@@ -150,12 +150,12 @@ class Dispatcher:
     def failed(self, pairs: Sequence[tuple[StreamedObject, Failure]]) -> None:
         """Have failures written on what consumers could not classify."""
         for found, failure in pairs:
-            if failure.reason == "changed":
+            if failure.reason == ReadFailure.CHANGED:
                 self._spawn(self._check(self._recheck(found)))
-            elif failure.reason == STORAGE_ERROR:
+            elif failure.reason == ReadFailure.STORAGE_ERROR:
                 self._spawn(self._check(self._doubt(found, failure.detail)))
-            elif failure.reason in REASONS:
-                self._failures.fail(found, failure.reason, failure.detail)
+            elif reason := Reason.of_code(failure.reason):
+                self._failures.fail(found, reason, failure.detail)
             else:
                 log.warning("a consumer gave an unknown reason: is it newer?", reason=failure.reason, object=found.id)
                 self._backlog.requeue(found, time.monotonic(), LONGEST_RETRY)
@@ -210,10 +210,10 @@ class Dispatcher:
             if found is None:
                 return
             if found.size == 0:
-                self._failures.fail(found, "empty", "0 bytes")
+                self._failures.fail(found, Reason.EMPTY, "0 bytes")
             elif found.size > self._settings.object_max_bytes:
                 self._failures.fail(
-                    found, "too_large", f"{found.size} bytes, more than {self._settings.object_max_bytes}"
+                    found, Reason.TOO_LARGE, f"{found.size} bytes, more than {self._settings.object_max_bytes}"
                 )
             elif not self._inline(found):
                 self._offer(found, None)
@@ -247,7 +247,7 @@ class Dispatcher:
         except ObjectChanged as change:
             self._failures.change(found, change.listed)
         except ObjectError as error:
-            self._failures.fail(found, error.reason, error.detail)
+            self._failures.fail(found, Reason(error.reason), error.detail)
         except ReadRefused as error:
             await self._doubt(found, str(error))
         except (SourceError, ConfigurationError) as error:
@@ -289,7 +289,7 @@ class Dispatcher:
         if count:  # of its source another was read
             self._sources.fine(found.job)
         if count >= TRIES:
-            self._failures.fail(found, "unreadable", why)
+            self._failures.fail(found, Reason.UNREADABLE, why)
         else:
             self._backlog.requeue(found, time.monotonic(), wait)
             asyncio.get_running_loop().call_later(wait, self.wake)
@@ -317,7 +317,7 @@ class Dispatcher:
         try:
             listed = await self._sources.get(found.source).head(found.key)
         except ObjectError as error:
-            self._failures.fail(found, error.reason, error.detail)
+            self._failures.fail(found, Reason(error.reason), error.detail)
         except (SourceError, ConfigurationError) as error:
             self._backlog.requeue(found, time.monotonic(), self._trouble(found.job, str(error)))
         else:

@@ -15,7 +15,7 @@ from typing import Final
 from producer.backlog import Backlog
 from producer.leases import StreamedObject
 from sluice import ledger
-from sluice.domain import ListedObject
+from sluice.domain import ListedObject, Reason
 from sluice.ledger import AsyncLedger, LedgerCursor, QuarantineEntry
 from sluice.telemetry import get_logger, metrics
 
@@ -37,7 +37,7 @@ class ObjectFailure:
     """One object given up, with the reason."""
 
     object: StreamedObject
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -61,7 +61,7 @@ class FailureWriter:
         """Return whether so many wait to be written that nothing new is to be judged."""
         return len(self._failed) + len(self._died) + len(self._changed) >= MOST_WAITING
 
-    def fail(self, found: StreamedObject, reason: str, detail: str) -> None:
+    def fail(self, found: StreamedObject, reason: Reason, detail: str) -> None:
         """Quarantine an object."""
         self._failed.append(ObjectFailure(found, reason, detail[:DETAIL_LENGTH]))
         self._ring()
@@ -74,7 +74,7 @@ class FailureWriter:
     def change(self, found: StreamedObject, listed: ListedObject) -> None:
         """Supersede an object by what its key holds now."""
         if self._changes_of(found) >= MOST_CHANGES:
-            self.fail(found, "changing", f"changed {MOST_CHANGES} times while it was being read")
+            self.fail(found, Reason.CHANGING, f"changed {MOST_CHANGES} times while it was being read")
         else:
             self._changed.append((found, listed))
             self._ring()
@@ -142,8 +142,8 @@ class FailureWriter:
         now = asyncio.get_running_loop().time()
         for found in died:
             if found.id in condemned:
-                metrics.QUARANTINED.labels(reason="killed_consumers").inc()
-                log.warning("quarantined", object=found.id, job=found.job, reason="killed_consumers")
+                metrics.QUARANTINED.labels(reason=Reason.KILLED_CONSUMERS).inc()
+                log.warning("quarantined", object=found.id, job=found.job, reason=Reason.KILLED_CONSUMERS)
                 self._backlog.finish(found)
             else:
                 metrics.REDELIVERED.inc()

@@ -9,7 +9,7 @@ from producer.shard import ShardLock
 from producer.sources import JobSources
 from sluice import ledger
 from sluice.backoff import Backoff
-from sluice.domain import ListedObject
+from sluice.domain import ListedObject, Reason
 from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.ledger import Job
 from sluice.objects.notifications import NotificationQueue, ObjectWritten
@@ -74,7 +74,7 @@ class NotificationWriter:
                 if answers:
                     entries.append(await self._sources.get(job.source).head(event.key))
             except ObjectError as error:
-                if error.reason == "unlistable":
+                if error.reason == Reason.UNLISTABLE:
                     entries.append(event.listed)
                 else:
                     log.info("notified of what can't be read", job=job.id, why=str(error))

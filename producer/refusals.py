@@ -15,6 +15,7 @@ from typing import Final
 
 from producer.leases import StreamedObject
 from producer.sources import JobSources
+from sluice.domain import Reason
 from sluice.errors import ObjectError, SourceError
 from sluice.objects import ReadRefused
 
@@ -90,7 +91,7 @@ class RefusalCounter:
             try:
                 await source.read(*each, PROBE_BYTES)
             except ObjectError as error:
-                if error.reason != "too_large":
+                if error.reason != Reason.TOO_LARGE:
                     continue  # it was deleted, say, and proves nothing
             except ReadRefused:
                 continue

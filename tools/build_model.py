@@ -31,7 +31,14 @@ from tools.cache import cache_folder
 ROOT: Final = Path(__file__).resolve().parent.parent
 STORE: Final = ROOT / "model_store"
 HANDLER: Final = ROOT / "handlers" / "sluice_handler.py"
-CARRIED: Final = ("sluice/__init__.py", "sluice/images/*.py", "handlers/__init__.py", "handlers/architectures.py")
+CARRIED: Final = (
+    "sluice/__init__.py",
+    "sluice/errors.py",
+    "sluice/domain/*.py",
+    "sluice/images/*.py",
+    "handlers/__init__.py",
+    "handlers/architectures.py",
+)
 WEIGHTS_NAME: Final = "weights.pth"
 SHA256: Final = re.compile("[0-9a-f]{64}")
 DOWNLOAD_SECONDS: Final = 60

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sluice.cli.connect import OptionalJob, find_job, open_database
 from sluice.cli.screen import console, counted, json_safe, safe
-from sluice.domain import REASONS
+from sluice.domain import Reason
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import Database, QuarantinedObject
 from sluice.ledger import objects as ledger_objects
@@ -27,7 +27,7 @@ Examples:
 
 app = typer.Typer(help="See what was given up and why; try it again.", no_args_is_help=True, epilog=EXAMPLES)
 
-Reason = Annotated[str | None, typer.Option(help="Only this reason's code, as `list` shows it.")]
+ReasonOption = Annotated[str | None, typer.Option(help="Only this reason's code, as `list` shows it.")]
 
 
 @app.command(
@@ -37,7 +37,7 @@ Reason = Annotated[str | None, typer.Option(help="Only this reason's code, as `l
 )
 def list_quarantined(
     job: OptionalJob = None,
-    reason: Reason = None,
+    reason: ReasonOption = None,
     limit: Annotated[int, typer.Option(min=1, help="So many rows at most.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")] = False,
 ) -> None:
@@ -81,19 +81,21 @@ def list_quarantined(
 def show(
     object_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="An object's id, from `quarantine list`.")],
 ) -> None:
-    """Show all that is known of a quarantined object, and what its reason means."""
+    """Show all that is known of a quarantined object, what its reason means, and what to do about it."""
     with open_database() as database:
         found = database.run(ledger_objects.list_quarantined, ids=[object_id])
     if not found:
         raise LedgerError(f"object {object_id} is not in quarantine: `sluice quarantine list` shows what is")
     row = found[0]
+    known = Reason.of_code(row.reason)
     table = Table.grid(padding=(0, 2))
     for name, value in (
         ("object", row.url),
         ("id", row.id),
         ("job", row.job),
         ("reason", row.reason),
-        ("meaning", REASONS.get(row.reason, "")),
+        ("meaning", known.description if known else ""),
+        ("remedy", known.remedy if known else "a newer version gave this reason: see its docs/operations.md"),
         ("detail", row.detail),
         ("size", f"{row.size:,} bytes"),
         (
@@ -113,7 +115,7 @@ def show(
 )
 def replay(
     job: OptionalJob = None,
-    reason: Reason = None,
+    reason: ReasonOption = None,
     ids: Annotated[list[int] | None, typer.Option("--id", help="Only this object; can be repeated.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Of all jobs.")] = False,
 ) -> None:
@@ -152,10 +154,11 @@ def _job_id(database: Database, job: str | None) -> int | None:
 
 
 def _known_reason(reason: str | None) -> None:
-    if reason is not None and reason not in REASONS:
-        raise ConfigurationError(f"there is no reason {reason!r}: it is one of {', '.join(sorted(REASONS))}")
+    if reason is not None and Reason.of_code(reason) is None:
+        raise ConfigurationError(f"there is no reason {reason!r}: it is one of {', '.join(sorted(Reason))}")
 
 
 def _json(row: QuarantinedObject) -> str:
-    made = asdict(row) | {"meaning": REASONS.get(row.reason, "")}
+    known = Reason.of_code(row.reason)
+    made = asdict(row) | {"meaning": known.description if known else "", "remedy": known.remedy if known else ""}
     return json_safe(json.dumps(made, ensure_ascii=False, default=str))

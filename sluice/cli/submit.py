@@ -12,7 +12,7 @@ from rich.text import Text
 from sluice.cli.connect import open_database
 from sluice.cli.follow import follow
 from sluice.cli.screen import console, duration, rate, safe, warn
-from sluice.domain import check_source
+from sluice.domain import Reason, check_source
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import Database, Job, JobProgress, LedgerCursor
 from sluice.ledger import jobs as ledger_jobs
@@ -127,11 +127,10 @@ def _sum_up(job: Job, progress: JobProgress, reasons: dict[str, int], screen: Co
 
 
 def _reasons_table(reasons: dict[str, int]) -> Table:
-    from sluice.domain import REASONS  # noqa: PLC0415 - with its one use
-
     table = Table.grid(padding=(0, 2))
     for reason, count in reasons.items():
-        table.add_row(f"{count:>7,}", safe(reason), REASONS.get(reason, ""))
+        known = Reason.of_code(reason)
+        table.add_row(f"{count:>7,}", safe(reason), known.description if known else "")
     return table
 
 

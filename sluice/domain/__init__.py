@@ -6,7 +6,7 @@ SQL nor S3 nor HTTP.
 
 from sluice.domain.listed import ListedObject
 from sluice.domain.model import Model
-from sluice.domain.reasons import REASONS
+from sluice.domain.reasons import ReadFailure, Reason
 from sluice.domain.source import check_source
 
-__all__ = ["REASONS", "ListedObject", "Model", "check_source"]
+__all__ = ["ListedObject", "Model", "ReadFailure", "Reason", "check_source"]

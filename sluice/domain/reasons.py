@@ -1,27 +1,110 @@
-"""Why an object is in quarantine: the codes in `objects.reason`, each with the sentence a person reads.
+"""Why an object is in quarantine, and what kept one from being read without condemning it.
 
-Only an object's own fault has a code here. Overload, a dead database or an absent TorchServe have none: those
-are waited for (invariant I5).
+Only an object's own fault is a reason. Overload, a dead database or an absent TorchServe are none: those are waited for
+(invariant I5). Archives of models carry this file, so it imports the standard library only.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from enum import StrEnum
+from typing import Self
 
-REASONS: Final[dict[str, str]] = {
-    "empty": "The object has 0 bytes.",
-    "not_an_image": "The bytes are of no image format that can be read (text, HTML, a wrong extension).",
-    "truncated": "The image ends too early: the upload was probably cut off.",
-    "corrupt": "The image's header is readable, its pixels are not.",
-    "too_many_pixels": "The image has more pixels than SLUICE_IMAGE_MAX_PIXELS.",
-    "too_large": "The object has more bytes than SLUICE_OBJECT_MAX_BYTES.",
-    "not_found": "The object was deleted between the listing and the read.",
-    "access_denied": "The bucket can be listed, but this object can't be read with these credentials.",
-    "unreadable": "The storage answers with an error for this object each time it is read.",
-    "unlistable": "It can't be kept or read as it is listed: its key is too long, or it has no usable ETag or size.",
-    "archived": "The object is in an archive storage class: restore it, then replay.",
-    "changing": "The object changed each time it was read.",
-    "rejected_by_model": "The model fails on this image, alone and each time, and predicts others: see the detail.",
-    "killed_consumers": "Three consumers died while they worked on this object alone.",
-}
-"""Code -> sentence. `sluice quarantine list` prints the sentence; SQL sees the code."""
+
+class Reason(StrEnum):
+    """A code in `objects.reason`, with what it means and what a person can do about it."""
+
+    description: str
+    remedy: str
+
+    def __new__(cls, code: str, description: str = "", remedy: str = "") -> Self:
+        """Make the member of this code."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.description = description
+        member.remedy = remedy
+        return member
+
+    @classmethod
+    def of_code(cls, code: str) -> Self | None:
+        """Return the reason of this code; None for one that this version doesn't know."""
+        return next((reason for reason in cls if reason == code), None)
+
+    EMPTY = (
+        "empty",
+        "The object has 0 bytes.",
+        "Upload it again, then replay.",
+    )
+    NOT_AN_IMAGE = (
+        "not_an_image",
+        "The bytes are of no image format that can be read (text, HTML, a wrong extension).",
+        "Nothing, or upload the picture as JPEG, PNG or WebP, then replay.",
+    )
+    TRUNCATED = (
+        "truncated",
+        "The image ends too early: the upload was probably cut off.",
+        "Upload it again, then replay.",
+    )
+    CORRUPT = (
+        "corrupt",
+        "The image's header is readable, its pixels are not.",
+        "Upload it again from where it came from, then replay.",
+    )
+    TOO_MANY_PIXELS = (
+        "too_many_pixels",
+        "The image has more pixels than SLUICE_IMAGE_MAX_PIXELS.",
+        "Raise that setting and the consumers' memory limit with it, then replay; or upload it smaller.",
+    )
+    TOO_LARGE = (
+        "too_large",
+        "The object has more bytes than SLUICE_OBJECT_MAX_BYTES.",
+        "Raise that setting and the memory limits with it, then replay; or upload it smaller.",
+    )
+    NOT_FOUND = (
+        "not_found",
+        "The object was deleted between the listing and the read.",
+        "Nothing; if it is uploaded again, replay (a job with --watch finds it by itself).",
+    )
+    ACCESS_DENIED = (
+        "access_denied",
+        "The bucket can be listed, but this object can't be read with these credentials.",
+        "Allow the role s3:GetObject on the object and kms:Decrypt on its key, then replay.",
+    )
+    UNREADABLE = (
+        "unreadable",
+        "The storage answers with an error for this object each time it is read.",
+        "Read it by hand, mend it in the storage or upload it again, then replay.",
+    )
+    UNLISTABLE = (
+        "unlistable",
+        "It can't be kept or read as it is listed: its key is too long, or it has no usable ETag or size.",
+        "Rename the object, or have the server give it an ETag, and submit again (a job with --watch finds it).",
+    )
+    ARCHIVED = (
+        "archived",
+        "The object is in an archive storage class.",
+        "Restore it, then replay.",
+    )
+    CHANGING = (
+        "changing",
+        "The object changed each time it was read.",
+        "Replay it once nobody writes to it any more.",
+    )
+    REJECTED_BY_MODEL = (
+        "rejected_by_model",
+        "The model fails on this image, alone and each time, and predicts others: see the detail.",
+        "Mend the model or its handler by what the detail says, then replay.",
+    )
+    KILLED_CONSUMERS = (
+        "killed_consumers",
+        "Three consumers died while they worked on this object alone.",
+        "Raise the consumers' memory limit if they ran out of it, then replay; else keep the object away.",
+    )
+
+
+class ReadFailure(StrEnum):
+    """What a consumer may say of an object that it could not read, and that only the producer can judge."""
+
+    CHANGED = "changed"
+    """The key holds other bytes now: the producer looks which."""
+    STORAGE_ERROR = "storage_error"
+    """The storage refuses this read: the producer finds out whose fault that is."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin
 
+from sluice.domain import Reason
 from sluice.images.budget import PixelBudget
 from sluice.images.pixels import UPRIGHT, Rotation, square, window
 from sluice.images.preprocessing import Preprocessing
@@ -58,16 +59,16 @@ def decode(data: bytes | bytearray, spec: Preprocessing, max_pixels: int) -> NDA
     An image of more than `max_pixels` is refused by its header, before memory is taken for it.
     """
     if not data:
-        raise ImageError("empty", "the file has 0 bytes")
+        raise ImageError(Reason.EMPTY, "the file has 0 bytes")
     try:
         with _open(data, max_pixels) as image:
             return _pixels(image, data, spec, max_pixels)
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\((\d+) pixels\)", str(error))
         said = f"{pixels[1]} pixels" if pixels else "too many pixels"
-        raise ImageError("too_many_pixels", f"it has {said}: at most {max_pixels} are decoded") from error
+        raise ImageError(Reason.TOO_MANY_PIXELS, f"it has {said}: at most {max_pixels} are decoded") from error
     except MemoryError as error:
-        raise ImageError("too_many_pixels", "decoding it needs more memory than there is") from error
+        raise ImageError(Reason.TOO_MANY_PIXELS, "decoding it needs more memory than there is") from error
 
 
 def _open(data: bytes | bytearray, max_pixels: int) -> ImageFile.ImageFile:
@@ -85,7 +86,7 @@ def _open(data: bytes | bytearray, max_pixels: int) -> ImageFile.ImageFile:
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         size = f"{image.width} x {image.height}"
-        raise ImageError("too_many_pixels", f"it has {size} pixels: at most {max_pixels} are decoded")
+        raise ImageError(Reason.TOO_MANY_PIXELS, f"it has {size} pixels: at most {max_pixels} are decoded")
 
 
 def _pixels(

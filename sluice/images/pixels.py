@@ -14,6 +14,7 @@ import numpy as np
 from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image
 
+from sluice.domain import Reason
 from sluice.images.preprocessing import Preprocessing
 from sluice.images.refusal import ImageError
 
@@ -143,7 +144,7 @@ def _resized_deep(image: Image.Image, spec: Preprocessing, kept: CropWindow) -> 
     small = image.resize((spec.crop, spec.crop), _DEEP_FILTERS[spec.interpolation], box)
     values = np.asarray(small, np.float32)
     if not (math.isfinite(low) and math.isfinite(high) and np.isfinite(values).all()):
-        raise ImageError("corrupt", "some pixels are not finite numbers")
+        raise ImageError(Reason.CORRUPT, "some pixels are not finite numbers")
     scaled = (values - low) * (255.0 / max(high - low, 1e-30))
     return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8)).convert("RGB")
 

@@ -14,6 +14,8 @@ from typing import Final
 
 from PIL import UnidentifiedImageError
 
+from sluice.domain import Reason
+
 Bytes = bytes | bytearray | memoryview
 
 
@@ -152,12 +154,14 @@ def unopened(data: Bytes, error: BaseException) -> ImageError:
     """Say why Pillow could not even read the header."""
     name = begins_as(data)
     if name is None:
-        return ImageError("not_an_image", f"the file's content is {_guess(data)}")
+        return ImageError(Reason.NOT_AN_IMAGE, f"the file's content is {_guess(data)}")
     if _ENDS_EARLY[name](data):
-        return ImageError("truncated", f"it begins as {name} and ends after {len(data)} bytes, within its header")
+        return ImageError(Reason.TRUNCATED, f"it begins as {name} and ends after {len(data)} bytes, within its header")
     if isinstance(error, UnidentifiedImageError):
-        return ImageError("corrupt", f"it begins as {name}, but its header is broken")
-    return ImageError("corrupt", f"it begins as {name}, but its header is broken or of an unknown kind: {error}"[:300])
+        return ImageError(Reason.CORRUPT, f"it begins as {name}, but its header is broken")
+    return ImageError(
+        Reason.CORRUPT, f"it begins as {name}, but its header is broken or of an unknown kind: {error}"[:300]
+    )
 
 
 def unreadable(data: Bytes, name: str, error: BaseException) -> ImageError:
@@ -165,5 +169,5 @@ def unreadable(data: Bytes, name: str, error: BaseException) -> ImageError:
     said = str(error) or type(error).__name__
     cut = isinstance(error, EOFError) or any(word in said.lower() for word in _CUT)
     if cut or (name in _ENDS_EARLY and _ENDS_EARLY[name](data)):
-        return ImageError("truncated", f"{name} of {len(data)} bytes ends early: {said}"[:300])
-    return ImageError("corrupt", f"{name}: {said}"[:300])
+        return ImageError(Reason.TRUNCATED, f"{name} of {len(data)} bytes ends early: {said}"[:300])
+    return ImageError(Reason.CORRUPT, f"{name}: {said}"[:300])

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from sluice.domain import REASONS
+from sluice.domain import Reason
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.objects import DEATHS
 
@@ -66,14 +66,14 @@ RULES: Final = (
         "quarantined objects without a reason of their own",
         """SELECT id FROM objects WHERE id BETWEEN %s AND %s AND state = 'quarantined'
            AND (reason IS NULL OR reason NOT IN %s)""",
-        (sorted(REASONS),),
+        (sorted(Reason),),
     ),
     InvariantRule(
         "I5",
-        f"objects quarantined as killed_consumers before {DEATHS} consumers died",
+        f"objects quarantined as {Reason.KILLED_CONSUMERS} before {DEATHS} consumers died",
         """SELECT id FROM objects WHERE id BETWEEN %s AND %s AND state = 'quarantined'
-           AND reason = 'killed_consumers' AND {deaths} < %s""",
-        (DEATHS,),
+           AND reason = %s AND {deaths} < %s""",
+        (Reason.KILLED_CONSUMERS, DEATHS),
     ),
     InvariantRule(
         "I6",

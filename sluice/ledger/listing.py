@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sluice.domain import ListedObject
+from sluice.domain import ListedObject, Reason
 from sluice.errors import LedgerError
 from sluice.ledger import counters, jobs, objects
 from sluice.ledger.connection import LedgerCursor
@@ -15,7 +15,7 @@ from sluice.ledger.rows import DETAIL_MAX, ListingState, PageChanges, shortened
 
 STATEMENT_ROWS: Final = 1000
 PENDING: Final = ("pending", None, None)
-ARCHIVED: Final = ("quarantined", "archived", "listed in an archive storage class")
+ARCHIVED: Final = ("quarantined", Reason.ARCHIVED, "listed in an archive storage class")
 """State, reason and detail of a row. What a read finds archived is told in other words."""
 IN_RANGE: Final = """
     SELECT id, object_key, generation, etag, state, reason, detail FROM objects FORCE INDEX (one_version)
@@ -161,7 +161,7 @@ def _is_cured(row: Mapping[str, Any], entry: ListedObject) -> bool:
     if row["state"] != "quarantined" or entry.refused:
         return False
     listed_so = (row["reason"], row["detail"]) == ARCHIVED[1:]
-    return row["reason"] == "not_found" or (listed_so and not entry.archived)
+    return row["reason"] == Reason.NOT_FOUND or (listed_so and not entry.archived)
 
 
 def _newest(
@@ -225,7 +225,7 @@ def _insert(cursor: LedgerCursor, job_id: int, fresh: Sequence[tuple[ListedObjec
 def _state(entry: ListedObject) -> tuple[str, str | None, str | None]:
     """Return state, reason and detail of a new row."""
     if entry.refused:
-        return "quarantined", "unlistable", shortened(entry.refused, DETAIL_MAX)
+        return "quarantined", Reason.UNLISTABLE, shortened(entry.refused, DETAIL_MAX)
     if entry.archived:
         return ARCHIVED
     return PENDING

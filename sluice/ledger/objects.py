@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from sluice.domain import Reason
 from sluice.ledger import counters, jobs
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import DETAIL_MAX, PendingObject, QuarantinedObject, QuarantineEntry, shortened
@@ -133,17 +134,15 @@ def count_death(cursor: LedgerCursor, known: Mapping[int, int]) -> list[int]:
             (min(deaths + 1, MOST_COUNTED), [object_id for object_id in open_ids if known[object_id] == deaths]),
         )
     enough = [object_id for object_id in open_ids if known[object_id] + 1 >= DEATHS]
-    quarantine(
-        cursor,
-        [QuarantineEntry(object_id, "killed_consumers", f"{DEATHS} consumers died with it") for object_id in enough],
-    )
+    detail = f"{DEATHS} consumers died with it"
+    quarantine(cursor, [QuarantineEntry(object_id, Reason.KILLED_CONSUMERS, detail) for object_id in enough])
     return _killers(cursor, known)
 
 
 def _killers(cursor: LedgerCursor, ids: Iterable[int]) -> list[int]:
     cursor.execute(
-        "SELECT id FROM objects WHERE id IN %s AND state = 'quarantined' AND reason = 'killed_consumers' ORDER BY id",
-        (sorted(ids) or [0],),
+        "SELECT id FROM objects WHERE id IN %s AND state = 'quarantined' AND reason = %s ORDER BY id",
+        (sorted(ids) or [0], Reason.KILLED_CONSUMERS),
     )
     return [row["id"] for row in cursor.fetchall()]
 

@@ -99,7 +99,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class QuarantineEntry:
-    """An object to quarantine; `reason` is a code of sluice.domain.reasons."""
+    """An object to quarantine; `reason` is a `Reason`."""
 
     object_id: int
     reason: str

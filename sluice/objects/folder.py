@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sluice.domain import ListedObject
+from sluice.domain import ListedObject, Reason
 from sluice.errors import ObjectError, SourceError
 from sluice.objects.entries import make_entry
 from sluice.objects.source import ObjectChanged, ReadRefused, SourceMissing
@@ -101,7 +101,7 @@ class Folder:
             # Non-blocking, so that a file replaced by a pipe can't hold the thread.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except PermissionError as error:
-            raise ObjectError("access_denied", f"{self.url(key)}: {error.strerror}") from error
+            raise ObjectError(Reason.ACCESS_DENIED, f"{self.url(key)}: {error.strerror}") from error
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise self._gone(key) from error
         except OSError as error:
@@ -121,12 +121,12 @@ class Folder:
         if _etag(found) != etag:
             raise ObjectChanged(ListedObject(key, _etag(found), found.st_size))
         if found.st_size > limit:
-            raise ObjectError("too_large", f"{found.st_size} bytes, more than {limit}")
+            raise ObjectError(Reason.TOO_LARGE, f"{found.st_size} bytes, more than {limit}")
 
     def _gone(self, key: bytes) -> SourceError:
         if not os.path.isdir(self._root):  # noqa: PTH112 - bytes
             return SourceError(f"{self._shown} is gone: mount it again")
-        return ObjectError("not_found", f"{self.url(key)} is no file any more")
+        return ObjectError(Reason.NOT_FOUND, f"{self.url(key)} is no file any more")
 
 
 def _etag(found: os.stat_result) -> str:

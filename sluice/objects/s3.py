@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, IncompleteReadError, ResponseStream
 from obstore.exceptions import BaseError as ObstoreError
 from obstore.store import S3Store
 
-from sluice.domain import ListedObject
+from sluice.domain import ListedObject, Reason
 from sluice.errors import ObjectError, SourceError
 from sluice.objects.aws import AWS_ERRORS
 from sluice.objects.clients import BucketClients
@@ -35,10 +35,10 @@ T = TypeVar("T")
 PAGE = 1000
 # HTTP status and S3 code (any, where empty) -> reason, if the bucket itself can still be listed.
 FAULTS = {
-    (400, "InvalidRequest"): "unreadable",  # encrypted with a key that only its owner has
-    (403, ""): "access_denied",
-    (404, ""): "not_found",
-    (405, "MethodNotAllowed"): "not_found",  # a delete marker
+    (400, "InvalidRequest"): Reason.UNREADABLE,  # encrypted with a key that only its owner has
+    (403, ""): Reason.ACCESS_DENIED,
+    (404, ""): Reason.NOT_FOUND,
+    (405, "MethodNotAllowed"): Reason.NOT_FOUND,  # a delete marker
 }
 # What a server says that has too much to do, or that stands before one that is gone: never an object's fault.
 BUSY: Final = frozenset({429, 502, 503, 504})
@@ -81,7 +81,7 @@ class Bucket:
         """Read with If-Match; the answer's own ETag is compared too, for servers that ignore the condition."""
         self._check(key)
         if not etag:  # listed by an earlier version: nothing would tell its bytes from others
-            raise ObjectError("unlistable", f"{self.url(key)}: it was listed without an ETag")
+            raise ObjectError(Reason.UNLISTABLE, f"{self.url(key)}: it was listed without an ETag")
         name = key.decode()
         loop = asyncio.get_running_loop()
         with self._clients.used():
@@ -127,14 +127,14 @@ class Bucket:
                 if bare(answer.get("ETag")) != etag:
                     raise ObjectChanged(self._entry(key, answer.get("ETag"), size))
                 if size is not None and size > limit:
-                    raise ObjectError("too_large", f"{size} bytes, more than {limit}")
+                    raise ObjectError(Reason.TOO_LARGE, f"{size} bytes, more than {limit}")
                 data = body.read(limit + 1)
         except AWS_ERRORS as error:
             if _code(error) in {"PreconditionFailed", "412"}:
                 raise ObjectChanged(self._head(key)) from error
             raise self._judge(error, key) from error
         if len(data) > limit:
-            raise ObjectError("too_large", f"more than {limit} bytes")
+            raise ObjectError(Reason.TOO_LARGE, f"more than {limit} bytes")
         return data
 
     def _head(self, key: bytes) -> ListedObject:
@@ -146,13 +146,13 @@ class Bucket:
 
     def _check(self, key: bytes) -> None:
         if why := refuse_key(key):
-            raise ObjectError("unlistable", f"{self.url(key)}: {why}")
+            raise ObjectError(Reason.UNLISTABLE, f"{self.url(key)}: {why}")
 
     def _entry(self, key: bytes, etag: str | None, size: int | None) -> ListedObject:
         """Return what a key holds now, if that can be read."""
         entry = make_entry(key, etag, size)
         if entry.refused:
-            raise ObjectError("unlistable", f"{self.url(key)}: {entry.refused}")
+            raise ObjectError(Reason.UNLISTABLE, f"{self.url(key)}: {entry.refused}")
         return entry
 
     def _judge(self, error: Exception, key: bytes) -> SourceError:
@@ -160,11 +160,11 @@ class Bucket:
         code, status = _code(error), _status(error)
         detail = f"{self.url(key)}: {error}"
         if code == "InvalidObjectState":
-            return ObjectError("archived", detail)
+            return ObjectError(Reason.ARCHIVED, detail)
         if code == "NoSuchBucket":
             return SourceMissing(f"bucket {self._bucket} does not exist: correct the job's source")
         if code == "NoSuchKey":
-            return ObjectError("not_found", detail)
+            return ObjectError(Reason.NOT_FOUND, detail)
         reason = FAULTS.get((status, code)) or FAULTS.get((status, ""))
         if reason is None:
             return (ReadRefused if _is_refusal(error) else SourceError)(f"{detail}: tried again later")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from sluice.domain import ListedObject
+from sluice.domain import ListedObject, ReadFailure
 from sluice.errors import ObjectError, SourceError
 
 
@@ -17,7 +17,7 @@ class ObjectChanged(ObjectError):
     """Raised when the key now holds other bytes than the ETag asked for; `listed` is what it holds."""
 
     def __init__(self, listed: ListedObject) -> None:
-        super().__init__("changed", f"the object's ETag is now {listed.etag}")
+        super().__init__(ReadFailure.CHANGED, f"the object's ETag is now {listed.etag}")
         self.listed = listed
 
 

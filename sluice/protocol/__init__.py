@@ -2,7 +2,6 @@
 
 from sluice.protocol.frames import VERSION, decode, encode
 from sluice.protocol.messages import (
-    STORAGE_ERROR,
     Bye,
     Credit,
     Done,
@@ -19,7 +18,6 @@ from sluice.protocol.messages import (
 )
 
 __all__ = [
-    "STORAGE_ERROR",
     "VERSION",
     "Bye",
     "Credit",

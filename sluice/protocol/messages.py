@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 
@@ -65,12 +65,8 @@ class Done(Message, frozen=True):
     ids: list[Id]
 
 
-STORAGE_ERROR: Final = "storage_error"
-"""What FAILED says of an object that the storage refuses to give: the producer finds out whose fault it is."""
-
-
 class Failure(msgspec.Struct, frozen=True):
-    """One object that can't be classified: its reason is a code of `sluice.domain`, 'changed' or STORAGE_ERROR."""
+    """One object that can't be classified: its reason is a `Reason`, a `ReadFailure`, or what a newer version says."""
 
     id: Id
     reason: Annotated[str, msgspec.Meta(max_length=32)]

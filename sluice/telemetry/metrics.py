@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from sluice.domain import REASONS
+from sluice.domain import Reason
 
 SECONDS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
@@ -49,7 +49,7 @@ ENDPOINT_UP = Gauge(
 )
 
 # A counter that is first seen at 1 has not increased: each reason is there from the start.
-for _reason in REASONS:
+for _reason in Reason:
     QUARANTINED.labels(reason=_reason)
 
 STAGE_SECONDS = Histogram("sluice_stage_seconds", "Seconds an image spent in a stage", ["stage"], buckets=SECONDS)

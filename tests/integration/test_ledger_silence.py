@@ -19,6 +19,7 @@ from producer.backlog import Backlog
 from producer.failures import FailureWriter
 from producer.leases import StreamedObject
 from producer.ledger import LedgerConnections
+from sluice.domain import Reason
 from sluice.ledger import (
     Database,
     LedgerCursor,
@@ -94,7 +95,7 @@ def test_a_verdict_on_a_row_that_others_have_locked_is_not_forgotten(settings: S
         judged = FailureWriter(connections.write, backlog, written=lambda: None)
         writing = asyncio.create_task(judged.run())
         for each in found:
-            judged.fail(each, "corrupt", "")
+            judged.fail(each, Reason.CORRUPT, "")
         await judged.flushed()
         writing.cancel()
         connections.close()

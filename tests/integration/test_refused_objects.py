@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from sluice.domain import ReadFailure
 from sluice.ledger import Database
-from sluice.protocol import STORAGE_ERROR, Done, Failed, Failure
+from sluice.protocol import Done, Failed, Failure
 from sluice.settings import Settings
 from tests.support.producer_fakes import FakeConsumer
 from tests.support.producer_jobs import Start, commit, play, reasons, state, submit, until
@@ -43,7 +44,7 @@ def test_an_object_that_the_storage_refuses_for_ever_is_unreadable_and_the_job_e
                 for object_id, (item, data) in (await consumer.work()).items():
                     if data is None:
                         assert item.key == b"reference"
-                        await consumer.say(Failed([Failure(object_id, STORAGE_ERROR, "500 for ever")]))
+                        await consumer.say(Failed([Failure(object_id, ReadFailure.STORAGE_ERROR, "500 for ever")]))
                     else:
                         await asyncio.to_thread(commit, database, [object_id])
                         await consumer.say(Done([object_id]))

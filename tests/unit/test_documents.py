@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice.domain import REASONS
+from sluice.domain import Reason
 from tests.support.command_line import mentions, understands
 from tools.cache import cache_folder
 
@@ -45,7 +45,8 @@ def anchors(document: Path) -> set[str]:
 
 def test_operations_explains_each_reason_in_the_codes_own_words() -> None:
     text = (ROOT / "docs" / "operations.md").read_text()
-    assert [row for code, sentence in REASONS.items() if (row := f"| `{code}` | {sentence} |") not in text] == []
+    rows = [f"| `{reason}` | {reason.description} | {reason.remedy} |" for reason in Reason]
+    assert [row for row in rows if row not in text] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -15,7 +15,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from sluice.domain import REASONS
+from sluice.domain import Reason
 from sluice.errors import ConfigurationError
 from sluice.settings import read_settings
 from sluice.telemetry import Health, HealthServer, configure, get_logger, health, metrics, serve
@@ -101,7 +101,7 @@ def test_each_reason_is_counted_from_0_so_that_the_first_object_is_an_increase()
         "print(generate_latest().decode())"
     )
     text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    for reason in REASONS:
+    for reason in Reason:
         assert f'sluice_quarantined_total{{reason="{reason}"}} 0.0' in text
 
 
