@@ -36,7 +36,7 @@ from sluice.inference import Balancer, TorchServeClient
 from sluice.ledger import AsyncLedger, Database
 from sluice.protocol.curve import guard_client
 from sluice.settings import Settings
-from sluice.telemetry import Health, get_logger, metrics, serve
+from sluice.telemetry import Health, LedgerTelemetry, get_logger, metrics, serve
 
 log = get_logger()
 
@@ -227,7 +227,7 @@ async def serve_until_stopped(settings: Settings) -> None:
     """Run a consumer until SIGTERM or SIGINT."""
     health = Health()
     loop = asyncio.get_running_loop()
-    service = ConsumerService(settings, health, ConsumerLedger(AsyncLedger(Database(settings))))
+    service = ConsumerService(settings, health, ConsumerLedger(AsyncLedger(Database(settings, LedgerTelemetry()))))
 
     def stop(number: signal.Signals) -> None:
         service.stop()

@@ -7,10 +7,15 @@ from functools import partial
 
 from sluice.ledger import AsyncLedger, Database
 from sluice.settings import Settings
-from sluice.telemetry import get_logger
+from sluice.telemetry import LedgerTelemetry, get_logger
 from sluice.telemetry.health import Health
 
 log = get_logger()
+
+
+def connect_observed(settings: Settings) -> Database:
+    """Return a connection whose retries and waits this process counts."""
+    return Database(settings, LedgerTelemetry())
 
 
 class LedgerConnections:
@@ -20,7 +25,9 @@ class LedgerConnections:
     process's health conditions.
     """
 
-    def __init__(self, settings: Settings, health: Health, connect: Callable[[Settings], Database] = Database) -> None:
+    def __init__(
+        self, settings: Settings, health: Health, connect: Callable[[Settings], Database] = connect_observed
+    ) -> None:
         self._settings = settings
         self._connect = connect
         self._health = health

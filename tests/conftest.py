@@ -27,6 +27,7 @@ from hypothesis import settings as hypothesis_settings
 
 from sluice.ledger import Database, schema
 from sluice.settings import Settings, read_settings
+from sluice.telemetry import LedgerTelemetry
 from tools.stack import S3Server, Servers, Stack, TorchServe
 
 ORDER: Final = ("unit", "chart", "cluster", "integration", "chaos")
@@ -96,7 +97,7 @@ def settings(database_url: str) -> Settings:
 @pytest.fixture
 def ledger(settings: Settings) -> Iterator[Database]:
     """Open the test's database."""
-    with Database(settings) as database:
+    with Database(settings, LedgerTelemetry()) as database:
         yield database
 
 

@@ -24,9 +24,8 @@ from sluice.backoff import wait_after
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from sluice.ledger.columns import DEATHS_COLUMN, RENAMED, find_deaths_column
 from sluice.ledger.faults import DISK_FULL, LOCKED, cause_of, code_of, describe, is_disk_full
-from sluice.ledger.waits import LockWaits
+from sluice.ledger.waits import LedgerObserver, NoObserver, lock_holder
 from sluice.settings import Settings
-from sluice.telemetry import metrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,12 +76,12 @@ class LedgerCursor(DictCursor):
 class Database:
     """One connection with one owner; it is opened at the first use. Each thread or task that writes makes its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, observer: LedgerObserver | None = None) -> None:
         self._patience = settings.database_patience
         self._options = connect_options(settings)
         self._connection: pymysql.Connection[LedgerCursor] | None = None
         self._used = 0.0
-        self._waits = LockWaits()
+        self._observer = observer or NoObserver()
         self._locks: set[str] = set()
         self._deaths_column: str | None = None
         self._slot = random.randrange(SLOTS)  # noqa: S311 - spreads load, guards nothing
@@ -130,7 +129,7 @@ class Database:
 
     def tell_of_locked(self, objects: int) -> None:
         """Say who keeps so many objects' rows locked."""
-        self.try_once(self._waits.tell, objects)
+        self.try_once(self._tell_holder, objects)
 
     def _repeat(self, work: Callable[[LedgerCursor], T], seconds: float) -> T:
         """Do `work` in one transaction; retry what may pass for so many seconds."""
@@ -147,7 +146,7 @@ class Database:
                     self._deaths_column, looked_again = None, True
                     continue
                 cause = cause_of(error)
-                metrics.LEDGER_RETRIES.labels(cause=cause).inc()
+                self._observer.retried(cause)
                 tries += 1
                 if code_of(error) in LOCKED:
                     self._waited_in_vain()
@@ -209,7 +208,11 @@ class Database:
         self._slot = (self._slot + random.randrange(1, SLOTS)) % SLOTS  # noqa: S311 - as above
         if self._connection is not None:
             with self._connection.cursor() as cursor:
-                self._waits.tell(cursor)
+                self._tell_holder(cursor)
+
+    def _tell_holder(self, cursor: LedgerCursor, objects: int = 0) -> None:
+        host, who = lock_holder(cursor)
+        self._observer.waited(host, who, objects)
 
     def _lock_lost(self, why: str) -> LockLost:
         names = ", ".join(sorted(self._locks))

@@ -6,18 +6,11 @@ likeliest; to see it takes the right PROCESS, which Sluice does without.
 
 from __future__ import annotations
 
-import time
-from typing import Final
+from typing import Final, Protocol
 
 import pymysql
 from pymysql.cursors import DictCursor
 
-from sluice.telemetry import metrics
-
-QUIET_SECONDS: Final = 5.0
-"""At least so long between two lines in the log."""
-HOSTS_NAMED: Final = 20
-"""So many hosts get a time series of their own; pods come and go."""
 OLDEST: Final = """
     SELECT p.id, p.user, p.host, p.command, p.time, t.trx_rows_locked AS locked
     FROM information_schema.innodb_trx t JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id
@@ -25,34 +18,27 @@ OLDEST: Final = """
     ORDER BY p.command = 'Sleep' DESC, t.trx_started LIMIT 1"""
 
 
-class LockWaits:
-    """Counts waits in vain, and says in the log, now and then, who was waited for."""
+class LedgerObserver(Protocol):
+    """Who wants to know what a connection meets: a process counts it (sluice.telemetry), a command doesn't."""
 
-    def __init__(self) -> None:
-        self._said_at = float("-inf")
-        self._hosts: set[str] = set()
+    def retried(self, cause: str) -> None:
+        """Hear of a transaction that failed for now: by "contention", or because the database is "unavailable"."""
 
-    def tell(self, cursor: DictCursor, objects: int = 0) -> None:
-        """Tell of one wait; so many objects have to wait for it."""
-        host, who = _holder(cursor)
-        if len(self._hosts) < HOSTS_NAMED:
-            self._hosts.add(host)
-        metrics.LEDGER_LOCK_WAITS.labels(holder=host if host in self._hosts else "others").inc()
-        now = time.monotonic()
-        if now - self._said_at >= QUIET_SECONDS:
-            self._said_at = now
-            _log(who, objects)
+    def waited(self, host: str, who: str, objects: int) -> None:
+        """Hear of one wait in vain for rows that `who` on `host` keeps locked; so many objects have to wait for it."""
 
 
-def _log(who: str, objects: int) -> None:
-    import structlog  # noqa: PLC0415 - the command line starts without it, and has no log
+class NoObserver:
+    """Hears of everything and does nothing about it."""
 
-    if structlog.is_configured():
-        waiting = {"objects": objects} if objects else {}
-        structlog.get_logger().warning("rows stay locked by another transaction", by=who, **waiting)
+    def retried(self, cause: str) -> None:
+        """Take no notice."""
+
+    def waited(self, host: str, who: str, objects: int) -> None:
+        """Take no notice."""
 
 
-def _holder(cursor: DictCursor) -> tuple[str, str]:
+def lock_holder(cursor: DictCursor) -> tuple[str, str]:
     """Return the host, and a sentence, for who has had rows of this database locked for longest, silent ones first."""
     try:
         cursor.execute(OLDEST)

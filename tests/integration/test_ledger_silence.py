@@ -34,6 +34,7 @@ from sluice.ledger import (
 )
 from sluice.ledger.connection import IDLE_SECONDS
 from sluice.settings import Settings
+from sluice.telemetry import LedgerTelemetry
 from sluice.telemetry.health import Health
 from tests.support.ledger_rows import breaches, entries, ids_of, list_all, prediction, running_job
 from tools.stack import Servers
@@ -127,7 +128,7 @@ def test_a_commit_that_fell_silent_holds_up_nobody(settings: Settings, ledger: D
         cursor.execute("SELECT CONNECTION_ID() AS id")
         names.extend(row["id"] for row in cursor.fetchall())
 
-    with silent(settings, commit_theirs) as frozen, Database(settings) as other:
+    with silent(settings, commit_theirs) as frozen, Database(settings, LedgerTelemetry()) as other:
         other._slot = frozen._slot
         with capture_logs() as said:
             assert other.run(predictions.commit, rows) == rest
@@ -191,7 +192,7 @@ def test_without_the_right_to_see_it_nobody_is_named(
         cursor.execute(f"GRANT ALL ON `{database_name}`.* TO 'plain'@'127.0.0.1'")
     url = f"mysql://plain:{password}@127.0.0.1:{servers.database.port}/{database_name}"
     plain = settings.model_copy(update={"database_url": SecretStr(url)})
-    with Database(plain) as waiting, ThreadPoolExecutor(1) as thread, capture_logs() as said:
+    with Database(plain, LedgerTelemetry()) as waiting, ThreadPoolExecutor(1) as thread, capture_logs() as said:
         with silent(settings, lambda c: jobs.lock(c, job)):
             assert not waiting.run(jobs.finish, job), "it is another's to say: asked again later"
             paused = thread.submit(waiting.run, lambda c: jobs.change_state(c, job, "paused"))

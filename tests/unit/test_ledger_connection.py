@@ -18,6 +18,7 @@ from sluice.ledger.connection import Database, connect_options
 from sluice.ledger.faults import cause_of, describe, is_disk_full
 from sluice.ledger.rows import shortened
 from sluice.settings import Settings, read_settings
+from sluice.telemetry import LedgerTelemetry
 
 SECRET = "p@ss/w:rd%"
 
@@ -85,7 +86,8 @@ def test_a_database_that_was_never_there_is_counted_though_patience_is_the_calle
         unused.bind(("127.0.0.1", 0))
         url = f"mysql://sluice@127.0.0.1:{unused.getsockname()[1]}/sluice"
         before = count()
-        with Database(read_settings(database_url=url)) as database, pytest.raises(LedgerUnavailable):
+        observed = Database(read_settings(database_url=url), LedgerTelemetry())
+        with observed as database, pytest.raises(LedgerUnavailable):
             database.try_once(lambda _: None)
     assert count() == before + 1
 
