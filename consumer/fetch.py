@@ -10,8 +10,8 @@ from consumer.held import HeldObject
 from consumer.pipeline import Pipeline
 from sluice.backoff import wait_after
 from sluice.domain import ReadFailure
-from sluice.errors import ConfigurationError, ObjectError, SourceError
-from sluice.objects import ReadRefused, Source, open_source
+from sluice.errors import ConfigurationError, ObjectError, ReadRefused, SourceError
+from sluice.objects import Source, open_source
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 

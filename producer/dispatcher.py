@@ -21,9 +21,9 @@ from producer.sources import JobSources
 from sluice import ledger
 from sluice.backoff import wait_after
 from sluice.domain import ReadFailure, Reason
-from sluice.errors import ConfigurationError, ObjectError, SourceError
+from sluice.errors import ConfigurationError, ObjectError, ReadRefused, SourceError
 from sluice.ledger import AsyncLedger, Job
-from sluice.objects import ObjectChanged, ReadRefused
+from sluice.objects import ObjectChanged
 from sluice.protocol import Failure
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics

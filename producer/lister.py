@@ -18,9 +18,8 @@ from producer.sources import JobSources
 from sluice import ledger
 from sluice.backoff import Backoff
 from sluice.domain import ListedObject
-from sluice.errors import ConfigurationError, SourceError
+from sluice.errors import ConfigurationError, SourceError, SourceMissing
 from sluice.ledger import Job
-from sluice.objects import SourceMissing
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()

@@ -16,8 +16,7 @@ from typing import Final
 from producer.leases import StreamedObject
 from producer.sources import JobSources
 from sluice.domain import Reason
-from sluice.errors import ObjectError, SourceError
-from sluice.objects import ReadRefused
+from sluice.errors import ObjectError, ReadRefused, SourceError
 
 TRIES: Final = 5
 # What is read of a witness: that the storage begins to give it is enough.

@@ -19,8 +19,9 @@ from producer.lister import JobLister
 from producer.messages import JobMessages
 from producer.notifications import NotificationWriter
 from producer.router import Router
-from producer.shard import ShardLock, ShardTaken
+from producer.shard import ShardLock
 from producer.sources import JobSources
+from sluice.errors import ShardTaken
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 from sluice.telemetry.health import Health

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from sluice import ledger
-from sluice.errors import LedgerError
-from sluice.ledger import AsyncLedger, Database, LedgerCursor, LockLost
+from sluice.errors import LockLost, ShardTaken
+from sluice.ledger import AsyncLedger, Database, LedgerCursor
 from sluice.ledger.connection import IDLE_SECONDS
 from sluice.telemetry import get_logger
 from sluice.telemetry.health import Health
@@ -24,10 +24,6 @@ STANDBY_SECONDS: Final = 1.0
 PROOF_SECONDS: Final = 5.0
 TAKE_AGAIN_SECONDS: Final = IDLE_SECONDS + 5.0
 """Until then the server must have ended the connection that was lost, of whose loss it may not have heard."""
-
-
-class ShardTaken(LedgerError):
-    """Raised when another producer took over this shard while the database was away."""
 
 
 class ShardLock:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from sluice.cli.check_result import ROWS_SHOWN, CheckResult
 from sluice.cli.connect import open_database
 from sluice.cli.screen import complain, console, safe
 from sluice.ledger import check as ledger_check
@@ -28,7 +28,6 @@ BY_FLAG: Final = {
     "I4": "give --metrics URL of the running consumers",
     "I7": "give --metrics URL of the running processes",
 }
-ROWS_SHOWN: Final = 10
 
 EXAMPLES: Final = """\
 Examples:
@@ -38,15 +37,6 @@ Examples:
   sluice check --metrics 127.0.0.1:9101 --metrics 127.0.0.1:9102
 
 Exit code 1 if an invariant is broken, 3 if what was named gave no answer."""
-
-
-@dataclass
-class CheckResult:
-    """What was found out about one invariant."""
-
-    verified: bool = False
-    breaches: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def check(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from typing import Final
 
-from sluice.cli.check import ROWS_SHOWN, CheckResult
+from sluice.cli.check_result import ROWS_SHOWN, CheckResult
 from sluice.cli.connect import open_database, settings_of_a_person
 from sluice.errors import ObjectError
 from sluice.ledger.sample import SampledObject, done_objects

@@ -12,7 +12,7 @@ from typing import Final
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from sluice.cli.check import CheckResult
+from sluice.cli.check_result import CheckResult
 from sluice.cli.screen import counted
 
 TIMEOUT: Final = 5.0

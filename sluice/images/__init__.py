@@ -1,14 +1,15 @@
 """Bytes of an image to the pixels a model wants, and many of those to one request's body.
 
 TorchServe's archives carry this package too, so that a person's photo and a consumer's are decoded by the same lines.
-It therefore imports Pillow, numpy, cykooz-resizer and itself only.
+It therefore imports Pillow, numpy, cykooz-resizer and what else archives carry: sluice.errors, sluice.domain. Handlers
+know this package alone, so its errors are found here too.
 """
 
-from sluice.images.batch import BATCH_TYPE, CARD_TYPE, BatchError, pack, unpack
+from sluice.errors import BatchError, CardError, ImageError
+from sluice.images.batch import BATCH_TYPE, CARD_TYPE, pack, unpack
 from sluice.images.decode import FORMATS, decode
-from sluice.images.identity import NO_WEIGHTS, CardError, check_card, check_weights, digest_of
+from sluice.images.identity import NO_WEIGHTS, check_card, check_weights, digest_of
 from sluice.images.preprocessing import VERSION, Preprocessing
-from sluice.images.refusal import ImageError
 
 __all__ = [
     "BATCH_TYPE",

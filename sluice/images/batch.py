@@ -9,6 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sluice.errors import BatchError
+
 BATCH_TYPE: Final = "application/x-sluice-batch"
 """The request's Content-Type."""
 
@@ -18,10 +20,6 @@ CARD_TYPE: Final = "application/x-sluice-card"
 MAGIC: Final = b"SLB1"
 CHANNELS: Final = 3
 _HEADER: Final = struct.Struct("<4sIII")
-
-
-class BatchError(ValueError):
-    """Raised when a body isn't a packed batch."""
 
 
 def pack(images: Sequence[NDArray[np.uint8]]) -> bytearray:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from sluice.domain import Reason
+from sluice.errors import ImageError
 from sluice.images.budget import PixelBudget
 from sluice.images.pixels import UPRIGHT, Rotation, square, window
 from sluice.images.preprocessing import Preprocessing
-from sluice.images.refusal import FAILURES, ImageError, unopened, unreadable
+from sluice.images.refusal import FAILURES, unopened, unreadable
 
 # EPS is missing since reading it runs Ghostscript; WMF, MPEG, HDF5, GRIB and BUFR since Pillow can't read their pixels;
 # IPTC since it opens another image inside itself, of any format. Formats without a signature come last.

@@ -12,11 +12,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Final
 
+from sluice.errors import CardError
+
 NO_WEIGHTS: Final = hashlib.sha256(b"").hexdigest()
-
-
-class CardError(ValueError):
-    """Raised when a card and what it names don't belong together."""
 
 
 def digest_of(architecture: str, weights_sha256: str, preprocessing: Mapping[str, Any], labels: Sequence[str]) -> str:

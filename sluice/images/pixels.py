@@ -15,8 +15,8 @@ from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resize
 from PIL import Image
 
 from sluice.domain import Reason
+from sluice.errors import ImageError
 from sluice.images.preprocessing import Preprocessing
-from sluice.images.refusal import ImageError
 
 _FILTERS: Final = {"bilinear": FilterType.bilinear, "bicubic": FilterType.catmull_rom}
 _REACH: Final = {"bilinear": 1.0, "bicubic": 2.0}

@@ -15,17 +15,9 @@ from typing import Final
 from PIL import UnidentifiedImageError
 
 from sluice.domain import Reason
+from sluice.errors import ImageError
 
 Bytes = bytes | bytearray | memoryview
-
-
-class ImageError(Exception):
-    """Raised when bytes can't become pixels, by their own fault; `reason` is the quarantine's code."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 FAILURES: Final = (

@@ -6,7 +6,7 @@ with Database(settings) as database:
 
 from sluice.ledger import check, jobs, listing, models, objects, predictions, progress
 from sluice.ledger.asynchronous import AsyncLedger
-from sluice.ledger.connection import Database, LedgerCursor, LockLost
+from sluice.ledger.connection import Database, LedgerCursor
 from sluice.ledger.rows import (
     Job,
     JobProgress,
@@ -26,7 +26,6 @@ __all__ = [
     "JobProgress",
     "LedgerCursor",
     "ListingState",
-    "LockLost",
     "PageChanges",
     "PendingObject",
     "Prediction",

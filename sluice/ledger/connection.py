@@ -21,7 +21,7 @@ from pymysql.constants import ER
 from pymysql.cursors import DictCursor
 
 from sluice.backoff import wait_after
-from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
+from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable, LockLost
 from sluice.ledger.columns import DEATHS_COLUMN, RENAMED, find_deaths_column
 from sluice.ledger.faults import DISK_FULL, LOCKED, cause_of, code_of, describe, is_disk_full
 from sluice.ledger.waits import LedgerObserver, NoObserver, lock_holder
@@ -57,10 +57,6 @@ SESSION: Final = """
 ISOLATION: Final = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 # Locks are the whole server's, and MySQL's names end at 64 characters. Newer MySQLs have no MD5().
 GET_LOCK: Final = "SELECT GET_LOCK(CONCAT('sluice.', LEFT(SHA2(CONCAT(DATABASE(), '.', %s), 256), 40)), %s) AS held"
-
-
-class LockLost(LedgerError):
-    """Raised when the connection that held a lock was lost: another process may own what the lock stood for."""
 
 
 class LedgerCursor(DictCursor):

@@ -9,10 +9,10 @@ from sluice.domain import check_source
 from sluice.errors import ConfigurationError
 from sluice.objects.folder import Folder
 from sluice.objects.s3 import Bucket
-from sluice.objects.source import ObjectChanged, ReadRefused, Source, SourceMissing
+from sluice.objects.source import ObjectChanged, Source
 from sluice.settings import Settings
 
-__all__ = ["Bucket", "Folder", "ObjectChanged", "ReadRefused", "Source", "SourceMissing", "open_source"]
+__all__ = ["Bucket", "Folder", "ObjectChanged", "Source", "open_source"]
 
 
 def open_source(source: str, settings: Settings) -> Source:

@@ -15,9 +15,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluice.domain import check_source
-from sluice.errors import ConfigurationError, SourceError
+from sluice.errors import ConfigurationError, SourceError, SourceMissing
 from sluice.objects.aws import open_s3, open_session
-from sluice.objects.source import SourceMissing
 from sluice.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sluice.domain import ListedObject, Reason
-from sluice.errors import ObjectError, SourceError
+from sluice.errors import ObjectError, ReadRefused, SourceError, SourceMissing
 from sluice.objects.entries import make_entry
-from sluice.objects.source import ObjectChanged, ReadRefused, SourceMissing
+from sluice.objects.source import ObjectChanged
 
 PAGE = 1000
 

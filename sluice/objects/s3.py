@@ -19,11 +19,11 @@ from obstore.exceptions import BaseError as ObstoreError
 from obstore.store import S3Store
 
 from sluice.domain import ListedObject, Reason
-from sluice.errors import ObjectError, SourceError
+from sluice.errors import ObjectError, ReadRefused, SourceError, SourceMissing
 from sluice.objects.aws import AWS_ERRORS
 from sluice.objects.clients import BucketClients
 from sluice.objects.entries import bare, make_entry, refuse_key
-from sluice.objects.source import ObjectChanged, ReadRefused, SourceMissing
+from sluice.objects.source import ObjectChanged
 from sluice.settings import Settings
 
 if TYPE_CHECKING:

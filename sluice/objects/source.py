@@ -6,11 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from sluice.domain import ListedObject, ReadFailure
-from sluice.errors import ObjectError, SourceError
-
-
-class SourceMissing(SourceError):
-    """Raised when the bucket or folder does not exist, as opposed to not answering."""
+from sluice.errors import ObjectError
 
 
 class ObjectChanged(ObjectError):
@@ -19,13 +15,6 @@ class ObjectChanged(ObjectError):
     def __init__(self, listed: ListedObject) -> None:
         super().__init__(ReadFailure.CHANGED, f"the object's ETag is now {listed.etag}")
         self.listed = listed
-
-
-class ReadRefused(SourceError):
-    """Raised when the storage answers the read of one object with an error that may be the object's own or everybody's.
-
-    Only what else can be read of the source meanwhile tells which.
-    """
 
 
 class Source(Protocol):

@@ -11,18 +11,8 @@ from functools import partial
 import pymysql
 import pytest
 
-from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
-from sluice.ledger import (
-    Database,
-    LedgerCursor,
-    LockLost,
-    QuarantineEntry,
-    jobs,
-    listing,
-    objects,
-    predictions,
-    progress,
-)
+from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable, LockLost
+from sluice.ledger import Database, LedgerCursor, QuarantineEntry, jobs, listing, objects, predictions, progress
 from sluice.settings import Settings, read_settings
 from tests.support.ledger_rows import SOURCE, breaches, entries, ids_of, list_all, prediction, running_job
 from tools.stack import Servers

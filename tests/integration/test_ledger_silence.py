@@ -20,10 +20,10 @@ from producer.failures import FailureWriter
 from producer.leases import StreamedObject
 from producer.ledger import LedgerConnections
 from sluice.domain import Reason
+from sluice.errors import LockLost
 from sluice.ledger import (
     Database,
     LedgerCursor,
-    LockLost,
     QuarantineEntry,
     connection,
     jobs,

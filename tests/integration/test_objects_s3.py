@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from sluice.domain import ListedObject
-from sluice.errors import ObjectError, SourceError
-from sluice.objects import Bucket, ObjectChanged, SourceMissing, open_source
+from sluice.errors import ObjectError, SourceError, SourceMissing
+from sluice.objects import Bucket, ObjectChanged, open_source
 from sluice.objects.s3 import NOT_PLAIN
 from sluice.settings import Settings, read_settings
 from tests.support.producer_servers import FaultyS3, Photos

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from producer.ledger import LedgerConnections
-from producer.shard import ShardLock, ShardTaken
+from producer.shard import ShardLock
+from sluice.errors import ShardTaken
 from sluice.ledger import Database, LedgerCursor
 from sluice.settings import Settings
 from sluice.telemetry.health import Health

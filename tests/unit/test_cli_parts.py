@@ -10,7 +10,7 @@ import pytest
 
 from sluice.cli import check_processes, follow
 from sluice.cli.card import archived_card
-from sluice.cli.check import CheckResult
+from sluice.cli.check_result import CheckResult
 from sluice.cli.config import shown_value, without_password
 from sluice.cli.screen import console
 from sluice.errors import ConfigurationError, LedgerUnavailable

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.errors import ConfigurationError, ObjectError, SourceError
-from sluice.objects import Bucket, Folder, ObjectChanged, SourceMissing, open_source
+from sluice.errors import ConfigurationError, ObjectError, SourceError, SourceMissing
+from sluice.objects import Bucket, Folder, ObjectChanged, open_source
 from sluice.settings import read_settings
 
 MIB = 1024 * 1024

@@ -10,8 +10,7 @@ import pytest
 
 from producer.leases import StreamedObject
 from producer.refusals import TRIES, RefusalCounter, Witness
-from sluice.errors import ObjectError
-from sluice.objects import ReadRefused
+from sluice.errors import ObjectError, ReadRefused
 
 BAD = StreamedObject(1, 1, 1, "s3://photos/", b"bad", "e", 10)
 GOOD = StreamedObject(2, 1, 1, "s3://photos/", b"good", "e", 10)

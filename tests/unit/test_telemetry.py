@@ -156,8 +156,9 @@ def test_a_log_that_takes_nothing_ends_nothing() -> None:
     assert done.stdout == "True\n"
 
 
-def test_metrics_alone_bring_no_logs_and_no_server() -> None:
-    """`sluice status` passes here each time it starts."""
-    code = "import sys; from sluice.telemetry import metrics; print('structlog' in sys.modules)"
+def test_the_ledger_brings_no_logs_no_metrics_and_no_server() -> None:
+    """`sluice status` passes there each time it starts."""
+    brought = "{'structlog', 'prometheus_client', 'sluice.telemetry'}"
+    code = f"import sys, sluice.ledger; print(bool({brought} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
