@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Final
 
-from producer.leases import StreamedObject
+from producer.leased import StreamedObject
 
 FIRST_REST: Final = 1.0
 LONGEST_REST: Final = 8.0

@@ -14,7 +14,8 @@ from typing import Final
 
 from producer.backlog import Backlog
 from producer.failures import FailureWriter
-from producer.leases import ConsumerDeath, Lease, LeaseTable, StreamedObject, WorkGrant
+from producer.leased import ConsumerDeath, Lease, StreamedObject, WorkGrant
+from producer.leases import LeaseTable
 from producer.pages import PageReader
 from producer.refusals import TRIES, RefusalCounter, Witness
 from producer.sources import JobSources

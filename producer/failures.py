@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from producer.backlog import Backlog
-from producer.leases import StreamedObject
+from producer.leased import StreamedObject
 from sluice import ledger
 from sluice.domain import ListedObject, Reason
 from sluice.ledger import AsyncLedger, LedgerCursor, QuarantineEntry

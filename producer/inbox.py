@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from producer.leases import ConsumerDeath, Lease, LeaseTable, StreamedObject
+from producer.leased import ConsumerDeath, Lease, StreamedObject
+from producer.leases import LeaseTable
 from sluice.errors import ProtocolError
 from sluice.protocol import (
     Bye,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from producer.backlog import Backlog
-from producer.leases import StreamedObject
+from producer.leased import StreamedObject
 from sluice import ledger
 from sluice.ledger import AsyncLedger, Job
 from sluice.settings import Settings

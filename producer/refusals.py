@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from producer.leases import StreamedObject
+from producer.leased import StreamedObject
 from producer.sources import JobSources
 from sluice.domain import Reason
 from sluice.errors import ObjectError, ReadRefused, SourceError

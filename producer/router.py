@@ -11,7 +11,8 @@ import zmq
 import zmq.asyncio
 
 from producer.connections import STRANGER_SECONDS, PeerConnections
-from producer.leases import MOST_LEASES, LeaseTable, StreamedObject, WorkGrant
+from producer.leased import MOST_LEASES, StreamedObject, WorkGrant
+from producer.leases import LeaseTable
 from sluice.errors import ConfigurationError
 from sluice.protocol import Bye, Message, Work, WorkItem, encode
 from sluice.protocol.curve import CurveAuthenticator

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from producer.backlog import Backlog
 from producer.failures import FailureWriter
-from producer.leases import StreamedObject
+from producer.leased import StreamedObject
 from producer.ledger import LedgerConnections
 from sluice.domain import Reason
 from sluice.errors import LockLost

@@ -10,7 +10,8 @@ from producer import failures, pages
 from producer.backlog import Backlog
 from producer.dispatcher import Dispatcher
 from producer.failures import FailureWriter
-from producer.leases import LeaseTable, StreamedObject
+from producer.leased import StreamedObject
+from producer.leases import LeaseTable
 from producer.ledger import LedgerConnections
 from sluice.domain import ListedObject
 from sluice.ledger import Database, jobs, listing, objects, progress

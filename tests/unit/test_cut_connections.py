@@ -18,7 +18,8 @@ from consumer.link import ProducerLink
 from consumer.queues import ByteBudget
 from consumer.session import ProducerSession, SessionId
 from producer.inbox import Inbox
-from producer.leases import ConsumerDeath, Lease, LeaseTable, StreamedObject
+from producer.leased import ConsumerDeath, Lease, StreamedObject
+from producer.leases import LeaseTable
 from producer.router import Router
 from sluice.protocol import Failure
 from sluice.protocol.frames import KINDS

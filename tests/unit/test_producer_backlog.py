@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from producer.backlog import Backlog
-from producer.leases import StreamedObject
+from producer.leased import StreamedObject
 
 
 def thing(number: int, job: int = 1, deaths: int = 0) -> StreamedObject:

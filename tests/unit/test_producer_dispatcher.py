@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from producer.backlog import Backlog
 from producer.dispatcher import Dispatcher
-from producer.leases import GROUP_OBJECTS, LeaseTable, StreamedObject
+from producer.leased import StreamedObject
+from producer.leases import GROUP_OBJECTS, LeaseTable
 from sluice.settings import read_settings
 
 COUNT = 3 * GROUP_OBJECTS

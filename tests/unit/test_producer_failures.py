@@ -11,7 +11,7 @@ import pytest
 from producer import failures
 from producer.backlog import Backlog
 from producer.failures import MOST_CHANGES, FailureWriter
-from producer.leases import StreamedObject
+from producer.leased import StreamedObject
 from sluice.domain import ListedObject
 from sluice.ledger import listing
 

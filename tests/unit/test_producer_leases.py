@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from producer.deaths import MOST_SPARED
-from producer.leases import (
-    CALM_SECONDS,
-    GROUP_BYTES,
-    GROUP_OBJECTS,
-    PATIENCE_SECONDS,
-    LeaseTable,
-    StreamedObject,
-)
+from producer.leased import StreamedObject
+from producer.leases import CALM_SECONDS, GROUP_BYTES, GROUP_OBJECTS, PATIENCE_SECONDS, LeaseTable
 from sluice.errors import ProtocolError
 
 HEARTBEAT = 2.0

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from producer import pages
 from producer.backlog import Backlog
-from producer.leases import StreamedObject
+from producer.leased import StreamedObject
 from producer.pages import PageReader
 from sluice.ledger import PendingObject, objects
 from sluice.settings import read_settings

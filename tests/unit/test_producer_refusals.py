@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from producer.leases import StreamedObject
+from producer.leased import StreamedObject
 from producer.refusals import TRIES, RefusalCounter, Witness
 from sluice.errors import ObjectError, ReadRefused
 

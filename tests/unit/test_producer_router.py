@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from producer.inbox import Inbox
-from producer.leases import ConsumerDeath, Lease, LeaseTable, StreamedObject
+from producer.leased import ConsumerDeath, Lease, StreamedObject
+from producer.leases import LeaseTable
 from producer.router import Router
 from sluice.protocol import Bye, Credit, Done, Error, Failed, Failure, Hello, Ping, Pong, Return, Work
 from sluice.protocol.keys import make_keys
