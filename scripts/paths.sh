@@ -16,3 +16,8 @@ export PATH="$PATH:/usr/local/sbin:/usr/sbin:/usr/libexec"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 # Without bytecode every start of a process parses all that it imports again.
 unset PYTHONDONTWRITEBYTECODE
+
+# Print a script's own first comment and end, where --help is asked for.
+help_if_asked() {
+    case " $* " in *" --help "* | *" -h "*) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" && exit ;; esac
+}

@@ -11,7 +11,7 @@ from tests.chart.rendered import PROFILES, Rendered, program, render
 def _helm() -> None:
     """Say at once what is missing, rather than in each test."""
     if not program("helm").exists():
-        pytest.exit(f"no {program('helm')}: run `scripts/cluster build kube-score`", returncode=2)
+        pytest.exit(f"no {program('helm')}: run `scripts/cluster build --only kube-score actionlint`", returncode=2)
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ def main() -> None:
     build.add_argument(
         "more", nargs="*", metavar="PIECE", help=f"beside the cluster's own: {', '.join(PIECES.keys() - CORE)}"
     )
+    build.add_argument("--only", action="store_true", help="those PIECEs alone, and helm: for what needs no cluster")
     commands.add_parser("up", help="start it (a running one is left alone)")
     commands.add_parser("down", help="end it and clean up")
     commands.add_parser("status", help="say whether it runs, and what runs on it; exit code 1 if it doesn't")
@@ -63,7 +64,8 @@ def run(cluster: Cluster, arguments: argparse.Namespace) -> None:
     """Run one command."""
     match arguments.command:
         case "build":
-            cluster.build(*arguments.more)
+            build = cluster.build_programs if arguments.only else cluster.build
+            build(*arguments.more)
         case "up":
             up(cluster)
         case "down":

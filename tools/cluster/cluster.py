@@ -48,6 +48,11 @@ class Cluster:
             self.cache.build([*CORE, *more])
             image.build_pause(self.cache.program("pause"))
 
+    def build_programs(self, *names: str) -> None:
+        """Build programs that need no cluster, helm among them, and nothing of a cluster's own."""
+        with locked(self.cache.lock):
+            self.cache.build(["helm", *names])
+
     def up(self) -> None:
         """Start it and wait until it is ready; one that is ready is left alone, one that was left half made is not."""
         with locked(self.place.lock):

@@ -29,6 +29,8 @@ class Piece:
     packages: tuple[str, ...]
     names: tuple[str, ...] = ()
     linked: Mapping[str, str] = field(default_factory=dict)
+    experiments: str = ""
+    """What of Go's own that isn't on by default it is written with (GOEXPERIMENT)."""
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -61,6 +63,9 @@ PIECES: Final = {
     "helm": Piece("helm.sh/helm/v4", "v4.3.1", ("cmd/helm",)),
     "buildkit": Piece("github.com/moby/buildkit", "v0.25.2", ("cmd/buildkitd", "cmd/buildctl")),
     "kube-score": Piece("github.com/zegl/kube-score", "v1.20.0", ("cmd/kube-score",)),
+    "actionlint": Piece("github.com/rhysd/actionlint", "v1.7.12", ("cmd/actionlint",)),
+    "cosign": Piece("github.com/sigstore/cosign/v3", "v3.1.3", ("cmd/cosign",)),
+    "trivy": Piece("github.com/aquasecurity/trivy", "v0.74.0", ("cmd/trivy",), experiments="jsonv2"),
     "versitygw": Piece("github.com/versity/versitygw", VERSITYGW, ("cmd/versitygw",)),
     "keda": Piece(
         "github.com/kedacore/keda/v2", "v2.21.0", ("cmd/operator", "cmd/adapter"), ("keda-operator", "keda-adapter")
@@ -157,7 +162,8 @@ def _build(piece: Piece, target: Path) -> None:
         flags = "-s -w " + " ".join(f"-X {name}={value}" for name, value in piece.linked.items())
         for package, program in zip(piece.packages, piece.programs, strict=True):
             path = "/".join(part for part in (piece.module, package) if part)
-            _run(["go", "build", "-trimpath", "-ldflags", flags, "-o", str(folder / program), path], cwd=scratch)
+            command = ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(folder / program), path]
+            _run(command, cwd=scratch, environment={"GOEXPERIMENT": piece.experiments})
             shutil.move(folder / program, target / program)
 
 
