@@ -3,98 +3,39 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
-import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sluice import cli
-from sluice.domain import ListedObject
 from sluice.ledger import (
     Database,
     LedgerCursor,
-    Prediction,
-    QuarantineEntry,
     jobs,
-    listing,
     models,
-    objects,
-    predictions,
     schema,
 )
 from sluice.settings import read_settings
+from tests.support.cli_runs import KEYS, Sluice, add_done_job, odd_photos, run_in_process
 from tests.support.model_archives import write_archive
 from tools.stack import TorchServe
-
-Sluice = Callable[..., tuple[int, str, str]]
-
-KEYS = [
-    b"=formula.jpg",
-    b"[bold]markup[bold].jpg",
-    b"esc\x1b[31mred.jpg",
-    b"line\nbreak.jpg",
-    b'quo"te,comma.jpg',
-    "aünï.jpg".encode(),
-    b"y.jpg",
-    b"z.jpg",
-]
 
 
 @pytest.fixture
 def sluice(database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sluice:
-    """Run the command in this process; give exit code, output and what went to standard error."""
-    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
-
-    def run(*arguments: str | int) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sluice", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (int(ended.value.code or 0), *capfd.readouterr())
-
-    return run
+    return run_in_process(database_url, monkeypatch, capfd)
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for key in KEYS:
-        (folder / key.decode()).write_bytes(key * 3)
-    return folder
+    return odd_photos(tmp_path / "photos")
 
 
 @pytest.fixture
 def job(ledger: Database, photos: Path) -> int:
-    """Make a job on the folder that is done: the last two objects quarantined, the rest classified."""
-    return ledger.run(_fill, photos)
-
-
-def _fill(cursor: LedgerCursor, photos: Path) -> int:
-    model = models.register(cursor, "m", "1", "a" * 64, {"resize": 2}, ["cat"])
-    models.promote(cursor, "m", "1")
-    job = jobs.submit(cursor, f"file://{photos}")
-    jobs.start(cursor, job, model.id)
-    found = [(key, (photos / key.decode()).stat()) for key in sorted(KEYS)]
-    page = [ListedObject(key, f"{stat.st_mtime_ns}-{stat.st_size}", stat.st_size) for key, stat in found]
-    listing.add_page(cursor, job, page, repeat_no=0, last=True, repeats=1)
-    pending = objects.pending(cursor, job, 0, 100)
-    predictions.commit(
-        cursor,
-        [
-            Prediction(
-                row.id, job, model.id, "=cat", 0.75, (("=cat", 0.75),), hashlib.sha256(row.key * 3).digest(), "c"
-            )
-            for row in pending[:-2]
-        ],
-    )
-    objects.quarantine(cursor, [QuarantineEntry(row.id, "truncated", "cut\x1b[2J off") for row in pending[-2:]])
-    assert jobs.finish(cursor, job)
-    return job
+    return ledger.run(add_done_job, photos)
 
 
 def test_a_job_is_submitted_steered_and_listed(sluice: Sluice) -> None:
@@ -189,124 +130,6 @@ def test_waiting_for_nothing_is_exit_code_1(sluice: Sluice, monkeypatch: pytest.
     assert "nothing is under s3://photos/*.jpg" in err
 
 
-def urls(photos: Path) -> list[str]:
-    return [f"file://{photos}/{key.decode()}" for key in sorted(KEYS)[:-2]]
-
-
-def test_csv_keeps_names_whole_and_disarms_formulas(sluice: Sluice, job: int, photos: Path) -> None:
-    code, out, _ = sluice("results", job, "--format", "csv")
-    rows = list(csv.DictReader(io.StringIO(out, newline="")))
-    assert code == 0
-    assert [row["url"] for row in rows] == urls(photos)
-    assert {row["label"] for row in rows} == {"'=cat"}
-
-
-@pytest.mark.usefixtures("job")
-def test_jsonl_keeps_everything_and_no_control_character(sluice: Sluice, photos: Path) -> None:
-    _, out, _ = sluice("results", "last", "--format", "jsonl", "--limit", 3)
-    rows = [json.loads(line) for line in out.splitlines()]
-    assert [row["url"] for row in rows] == urls(photos)[:3]
-    assert rows[0]["top"] == [{"label": "=cat", "score": 0.75}]
-    assert "\x1b" not in out
-
-
-def test_the_table_shows_names_as_text(sluice: Sluice, job: int) -> None:
-    _, out, _ = sluice("results", job)
-    assert "[bold]markup[bold].jpg" in out.replace("\n", "")
-    assert "esc\\x1b[31mred.jpg" in out
-    assert "\x1b" not in out
-
-
-def test_parquet_goes_to_a_file_that_appears_whole(sluice: Sluice, job: int, photos: Path, tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    target = tmp_path / "out.parquet"
-    assert sluice("results", job, "--format", "parquet", "--output", target)[0] == 0
-    table = parquet.read_table(target)
-    assert table.column("url").to_pylist() == urls(photos)
-    assert table.column("top").to_pylist()[0] == [{"label": "=cat", "score": 0.75}]
-    assert [path.name for path in tmp_path.glob("out*")] == ["out.parquet"]
-
-
-def test_parquet_without_pyarrow_says_the_remedy(sluice: Sluice, job: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    code, _, err = sluice("results", job, "--format", "parquet", "--output", "x")
-    assert code == 2
-    assert "pip install" in err
-
-
-def test_pages_make_the_same_rows_as_one_piece(sluice: Sluice, job: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for as_format in ("csv", "jsonl"):
-        whole = sluice("results", job, "--format", as_format)[1]
-        monkeypatch.setattr("sluice.cli.results.PAGE", 1)
-        assert sluice("results", job, "--format", as_format)[1] == whole
-        monkeypatch.undo()
-
-
-def test_an_output_that_cannot_be_written_is_said(sluice: Sluice, job: int, tmp_path: Path) -> None:
-    code, _, err = sluice("results", job, "--format", "csv", "--output", tmp_path / "absent" / "x")
-    assert code == 2
-    assert "--output" in err
-
-
-def test_the_quarantine_is_listed_shown_and_replayed(sluice: Sluice, job: int) -> None:
-    lines = sluice("quarantine", "list", job, "--json")[1].splitlines()
-    rows = [json.loads(line) for line in lines]
-    assert [row["reason"] for row in rows] == ["truncated", "truncated"]
-    assert "\x1b" not in sluice("quarantine", "list")[1]
-    assert "the upload was probably cut off" in sluice("quarantine", "show", rows[0]["id"])[1]
-    assert sluice("quarantine", "list", "--reason", "empty")[1] == "nothing is in quarantine for empty\n"
-    assert sluice("quarantine", "list", "--reason", "nonsense")[0] == 2
-    assert sluice("quarantine", "replay")[0] == 2
-    assert sluice("quarantine", "replay", "--id", rows[0]["id"])[1] == "made 1 object pending again\n"
-    assert sluice("quarantine", "replay", "--id", rows[0]["id"])[0] == 1
-    assert sluice("quarantine", "replay", job)[1] == "made 1 object pending again\n"
-    assert sluice("status", job)[1].startswith(f"job {job} running: 6 of 8 (75 %)")
-    assert sluice("quarantine", "show", rows[0]["id"])[0] == 1
-
-
-@pytest.mark.usefixtures("job")
-def test_check_names_what_it_verified(sluice: Sluice) -> None:
-    code, out, _ = sluice("check")
-    assert code == 0
-    assert [line.split()[1] for line in out.splitlines() if line.startswith("I")] == [
-        "holds",
-        "holds",
-        "not",
-        "not",
-        "holds",
-        "holds",
-        "not",
-    ]
-    code, out, _ = sluice("check", "--bytes", 100)
-    assert code == 0
-    assert "6 of 6 objects read again have the same bytes" in out
-
-
-@pytest.mark.usefixtures("job")
-def test_check_finds_other_bytes_and_says_what_cannot_be_compared(
-    sluice: Sluice, ledger: Database, photos: Path
-) -> None:
-    """A file that went or changed since can't be compared: that breaks nothing."""
-    (photos / KEYS[0].decode()).unlink()
-    (photos / KEYS[1].decode()).write_bytes(b"other")
-    assert sluice("check", "--bytes", 100)[0] == 0
-    ledger.run(lambda cursor: cursor.execute("UPDATE predictions SET sha256 = REPEAT('x', 32)"))
-    code, out, _ = sluice("check", "--bytes", 100)
-    assert code == 1
-    assert "4 predictions were made from other bytes" in out
-    assert "not_found" in out
-    assert "changed" in out
-
-
-@pytest.mark.usefixtures("job")
-def test_check_names_the_rows_that_break_an_invariant(sluice: Sluice, ledger: Database) -> None:
-    ledger.run(lambda cursor: cursor.execute("DELETE FROM predictions ORDER BY object_id LIMIT 1"))
-    code, out, _ = sluice("check")
-    assert code == 1
-    assert "I6  BROKEN" in out
-    assert "done objects without a prediction" in out
-
-
 def test_a_served_model_is_registered_from_its_address(
     sluice: Sluice, ledger: Database, torchserve: TorchServe
 ) -> None:
@@ -338,8 +161,8 @@ def test_registering_waits_for_the_tables(sluice: Sluice, database_url: str, tmp
 def test_the_tables_of_a_newer_version_are_said_and_are_no_error(sluice: Sluice, ledger: Database) -> None:
     ledger.run(lambda cursor: cursor.execute("UPDATE alembic_version SET version_num = '9999'"))
     code, out, _ = sluice("db", "upgrade")
-    assert (code, out) == (0, "the tables are at revision 9999, this version's are 0001: they serve it as they are\n")
-    assert sluice("db", "current")[:2] == (0, "9999 (of a newer version of Sluice; this one's newest is 0001)\n")
+    assert (code, out) == (0, "the tables are at revision 9999, this version's are 0002: they serve it as they are\n")
+    assert sluice("db", "current")[:2] == (0, "9999 (of a newer version of Sluice; this one's newest is 0002)\n")
 
 
 def test_an_upgrade_waits_for_a_database_in_time(sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:

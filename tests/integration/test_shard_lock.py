@@ -43,7 +43,7 @@ async def lose(lock: ShardLock, ledger: Database) -> None:
             await asyncio.sleep(0.01)
 
 
-class Clock:
+class SteppingClock:
     """Stands still, or goes on by a minute each time that it is looked at."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Clock:
 
 
 @asynccontextmanager
-async def owned(settings: Settings, clock: Clock) -> AsyncIterator[ShardLock]:
+async def owned(settings: Settings, clock: SteppingClock) -> AsyncIterator[ShardLock]:
     health = Health()
     connections = LedgerConnections(settings, health)
     lock = ShardLock(0, connections.lock, health, clock)
@@ -69,7 +69,7 @@ async def owned(settings: Settings, clock: Clock) -> AsyncIterator[ShardLock]:
 
 def test_a_loss_is_not_forgotten_with_the_listing_that_noticed_it(settings: Settings, ledger: Database) -> None:
     """The listing of a job that ends is cancelled, in the midst of taking the lock again, too."""
-    clock = Clock()
+    clock = SteppingClock()
 
     async def lose_and_cancel() -> None:
         async with owned(settings, clock) as lock:
@@ -94,7 +94,7 @@ def test_all_who_notice_a_loss_go_on_with_the_lock_that_one_of_them_took_again(
     settings: Settings, ledger: Database
 ) -> None:
     async def lose_often() -> None:
-        async with owned(settings, Clock()) as lock:
+        async with owned(settings, SteppingClock()) as lock:
             for _ in range(5):
                 await lose(lock, ledger)
                 async with asyncio.timeout(LIMIT_SECONDS):
