@@ -33,7 +33,7 @@ FLUSH_SECONDS: Final = 5.0
 
 
 class StopRequested(Exception):
-    """Raised inside the task group when the process was told to stop."""
+    """Raised when the process was told to stop: it ends the task group."""
 
 
 async def produce(settings: Settings, health: Health) -> None:
