@@ -20,7 +20,11 @@ log = get_logger()
 
 CHUNK: Final = 4
 """Objects a thread takes at once: the way there and back costs as much as a tenth of decoding one."""
-UNKNOWN_MODEL_SECONDS: Final = 1.0
+UNREADABLE_MODEL_SECONDS: Final = 1.0
+UNUSABLE: Final = (
+    "model {number} of this job can't be used: `models` has no such row, or one that these consumers don't understand: "
+    "register the model again, upgrade the consumers, or cancel the job"
+)
 
 
 class DecodeStage:
@@ -76,10 +80,13 @@ class DecodeStage:
             held.model = await self._ledger.model(number)
         except LedgerError as error:
             log.warning("a model can't be read from the ledger", model=number, why=str(error))
-        if held.model is None:
-            # Slowly, for the producer will send it again.
-            await asyncio.sleep(UNKNOWN_MODEL_SECONDS)
+            # Slowly, for the producer will send it again; without the ledger nothing else goes on either.
+            await asyncio.sleep(UNREADABLE_MODEL_SECONDS)
             self._pipeline.in_flight.give_back([held])
+            return False
+        if held.model is None:
+            # Its job rests, and says why; other jobs' objects don't wait for it.
+            self._pipeline.in_flight.give_back([held], UNUSABLE.format(number=number))
             return False
         if number not in self._preprocessing:
             self._preprocessing[number] = Preprocessing.from_dict(held.model.preprocessing)

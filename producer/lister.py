@@ -27,6 +27,8 @@ log = get_logger()
 AT_ONCE = 4
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 30.0
+LEAST_WATCH_SECONDS = 1
+"""Plain SQL may ask for less."""
 
 
 class JobLister:
@@ -54,7 +56,7 @@ class JobLister:
                 if state.repeat_no >= job.repeats:  # no pass is under way
                     if not job.watch:
                         return True
-                    await asyncio.sleep(max(0.0, job.watch_seconds - state.age_seconds))
+                    await asyncio.sleep(max(0.0, max(job.watch_seconds, LEAST_WATCH_SECONDS) - state.age_seconds))
                     await self._lock.run(ledger.listing.restart, job.id)
                 await self._list_all(job)
             # What is wrong with the job itself ends it; what is wrong with this process (its region, credentials,

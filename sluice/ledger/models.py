@@ -52,7 +52,9 @@ def get(cursor: LedgerCursor, model_id: int) -> Model | None:
 
 def resolve(cursor: LedgerCursor, spec: str) -> Model:
     """Return the model that a job means by '', 'name' or 'name@version'."""
-    name, _, version = spec.partition("@")
+    name, at, version = spec.partition("@")
+    if at and not (name and version):
+        raise ConfigurationError(f"{spec!r} names no model: write NAME@VERSION, NAME for its live version, or nothing")
     if version:
         found = _find(cursor, "name = %s AND version = %s", (name, version))
     elif name:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pymysql
+from pymysql.constants import CR
+from pymysql.cursors import Cursor
+
+from sluice.errors import LedgerError
 from sluice.ledger.connection import LedgerCursor
+from sluice.ledger.faults import code_of, describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +23,23 @@ class StatementResult:
 
 
 def ask(cursor: LedgerCursor, statement: str) -> StatementResult:
-    """Run one statement."""
-    cursor.execute(statement)
-    if cursor.description is None:
-        return StatementResult((), (), cursor.rowcount)
-    columns = tuple(column[0] for column in cursor.description)
-    return StatementResult(columns, tuple(tuple(row.values()) for row in cursor.fetchall()), 0)
+    """Run one statement; what is wrong with it is said in the database's own words."""
+    # A plain cursor: columns may share a name.
+    with cursor.connection.cursor(Cursor) as plain:
+        try:
+            plain.execute(statement)
+        except pymysql.MySQLError as error:
+            raise _refusal(error) from error
+        if plain.description is None:
+            return StatementResult((), (), plain.rowcount)
+        return StatementResult(tuple(column[0] for column in plain.description), plain.fetchall(), 0)
+
+
+def _refusal(error: pymysql.MySQLError) -> LedgerError:
+    """Return what to say of a person's statement: the project's own advice is for its own statements."""
+    if code_of(error) == CR.CR_SERVER_LOST:
+        return LedgerError(
+            f"the database gave no answer in time, or the connection was lost ({describe(error)}): whether the "
+            "statement took effect is unknown; give a long one more time with SLUICE_DATABASE_TIMEOUT"
+        )
+    return LedgerError(f"the database refused the statement ({describe(error)})")

@@ -62,7 +62,8 @@ class Folder:
         except FileNotFoundError:
             return  # removed while we walk
         except OSError as error:
-            raise SourceError(f"{self._shown} can't be listed: {error.strerror}: make it readable") from error
+            shown = f"{self._shown}/{folder.decode(errors='backslashreplace')}".rstrip("/") or "/"
+            raise SourceError(f"{shown} can't be listed: {error.strerror}: make it readable") from error
         for name in names:
             key = folder + name
             if name.endswith(b"/"):

@@ -207,6 +207,14 @@ def test_sql_shows_what_a_statement_gives(sluice: Sluice, job: int) -> None:
     assert sluice("sql", f"UPDATE jobs SET priority = 3 WHERE id = {job}")[:2] == (0, "1 row changed\n")
     assert sluice("sql", f"SELECT priority FROM jobs WHERE id = {job}")[1].split() == ["priority", "3"]
 
-    code, _, told = sluice("sql", "SELEKT 1")
-    assert code == 1
-    assert "SQL syntax" in told
+    code, shown, _ = sluice("sql", "--csv", "SELECT 1, 1, 1, 2")
+    assert list(csv.reader(io.StringIO(shown)))[1] == ["1", "1", "1", "2"], "columns may share a name"
+
+    for statement, words in (
+        ("SELEKT 1", "SQL syntax"),
+        ("SELECT lable FROM results", "Unknown column"),
+        ("SELECT * FROM nosuch", "doesn't exist"),
+        (f"INSERT INTO jobs (id, source) VALUES ({job}, 's3://x')", "Duplicate entry"),
+    ):
+        code, _, told = sluice("sql", statement)
+        assert (code, words in told, "sluice db" in told, "sluice check" in told) == (1, True, False, False), told

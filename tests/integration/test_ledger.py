@@ -301,7 +301,7 @@ def test_models(ledger: Database) -> None:
     assert ledger.run(models.resolve, "net").id == second
     found = ledger.run(models.resolve, "net@1.0")
     assert (found.id, found.preprocessing, found.labels) == (first, {"crop": 224}, ["a", "ß"])
-    for spec in ("other", "net@3", "other@1.0"):
+    for spec in ("other", "net@3", "other@1.0", "@", "net@", "@1.0"):
         with pytest.raises(ConfigurationError):
             ledger.run(partial(models.resolve, spec=spec))
     ledger.run(models.register, "second", "1", "d" * 64, {}, [])

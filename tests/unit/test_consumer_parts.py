@@ -1,8 +1,9 @@
-"""The consumer's arithmetic and containers: credit, lanes, room, cache."""
+"""The consumer's arithmetic and containers: credit, queues, budget, cache; and what it does without a model."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -10,16 +11,20 @@ from hypothesis import strategies as some
 
 from consumer.cache import AnswerCache
 from consumer.credit import FIRST_WINDOW, LEAST_WINDOW, CreditAccount, CreditPacer
+from consumer.decode import DecodeStage
 from consumer.held import HeldObject
+from consumer.pipeline import Pipeline
 from consumer.queues import ByteBudget, StageQueue
 from sluice.inference import Answer
 from sluice.protocol import WorkItem
+from sluice.settings import read_settings
 
 
 class Nobody:
     """A lessor that doesn't listen."""
 
     is_lost = False
+    why = ""
 
     def done(self, ids: object) -> None:
         pass
@@ -27,8 +32,15 @@ class Nobody:
     def failed(self, failures: object) -> None:
         pass
 
-    def give_back(self, ids: object, why: str = "") -> None:
-        pass
+    def give_back(self, ids: object, why: str = "") -> None:  # noqa: ARG002 - a lessor's signature
+        self.why = why
+
+
+class NoModels:
+    """A ledger without a row of the model."""
+
+    async def model(self, _: int) -> None:
+        return None
 
 
 def held(number: int = 1, sha256: bytes = b"", model: int = 1) -> HeldObject:
@@ -198,3 +210,18 @@ class TestCache:
         for number in range(count):
             assert not cache.ask(held(number, b"x"))
         assert cache.settle(held(9, b"x")) == []
+
+
+def test_what_has_an_unusable_model_goes_back_at_once_and_says_why() -> None:
+    """With a reason its job rests, so that other jobs' objects don't wait behind it."""
+
+    async def decode_it() -> str:
+        stage = DecodeStage(read_settings(), Pipeline(read_settings()), cast("Any", NoModels()))
+        nobody = Nobody()
+        one = held(model=4242)
+        one.lessor = nobody
+        assert await stage.decode([one]) == []
+        stage.close()
+        return nobody.why
+
+    assert "model 4242 of this job can't be used" in asyncio.run(decode_it())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,18 @@ def test_sources_are_opened_by_their_scheme(tmp_path: Path) -> None:
     bucket = open_source("s3://photos/2024/", read_settings())
     assert isinstance(bucket, Bucket)
     assert bucket.url(b"2024/a\xff.jpg") == "s3://photos/2024/a\\xff.jpg"
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not its root, which may well be readable."""
+    (tmp_path / "deep" / "shut").mkdir(parents=True)
+    scandir = os.scandir
+
+    def refuse(path: bytes) -> Iterator[os.DirEntry[bytes]]:
+        if path.rstrip(b"/").endswith(b"shut"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(SourceError, match=r"/deep/shut can't be listed: Permission denied"):
+        list(open_source(f"file://{tmp_path}", read_settings()).list(b""))
