@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -108,3 +109,50 @@ def test_scripts_and_tools_keep_what_is_slow_to_make_in_the_same_folder(monkeypa
         shell = ["bash", "-c", 'source scripts/paths.sh && printf %s "$cache"']
         said = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert said == str(cache_folder())
+
+
+def test_the_architecture_names_each_top_folder_and_no_other() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    folders = {name.split("/")[0] + "/" for name in listed.splitlines() if "/" in name}
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text[text.index("| folder |") : text.index("The floors of")]
+    named = {
+        name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]+/)`", row.split("|")[1] if row else "")
+    }
+    assert named == folders
+
+
+def test_the_architecture_names_each_process_of_the_chart() -> None:
+    templates = ROOT / "charts" / "sluice" / "templates"
+    kinds = re.compile(r"^kind: (Deployment|StatefulSet|Job|Pod)$", re.MULTILINE)
+    parts = {path.parent.name for path in templates.glob("*/*.yaml") if kinds.search(path.read_text())}
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(
+        r"^\| ([a-z0-9, ]+) \|", text[text.index("## What runs") : text.index("## How an image flows")], re.MULTILINE
+    )
+    assert {name for row in rows[1:] for name in row.split(", ")} == parts
+
+
+def test_contributing_names_what_is_there() -> None:
+    """`file:symbol` is defined in that file, so a renaming can't make the page lie."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`([\w./-]+\.\w+):([\w.]+)`", text)
+    assert len(named) > 10
+    for file, symbol in named:
+        tree: ast.AST = ast.parse((ROOT / file).read_text())
+        for part in symbol.split("."):
+            found = [node for node in ast.iter_child_nodes(tree) if part in names_of(node)]
+            assert found, f"{file} has no {symbol}"
+            tree = found[0]
+    paths = re.findall(
+        r"`((?:sluice|producer|consumer|handlers|tests|tools|charts|migrations|scripts)/[\w./-]+)`", text
+    )
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def names_of(node: ast.AST) -> set[str]:
+    """Return what a statement defines."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return {target.id for target in targets if isinstance(target, ast.Name)}
