@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sluice.domain import Reason
 from sluice.ledger import (
     Database,
 )
@@ -94,7 +95,10 @@ def test_the_quarantine_is_listed_shown_and_replayed(sluice: Sluice, job: int) -
     rows = [json.loads(line) for line in lines]
     assert [row["reason"] for row in rows] == ["truncated", "truncated"]
     assert "\x1b" not in sluice("quarantine", "list")[1]
-    assert "the upload was probably cut off" in sluice("quarantine", "show", rows[0]["id"])[1]
+    assert rows[0]["remedy"] == Reason.TRUNCATED.remedy
+    shown = sluice("quarantine", "show", rows[0]["id"])[1]
+    assert "the upload was probably cut off" in shown
+    assert Reason.TRUNCATED.remedy in shown
     assert sluice("quarantine", "list", "--reason", "empty")[1] == "nothing is in quarantine for empty\n"
     assert sluice("quarantine", "list", "--reason", "nonsense")[0] == 2
     assert sluice("quarantine", "replay")[0] == 2
