@@ -24,6 +24,8 @@ from typing import Final
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from sluice.ledger import Database, schema
 from sluice.settings import Settings, read_settings
@@ -31,8 +33,6 @@ from sluice.telemetry import LedgerTelemetry
 from tools.stack import S3Server, Servers, Stack, TorchServe
 
 ORDER: Final = ("unit", "chart", "cluster", "integration", "chaos")
-SHARING: Final = ("cluster", "integration", "chaos")
-"""Rooms whose tests share servers: each is one process's whole; the other tests go file by file to whoever is free."""
 _numbers = itertools.count()
 
 # How long an example takes says something of the machine, nothing of the code.
@@ -41,11 +41,23 @@ hypothesis_settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first, whatever the folders' names, and where several processes run them, deal them out."""
+    """Run the fast tests first, whatever the folders' names."""
     items.sort(key=lambda item: ORDER.index(_room(item)))
-    for item in items:
-        room = _room(item)
-        item.add_marker(pytest.mark.xdist_group(room if room in SHARING else item.path.name))
+
+
+class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Deals tests out to several processes: each to whoever is free, but all the cluster's to one.
+
+    Each process has servers of its own, but there is one cluster.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "cluster" if nodeid.startswith("tests/cluster/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneCluster:
+    """Deal the tests out so, where `scripts/test` has two processes run them."""
+    return OneCluster(config, log)
 
 
 def _room(item: pytest.Item) -> str:
