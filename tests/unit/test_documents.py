@@ -122,6 +122,20 @@ def test_the_architecture_names_each_top_folder_and_no_other() -> None:
     assert named == folders
 
 
+def test_the_architecture_draws_each_top_folder_but_the_documents() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    folders = {name.split("/")[0] for name in listed.splitlines() if "/" in name}
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = text.partition("## Where things live\n\n```mermaid\n")[2].partition("```")[0]
+    assert {name for name in folders if not re.search(rf"(?<![\w/]){re.escape(name)}\b", drawn)} == {"docs"}
+
+
+def test_the_architecture_names_each_command_of_scripts() -> None:
+    (row,) = re.findall(r"^\| `scripts/` \| (.*)$", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    commands = {path.name for path in (ROOT / "scripts").iterdir() if path.is_file() and not path.suffix}
+    assert set(re.findall(r"`([\w-]+)`", row)) == commands - {"sluice-command"}
+
+
 def test_the_architecture_names_each_process_of_the_chart() -> None:
     templates = ROOT / "charts" / "sluice" / "templates"
     kinds = re.compile(r"^kind: (Deployment|StatefulSet|Job|Pod)$", re.MULTILINE)
