@@ -17,7 +17,18 @@ export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 # Without bytecode every start of a process parses all that it imports again.
 unset PYTHONDONTWRITEBYTECODE
 
+# Say whether --help is among the arguments.
+asks_help() {
+    case " $* " in *" --help "* | *" -h "*) return 0 ;; *) return 1 ;; esac
+}
+
 # Print a script's own first comment and end, where --help is asked for.
 help_if_asked() {
-    case " $* " in *" --help "* | *" -h "*) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" && exit ;; esac
+    ! asks_help "$@" || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" && exit; }
+}
+
+# Say what is wrong with the script that was started, and end it: fail MESSAGE [CODE]
+fail() {
+    echo "scripts/${0##*/}: $1" >&2
+    exit "${2:-2}"
 }

@@ -25,7 +25,7 @@ from tools.stack import TorchServe
 
 @pytest.fixture
 def sluice(database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sluice:
-    return run_in_process(database_url, monkeypatch, capfd)
+    return run_in_process({"SLUICE_DATABASE_URL": database_url}, monkeypatch, capfd)
 
 
 @pytest.fixture

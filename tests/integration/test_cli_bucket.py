@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sluice import cli
 from sluice.ledger import Database
+from tests.support.cli_runs import Sluice, run_in_process
 from tests.support.jobs_running import Operator
 from tests.support.model_archives import CARD, write_archive
 from tools.stack import S3Server, Stack
-
-Sluice = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def sluice(s3: S3Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sluice:
     """Run the command in this process; give exit code, output and what went to standard error."""
-    for name, value in {**s3.environment, "SLUICE_S3_ENDPOINT": s3.endpoint}.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sluice", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (int(ended.value.code or 0), *capfd.readouterr())
-
-    return run
+    return run_in_process({**s3.environment, "SLUICE_S3_ENDPOINT": s3.endpoint}, monkeypatch, capfd)
 
 
 def keys(s3: S3Server, bucket: str) -> set[str]:

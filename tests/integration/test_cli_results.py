@@ -18,7 +18,7 @@ from tests.support.cli_runs import KEYS, Sluice, add_done_job, odd_photos, run_i
 
 @pytest.fixture
 def sluice(database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sluice:
-    return run_in_process(database_url, monkeypatch, capfd)
+    return run_in_process({"SLUICE_DATABASE_URL": database_url}, monkeypatch, capfd)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -60,11 +60,14 @@ def add_done_job(cursor: LedgerCursor, photos: Path) -> int:
     return job
 
 
-def run_in_process(database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sluice:
+def run_in_process(
+    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Sluice:
     """Return the command, run in this process: it returns exit code, output and what went to standard error."""
-    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
-    def run(*arguments: str | int) -> tuple[int, str, str]:
+    def run(*arguments: str | int | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["sluice", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()

@@ -44,6 +44,12 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def top_folders() -> set[str]:
+    """Return the folders that stand at the top of the repository."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return {name.split("/")[0] for name in listed.splitlines() if "/" in name}
+
+
 def test_operations_explains_each_reason_in_the_codes_own_words() -> None:
     text = (ROOT / "docs" / "operations.md").read_text()
     rows = [f"| `{reason}` | {reason.description} | {reason.remedy} |" for reason in Reason]
@@ -112,22 +118,18 @@ def test_scripts_and_tools_keep_what_is_slow_to_make_in_the_same_folder(monkeypa
 
 
 def test_the_architecture_names_each_top_folder_and_no_other() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    folders = {name.split("/")[0] + "/" for name in listed.splitlines() if "/" in name}
     text = (ROOT / "docs" / "architecture.md").read_text()
     table = text[text.index("| folder |") : text.index("The floors of")]
     named = {
         name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]+/)`", row.split("|")[1] if row else "")
     }
-    assert named == folders
+    assert named == {f"{folder}/" for folder in top_folders()}
 
 
 def test_the_architecture_draws_each_top_folder_but_the_documents() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    folders = {name.split("/")[0] for name in listed.splitlines() if "/" in name}
     text = (ROOT / "docs" / "architecture.md").read_text()
     drawn = text.partition("## Where things live\n\n```mermaid\n")[2].partition("```")[0]
-    assert {name for name in folders if not re.search(rf"(?<![\w/]){re.escape(name)}\b", drawn)} == {"docs"}
+    assert {name for name in top_folders() if not re.search(rf"(?<![\w/]){re.escape(name)}\b", drawn)} == {"docs"}
 
 
 def test_the_architecture_names_each_command_of_scripts() -> None:
