@@ -40,7 +40,7 @@ OF_A_SERVICE: Final = re.compile(
 
 PARTS: Final = {
     "Database": r"database_",
-    "S3 and folders": r"s3_|notifications_|object_|fetch_",
+    "S3 and folders": r"s3_|notifications_|object_|archive_|fetch_",
     "Producer": r"shards?$|delivery|inline_|prefetch_|poll_",
     "Consumer": r"decode_|window|image_|cache_|drain_",
     "TorchServe": r"torchserve|batch|requests_",
@@ -86,6 +86,15 @@ class Settings(BaseSettings):
         None, description="URL of an SQS queue with the bucket's event notifications; watch jobs follow it."
     )
     object_max_bytes: int = Field(100 * MIB, gt=0, description="Larger objects are quarantined as too_large.")
+    archive_members: int = Field(
+        2_000_000, gt=0, description="Members of an archive that are listed, at most; each takes 16 bytes meanwhile."
+    )
+    archive_bytes: int = Field(
+        2**40, gt=0, description="Bytes of an archive's members, unpacked, that are listed at most."
+    )
+    archive_ratio: int = Field(
+        200, gt=0, description="Members above 1 MiB that grow to more times their size are quarantined as member_ratio."
+    )
 
     # The producer
     bind: str = Field("tcp://127.0.0.1:5600", description="Address the producer's ZeroMQ socket listens on.")

@@ -12,7 +12,7 @@ from rich.text import Text
 from sluice.cli.connect import open_database
 from sluice.cli.follow import follow
 from sluice.cli.screen import console, duration, rate, safe, warn
-from sluice.domain import Reason, check_source
+from sluice.domain import Reason, check_source, go_inside
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import Database, Job, JobProgress, LedgerCursor
 from sluice.ledger import jobs as ledger_jobs
@@ -28,13 +28,19 @@ Examples:
   sluice submit s3://photos                 a whole bucket
   sluice submit s3://photos/2024/ --wait    a prefix, with a progress bar
   sluice submit s3://inbox --watch          new and changed keys as they come
+  sluice submit s3://photos/holiday.zip     what is in an archive: zip or tar
+  sluice submit s3://inbox --archives       what is in all archives below a prefix
   sluice submit s3://sample --repeat 100    each object 100 times, to measure
   sluice submit file:///srv/photos --model resnet18@1.0 --priority 5"""
 
 
 def submit(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="s3://bucket, s3://bucket/prefix or file:///folder.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="s3://bucket, s3://bucket/prefix, file:///folder; a zip or tar."),
+    ],
     model: Annotated[str, typer.Option(help="NAME or NAME@VERSION; left out: the only live one.")] = "",
+    archives: Annotated[bool, typer.Option("--archives", help="Classify what is in the zips and tars there.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="List again and again; the job has no end.")] = False,
     watch_seconds: Annotated[
         int | None, typer.Option(min=1, help=f"With --watch: seconds between two listings ({WATCH_SECONDS}).")
@@ -43,7 +49,7 @@ def submit(
     repeat: Annotated[int, typer.Option(min=1, help="Classify each object so many times.")] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Show the progress until the job has ended.")] = False,
 ) -> None:
-    """Have all images of a bucket, prefix or folder classified.
+    """Have all images of a bucket, prefix, folder or archive classified.
 
     Prints the job's number; nothing else where the output is no terminal.
     With --wait the exit code is 1 if the job fails, is cancelled, or finds nothing to classify.
@@ -52,7 +58,7 @@ def submit(
     screen = console()
     if watch_seconds is not None and not watch:
         raise ConfigurationError("--watch-seconds is for jobs with --watch: add --watch, or leave it out")
-    check_source(source)  # before anything is said of models
+    source = go_inside(check_source(source)) if archives else check_source(source)  # before a word about models
     with open_database() as database:
         know_model(database, model)
         job_id = database.run(

@@ -7,6 +7,6 @@ SQL nor S3 nor HTTP.
 from sluice.domain.listed import ListedObject
 from sluice.domain.model import Model
 from sluice.domain.reasons import ReadFailure, Reason
-from sluice.domain.source import check_source
+from sluice.domain.source import INSIDE, check_source, go_inside, is_inside
 
-__all__ = ["ListedObject", "Model", "ReadFailure", "Reason", "check_source"]
+__all__ = ["INSIDE", "ListedObject", "Model", "ReadFailure", "Reason", "check_source", "go_inside", "is_inside"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sluice.domain.reasons import Reason
+
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
@@ -15,3 +17,7 @@ class ListedObject:
     archived: bool = False
     refused: str = ""
     """Why the object can't be read as it is listed; it goes straight into quarantine."""
+    reason: Reason = Reason.UNLISTABLE
+    """The reason of one that is refused."""
+    cursor: bytes = b""
+    """Where a listing goes on after this object, if its key doesn't say so."""

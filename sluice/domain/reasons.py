@@ -94,6 +94,46 @@ class Reason(StrEnum):
         "The model fails on this image, alone and each time, and predicts others: see the detail.",
         "Mend the model or its handler by what the detail says, then replay.",
     )
+    ARCHIVE_DAMAGED = (
+        "archive_damaged",
+        "The archive can't be read to its end: it is cut off, damaged, or neither zip nor tar; the detail says where.",
+        "Upload it again and submit again (a job with --watch finds it): replaying doesn't read it anew.",
+    )
+    ARCHIVE_TOO_LARGE = (
+        "archive_too_large",
+        "The archive has more members than SLUICE_ARCHIVE_MEMBERS, or they more bytes than SLUICE_ARCHIVE_BYTES.",
+        "Raise that setting and submit again, or pack several smaller archives.",
+    )
+    MEMBER_ENCRYPTED = (
+        "member_encrypted",
+        "The archive's member is encrypted.",
+        "Pack it without a password and upload the archive again.",
+    )
+    MEMBER_COMPRESSION = (
+        "member_compression",
+        "The archive's member is compressed by another method than deflate, or stored in pieces.",
+        "Pack it with deflate, or without compression (zip -0) as is best for pictures, and upload the archive again.",
+    )
+    MEMBER_RATIO = (
+        "member_ratio",
+        "The archive's member grows to more than SLUICE_ARCHIVE_RATIO times its size, as a zip bomb does.",
+        "Nothing; if it is a picture all the same, raise that setting, then replay.",
+    )
+    MEMBER_NAME = (
+        "member_name",
+        "The member's name is absolute, has '..' in it, is no UTF-8 text, is too long, or is an earlier member's too.",
+        "Pack it under another name and upload the archive again.",
+    )
+    MEMBER_DAMAGED = (
+        "member_damaged",
+        "The member's bytes are not those that the archive's directory tells of (size, CRC, place).",
+        "Pack and upload the archive again.",
+    )
+    NESTED_ARCHIVE = (
+        "nested_archive",
+        "The member is an archive itself; only the outer one is read.",
+        "Upload the inner archive as an object of its own.",
+    )
     KILLED_CONSUMERS = (
         "killed_consumers",
         "Three consumers died while they worked on this object alone.",

@@ -56,7 +56,8 @@ def add_page(
     cursor.execute("INSERT IGNORE INTO listings (job_id) VALUES (%s)", (job_id,))
     if not last:
         # A refused entry's key may be a stand-in, whose place among the keys is another.
-        place = next((entry.key for entry in reversed(entries) if not entry.refused), None)
+        places = (entry.cursor or (b"" if entry.refused else entry.key) for entry in reversed(entries))
+        place = next((place for place in places if place), None)
         if place is not None:
             cursor.execute(
                 "UPDATE listings SET key_cursor = %s, updated = CURRENT_TIMESTAMP(3) "
@@ -225,7 +226,7 @@ def _insert(cursor: LedgerCursor, job_id: int, fresh: Sequence[tuple[ListedObjec
 def _state(entry: ListedObject) -> tuple[str, str | None, str | None]:
     """Return state, reason and detail of a new row."""
     if entry.refused:
-        return "quarantined", Reason.UNLISTABLE, shortened(entry.refused, DETAIL_MAX)
+        return "quarantined", entry.reason, shortened(entry.refused, DETAIL_MAX)
     if entry.archived:
         return ARCHIVED
     return PENDING

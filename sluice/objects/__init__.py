@@ -1,23 +1,38 @@
-"""Where objects come from: an S3 bucket, or a local folder. Lists and reads them; knows nothing of jobs or leases."""
+"""Where objects come from: a bucket, a folder, or archives there. Lists and reads them; knows no jobs or leases."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import unquote
 
-from sluice.domain import check_source
+from sluice.domain import INSIDE, check_source, is_inside
 from sluice.errors import ConfigurationError
+from sluice.objects.archives import Archives
 from sluice.objects.folder import Folder
 from sluice.objects.s3 import Bucket
 from sluice.objects.source import ObjectChanged, Source
 from sluice.settings import Settings
 
-__all__ = ["Bucket", "Folder", "ObjectChanged", "Source", "open_source"]
+__all__ = ["Archives", "Bucket", "Folder", "ObjectChanged", "Source", "open_source"]
 
 
 def open_source(source: str, settings: Settings) -> Source:
-    """Return the source that a job names: s3://bucket[/prefix] or file:///absolute/folder."""
+    """Return the source that a job names: s3://bucket[/prefix] or file:///absolute/folder, or archives there."""
     scheme, _, rest = check_source(source).partition("://")
+    if not is_inside(source):
+        return _open(scheme, rest, settings)
+    path = rest.removesuffix(INSIDE)
+    # One archive, or all below a prefix; a folder may be called like an archive too.
+    if not is_inside(path) or (scheme == "file" and _folder(path).is_dir()):
+        return Archives(_open(scheme, path, settings), None, settings)
+    if scheme == "file":
+        found = _folder(path)
+        return Archives(Folder(found.parent), os.fsencode(found.name), settings)
+    return Archives(_open(scheme, path, settings), path.partition("/")[2].encode(), settings)
+
+
+def _open(scheme: str, rest: str, settings: Settings) -> Bucket | Folder:
     if scheme == "file":
         return Folder(_folder(rest))
     bucket, _, prefix = rest.partition("/")
@@ -27,7 +42,7 @@ def open_source(source: str, settings: Settings) -> Source:
 def _folder(path: str) -> Path:
     """Take the path as it stands; where no such folder is, as a URL with %-escapes."""
     plain = Path(path)
-    found = plain if plain.is_dir() or "%" not in path else Path(unquote(path))
+    found = plain if plain.exists() or "%" not in path else Path(unquote(path))
     if "\0" in str(found):
         raise ConfigurationError(f"{path!r} is no folder: a path has no NUL in it")
     return found

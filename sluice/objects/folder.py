@@ -40,11 +40,19 @@ class Folder:
 
     async def read(self, key: bytes, etag: str, limit: int) -> bytes:
         """Read in a thread; the file is compared with its ETag before and after."""
-        return await asyncio.to_thread(self._read, key, etag, limit)
+        return await asyncio.to_thread(self._read, key, etag, limit, None)
+
+    async def read_range(self, key: bytes, etag: str, first: int, length: int) -> bytes:
+        """Read a part in a thread."""
+        return await asyncio.to_thread(self._read, key, etag, length, first)
+
+    def read_range_now(self, key: bytes, etag: str, first: int, length: int) -> bytes:
+        """Read a part."""
+        return self._read(key, etag, length, first)
 
     async def head(self, key: bytes) -> ListedObject:
         """Say what the file is now."""
-        return await asyncio.to_thread(self._head, key)
+        return await asyncio.to_thread(self.head_now, key)
 
     def url(self, key: bytes) -> str:
         """Name a file for people."""
@@ -88,13 +96,15 @@ class Folder:
     def _inside(self, path: bytes) -> bool:
         return os.path.realpath(path).startswith(self._root.rstrip(b"/") + b"/")
 
-    def _head(self, key: bytes) -> ListedObject:
+    def head_now(self, key: bytes) -> ListedObject:
+        """Say what the file is now."""
         found = self._stat(key)
         if found is None:
             raise self._gone(key)
         return ListedObject(key, _etag(found), found.st_size)
 
-    def _read(self, key: bytes, etag: str, limit: int) -> bytes:
+    def _read(self, key: bytes, etag: str, limit: int, first: int | None) -> bytes:
+        """Read all of a file, if that is at most `limit`, or so many bytes from `first` on."""
         path = os.path.join(self._root, key)  # noqa: PTH118 - bytes
         if not self._inside(path):
             raise self._gone(key)
@@ -108,20 +118,22 @@ class Folder:
         except OSError as error:
             raise ReadRefused(f"{self.url(key)} can't be opened: {error.strerror}") from error
         with open(descriptor, "rb", closefd=True) as file:  # noqa: PTH123 - a descriptor
-            self._compare(key, etag, os.fstat(descriptor), limit)
+            self._compare(key, etag, os.fstat(descriptor), limit if first is None else None)
             try:
-                data = file.read(limit + 1)
+                if first is not None:
+                    file.seek(first)
+                data = file.read(limit if first is not None else limit + 1)
             except OSError as error:  # an absent network disk says so too: not this file's fault
                 raise ReadRefused(f"{self.url(key)} can't be read: {error.strerror}") from error
-            self._compare(key, etag, os.fstat(descriptor), limit)
+            self._compare(key, etag, os.fstat(descriptor), limit if first is None else None)
         return data
 
-    def _compare(self, key: bytes, etag: str, found: os.stat_result, limit: int) -> None:
+    def _compare(self, key: bytes, etag: str, found: os.stat_result, limit: int | None) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise self._gone(key)
         if _etag(found) != etag:
             raise ObjectChanged(ListedObject(key, _etag(found), found.st_size))
-        if found.st_size > limit:
+        if limit is not None and found.st_size > limit:
             raise ObjectError(Reason.TOO_LARGE, f"{found.st_size} bytes, more than {limit}")
 
     def _gone(self, key: bytes) -> SourceError:

@@ -28,7 +28,8 @@ from sluice.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef, ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
+    from obstore import GetOptions
 
 T = TypeVar("T")
 
@@ -79,6 +80,24 @@ class Bucket:
 
     async def read(self, key: bytes, etag: str, limit: int) -> bytes:
         """Read with If-Match; the answer's own ETag is compared too, for servers that ignore the condition."""
+        return await self._read(key, etag, limit, None)
+
+    async def read_range(self, key: bytes, etag: str, first: int, length: int) -> bytes:
+        """Read a part with If-Match."""
+        return await self._read(key, etag, length, first)
+
+    def read_range_now(self, key: bytes, etag: str, first: int, length: int) -> bytes:
+        """Read a part with If-Match, with boto3."""
+        self._check(key)
+        return self._read_surely(key, etag, length, first)
+
+    def head_now(self, key: bytes) -> ListedObject:
+        """Say what the key holds now."""
+        self._check(key)
+        return self._head(key)
+
+    async def _read(self, key: bytes, etag: str, limit: int, first: int | None) -> bytes:
+        """Read all of an object, if that is at most `limit`, or so many bytes from `first` on."""
         self._check(key)
         if not etag:  # listed by an earlier version: nothing would tell its bytes from others
             raise ObjectError(Reason.UNLISTABLE, f"{self.url(key)}: it was listed without an ETag")
@@ -89,10 +108,10 @@ class Bucket:
                 await loop.run_in_executor(self._clients.threads, self._clients.open)
             store = self._clients.opened[1] if self._clients.opened else None
             if store is not None and NOT_PLAIN.search(name) is None:
-                data = await self._read_fast(store, name, etag, limit)
+                data = await self._read_fast(store, name, etag, limit, first)
                 if data is not None:
                     return data
-            return await loop.run_in_executor(self._clients.threads, self._read_surely, key, etag, limit)
+            return await loop.run_in_executor(self._clients.threads, self._read_surely, key, etag, limit, first)
 
     async def head(self, key: bytes) -> ListedObject:
         """Say what the key holds now."""
@@ -108,24 +127,34 @@ class Bucket:
         """Let go of the connections once the reads that are under way have ended."""
         self._clients.close()
 
-    async def _read_fast(self, store: S3Store, name: str, etag: str, limit: int) -> bytes | None:
+    async def _read_fast(self, store: S3Store, name: str, etag: str, limit: int, first: int | None) -> bytes | None:
         """Read with obstore; None says that boto3 is to find out what the matter is."""
+        options: GetOptions = {"if_match": f'"{etag}"'}
+        if first is not None:
+            options["range"] = (first, first + limit)
         try:
-            answer = await obstore.get_async(store, name, options={"if_match": f'"{etag}"'})
-            if bare(answer.meta["e_tag"]) != etag or answer.meta["size"] > limit:
+            answer = await obstore.get_async(store, name, options=options)
+            begin, end = answer.range
+            if bare(answer.meta["e_tag"]) != etag or begin != (first or 0) or end - begin > limit:
                 return None
             data = bytes(await answer.bytes_async())
         except (ObstoreError, OSError, ValueError):
             return None
-        return data if len(data) == answer.meta["size"] else None
+        whole = end == answer.meta["size"] or (first is not None and end - begin == limit)
+        return data if whole and len(data) == end - begin else None
 
-    def _read_surely(self, key: bytes, etag: str, limit: int) -> bytes:
+    def _read_surely(self, key: bytes, etag: str, limit: int, first: int | None) -> bytes:
+        request: GetObjectRequestTypeDef = {"Bucket": self._bucket, "Key": key.decode(), "IfMatch": f'"{etag}"'}
+        if first is not None:
+            request["Range"] = f"bytes={first}-{first + limit - 1}"
         try:
-            answer = self._client().get_object(Bucket=self._bucket, Key=key.decode(), IfMatch=f'"{etag}"')
+            answer = self._client().get_object(**request)
             with answer["Body"] as body:
                 size = answer.get("ContentLength")
                 if bare(answer.get("ETag")) != etag:
-                    raise ObjectChanged(self._entry(key, answer.get("ETag"), size))
+                    raise ObjectChanged(self._head(key))
+                if first is not None and not answer.get("ContentRange", "").startswith(f"bytes {first}-"):
+                    raise ReadRefused(f"{self.url(key)}: the server gives no ranges, so nothing can be read in it")
                 if size is not None and size > limit:
                     raise ObjectError(Reason.TOO_LARGE, f"{size} bytes, more than {limit}")
                 data = body.read(limit + 1)

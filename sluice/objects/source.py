@@ -43,3 +43,19 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of connections and threads."""
         ...
+
+
+class RangedSource(Source, Protocol):
+    """A source whose objects can be read in part, as archives in it are."""
+
+    async def read_range(self, key: bytes, etag: str, first: int, length: int) -> bytes:
+        """Return so many of the object's bytes from `first` on; fewer only at its end."""
+        ...
+
+    def read_range_now(self, key: bytes, etag: str, first: int, length: int) -> bytes:
+        """Do the same. Blocks: call it in a thread."""
+        ...
+
+    def head_now(self, key: bytes) -> ListedObject:
+        """Say what the key holds now. Blocks: call it in a thread."""
+        ...

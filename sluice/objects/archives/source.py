@@ -1,0 +1,250 @@
+"""The members of archives as a source: archives are listed one after the other, each by its directory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from sluice.domain import INSIDE, ListedObject, Reason
+from sluice.errors import ObjectError, ReadRefused, SourceMissing
+from sluice.objects.archives import members, tars, zips
+from sluice.objects.archives.cursor import ListingPlace
+from sluice.objects.archives.members import ArchiveMember, MemberPlace, SeenNames
+from sluice.objects.entries import make_entry
+from sluice.objects.source import ObjectChanged, RangedSource
+from sluice.settings import Settings
+
+PAGE: Final = 1000
+BEHIND: Final = INSIDE.encode()
+READERS: Final = {b".zip": zips.read_zip, b".tar": tars.read_tar}
+LOCAL_EXTRA: Final = 128
+"""Bytes that a member's own header in a zip may have beside its name, mostly; with more, another range is read."""
+CHANGES_MAX: Final = 5
+REFUSALS_MAX: Final = 5
+INLINE_UNPACKED: Final = 256 * 1024
+"""Less is unpacked sooner than a thread could be asked for it."""
+INDEX_MAX: Final = 100_000
+"""Members of a replaced archive that are remembered, so that each of them needn't read its directory."""
+
+
+class Archives:
+    """Reads inside the archives of another source: one of them, or all below its prefix."""
+
+    def __init__(self, outer: RangedSource, only: bytes | None, settings: Settings) -> None:
+        self._outer = outer
+        self._only = only
+        self._settings = settings
+        self._refusals = Counter[bytes]()
+        self._indexing = asyncio.Lock()
+        self._index: tuple[ListedObject, dict[bytes, ListedObject]] | None = None
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="archives")
+
+    def list(self, after: bytes) -> Iterator[list[ListedObject]]:
+        """Page through the members of each archive, from where the last page of a listing left off."""
+        place = ListingPlace.read(after)
+        page: list[ListedObject] = []
+        for archive in self._archives(place):
+            last = place.within(archive)
+            for number, entry in self._entries(archive, last):
+                page.append(entry)
+                last = number + 1
+                if len(page) == PAGE:
+                    yield _ending(page, ListingPlace(archive.key, archive.etag, last))
+                    page = []
+            if page:
+                _ending(page, ListingPlace(archive.key))
+        if page:
+            yield page
+
+    async def read(self, key: bytes, etag: str, limit: int) -> bytes:
+        """Read a member's bytes, with its archive's ETag as the condition."""
+        version, place = members.read_etag(etag)
+        archive = members.archive_of(key)
+        if archive is None:
+            raise ObjectError(Reason.UNLISTABLE, f"{self.url(key)}: that is no member of an archive")
+        if place.grows_beyond(self._settings.archive_ratio):
+            raise ObjectError(Reason.MEMBER_RATIO, _ratio(place))
+        try:
+            if place.size > limit:  # asked all the same: whether the storage answers is somebody's question
+                await self._outer.read_range(archive, version, place.offset, 1)
+                raise ObjectError(Reason.TOO_LARGE, f"{place.size} bytes, more than {limit}")
+            return await self._read(key, archive, version, place)
+        except ObjectChanged as change:
+            raise ObjectChanged(await self._find(key, change.listed)) from change
+
+    async def head(self, key: bytes) -> ListedObject:
+        """Say what the member is now, by its archive's directory."""
+        archive = members.archive_of(key)
+        if archive is None:
+            raise ObjectError(Reason.NOT_FOUND, f"{self.url(key)}: that is no member of an archive")
+        return await self._find(key, await self._outer.head(archive))
+
+    def url(self, key: bytes) -> str:
+        """Name a member for people."""
+        return self._outer.url(key)
+
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._outer.close()
+
+    def _archives(self, place: ListingPlace) -> Iterator[ListedObject]:
+        """Return the archives that are still to be listed."""
+        if self._only is not None:
+            try:
+                found = self._outer.head_now(self._only)
+            except ObjectError as error:
+                if error.reason != Reason.NOT_FOUND:
+                    raise
+                raise SourceMissing(f"{self.url(self._only)} is not there: correct the job's source") from error
+            if not place.is_behind(found):
+                yield found
+            return
+        if place.is_within:
+            try:
+                yield self._outer.head_now(place.key)
+            except ObjectError as error:
+                if error.reason != Reason.NOT_FOUND:
+                    yield _refused(ListedObject(place.key, place.etag, 0), error)
+        for page in self._outer.list(place.key):
+            yield from (entry for entry in page if entry.key.lower().endswith(tuple(READERS)))
+
+    def _entries(self, archive: ListedObject, begin: int) -> Iterator[tuple[int, ListedObject]]:
+        """Return an archive's members from a number on, and the archive itself where it can't be read to its end."""
+        listed = begin
+        for _ in range(CHANGES_MAX):
+            try:
+                if why := _unreadable(archive):
+                    raise why
+                for number, entry in self._members(archive):
+                    if number >= begin:
+                        listed = number + 1
+                        yield number, entry
+            except ObjectChanged as change:
+                archive, begin = change.listed, 0
+                continue
+            except ReadRefused as error:
+                self._refusals[archive.key] += 1
+                if self._refusals[archive.key] < REFUSALS_MAX:
+                    raise
+                yield listed, _refused(archive, ObjectError(Reason.UNREADABLE, str(error)))
+            except ObjectError as error:
+                if error.reason != Reason.NOT_FOUND:
+                    yield listed, _refused(archive, error)
+            self._refusals.pop(archive.key, None)
+            return
+        restless = ObjectError(Reason.CHANGING, f"it was replaced {CHANGES_MAX} times while its directory was read")
+        yield listed, _refused(archive, restless)
+
+    def _members(self, archive: ListedObject) -> Iterator[tuple[int, ListedObject]]:
+        """Return all members, each with its number, as far as an archive's bounds allow."""
+        read = partial(self._outer.read_range_now, archive.key, archive.etag)
+        seen, size, packed = SeenNames(), 0, 0
+        most, reader = self._settings.archive_members, READERS[archive.key[-4:].lower()]
+        for member in reader(read, archive.size, most):
+            size += member.size
+            packed += member.place.packed if member.place else 0
+            if size > self._settings.archive_bytes:
+                what = f"its members have more than the {self._settings.archive_bytes:,} bytes of SLUICE_ARCHIVE_BYTES"
+                raise ObjectError(Reason.ARCHIVE_TOO_LARGE, _so_far(what, member))
+            if packed > archive.size:
+                raise ObjectError(Reason.ARCHIVE_DAMAGED, _so_far("members share bytes, as in a zip bomb", member))
+            yield member.number, self._entry(archive, member, is_new=seen.add(member.name))
+
+    def _entry(self, archive: ListedObject, member: ArchiveMember, *, is_new: bool) -> ListedObject:
+        """Make a member an object."""
+        key = archive.key + BEHIND + member.name
+        if not is_new:
+            key += b"~%d" % member.number
+            why = "an earlier member of the archive has the same name, and counts"
+            member = replace(member, place=None, reason=Reason.MEMBER_NAME, detail=why)
+        elif member.place and member.place.grows_beyond(self._settings.archive_ratio):
+            member = replace(member, reason=Reason.MEMBER_RATIO, detail=_ratio(member.place))
+        entry = make_entry(key, members.etag_of(archive.etag, member), member.size, is_text=False)
+        if entry.refused:
+            return replace(entry, reason=Reason.MEMBER_NAME)
+        return replace(entry, reason=member.reason, refused=member.detail) if member.reason else entry
+
+    async def _read(self, key: bytes, archive: bytes, version: str, place: MemberPlace) -> bytes:
+        if place.kind == members.IN_TAR:
+            if not place.size:
+                return b""
+            data = await self._outer.read_range(archive, version, place.offset, place.size)
+            if len(data) != place.size:
+                raise ObjectError(Reason.MEMBER_DAMAGED, f"it ends after {len(data)} of {place.size} bytes")
+            return data
+        most = zips.LOCAL.size + len(key) - len(archive) + LOCAL_EXTRA + place.packed
+        found = await self._outer.read_range(archive, version, place.offset, most)
+        begin = zips.data_begins(found)
+        packed = found[begin : begin + place.packed]
+        if len(packed) < place.packed:
+            packed = await self._outer.read_range(archive, version, place.offset + begin, place.packed)
+        if place.size < INLINE_UNPACKED:
+            return zips.unpack(place, packed)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, zips.unpack, place, packed)
+
+    async def _find(self, key: bytes, archive: ListedObject) -> ListedObject:
+        """Look a member up in its archive as it is now; of a replaced archive with many members they all ask."""
+        async with self._indexing:
+            if self._index is None or (self._index[0].key, self._index[0].etag) != (archive.key, archive.etag):
+                loop = asyncio.get_running_loop()
+                self._index = archive, await loop.run_in_executor(self._threads, self._look_up, archive, None)
+            found = self._index[1].get(key)
+            if found is None and len(self._index[1]) == INDEX_MAX:
+                loop = asyncio.get_running_loop()
+                found = (await loop.run_in_executor(self._threads, self._look_up, archive, key)).get(key)
+        if found is None:
+            raise ObjectError(Reason.NOT_FOUND, f"{self.url(key)}: its archive has no such member now")
+        return found
+
+    def _look_up(self, archive: ListedObject, wanted: bytes | None) -> dict[bytes, ListedObject]:
+        """Return an archive's members by key, as many as are kept; or one of them."""
+        found: dict[bytes, ListedObject] = {}
+        for _, entry in self._entries(archive, 0):
+            if wanted is None or entry.key == wanted:
+                found[entry.key] = entry
+            if len(found) == (INDEX_MAX if wanted is None else 1):
+                break
+        return found
+
+
+def _ending(page: list[ListedObject], place: ListingPlace) -> list[ListedObject]:
+    """Say in a page's last object where the listing goes on."""
+    page[-1] = replace(page[-1], cursor=place.text())
+    return page
+
+
+def _unreadable(archive: ListedObject) -> ObjectError | None:
+    """Say why no directory is to be looked for."""
+    if archive.refused:
+        return ObjectError(archive.reason, archive.refused)
+    if not archive.size:
+        return ObjectError(Reason.EMPTY, "the archive has 0 bytes")
+    if archive.archived:
+        return ObjectError(Reason.ARCHIVED, "the archive is in an archive storage class")
+    if len(archive.etag) > members.ARCHIVE_ETAG_MAX or not ListingPlace.can_be(archive):
+        return ObjectError(Reason.UNLISTABLE, "the archive's key or ETag is too long for its members to be kept")
+    if members.archive_of(archive.key):
+        return ObjectError(Reason.UNLISTABLE, "the archive's key looks like a member's: rename it")
+    return None
+
+
+def _refused(archive: ListedObject, error: ObjectError) -> ListedObject:
+    """Return what stands for an archive that can't be read: a row that says why."""
+    reason = Reason(error.reason)
+    whole = ArchiveMember(0, b"", 0, None, reason)
+    etag = members.etag_of(archive.etag[: members.ARCHIVE_ETAG_MAX], whole)
+    return replace(archive, etag=etag, archived=False, reason=reason, refused=error.detail or reason.description)
+
+
+def _ratio(place: MemberPlace) -> str:
+    return f"{place.packed:,} bytes of the archive become {place.size:,}"
+
+
+def _so_far(what: str, member: ArchiveMember) -> str:
+    return f"{what}; only what comes before member {member.number + 1:,} is listed"

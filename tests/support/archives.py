@@ -1,0 +1,97 @@
+"""Archives as people and attackers make them."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from unittest import mock
+
+from PIL import Image
+
+
+def tile(number: int, side: int = 32) -> bytes:
+    """Return a small photo, different for each number."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side), (number % 256, number // 256, 120)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def tiles(count: int, folder: str = "") -> dict[str, bytes]:
+    """Return so many photos by name."""
+    return {f"{folder}{number:05}.jpg": tile(number) for number in range(count)}
+
+
+def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED, comment: bytes = b"") -> bytes:
+    """Return a zip of files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+        archive.comment = comment
+    return buffer.getvalue()
+
+
+class _Pipe(io.RawIOBase):
+    """Takes bytes and can't go back, so that a zip that is written into it needs data descriptors."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        self.written += bytes(data)  # type: ignore[call-overload] # whatever buffer zipfile gives
+        return len(data)  # type: ignore[arg-type]
+
+
+def piped(files: Mapping[str, bytes]) -> bytes:
+    """Return a zip as `zip -` writes it: sizes and CRCs stand behind each member, in data descriptors."""
+    pipe = _Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return bytes(pipe.written)
+
+
+def zipped64(files: Mapping[str, bytes]) -> bytes:
+    """Return a zip whose members' own headers, directory and end are those of zip64, small as it is."""
+    buffer = io.BytesIO()
+    limit, count = mock.patch.object(zipfile, "ZIP64_LIMIT", 16), mock.patch.object(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
+    with limit, count, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in files.items():
+            with archive.open(name, "w", force_zip64=True) as member:
+                member.write(data)
+    return buffer.getvalue()
+
+
+def encrypted(archive: bytes) -> bytes:
+    """Return a zip that says of its members that they are encrypted."""
+    found = bytearray(archive)
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = found.find(signature)
+        while at >= 0:
+            found[at + flags] |= 1
+            at = found.find(signature, at + 4)
+    return bytes(found)
+
+
+def tarred(files: Mapping[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
+    """Return a tar of files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def webdataset(count: int) -> bytes:
+    """Return a shard as WebDataset writes it: of each sample a picture, its class and what else is known of it."""
+    files: dict[str, bytes] = {}
+    for number in range(count):
+        files |= {f"{number:06}.cls": b"7", f"{number:06}.jpg": tile(number), f"{number:06}.json": b"{}"}
+    return tarred(files, tarfile.USTAR_FORMAT)
