@@ -113,13 +113,30 @@ def test_every_job_ends_and_goes(profile: Rendered) -> None:
         assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
 
 
-def test_selectors_are_two_labels_and_find_one_workload_each(profile: Rendered) -> None:
+def test_selectors_are_three_labels_and_find_one_workload_each(profile: Rendered) -> None:
     workloads = [r for r in profile.resources if r["kind"] in {"Deployment", "StatefulSet"}]
     for workload in workloads:
         selector = workload["spec"]["selector"]["matchLabels"]
         assert set(selector) == SELECTORS
         found = [pod.name for pod in profile.pods if selector.items() <= pod.labels.items()]
         assert found == [workload["metadata"]["name"]]
+
+
+def test_whatever_selects_our_pods_names_all_three_labels(profile: Rendered) -> None:
+    """Two labels would also find the pods of another chart with the same release name."""
+    selecting = [
+        *(r["spec"]["selector"] for r in profile.of("Service").values()),
+        *(r["spec"]["selector"]["matchLabels"] for r in profile.of("PodDisruptionBudget").values()),
+        *(r["spec"]["selector"]["matchLabels"] for r in profile.of("ServiceMonitor").values()),
+        *(r["spec"]["podSelector"]["matchLabels"] for r in profile.of("NetworkPolicy").values()),
+        *(
+            spread["labelSelector"]["matchLabels"]
+            for pod in profile.pods
+            for spread in pod.spec.get("topologySpreadConstraints", [])
+        ),
+    ]
+    assert len(selecting) >= len(profile.of("Service"))
+    assert [labels for labels in selecting if not labels.keys() >= SELECTORS] == []
 
 
 def test_selectors_do_not_follow_versions_or_values() -> None:
