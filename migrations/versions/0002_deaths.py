@@ -6,7 +6,7 @@ when nobody who needs the old name is left:
 
 1. This migration: `deaths` can be read in SQL; the number is still stored, and written, as `attempts`. Each connection
    of this release's processes looks up which name is the stored one (sluice/ledger/columns.py).
-2. The release after, 0003: `ALTER TABLE objects DROP COLUMN deaths`, then `ALTER TABLE objects RENAME COLUMN attempts
+2. The release after, 0004: `ALTER TABLE objects DROP COLUMN deaths`, then `ALTER TABLE objects RENAME COLUMN attempts
    TO deaths`; two statements, since the server would copy the table to do both in one. Between them the tables are as
    at 0001, and after them this release's processes find the new name by themselves.
 3. The release after that: sluice/ledger/columns.py goes.

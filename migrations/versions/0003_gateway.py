@@ -1,0 +1,173 @@
+"""The gateway's tables: people and how they sign in, whose jobs and pictures are whose, and what is kept between replicas.
+
+Everything here is added beside what is there: processes of the release before never name it, so they work on as before.
+Only two things touch older tables. `feedback` gets columns with defaults, which the server adds without touching a row.
+`predictions` gets two indexes, for pages of results that filter by label or sort by score; the server builds them while
+others read and write, and that takes as long as reading the table takes.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+from sqlalchemy import text
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+TABLES = {
+    # `password` is an argon2id hash, NULL for those who sign in elsewhere; `subject` is "issuer subject" of OIDC.
+    "users": """
+        CREATE TABLE IF NOT EXISTS users (
+            id            INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+            name          VARCHAR(50) NOT NULL,
+            email         VARCHAR(254) NOT NULL,
+            password      VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NULL,
+            role          ENUM('viewer', 'user', 'admin') NOT NULL DEFAULT 'user',
+            active        BOOLEAN NOT NULL DEFAULT TRUE,
+            subject       VARCHAR(512) NULL,
+            created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+            UNIQUE KEY one_email (email),
+            UNIQUE KEY one_subject (subject)
+        )""",
+    # `id` is the SHA-256 of what the cookie carries: reading this table gives nobody a session.
+    "sessions": """
+        CREATE TABLE IF NOT EXISTS sessions (
+            id            BINARY(32) NOT NULL PRIMARY KEY,
+            user_id       INT UNSIGNED NOT NULL,
+            created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+            expires       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+            KEY by_user (user_id),
+            KEY by_expiry (expires)
+        )""",
+    # Personal tokens, by digest.
+    "tokens": """
+        CREATE TABLE IF NOT EXISTS tokens (
+            id            INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+            user_id       INT UNSIGNED NOT NULL,
+            name          VARCHAR(100) NOT NULL,
+            digest        BINARY(32) NOT NULL,
+            expires       TIMESTAMP(3) NULL,
+            used          TIMESTAMP(3) NULL,
+            created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+            UNIQUE KEY one_digest (digest),
+            KEY by_user (user_id)
+        )""",
+    # Failed sign-ins by account and by address, as SHA-256; a row is worth nothing after `until`.
+    "failed_logins": """
+        CREATE TABLE IF NOT EXISTS failed_logins (
+            subject       BINARY(32) NOT NULL PRIMARY KEY,
+            failures      INT UNSIGNED NOT NULL DEFAULT 0,
+            until         TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+            KEY by_end (until)
+        )""",
+    # Whose job a job is. One without a row here was made by command line or SQL.
+    "job_owners": """
+        CREATE TABLE IF NOT EXISTS job_owners (
+            job_id        INT UNSIGNED NOT NULL PRIMARY KEY,
+            user_id       INT UNSIGNED NOT NULL,
+            KEY by_user (user_id, job_id)
+        )""",
+    # The job that a person's dropped pictures are objects of, one a model version; user 0: people who aren't signed in.
+    "standing_jobs": """
+        CREATE TABLE IF NOT EXISTS standing_jobs (
+            user_id       INT UNSIGNED NOT NULL,
+            model_id      INT UNSIGNED NOT NULL,
+            job_id        INT UNSIGNED NOT NULL,
+            PRIMARY KEY (user_id, model_id),
+            KEY by_job (job_id)
+        )""",
+    # What a dropped picture was called.
+    "pictures": """
+        CREATE TABLE IF NOT EXISTS pictures (
+            object_id     BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+            user_id       INT UNSIGNED NOT NULL,
+            name          VARCHAR(255) NOT NULL,
+            created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+            KEY by_user (user_id, object_id),
+            KEY by_age (created)
+        )""",
+    # Answers by content, for all replicas.
+    "answers": """
+        CREATE TABLE IF NOT EXISTS answers (
+            sha256        BINARY(32) NOT NULL,
+            model_id      INT UNSIGNED NOT NULL,
+            top           JSON NOT NULL,
+            created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+            PRIMARY KEY (sha256, model_id),
+            KEY by_age (created)
+        )""",
+    # Archives that were uploaded whole, and the job that each became.
+    "uploads": """
+        CREATE TABLE IF NOT EXISTS uploads (
+            id            CHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+            user_id       INT UNSIGNED NOT NULL,
+            name          VARCHAR(255) NOT NULL,
+            object_key    VARBINARY(1024) NOT NULL,
+            size          BIGINT UNSIGNED NOT NULL,
+            job_id        INT UNSIGNED NULL,
+            created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+            KEY by_user (user_id, name, created)
+        )""",
+    # What a request with an idempotency key was answered, so that its repeat creates nothing.
+    "idempotency": """
+        CREATE TABLE IF NOT EXISTS idempotency (
+            user_id       INT UNSIGNED NOT NULL,
+            request_key   BINARY(32) NOT NULL,
+            request       BINARY(32) NOT NULL,
+            status        SMALLINT UNSIGNED NULL,
+            body          MEDIUMBLOB NULL,
+            created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+            PRIMARY KEY (user_id, request_key),
+            KEY by_age (created)
+        )""",
+}
+
+# `object_id` is 0 in a report that names no object.
+FEEDBACK = {
+    "user_id": "INT UNSIGNED NULL",
+    "comment": "VARCHAR(1000) NOT NULL DEFAULT ''",
+    "predicted": "VARCHAR(128) NOT NULL DEFAULT ''",
+    "score": "DOUBLE NULL",
+    "file_name": "VARCHAR(255) NOT NULL DEFAULT ''",
+}
+
+INDEXES = {
+    ("feedback", "by_user"): "(user_id, id)",
+    ("predictions", "by_label"): "(job_id, label, score)",
+    ("predictions", "by_score"): "(job_id, score)",
+}
+
+
+def upgrade() -> None:
+    """Make the tables; add what older tables lack. Each step can be repeated where an upgrade was cut off."""
+    for table in TABLES.values():
+        op.execute(f"{table} ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC")
+    for column, kind in FEEDBACK.items():
+        if not _has("columns", "feedback", "column_name", column):
+            op.execute(f"ALTER TABLE feedback ADD COLUMN {column} {kind}")
+    for (table, index), columns in INDEXES.items():
+        if not _has("statistics", table, "index_name", index):
+            op.execute(f"ALTER TABLE {table} ADD INDEX {index} {columns}")
+
+
+def downgrade() -> None:
+    """Drop all that was added, with its rows; jobs, objects and predictions stay."""
+    for table, index in reversed(INDEXES):
+        if _has("statistics", table, "index_name", index):
+            op.execute(f"ALTER TABLE {table} DROP INDEX {index}")
+    for column in reversed(FEEDBACK):
+        if _has("columns", "feedback", "column_name", column):
+            op.execute(f"ALTER TABLE feedback DROP COLUMN {column}")
+    for table in reversed(TABLES):
+        op.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def _has(kind: str, table: str, column: str, name: str) -> bool:
+    """Return whether a table has a column or an index; MySQL has no ADD COLUMN IF NOT EXISTS."""
+    statement = text(
+        f"SELECT COUNT(*) FROM information_schema.{kind} "
+        f"WHERE table_schema = DATABASE() AND table_name = :table AND {column} = :name"
+    )
+    return bool(op.get_bind().execute(statement, {"table": table, "name": name}).scalar())
