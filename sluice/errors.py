@@ -16,12 +16,14 @@ SluiceError
 ├── ImageError              bytes can't become pixels, by their own fault
 ├── BatchError              a request's body is no packed batch
 ├── CardError               a model's card and its archive don't belong together
-└── InferenceError          TorchServe gave no prediction
-    ├── Overloaded          TorchServe is full: try again later
-    ├── BatchRefused        TorchServe answered this batch with an error
-    │   └── Exhausted       the model lacked memory for it
-    └── EndpointDown        TorchServe doesn't answer with predictions
-        └── TimedOut        TorchServe took the batch and gave no answer in time
+├── InferenceError          TorchServe gave no prediction
+│   ├── Overloaded          TorchServe is full: try again later
+│   ├── BatchRefused        TorchServe answered this batch with an error
+│   │   └── Exhausted       the model lacked memory for it
+│   └── EndpointDown        TorchServe doesn't answer with predictions
+│       └── TimedOut        TorchServe took the batch and gave no answer in time
+└── RequestError            a request to the gateway can't be answered as it was meant
+    └── Busy                the gateway has as much work as it takes: come back in some seconds
 
 ObjectChanged stands where sources do: it carries the object as it is listed now, and nothing is imported here. Archives
 of models carry this file beside sluice.images, so it needs the standard library only.
@@ -127,3 +129,20 @@ class EndpointDown(InferenceError):
 
 class TimedOut(EndpointDown):
     """Raised when an endpoint took a batch and gave no answer in time: it hangs on this batch, or on another's."""
+
+
+class RequestError(SluiceError):
+    """Raised when a request to the gateway can't be answered as it was meant; `status` is the HTTP status of that."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class Busy(RequestError):
+    """Raised when nothing more can be taken for now; `seconds` says when to come back."""
+
+    def __init__(self, detail: str, seconds: int, status: int = 503) -> None:
+        super().__init__(status, detail)
+        self.seconds = seconds

@@ -44,6 +44,7 @@ PARTS: Final = {
     "Producer": r"shards?$|delivery|inline_|prefetch_|poll_",
     "Consumer": r"decode_|window|image_|cache_|drain_",
     "TorchServe": r"torchserve|batch|requests_",
+    "Gateway": r"gateway_",
     "Protocol": r"bind|producers|heartbeat|curve_",
     "Names, metrics, logs": r"name|metrics_|log_",
 }
@@ -141,7 +142,52 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(25.0, gt=0, description="After SIGTERM: finish held work this long, return the rest.")
 
-    # Both
+    # The gateway
+    gateway_bind: str = Field("127.0.0.1:8000", description="Address and port of the pages and the API.")
+    gateway_url: str | None = Field(
+        None,
+        description="Where people reach it (https://sluice.example.com): other names are refused; empty: any name.",
+    )
+    gateway_store: str | None = Field(
+        None, description="s3://bucket/prefix/ that dropped pictures and archives are kept under."
+    )
+    gateway_keep_days: int = Field(0, ge=0, description="Days that dropped pictures are kept in S3; 0: for good.")
+    gateway_key: SecretStr | None = Field(
+        None, description="Signs sessions and tokens: 32 characters or more, the same for all replicas."
+    )
+    gateway_anonymous: Literal["none", "viewer", "user"] = Field(
+        "none", description="What people who aren't signed in may do: nothing, look, or classify too."
+    )
+    gateway_signup: Literal["closed", "open"] = Field(
+        "closed", description="closed: admins add people; open: anybody can make an account."
+    )
+    gateway_admin: str = Field("admin@localhost", description="E-mail address of the first admin.")
+    gateway_admin_password: SecretStr | None = Field(
+        None, description="The first admin's password; used once, when there is no admin yet."
+    )
+    gateway_classic: bool = Field(default=False, description="Serve the routes of small classifier services too.")
+    gateway_sources: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="s3:// prefixes that users may submit jobs on, comma-separated; admins may submit any."
+    )
+    gateway_files: int = Field(9, ge=1, le=100, description="Pictures in one request, at most.")
+    gateway_picture_bytes: int = Field(20 * MIB, gt=0, description="Bytes of one picture, at most.")
+    gateway_archive_bytes: int = Field(500 * MIB, gt=0, description="Bytes of one uploaded archive, at most.")
+    gateway_queue: int = Field(64, ge=1, description="Pictures at work at once; further ones are told to come back.")
+    gateway_queue_bytes: int = Field(128 * MIB, ge=MIB, description="Bytes of those pictures; a bound on its memory.")
+    gateway_rate: int = Field(600, ge=0, description="Requests a minute for one person or address; 0: no limit.")
+    gateway_answers: int = Field(1_000_000, ge=0, description="Answers kept by content, for all replicas; 0: none.")
+    gateway_answers_days: int = Field(30, ge=1, description="Days that an answer is kept.")
+    gateway_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Networks of proxies whose X-Forwarded-For and -Proto are believed, comma-separated (10.0.0.0/8).",
+    )
+    gateway_oidc_issuer: str | None = Field(
+        None, description="OpenID Connect: the issuer's URL; turns sign-in by it on."
+    )
+    gateway_oidc_client: str | None = Field(None, description="OpenID Connect: the client's id.")
+    gateway_oidc_secret: SecretStr | None = Field(None, description="OpenID Connect: the client's secret.")
+
+    # All
     name: str = Field(default_factory=_process_name, max_length=64, description="This process in logs and rows.")
     heartbeat: float = Field(2.0, gt=0, description="Seconds between PINGs; three missed and leases are lost.")
     curve_key: Path | None = Field(
@@ -158,7 +204,7 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field("console", description="console for people, json for machines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
-    @field_validator("producers", "torchserve", mode="before")
+    @field_validator("producers", "torchserve", "gateway_sources", "gateway_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

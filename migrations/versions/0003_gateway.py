@@ -1,4 +1,4 @@
-"""The gateway's tables: people and how they sign in, whose jobs and pictures are whose, and what is kept between replicas.
+"""The gateway's tables: people and how they sign in, whose jobs and pictures are whose, what its replicas share.
 
 Everything here is added beside what is there: processes of the release before never name it, so they work on as before.
 Only two things touch older tables. `feedback` gets columns with defaults, which the server adds without touching a row.

@@ -4,7 +4,7 @@ with Database(settings) as database:
     job = database.run(jobs.submit, "s3://photos")
 """
 
-from sluice.ledger import check, jobs, listing, models, objects, predictions, progress
+from sluice.ledger import answers, check, jobs, listing, models, objects, pictures, predictions, progress
 from sluice.ledger.asynchronous import AsyncLedger
 from sluice.ledger.connection import Database, LedgerCursor
 from sluice.ledger.rows import (
@@ -32,11 +32,13 @@ __all__ = [
     "QuarantineEntry",
     "QuarantinedObject",
     "Result",
+    "answers",
     "check",
     "jobs",
     "listing",
     "models",
     "objects",
+    "pictures",
     "predictions",
     "progress",
 ]

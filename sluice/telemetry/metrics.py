@@ -36,6 +36,9 @@ LOG_FAILURES = Counter(
     "sluice_log_failures_total", "Writes to the log that failed: its disk is full, or its reader gone"
 )
 
+GATEWAY_REQUESTS = Counter("sluice_gateway_requests_total", "Requests to the gateway", ["route", "status"])
+GATEWAY_REFUSED = Counter("sluice_gateway_refused_total", "Requests that were told to come back: too much at once")
+
 IN_FLIGHT = Gauge("sluice_in_flight", "Objects leased (producer) or held (consumer) and not finished")
 BACKLOG = Gauge("sluice_backlog", "Objects that the running jobs this producer owns have pending, leased ones too")
 CREDIT = Gauge("sluice_credit", "Objects that consumers would take beyond those they hold")
@@ -47,10 +50,14 @@ ENDPOINT_UP = Gauge(
     "Whether predictions come back from a TorchServe address, or a name finds one",
     ["endpoint"],
 )
+GATEWAY_INSIDE = Gauge("sluice_gateway_pictures", "Pictures that the gateway has at work")
 
 # A counter that is first seen at 1 has not increased: each reason is there from the start.
 for _reason in Reason:
     QUARANTINED.labels(reason=_reason)
 
 STAGE_SECONDS = Histogram("sluice_stage_seconds", "Seconds an image spent in a stage", ["stage"], buckets=SECONDS)
+GATEWAY_SECONDS = Histogram(
+    "sluice_gateway_seconds", "Seconds from a request's head to its answer", ["route"], buckets=SECONDS
+)
 OBJECT_SECONDS = Histogram("sluice_object_seconds", "Seconds from an object's lease to its end", buckets=SECONDS)

@@ -1,0 +1,1 @@
+"""The gateway: pages and an API for people who know neither kubectl nor SQL."""

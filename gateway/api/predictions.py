@@ -1,0 +1,93 @@
+"""POST /api/v1/predictions: pictures in, classes out; each is a row from then on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+
+from gateway.classifier import Classified
+from gateway.doors.callers import User
+from gateway.dropped import read_pictures
+from gateway.parts import parts_of
+
+router = APIRouter(tags=["predictions"])
+
+TOP_MAX: Final = 10
+BODIES: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                    "required": ["file"],
+                }
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+class LabelScore(BaseModel):
+    """A class and how sure the model is of it, from 0 to 1."""
+
+    label: str = Field(examples=["Egyptian_cat"])
+    score: float = Field(examples=[0.9346])
+
+
+class PictureAnswer(BaseModel):
+    """What became of one picture: a prediction, or the reason why there is none."""
+
+    name: str = Field(examples=["cat.jpg"])
+    sha256: str
+    model: str = Field(examples=["efficientnet-lite0@1.0"])
+    seconds: float
+    id: int | None = Field(default=None, description="The object in the ledger; results and reports go by it.")
+    label: str | None = Field(default=None, examples=["Egyptian_cat"])
+    score: float | None = Field(default=None, examples=[0.9346])
+    top: list[LabelScore] = []
+    cached: bool = False
+    reason: str | None = Field(default=None, description="Why there is no prediction, as in the quarantine.")
+    detail: str | None = None
+    remedy: str | None = None
+
+
+class PredictionsAnswer(BaseModel):
+    """One answer a picture, in the order they were sent."""
+
+    predictions: list[PictureAnswer]
+
+
+@router.post("/predictions", openapi_extra=BODIES, summary="Classify pictures")
+async def predict(
+    request: Request,
+    person: User,
+    model: Annotated[str, Query(max_length=97, description="name or name@version; empty: the live one")] = "",
+    top: Annotated[int, Query(ge=1, le=TOP_MAX, description="So many classes, the best first")] = 5,
+) -> PredictionsAnswer:
+    """Classify the pictures of a form (field `file`, several times) or one picture that is the body itself.
+
+    A picture that can't be classified has its reason beside the others' answers.
+    """
+    parts = parts_of(request)
+    usable = await parts.models.get(model)
+    pictures = await read_pictures(request, parts.settings)
+    found = await parts.classifier.classify(person.id, usable, pictures)
+    return PredictionsAnswer(predictions=[answer_of(each, top) for each in found])
+
+
+def answer_of(found: Classified, top: int) -> PictureAnswer:
+    """Return what became of a picture, as the API says it."""
+    answer = PictureAnswer(name=found.name, sha256=found.sha256, model=found.model, seconds=round(found.seconds, 4))
+    if found.reason:
+        answer.reason, answer.detail, answer.remedy = found.reason, found.detail, found.remedy
+        return answer
+    answer.id, answer.cached = found.object_id, found.cached
+    answer.label, answer.score = found.top[0]
+    answer.top = [LabelScore(label=label, score=score) for label, score in found.top[:top]]
+    return answer

@@ -1,0 +1,79 @@
+"""Pictures out of a request: several parts of a form, or one raw body; refused before they are read where too large."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+
+from gateway.classifier import DroppedPicture
+from sluice.errors import RequestError
+from sluice.settings import Settings
+
+FORM: Final = "multipart/form-data"
+MOST_FIELDS: Final = 20
+FIELD_BYTES: Final = 64 * 1024
+OVERHEAD: Final = 64 * 1024
+"""Of a form beside its files."""
+NAME_MAX: Final = 255
+
+
+async def read_pictures(request: Request, settings: Settings, field: str = "file") -> list[DroppedPicture]:
+    """Return the pictures of a request: the form's files under `field`, or the body itself."""
+    most = settings.gateway_picture_bytes
+    if not request.headers.get("content-type", "").startswith(FORM):
+        _check_length(request, most)
+        name = request.headers.get("x-file-name", "picture")[:NAME_MAX]
+        return [DroppedPicture(name, await _read_body(request, most))]
+    _check_length(request, settings.gateway_files * most + OVERHEAD)
+    try:
+        form = await request.form(max_files=settings.gateway_files, max_fields=MOST_FIELDS, max_part_size=FIELD_BYTES)
+    except MultiPartException as error:
+        raise _unreadable(error.message, settings) from error
+    files = [part for part in form.getlist(field) if isinstance(part, UploadFile) and part.filename]
+    if not files:
+        raise RequestError(HTTPStatus.BAD_REQUEST, f"no picture was sent: send one or more as form field {field!r}")
+    pictures = []
+    for part in files:
+        if part.size is not None and part.size > most:
+            raise too_large(most)
+        pictures.append(DroppedPicture((part.filename or "picture")[:NAME_MAX], await part.read()))
+    return pictures
+
+
+def too_many(settings: Settings) -> RequestError:
+    """Return what is said of more pictures than are taken at once."""
+    return RequestError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Please upload no more than {settings.gateway_files} files."
+    )
+
+
+def too_large(most: int) -> RequestError:
+    """Return what is said of a body that is larger than what is taken."""
+    return RequestError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a picture may have {most:,} bytes at most: send a smaller one"
+    )
+
+
+def _unreadable(said: str, settings: Settings) -> RequestError:
+    if said.startswith("Too many files"):
+        return too_many(settings)
+    return RequestError(HTTPStatus.BAD_REQUEST, f"the form can't be read ({said}): send multipart/form-data")
+
+
+def _check_length(request: Request, most: int) -> None:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > most:
+        raise too_large(most)
+
+
+async def _read_body(request: Request, most: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise too_large(most)
+    return bytes(body)

@@ -1,0 +1,1 @@
+"""The pages: what the API does, for people with a browser."""

@@ -1,0 +1,32 @@
+"""The parts that routes work with, made once a process and handed to the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from fastapi import Request
+
+from gateway.classifier import Classifier
+from gateway.doors.doors import Doors
+from gateway.ledgers import LedgerPool
+from gateway.live_models import LiveModels
+from gateway.store import PictureStore
+from sluice.settings import Settings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a route may use."""
+
+    settings: Settings
+    ledger: LedgerPool
+    models: LiveModels
+    store: PictureStore
+    classifier: Classifier
+    doors: Doors
+
+
+def parts_of(request: Request) -> Parts:
+    """Return the parts of the application that answers this request."""
+    return cast("Parts", request.app.state.parts)

@@ -1,0 +1,102 @@
+"""Errors as answers: RFC 9457 problems for programs, a page for people."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from gateway.pages.render import page
+from sluice.errors import (
+    Busy,
+    ConfigurationError,
+    LedgerError,
+    LedgerUnavailable,
+    ObjectError,
+    RequestError,
+    SluiceError,
+    SourceError,
+    TablesMissing,
+)
+from sluice.telemetry import get_logger
+
+log = get_logger()
+
+PROBLEM: str = "application/problem+json"
+RETRY_SECONDS: int = 5
+
+
+def problem(status: int, detail: str, *, instance: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return an RFC 9457 problem; its type is the status's own, so `title` is the status's phrase."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": int(status), "detail": detail}
+    if instance:
+        body["instance"] = instance
+    return JSONResponse(body, status, headers, PROBLEM)
+
+
+def status_of(error: SluiceError) -> int:
+    """Return the HTTP status that says what kind of error this is."""
+    if isinstance(error, RequestError):
+        return error.status
+    if isinstance(error, ConfigurationError):
+        return HTTPStatus.UNPROCESSABLE_ENTITY
+    if isinstance(error, ObjectError):
+        return HTTPStatus.NOT_FOUND
+    if isinstance(error, LedgerUnavailable | TablesMissing | SourceError):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    if isinstance(error, LedgerError):
+        return HTTPStatus.CONFLICT
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def headers_of(error: SluiceError, status: int) -> dict[str, str]:
+    """Return the headers that belong to an error: when to come back, how to sign in."""
+    if isinstance(error, Busy):
+        return {"Retry-After": str(error.seconds)}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return {"Retry-After": str(RETRY_SECONDS)}
+    if status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": "Bearer"}
+    return {}
+
+
+async def _answer(request: Request, status: int, detail: str, headers: dict[str, str]) -> Response:
+    """Answer a program with a problem, a person with a page."""
+    is_page = not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
+    if not is_page:
+        return problem(status, detail, instance=request.url.path, headers=headers)
+    answer = await page(request, "error.html", status, title=HTTPStatus(status).phrase, detail=detail)
+    answer.headers.update(headers)
+    return answer
+
+
+async def _sluice(request: Request, error: Exception) -> Response:
+    if not isinstance(error, SluiceError):
+        raise error
+    status = status_of(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Busy):
+        log.warning("a request can't be answered", path=request.url.path, why=str(error))
+    return await _answer(request, status, str(error), headers_of(error, status))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return await _answer(request, error.status_code, str(error.detail), dict(error.headers or {}))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    return await _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong, {})
+
+
+def install(app: FastAPI) -> None:
+    """Have every error answered as a problem."""
+    app.add_exception_handler(SluiceError, _sluice)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)

@@ -1,0 +1,168 @@
+"""The whole life of a gateway: its parts, its server, and their orderly end.
+
+Order of stopping, after SIGTERM: say that it isn't ready, take no new connection, answer what is under way, stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Final
+
+import uvicorn
+
+from gateway.admission import Admission
+from gateway.app import make_app
+from gateway.classifier import Classifier
+from gateway.doors.doors import Doors
+from gateway.ledgers import LedgerPool
+from gateway.live_models import LiveModels
+from gateway.parts import Parts
+from gateway.predictor import Predictor
+from gateway.store import PictureStore
+from sluice.errors import ConfigurationError, LedgerError
+from sluice.inference import Balancer, TorchServeClient
+from sluice.ledger import answers, models
+from sluice.settings import Settings
+from sluice.telemetry import Health, get_logger, serve
+
+log = get_logger()
+
+BEAT_SECONDS: Final = 0.5
+MODELS_SECONDS: Final = 10.0
+TRIM_SECONDS: Final = 60.0
+HEADERS_BYTES: Final = 32 * 1024
+IDLE_SECONDS: Final = 75
+
+
+class GatewayService:
+    """One gateway: what it is made of, and what goes on beside requests."""
+
+    def __init__(self, settings: Settings, health: Health) -> None:
+        self._settings = settings
+        self._health = health
+        self._ledger = LedgerPool(settings)
+        self._ledger_why = "the ledger was not asked yet"
+        self._balancer = Balancer(settings, TorchServeClient(settings))
+        store = PictureStore(settings)
+        predictor = Predictor(self._balancer, settings.requests_in_flight, settings.batch)
+        admission = Admission(settings.gateway_queue, settings.gateway_queue_bytes)
+        self._classifier = Classifier(settings, admission, self._ledger, predictor, store)
+        self._store = store
+        self.app = make_app(
+            Parts(
+                settings=settings,
+                ledger=self._ledger,
+                models=LiveModels(self._ledger),
+                store=store,
+                classifier=self._classifier,
+                doors=Doors(settings),
+            )
+        )
+
+    async def run(self) -> None:
+        """Do what goes on beside requests, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._balancer.run())
+            group.create_task(self._classifier.run())
+            group.create_task(self._keep_knowing_models())
+            group.create_task(self._keep_trimming())
+            group.create_task(self._beat())
+
+    def close(self) -> None:
+        """Let go of threads and connections; whatever still hangs in one must not keep the process."""
+        self._classifier.close()
+        self._balancer.close()
+        self._store.close()
+        self._ledger.close()
+
+    async def _keep_knowing_models(self) -> None:
+        """Offer the live models to the balancer, so that TorchServe is probed before anybody asks."""
+        while True:
+            try:
+                found = await self._ledger.run(models.list_models)
+                self._balancer.offer([model for model in found if model.live])
+                self._ledger_why = ""
+            except LedgerError as error:
+                if str(error) != self._ledger_why:
+                    log.warning("the ledger can't be read", why=str(error))
+                self._ledger_why = str(error)
+            await asyncio.sleep(1.0 if self._ledger_why else MODELS_SECONDS)
+
+    async def _keep_trimming(self) -> None:
+        """Keep the answers within their bounds; all replicas do, since any may be gone."""
+        while True:
+            await asyncio.sleep(TRIM_SECONDS)
+            try:
+                while await self._ledger.run(
+                    answers.trim, self._settings.gateway_answers, self._settings.gateway_answers_days
+                ):
+                    pass
+            except LedgerError as error:
+                log.warning("old answers can't be deleted yet", why=str(error))
+
+    async def _beat(self) -> None:
+        while True:
+            self._health.tick()
+            self._health.set("ledger", not self._ledger_why, self._ledger_why)
+            is_up = self._balancer.is_healthy
+            self._health.set("torchserve", is_up, "" if is_up else self._balancer.why_not())
+            await asyncio.sleep(BEAT_SECONDS)
+
+
+class GatewayServer(uvicorn.Server):
+    """uvicorn, whose signals this process handles itself."""
+
+    def install_signal_handlers(self) -> None:
+        """Leave signals to `serve_until_stopped`."""
+
+
+async def serve_until_stopped(settings: Settings) -> None:
+    """Run a gateway until SIGTERM or SIGINT."""
+    host, port = _address(settings.gateway_bind)
+    health = Health()
+    service = GatewayService(settings, health)
+    server = GatewayServer(
+        uvicorn.Config(
+            service.app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            h11_max_incomplete_event_size=HEADERS_BYTES,
+            timeout_keep_alive=IDLE_SECONDS,
+            timeout_graceful_shutdown=int(settings.drain_seconds),
+        )
+    )
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        log.info("draining")
+        health.set("draining", ok=False, why="the gateway drains")
+        server.should_exit = True
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    metrics_server = serve(settings, health)
+    log.info("gateway starts", name=settings.name, bind=settings.gateway_bind, settings=settings.shown())
+    beside = asyncio.create_task(service.run())
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop, number)
+        await server.serve()
+    finally:
+        beside.cancel()
+        service.close()
+        if metrics_server is not None:
+            metrics_server.close()
+    log.info("gateway is drained")
+
+
+def _address(bind: str) -> tuple[str, int]:
+    host, _, port = bind.rpartition(":")
+    if not host or not port.isdecimal() or not 0 <= int(port) < 2**16:
+        raise ConfigurationError(f"SLUICE_GATEWAY_BIND is {bind!r}: expected HOST:PORT, as 127.0.0.1:8000")
+    return host.strip("[]"), int(port)

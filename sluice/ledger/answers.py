@@ -1,0 +1,47 @@
+"""The table `answers`: what models said of which bytes, so that a repeated picture costs no inference anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from sluice.ledger.connection import LedgerCursor
+
+TRIM_ROWS: Final = 5000
+"""Deleted in one transaction, so that nobody waits long behind it."""
+
+
+def find(cursor: LedgerCursor, sha256: bytes, model_id: int, days: int) -> tuple[tuple[str, float], ...] | None:
+    """Return what a model said of these bytes within so many days."""
+    cursor.execute(
+        "SELECT top FROM answers WHERE sha256 = %s AND model_id = %s "
+        "AND created > CURRENT_TIMESTAMP(3) - INTERVAL %s DAY",
+        (sha256, model_id, days),
+    )
+    row = cursor.fetchone()
+    return tuple((str(label), float(score)) for label, score in json.loads(row["top"])) if row else None
+
+
+def keep(cursor: LedgerCursor, found: Mapping[tuple[bytes, int], tuple[tuple[str, float], ...]]) -> None:
+    """Keep answers by (content, model); what is there stays, unless it has become too old to be used."""
+    cursor.executemany(
+        "INSERT INTO answers (sha256, model_id, top) VALUES (%s, %s, %s) "
+        "ON DUPLICATE KEY UPDATE top = VALUES(top), created = CURRENT_TIMESTAMP(3)",
+        [(sha256, model_id, json.dumps(top)) for (sha256, model_id), top in sorted(found.items())],
+    )
+
+
+def trim(cursor: LedgerCursor, most: int, days: int) -> int:
+    """Delete what is too old, and the oldest of what is too much, at most some thousand a call; return how many."""
+    gone = cursor.execute(
+        "DELETE FROM answers WHERE created <= CURRENT_TIMESTAMP(3) - INTERVAL %s DAY ORDER BY created LIMIT %s",
+        (days, TRIM_ROWS),
+    )
+    if gone < TRIM_ROWS:
+        cursor.execute("SELECT COUNT(*) AS rows_there FROM answers")
+        row = cursor.fetchone()
+        too_many = min(TRIM_ROWS - gone, (int(row["rows_there"]) if row else 0) - most)
+        if too_many > 0:
+            gone += cursor.execute("DELETE FROM answers ORDER BY created LIMIT %s", (too_many,))
+    return int(gone)

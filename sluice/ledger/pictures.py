@@ -1,0 +1,149 @@
+"""Pictures that people drop on the gateway: each an object and a prediction of their standing job, in one transaction.
+
+A standing job is done from its beginning: its objects come with their predictions, so no producer has anything to do
+for it, and whatever is true of jobs (results, checks, exports, reports) is true of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sluice.ledger import answers, counters
+from sluice.ledger.connection import LedgerCursor
+from sluice.ledger.predictions import CONSUMER_MAX, LABEL_MAX
+from sluice.ledger.rows import shortened
+
+NAME_MAX: Final = 255
+ANONYMOUS: Final = 0
+"""Stands for everybody who isn't signed in."""
+
+Top = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture with its answer, to be recorded."""
+
+    user_id: int
+    model_id: int
+    source: str
+    """Of the standing job: the place that the person's pictures are kept at."""
+    key: bytes
+    etag: str
+    size: int
+    sha256: bytes
+    name: str
+    top: Top
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPicture:
+    """What is known of some bytes before anything is done for them."""
+
+    top: Top | None
+    """The answer, whoever asked for it."""
+    object_id: int | None
+    """The person's own object with these bytes, where its picture is still kept."""
+
+
+def recall(cursor: LedgerCursor, user_id: int, model_id: int, sha256: bytes, key: bytes, days: int) -> KnownPicture:
+    """Return what is known of a picture's bytes: the model's answer, and the person's own object."""
+    cursor.execute(
+        "SELECT o.id FROM standing_jobs s JOIN objects o ON o.job_id = s.job_id AND o.repeat_no = 0 "
+        "AND o.object_key = %s AND o.generation = 0 AND o.state = 'done' JOIN pictures p ON p.object_id = o.id "
+        "WHERE s.user_id = %s AND s.model_id = %s",
+        (key, user_id, model_id),
+    )
+    row = cursor.fetchone()
+    return KnownPicture(answers.find(cursor, sha256, model_id, days), int(row["id"]) if row else None)
+
+
+def record(cursor: LedgerCursor, pictures: Sequence[Picture]) -> list[int]:
+    """Make each picture an object with its prediction, and keep its answer; return the objects' ids.
+
+    A picture that the same person dropped before stays the object that it was, with the new name and ETag.
+    """
+    jobs = {
+        (user_id, model_id): _standing_job(cursor, user_id, model_id, source)
+        for user_id, model_id, source in sorted({(each.user_id, each.model_id, each.source) for each in pictures})
+    }
+    ids: dict[int, int] = {}
+    # In one order for all replicas, so that two that record the same pictures don't wait for each other in a circle.
+    for number in sorted(range(len(pictures)), key=lambda place: (pictures[place].user_id, pictures[place].key)):
+        picture = pictures[number]
+        ids[number] = _record(cursor, jobs[picture.user_id, picture.model_id], picture)
+    answers.keep(cursor, {(each.sha256, each.model_id): each.top for each in pictures})
+    return [ids[number] for number in range(len(pictures))]
+
+
+def _standing_job(cursor: LedgerCursor, user_id: int, model_id: int, source: str) -> int:
+    """Return the id of a person's standing job for a model; the first picture makes it."""
+    cursor.execute("SELECT job_id FROM standing_jobs WHERE user_id = %s AND model_id = %s", (user_id, model_id))
+    row = cursor.fetchone()
+    if row is not None:
+        return int(row["job_id"])
+    cursor.execute(
+        "INSERT INTO jobs (source, model, model_id, state, started, finished) "
+        "SELECT %s, CONCAT(name, '@', version), id, 'done', CURRENT_TIMESTAMP(3), CURRENT_TIMESTAMP(3) "
+        "FROM models WHERE id = %s",
+        (source, model_id),
+    )
+    job_id = int(cursor.lastrowid)
+    cursor.execute("INSERT INTO listings (job_id, repeat_no, passes, complete) VALUES (%s, 1, 1, TRUE)", (job_id,))
+    # Another replica may have come first: the key is unique, so this transaction then begins again and finds its job.
+    cursor.execute(
+        "INSERT INTO standing_jobs (user_id, model_id, job_id) VALUES (%s, %s, %s)", (user_id, model_id, job_id)
+    )
+    if user_id != ANONYMOUS:
+        cursor.execute("INSERT INTO job_owners (job_id, user_id) VALUES (%s, %s)", (job_id, user_id))
+    return job_id
+
+
+def _record(cursor: LedgerCursor, job_id: int, picture: Picture) -> int:
+    cursor.execute(
+        "SELECT id, etag FROM objects FORCE INDEX (one_version) WHERE job_id = %s AND repeat_no = 0 "
+        "AND object_key = %s AND generation = 0 FOR UPDATE",
+        (job_id, picture.key),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        object_id = _insert(cursor, job_id, picture)
+    else:
+        object_id = int(row["id"])
+        if row["etag"] != picture.etag:
+            cursor.execute("UPDATE objects SET etag = %s WHERE id = %s", (picture.etag, object_id))
+    cursor.execute(
+        "INSERT INTO pictures (object_id, user_id, name) VALUES (%s, %s, %s) "
+        "ON DUPLICATE KEY UPDATE name = VALUES(name), created = CURRENT_TIMESTAMP(3)",
+        (object_id, picture.user_id, shortened(picture.name, NAME_MAX)),
+    )
+    return object_id
+
+
+def _insert(cursor: LedgerCursor, job_id: int, picture: Picture) -> int:
+    cursor.execute(
+        "INSERT INTO objects (job_id, object_key, etag, size, state) VALUES (%s, %s, %s, %s, 'done')",
+        (job_id, picture.key, picture.etag, picture.size),
+    )
+    object_id = int(cursor.lastrowid)
+    label, score = picture.top[0]
+    cursor.execute(
+        "INSERT INTO predictions (object_id, job_id, model_id, label, score, top, sha256, consumer) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            object_id,
+            job_id,
+            picture.model_id,
+            shortened(label, LABEL_MAX),
+            score,
+            json.dumps(picture.top),
+            picture.sha256,
+            shortened(picture.gateway, CONSUMER_MAX),
+        ),
+    )
+    counters.add(cursor, job_id, listed=1, done=1)
+    return object_id
