@@ -29,11 +29,19 @@ class CommitStage:
     So it does with single objects whose rows another transaction has locked: the rest doesn't wait for them.
     """
 
-    def __init__(self, name: str, pipeline: Pipeline, ledger: ConsumerLedger, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        pipeline: Pipeline,
+        ledger: ConsumerLedger,
+        note: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._name = name
         self._pipeline = pipeline
         self._ledger = ledger
         self._note = note
+        self._clock = clock
         self._locked_since: dict[int, float] = {}
 
     async def run(self) -> None:
@@ -65,7 +73,7 @@ class CommitStage:
 
     async def _watch_locked(self, ended: set[int], locked: set[int]) -> None:
         """Keep in mind since when rows have been locked, and tell of those that are for long."""
-        now = time.monotonic()
+        now = self._clock()
         for object_id in ended & self._locked_since.keys():
             del self._locked_since[object_id]
         for object_id in locked:

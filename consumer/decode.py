@@ -67,30 +67,34 @@ class DecodeStage:
 
     async def decode(self, chunk: list[HeldObject], *, alone: bool = False) -> list[HeldObject]:
         """Return the objects that have pixels, a known answer or a fault; those without a model go back."""
-        known = [held for held in chunk if await self._find_model(held)]
+        known: list[HeldObject] = []
+        for number in dict.fromkeys(held.item.model for held in chunk):
+            known += await self._find_model(number, [held for held in chunk if held.item.model == number])
         if known:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._threads, self._decode_all, known, alone)
         self._pipeline.budget.release(sum(held.weight for held in chunk))
         return known
 
-    async def _find_model(self, held: HeldObject) -> bool:
-        number = held.item.model
+    async def _find_model(self, number: int, chunk: list[HeldObject]) -> list[HeldObject]:
+        """Give these objects their model, and return them; without one they go back, and nothing is left."""
         try:
-            held.model = await self._ledger.model(number)
+            model = await self._ledger.model(number)
         except LedgerError as error:
             log.warning("a model can't be read from the ledger", model=number, why=str(error))
             # Slowly, for the producer will send it again; without the ledger nothing else goes on either.
             await asyncio.sleep(UNREADABLE_MODEL_SECONDS)
-            self._pipeline.in_flight.give_back([held])
-            return False
-        if held.model is None:
+            self._pipeline.in_flight.give_back(chunk)
+            return []
+        if model is None:
             # Its job rests, and says why; other jobs' objects don't wait for it.
-            self._pipeline.in_flight.give_back([held], UNUSABLE.format(number=number))
-            return False
+            self._pipeline.in_flight.give_back(chunk, UNUSABLE.format(number=number))
+            return []
         if number not in self._preprocessing:
-            self._preprocessing[number] = Preprocessing.from_dict(held.model.preprocessing)
-        return True
+            self._preprocessing[number] = Preprocessing.from_dict(model.preprocessing)
+        for held in chunk:
+            held.model = model
+        return chunk
 
     def _decode_all(self, chunk: list[HeldObject], alone: bool) -> None:  # noqa: FBT001 - an executor passes no keywords
         """In a thread: touch nothing but these objects and the cache."""

@@ -26,6 +26,8 @@ class ConsumerLedger:
     def __init__(self, ledger: AsyncLedger) -> None:
         self._ledger = ledger
         self._models: dict[int, Model] = {}
+        self._unusable: dict[int, str] = {}
+        """What was logged of models that can't be used: one line each, though their objects come again and again."""
         self._has_answered = False
 
     async def model(self, number: int) -> Model | None:
@@ -33,7 +35,7 @@ class ConsumerLedger:
         known = self._models.get(number)
         if known is None:
             known = await self._call(Database.run, models.get, number)
-            if known is None or not _is_usable(known):
+            if known is None or not self._is_usable(known):
                 return None
             self._models[number] = known
         return known
@@ -46,7 +48,7 @@ class ConsumerLedger:
         known = await self._call(Database.run if self._has_answered else Database.try_once, models.list_models)
         self._has_answered = True
         newest = sorted(known, key=lambda model: (model.live, model.id), reverse=True)
-        return [model for model in newest[:NEWEST_MODELS] if _is_usable(model)]
+        return [model for model in newest[:NEWEST_MODELS] if self._is_usable(model)]
 
     async def commit(self, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
         """Insert predictions in one transaction; return the objects that had none before, and those yet to be made.
@@ -64,6 +66,19 @@ class ConsumerLedger:
         """Close the connection as soon as it isn't in use."""
         self._ledger.close()
 
+    def _is_usable(self, model: Model) -> bool:
+        """Return whether images can be made ready for a model; a row is data, and must not end the process."""
+        try:
+            Preprocessing.from_dict(model.preprocessing)
+        except (ValueError, TypeError) as error:
+            why = str(error)
+            if self._unusable.get(model.id) != why:
+                self._unusable[model.id] = why
+                log.error("a model's row can't be used: register it again", model=model.name, id=model.id, why=why)  # noqa: TRY400 - its traceback says nothing
+            return False
+        self._unusable.pop(model.id, None)
+        return True
+
     async def _call(self, use: Callable[Concatenate[Database, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await self._ledger.call(use, *args, **kwargs)
@@ -75,13 +90,3 @@ class ConsumerLedger:
 def _commit(cursor: LedgerCursor, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
     new = predictions.commit(cursor, rows)
     return new, objects.still_pending(cursor, {row.object_id for row in rows} - new)
-
-
-def _is_usable(model: Model) -> bool:
-    """Return whether images can be made ready for a model; a row is data, and must not end the process."""
-    try:
-        Preprocessing.from_dict(model.preprocessing)
-    except (ValueError, TypeError) as error:
-        log.error("a model's row can't be used: register it again", model=model.name, id=model.id, why=str(error))  # noqa: TRY400 - its traceback says nothing
-        return False
-    return True

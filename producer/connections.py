@@ -36,9 +36,7 @@ MOST_BYTES: Final = 2048 * KIB
 MOST_BYTES_OF_STRANGERS: Final = 64 * KIB
 """Of one connection without a session: HELLO and what comes with it are some hundred bytes."""
 MOST_BYTES_TOGETHER: Final = 16 * 1024 * KIB
-MOST_STRANGERS: Final = 128
 MOST_CONNECTIONS: Final = 4096
-STRANGER_SECONDS: Final = 10.0
 MOST_COMPLAINTS: Final = 256
 FRAME_BYTES: Final = 48
 """What is around a frame on the wire, at most."""
@@ -49,6 +47,17 @@ LOOK_SECONDS_EACH: Final = 0.002
 """Looking at many takes long, so they are looked at less often."""
 BYTES_RECEIVED: Final = 128
 TCP_INFO_BYTES: Final = 136
+
+
+@dataclass(frozen=True, slots=True)
+class StrangerBounds:
+    """How many connections may be without a session at once, and each of them for how long."""
+
+    most: int = 128
+    seconds: float = 10.0
+
+
+BOUNDS: Final = StrangerBounds()
 
 
 @dataclass(slots=True, eq=False)
@@ -72,11 +81,14 @@ class PeerConnection:
 class PeerConnections:
     """All connections of one bound socket."""
 
-    def __init__(self, bound: zmq.asyncio.Socket, context: zmq.asyncio.Context) -> None:
+    def __init__(
+        self, bound: zmq.asyncio.Socket, context: zmq.asyncio.Context, strangers: StrangerBounds = BOUNDS
+    ) -> None:
         self._all: dict[int, PeerConnection] = {}
         self._gone: list[bytes] = []
         """Whose connections have ended; what they said before may still wait to be taken."""
         self._bound = bound
+        self._strangers = strangers
         address = f"inproc://connections-{id(self)}"
         bound.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
         self._events = context.socket(zmq.PAIR)
@@ -142,7 +154,7 @@ class PeerConnections:
             return  # gone already
         self._all[descriptor] = PeerConnection(descriptor, peer, time.monotonic())
         strangers = [each for each in self._all.values() if not (each.is_ended or has_session(each.identity))]
-        if len(strangers) > MOST_STRANGERS or len(self._all) > self._most:
+        if len(strangers) > self._strangers.most or len(self._all) > self._most:
             # Whoever opens most of them loses the first of its own, so that others come in.
             hosts = Counter(each.peer[0] for each in strangers)
             host, _ = hosts.most_common(1)[0]
@@ -166,8 +178,8 @@ class PeerConnections:
                     most = MOST_BYTES_OF_STRANGERS
                 if connection.held > most:
                     self._end(connection, f"it sent {connection.held} bytes that make no message")
-                elif now - connection.strange_since > STRANGER_SECONDS:
-                    self._end(connection, f"it has had no session for {STRANGER_SECONDS:.0f} s")
+                elif now - connection.strange_since > self._strangers.seconds:
+                    self._end(connection, f"it has had no session for {self._strangers.seconds:.0f} s")
             living = [each for each in living if not each.is_ended]
             if sum(each.held for each in living) > MOST_BYTES_TOGETHER:
                 largest = max(living, key=lambda each: each.held)

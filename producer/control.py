@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 from producer.backlog import Backlog
@@ -67,7 +68,7 @@ class JobControl:
                 await self.look(tasks)
                 await asyncio.sleep(self._settings.poll_seconds)
 
-    async def look(self, tasks: asyncio.TaskGroup) -> None:
+    async def look(self, tasks: asyncio.TaskGroup, clock: Callable[[], float] = time.monotonic) -> None:
         """Obey the jobs table once."""
         jobs = await self._ledger.run(ledger.jobs.active)
         # Plain SQL may say 'running' of a job that never began: it is started like a pending one.
@@ -83,8 +84,8 @@ class JobControl:
         mine = [job for job in mine if job.id in running]
         self._list(mine, tasks)
         await self._finish([job for job in mine if not job.watch])
-        await self._rate(mine)
-        self._explain(mine, time.monotonic())
+        await self._rate(mine, clock())
+        self._explain(mine, clock())
         for job_id, message in self._messages.take({job.id for job in jobs}).items():
             await self._ledger.run(ledger.jobs.set_message, job_id, message)
 
@@ -118,9 +119,8 @@ class JobControl:
             if await self._ledger.run(ledger.jobs.finish, job.id):
                 log.info("job done", job=job.id)
 
-    async def _rate(self, running: list[Job]) -> None:
+    async def _rate(self, running: list[Job], now: float) -> None:
         """Note what each job has pending and its speed, from the counters: all consumers of all shards."""
-        now = time.monotonic()
         if now - self._rated_at < RATE_SECONDS:
             return
         self._rated_at = now

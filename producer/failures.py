@@ -7,6 +7,7 @@ nothing new is taken while too many wait for theirs: objects of 0 bytes, say, ar
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -44,10 +45,17 @@ class ObjectFailure:
 class FailureWriter:
     """Collects failures and writes them; `written` is called after each transaction."""
 
-    def __init__(self, ledger: AsyncLedger, backlog: Backlog, written: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ledger: AsyncLedger,
+        backlog: Backlog,
+        written: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ledger = ledger
         self._backlog = backlog
         self._written = written
+        self._clock = clock
         self._failed: list[ObjectFailure] = []
         self._died: list[StreamedObject] = []
         self._changed: list[tuple[StreamedObject, ListedObject]] = []
@@ -118,7 +126,7 @@ class FailureWriter:
     async def _quarantine(self, failures: Sequence[ObjectFailure]) -> None:
         rows = [QuarantineEntry(v.object.id, v.reason, v.detail) for v in failures]
         locked = await self._ledger.run(_quarantine, rows)
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         for failure in failures:
             if failure.object.id in locked:  # by another transaction: it is read, and judged, again
                 self._backlog.requeue(failure.object, now, LOCKED_SECONDS)
@@ -139,7 +147,7 @@ class FailureWriter:
         # With what was counted before, so that doing it again after a lost answer counts no death twice.
         deaths = {found.id: found.deaths for found in died}
         condemned = set(await self._ledger.run(ledger.objects.count_death, deaths))
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         for found in died:
             if found.id in condemned:
                 metrics.QUARANTINED.labels(reason=Reason.KILLED_CONSUMERS).inc()
@@ -152,7 +160,7 @@ class FailureWriter:
     def _changes_of(self, found: StreamedObject) -> int:
         """Count how often this key changed under a read since it last came to an end, this time included."""
         place = (found.job, found.key)
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         count, when = self._changes.pop(place, (0, now))
         count = count + 1 if now - when <= CHANGES_SECONDS else 1
         self._changes[place] = count, now

@@ -10,7 +10,7 @@ from typing import Final, Self
 import zmq
 import zmq.asyncio
 
-from producer.connections import STRANGER_SECONDS, PeerConnections
+from producer.connections import BOUNDS, PeerConnections, StrangerBounds
 from producer.leased import MOST_LEASES, StreamedObject, WorkGrant
 from producer.leases import LeaseTable
 from sluice.errors import ConfigurationError
@@ -33,13 +33,13 @@ LINGER_MILLISECONDS: Final = 1000
 class Router:
     """Binds, receives, sends. A context manager, so that the socket is always closed."""
 
-    def __init__(self, settings: Settings, leases: LeaseTable) -> None:
+    def __init__(self, settings: Settings, leases: LeaseTable, strangers: StrangerBounds = BOUNDS) -> None:
         self._leases = leases
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._gate = CurveAuthenticator(settings, self._context)
-        self._set_up(settings)
-        self._connections = PeerConnections(self._socket, self._context)
+        self._set_up(settings, strangers)
+        self._connections = PeerConnections(self._socket, self._context, strangers)
         self.address = ""
         self._bind = settings.bind
 
@@ -96,7 +96,7 @@ class Router:
         for session in list(self._leases.sessions):
             self._send(session.identity, Bye())
 
-    def _set_up(self, settings: Settings) -> None:
+    def _set_up(self, settings: Settings, strangers: StrangerBounds) -> None:
         socket = self._socket
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
@@ -106,7 +106,7 @@ class Router:
         socket.setsockopt(zmq.LINGER, LINGER_MILLISECONDS)
         # No heartbeat of ZeroMQ's own: its timer ends this process (an assertion) when a peer is gone whose messages
         # fill the queue. Where the other end vanished, the connection is ended some time after its session.
-        socket.setsockopt(zmq.HANDSHAKE_IVL, int(STRANGER_SECONDS * 1000))
+        socket.setsockopt(zmq.HANDSHAKE_IVL, int(strangers.seconds * 1000))
         socket.setsockopt(zmq.IPV6, int("[" in settings.bind or "*" in settings.bind))
 
     def _send(self, identity: bytes, message: Message, payloads: Sequence[bytes] = ()) -> bool:

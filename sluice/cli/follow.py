@@ -28,17 +28,25 @@ OUTAGE_SECONDS: Final = 600.0
 """So long a database may be away before the watching ends; the jobs don't need it."""
 
 Look = Callable[[LedgerCursor], list[JobProgress]]
+Poll = tuple[list[JobProgress], str]
 
 
 def follow(look: Look, screen: Console, seconds: float = math.inf) -> list[JobProgress]:
     """Show what `look` gives until all of it has ended, or for so long; return the last of it."""
     settings = settings_of_a_person().model_copy(update={"database_patience": POLL_PATIENCE})
     with Database(settings) as database:
-        shown = _live if screen.is_terminal else _lines
-        return shown(_polls(database, look, time.monotonic() + seconds), screen)
+        polls = polls_of(database, look, time.monotonic() + seconds)
+        return _live(polls, screen) if screen.is_terminal else lines(polls, screen)
 
 
-def _polls(database: Database, look: Look, deadline: float) -> Iterator[tuple[list[JobProgress], str]]:
+def polls_of(
+    database: Database,
+    look: Look,
+    deadline: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Poll]:
     """Return the progress and what is wrong with the database, again and again until all jobs have ended or in time."""
     seen: list[JobProgress] = []
     away_since: float | None = None
@@ -50,17 +58,18 @@ def _polls(database: Database, look: Look, deadline: float) -> Iterator[tuple[li
             if all(progress.state in ENDED for progress in seen):
                 return
         except LedgerUnavailable:
-            away_since = away_since or time.monotonic()
-            away = time.monotonic() - away_since
+            now = clock()
+            away_since = now if away_since is None else away_since
+            away = now - away_since
             if away > OUTAGE_SECONDS:
                 raise
             yield seen, f"no answer from the database for {duration(away)}; trying again"
-        if time.monotonic() >= deadline:
+        if clock() >= deadline:
             return
-        time.sleep(POLL_SECONDS)
+        sleep(POLL_SECONDS)
 
 
-def _live(polls: Iterator[tuple[list[JobProgress], str]], screen: Console) -> list[JobProgress]:
+def _live(polls: Iterator[Poll], screen: Console) -> list[JobProgress]:
     seen: list[JobProgress] = []
     with Live(console=screen, refresh_per_second=8) as live:
         for seen, trouble in polls:
@@ -68,7 +77,8 @@ def _live(polls: Iterator[tuple[list[JobProgress], str]], screen: Console) -> li
     return seen
 
 
-def _lines(polls: Iterator[tuple[list[JobProgress], str]], screen: Console) -> list[JobProgress]:
+def lines(polls: Iterator[Poll], screen: Console) -> list[JobProgress]:
+    """Write a line for what is news, and now and then for a new count; return the last progress."""
     seen: list[JobProgress] = []
     said: dict[int, tuple[tuple[str, str], float]] = {}
     was_away = False

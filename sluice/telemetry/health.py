@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final
@@ -27,10 +28,11 @@ REQUEST_SECONDS: Final = 5.0
 class Health:
     """The conditions of one process; written by its event loop, read by the HTTP threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._reasons: dict[str, str] = {"start": "starting"}
-        self._ticked = time.monotonic()
+        self._ticked = clock()
 
     def set(self, name: str, ok: bool, why: str = "") -> None:  # noqa: FBT001 - read as a sentence: set("ledger", ok=True)
         """Say that the condition `name` holds, or why it doesn't."""
@@ -43,7 +45,7 @@ class Health:
 
     def tick(self) -> None:
         """Say that the event loop turns."""
-        self._ticked = time.monotonic()
+        self._ticked = self._clock()
 
     def reasons(self) -> dict[str, str]:
         """Return what keeps this process from doing work; empty when it is ready."""
@@ -53,7 +55,7 @@ class Health:
     @property
     def lives(self) -> bool:
         """Return whether the event loop turned lately."""
-        return time.monotonic() - self._ticked < STALLED_SECONDS
+        return self._clock() - self._ticked < STALLED_SECONDS
 
 
 class HealthServer:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from math import inf
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +15,7 @@ from sluice.cli.check_result import CheckResult
 from sluice.cli.config import shown_value, without_password
 from sluice.cli.screen import console
 from sluice.errors import ConfigurationError, LedgerUnavailable
-from sluice.ledger import JobProgress
+from sluice.ledger import Database, JobProgress
 from sluice.settings import read_settings
 from tests.support.model_archives import CARD, TAMPERED, signed, write_archive
 
@@ -29,12 +30,6 @@ class Answers:
     def __init__(self, *given: list[JobProgress] | Exception) -> None:
         self.given = list(given)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is open."""
-
     def run(self, _: object) -> list[JobProgress]:
         answer = self.given.pop(0)
         if isinstance(answer, Exception):
@@ -42,18 +37,22 @@ class Answers:
         return answer
 
 
-@pytest.fixture
-def followed(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a function, read below
-    def run(*given: list[JobProgress] | Exception) -> tuple[list[JobProgress], list[str]]:
-        monkeypatch.setattr(follow, "Database", lambda _: Answers(*given))
-        monkeypatch.setattr(follow, "POLL_SECONDS", 0)
-        stream = io.StringIO()
-        return follow.follow(lambda _: [], console(stream)), stream.getvalue().splitlines()
+def followed(
+    *given: list[JobProgress] | Exception, sleep: float = follow.POLL_SECONDS
+) -> tuple[list[JobProgress], list[str]]:
+    """Follow what the database says, on a clock that the pauses between two looks move on."""
+    stream, moments = io.StringIO(), [0.0]
+    polls = follow.polls_of(
+        cast("Database", Answers(*given)),
+        lambda _: [],
+        inf,
+        clock=lambda: sum(moments),
+        sleep=lambda _: moments.append(sleep),
+    )
+    return follow.lines(polls, console(stream)), stream.getvalue().splitlines()
 
-    return run
 
-
-def test_following_survives_a_database_that_is_away(followed: Any) -> None:  # noqa: ANN401 - see the fixture
+def test_following_survives_a_database_that_is_away() -> None:
     away = LedgerUnavailable("away")
     last, lines = followed(at(3), away, away, at(4), at(10, "done"))
     assert last == at(10, "done")
@@ -64,16 +63,15 @@ def test_following_survives_a_database_that_is_away(followed: Any) -> None:  # n
     ]
 
 
-def test_following_gives_up_on_a_database_that_stays_away(
-    followed: Any,  # noqa: ANN401 - see the fixture
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(follow, "OUTAGE_SECONDS", -1)
+def test_following_gives_up_on_a_database_that_stays_away() -> None:
+    away = LedgerUnavailable("away")
+    _, lines = followed(at(3), away, away, at(10, "done"), sleep=follow.OUTAGE_SECONDS)
+    assert lines[-1] == "job 1 done: 10 of 10 (100 %)"
     with pytest.raises(LedgerUnavailable):
-        followed(at(3), LedgerUnavailable("away"))
+        followed(at(3), away, away, away, at(10, "done"), sleep=follow.OUTAGE_SECONDS * 0.6)
 
 
-def test_a_line_is_written_for_news_not_for_every_look(followed: Any) -> None:  # noqa: ANN401 - see the fixture
+def test_a_line_is_written_for_news_not_for_every_look() -> None:
     _, lines = followed(at(1), at(2), at(3, message="bucket gone"), at(4, message="bucket gone"), at(4, "failed"))
     assert [line.partition(":")[2] for line in lines] == [
         " 1 of 10 (10 %)",

@@ -1,8 +1,10 @@
-"""The consumer's arithmetic and containers: credit, queues, budget, cache; and what it does without a model."""
+"""The consumer's arithmetic and containers, and what it does without a model or with locked rows."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -10,21 +12,28 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from consumer.cache import AnswerCache
+from consumer.commit import LOCKED_SECONDS, CommitStage
 from consumer.credit import FIRST_WINDOW, LEAST_WINDOW, CreditAccount, CreditPacer
-from consumer.decode import DecodeStage
+from consumer.decode import UNUSABLE, DecodeStage
 from consumer.held import HeldObject
+from consumer.ledger import ConsumerLedger
 from consumer.pipeline import Pipeline
 from consumer.queues import ByteBudget, StageQueue
+from sluice.domain import Model
 from sluice.inference import Answer
+from sluice.ledger import Prediction, models
 from sluice.protocol import WorkItem
 from sluice.settings import read_settings
+from tests.support.consumer_fakes import PREPROCESSING, model
 
 
 class Nobody:
     """A lessor that doesn't listen."""
 
     is_lost = False
-    why = ""
+
+    def __init__(self) -> None:
+        self.back: dict[int, str] = {}
 
     def done(self, ids: object) -> None:
         pass
@@ -32,15 +41,37 @@ class Nobody:
     def failed(self, failures: object) -> None:
         pass
 
-    def give_back(self, ids: object, why: str = "") -> None:  # noqa: ARG002 - a lessor's signature
-        self.why = why
+    def give_back(self, ids: Sequence[int], why: str = "") -> None:
+        self.back |= dict.fromkeys(ids, why)
 
 
-class NoModels:
-    """A ledger without a row of the model."""
+class RowlessLedger:
+    """A ledger without a row of any model, whose predictions' rows may be locked by another transaction."""
 
-    async def model(self, _: int) -> None:
-        return None
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.locked: set[int] = set()
+        self.told: list[int] = []
+
+    async def model(self, number: int) -> None:
+        self.asked.append(number)
+
+    async def commit(self, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
+        ids = {row.object_id for row in rows}
+        return ids - self.locked, ids & self.locked
+
+    async def tell_of_locked(self, count: int) -> None:
+        self.told.append(count)
+
+
+class OneModel:
+    """A connection whose only model has this preprocessing."""
+
+    def __init__(self, preprocessing: dict[str, object]) -> None:
+        self.row = replace(model(), preprocessing=preprocessing)
+
+    async def call(self, _: object, work: object, *__: object) -> Model | list[Model]:
+        return [self.row] if work is models.list_models else self.row
 
 
 def held(number: int = 1, sha256: bytes = b"", model: int = 1) -> HeldObject:
@@ -213,15 +244,70 @@ class TestCache:
 
 
 def test_what_has_an_unusable_model_goes_back_at_once_and_says_why() -> None:
-    """With a reason its job rests, so that other jobs' objects don't wait behind it."""
+    """With a reason its job rests, so that other jobs' objects don't wait behind it; the ledger is asked once."""
 
-    async def decode_it() -> str:
-        stage = DecodeStage(read_settings(), Pipeline(read_settings()), cast("Any", NoModels()))
-        nobody = Nobody()
-        one = held(model=4242)
-        one.lessor = nobody
-        assert await stage.decode([one]) == []
+    async def decode_them() -> None:
+        ledger, nobody = RowlessLedger(), Nobody()
+        stage = DecodeStage(read_settings(), Pipeline(read_settings()), cast("Any", ledger))
+        chunk = [held(1, model=4242), held(2, model=7), held(3, model=4242)]
+        for each in chunk:
+            each.lessor = nobody
+        assert await stage.decode(chunk) == []
         stage.close()
-        return nobody.why
+        assert ledger.asked == [4242, 7]
+        assert nobody.back == {
+            1: UNUSABLE.format(number=4242),
+            2: UNUSABLE.format(number=7),
+            3: UNUSABLE.format(number=4242),
+        }
 
-    assert "model 4242 of this job can't be used" in asyncio.run(decode_it())
+    asyncio.run(decode_them())
+
+
+def test_a_model_that_cannot_be_used_is_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its objects come again and again; it is logged anew when it was usable in between, or is wrong in another way."""
+    connection = OneModel({})
+    ledger = ConsumerLedger(cast("Any", connection))
+
+    def lines() -> int:
+        return "".join(capsys.readouterr()).count("a model's row can't be used")
+
+    async def ask() -> None:
+        for _ in range(2):
+            assert await ledger.model(1) is None
+            assert await ledger.likely_models() == []
+
+    asyncio.run(ask())
+    assert lines() == 1
+    connection.row = replace(connection.row, preprocessing={**PREPROCESSING, "version": 99})
+    asyncio.run(ask())
+    assert lines() == 1
+    connection.row = replace(connection.row, preprocessing=PREPROCESSING)
+    assert asyncio.run(ledger.likely_models()) == [connection.row]
+    connection.row = replace(connection.row, preprocessing={**PREPROCESSING, "version": 99})
+    asyncio.run(ask())
+    assert lines() == 1
+
+
+def test_rows_that_stay_locked_are_told_of() -> None:
+    """Not those that were only just met: others are committing them."""
+    ledger, now = RowlessLedger(), [0.0]
+    settings = read_settings()
+    stage = CommitStage("tested", Pipeline(settings), cast("Any", ledger), lambda _: None, clock=lambda: now[0])
+    answered = [held(number) for number in (1, 2, 3)]
+    for each in answered:
+        each.model, each.answer = model(), Answer(((0, 0.9),))
+
+    async def commit(*which: int) -> list[HeldObject]:
+        return await stage.commit([answered[index] for index in which])
+
+    ledger.locked = {2, 3}
+    assert asyncio.run(commit(0, 1)) == answered[1:2]
+    now[0] = LOCKED_SECONDS
+    assert asyncio.run(commit(1, 2)) == answered[1:]
+    assert ledger.told == [1]
+    ledger.locked = {3}
+    assert asyncio.run(commit(1, 2)) == answered[2:]
+    now[0] = 2 * LOCKED_SECONDS
+    assert asyncio.run(commit(2)) == answered[2:]
+    assert ledger.told == [1, 1]

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from producer import connections
+from producer.connections import BOUNDS, StrangerBounds
 from producer.inbox import Inbox
 from producer.leases import LeaseTable
 from producer.router import MESSAGES_A_TURN, RECEIVE_QUEUE, Router
@@ -46,9 +47,9 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 
 @asynccontextmanager
-async def guarded() -> AsyncIterator[tuple[Router, LeaseTable]]:
+async def guarded(strangers: StrangerBounds = BOUNDS) -> AsyncIterator[tuple[Router, LeaseTable]]:
     leases = LeaseTable(600.0)
-    with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=600), leases) as router:
+    with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=600), leases, strangers) as router:
         tasks = [
             asyncio.create_task(work)
             for work in (router.receive(Inbox(leases, IgnoredEvents(), router.answer).take), router.guard())
@@ -126,12 +127,11 @@ def test_an_identity_without_measure_ends_its_connection() -> None:
     run(test())
 
 
-def test_who_says_no_hello_is_shown_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_says_no_hello_is_shown_out() -> None:
     """Whether it says nothing at all, half a greeting, or shakes hands and falls silent."""
-    monkeypatch.setattr(connections, "STRANGER_SECONDS", 0.5)
 
     async def test() -> None:
-        async with guarded() as (router, _), good_consumer(router):
+        async with guarded(StrangerBounds(seconds=0.5)) as (router, _), good_consumer(router):
             silent, slow = raw_peers.knock(router.address), raw_peers.knock(router.address)
             slow.sendall(raw_peers.GREETING[:20])
             for peer in (silent, slow, await asyncio.to_thread(raw_peers.connect, router.address)):
@@ -141,12 +141,9 @@ def test_who_says_no_hello_is_shown_out(monkeypatch: pytest.MonkeyPatch) -> None
     run(test())
 
 
-def test_a_crowd_of_strangers_keeps_no_consumer_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_STRANGERS", 5)
-    monkeypatch.setattr(connections, "STRANGER_SECONDS", 600.0)
-
+def test_a_crowd_of_strangers_keeps_no_consumer_out() -> None:
     async def test() -> None:
-        async with guarded() as (router, leases):
+        async with guarded(StrangerBounds(most=5, seconds=600.0)) as (router, leases):
             crowd = [raw_peers.knock(router.address) for _ in range(20)]
             for peer in crowd[:15]:
                 await asyncio.to_thread(raw_peers.until_closed, peer)

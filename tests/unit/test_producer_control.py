@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
 from prometheus_client import REGISTRY
 
-from producer import control
 from producer.backlog import Backlog
-from producer.control import JobControl
+from producer.control import RATE_SECONDS, JobControl
 from producer.dispatcher import Dispatcher
 from producer.leases import LeaseTable
 from producer.messages import JobMessages
@@ -46,9 +45,9 @@ class EndlessLister:
         await asyncio.Event().wait()
 
 
-def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it() -> None:
     """And each job is counted by one shard."""
-    monkeypatch.setattr(control, "RATE_SECONDS", 0.0)
+    moments = itertools.count(RATE_SECONDS, RATE_SECONDS)
     settings, unused, counts = read_settings(shard=1, shards=2), cast("Any", None), PendingCounts({})
     backlog, leases, sources = Backlog(), LeaseTable(1.0), cast("Any", SimpleNamespace(keep=lambda _: None))
     looking = JobControl(
@@ -76,7 +75,7 @@ def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it(monkeyp
         async with asyncio.TaskGroup() as tasks:
             for pending in ({1: 5, 2: 100, 3: 2}, {3: 2}, {}):
                 counts.pending = pending
-                await looking.look(tasks)
+                await looking.look(tasks, lambda: next(moments))
                 seen.append((REGISTRY.get_sample_value("sluice_backlog"), len(backlog)))
 
     asyncio.run(look())

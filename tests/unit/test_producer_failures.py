@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any, cast
 
-import pytest
-
-from producer import failures
 from producer.backlog import Backlog
-from producer.failures import MOST_CHANGES, FailureWriter
+from producer.failures import CHANGES_SECONDS, MOST_CHANGES, FailureWriter
 from producer.leased import StreamedObject
 from sluice.domain import ListedObject
 from sluice.ledger import listing
@@ -29,12 +27,12 @@ class SupersedeCounter:
         return set()
 
 
-def changes_until_given_up(between: Callable[[FailureWriter], None] = lambda _: None) -> int:
-    """Have a key change under each of twenty reads, and count how often it was tried once more."""
-    counter = SupersedeCounter()
+def changes_until_given_up(between: Callable[[FailureWriter], None] = lambda _: None, seconds: float = 0.0) -> int:
+    """Have a key change under each of twenty reads, so far apart, and count how often it was tried once more."""
+    counter, moments = SupersedeCounter(), itertools.count(step=seconds)
 
     async def change() -> None:
-        judged = FailureWriter(cast("Any", counter), Backlog(), written=lambda: None)
+        judged = FailureWriter(cast("Any", counter), Backlog(), written=lambda: None, clock=lambda: next(moments))
         writing = asyncio.create_task(judged.run())
         for _ in range(20):
             before = counter.superseded
@@ -62,7 +60,7 @@ def test_what_becomes_of_other_keys_changes_nothing() -> None:
     assert changes_until_given_up(lambda judged: judged.settle(other)) == MOST_CHANGES - 1
 
 
-def test_changes_that_lie_far_apart_are_not_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_that_lie_far_apart_are_not_counted_together() -> None:
     """Its successors may have been read to their end by another shard, which this one does not hear of."""
-    monkeypatch.setattr(failures, "CHANGES_SECONDS", -1.0)
-    assert changes_until_given_up() == 20
+    assert changes_until_given_up(seconds=CHANGES_SECONDS) == MOST_CHANGES - 1
+    assert changes_until_given_up(seconds=CHANGES_SECONDS + 1) == 20

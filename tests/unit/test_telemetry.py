@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sluice.domain import Reason
 from sluice.errors import ConfigurationError
 from sluice.settings import read_settings
-from sluice.telemetry import Health, HealthServer, configure, get_logger, health, metrics, serve
+from sluice.telemetry import Health, HealthServer, configure, get_logger, metrics, serve
+from sluice.telemetry.health import STALLED_SECONDS
 
 NAMES = [
     "sluice_listed",
@@ -55,11 +57,17 @@ def state() -> Health:
     return Health()
 
 
-@pytest.fixture
-def server(state: Health) -> Iterator[str]:
+@contextmanager
+def serving(state: Health) -> Iterator[str]:
     server = HealthServer("127.0.0.1", 0, state)
     yield f"http://127.0.0.1:{server.port}"
     server.close()
+
+
+@pytest.fixture
+def server(state: Health) -> Iterator[str]:
+    with serving(state) as url:
+        yield url
 
 
 def test_a_process_is_not_ready_before_it_says_so(server: str, state: Health) -> None:
@@ -78,14 +86,16 @@ def test_ready_says_all_that_is_missing(server: str, state: Health) -> None:
     assert requests.get(f"{server}/ready", timeout=5).text == "torchserve: no endpoint\n"
 
 
-def test_only_a_stopped_event_loop_is_no_life(server: str, state: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_stopped_event_loop_is_no_life() -> None:
+    now = [0.0]
+    state = Health(lambda: now[0])
     state.set("ledger", ok=False, why="no answer")
-    assert requests.get(f"{server}/live", timeout=5).status_code == HTTPStatus.OK
-    monkeypatch.setattr(health, "STALLED_SECONDS", 0.0)
-    assert requests.get(f"{server}/live", timeout=5).status_code == HTTPStatus.SERVICE_UNAVAILABLE
-    monkeypatch.setattr(health, "STALLED_SECONDS", 60.0)
-    state.tick()
-    assert requests.get(f"{server}/live", timeout=5).status_code == HTTPStatus.OK
+    with serving(state) as server:
+        assert requests.get(f"{server}/live", timeout=5).status_code == HTTPStatus.OK
+        now[0] = STALLED_SECONDS
+        assert requests.get(f"{server}/live", timeout=5).status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        state.tick()
+        assert requests.get(f"{server}/live", timeout=5).status_code == HTTPStatus.OK
 
 
 def test_every_edge_of_the_flow_has_its_metric(server: str) -> None:
