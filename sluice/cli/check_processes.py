@@ -6,7 +6,7 @@ was below zero and nothing was refused. Of memory only the present is seen, not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import requests
@@ -20,12 +20,32 @@ MB: Final = 1_000_000
 RESIDENT: Final = "process_resident_memory_bytes"
 
 
-def check_processes(credit: CheckResult, memory: CheckResult, urls: Sequence[str], limit_mb: int) -> list[str]:
+def figures_of(url: str) -> dict[str, float] | None:
+    """Return a process's metrics without labels; None if it doesn't answer with any."""
+    whole = url if "://" in url else f"http://{url}"
+    if whole.count("/") <= 2:  # noqa: PLR2004 - scheme://host without a path
+        whole += "/metrics"
+    try:
+        answer = requests.get(whole, timeout=TIMEOUT)
+        answer.raise_for_status()
+        samples = [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
+    except (requests.RequestException, ValueError):
+        return None
+    return {sample.name: sample.value for sample in samples if not sample.labels}
+
+
+def check_processes(
+    credit: CheckResult,
+    memory: CheckResult,
+    urls: Sequence[str],
+    limit_mb: int,
+    ask: Callable[[str], dict[str, float] | None] = figures_of,
+) -> list[str]:
     """Ask each process; return the URLs that gave no answer."""
     unanswered: list[str] = []
     consumers = 0
     for url in urls:
-        figures = _figures(url)
+        figures = ask(url)
         if figures is None:
             unanswered.append(url)
             continue
@@ -63,17 +83,3 @@ def _judge_memory(memory: CheckResult, url: str, figures: dict[str, float], limi
     else:
         memory.verified = True
         memory.notes.append(f"{url} has {resident / MB:,.0f} MB now, at most {limit_mb:,} MB are allowed")
-
-
-def _figures(url: str) -> dict[str, float] | None:
-    """Return a process's metrics without labels; None if it doesn't answer with any."""
-    whole = url if "://" in url else f"http://{url}"
-    if whole.count("/") <= 2:  # noqa: PLR2004 - scheme://host without a path
-        whole += "/metrics"
-    try:
-        answer = requests.get(whole, timeout=TIMEOUT)
-        answer.raise_for_status()
-        samples = [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
-    except (requests.RequestException, ValueError):
-        return None
-    return {sample.name: sample.value for sample in samples if not sample.labels}

@@ -33,8 +33,6 @@ RESTART_SECONDS: Final = 120.0
 """A worker that died loads its model anew: so long the batch that it died of waits, where no other address is up."""
 PAUSE_SHARE: Final = 0.3
 """A random part of what a failure cost, before the next try: two suspects mustn't meet in one worker each time."""
-TURNS: Final = 6
-"""A batch that so many requests gave nothing for goes back: nothing is known against it, yet others must go on."""
 
 
 class Balancer(RouteTable):
@@ -55,7 +53,7 @@ class Balancer(RouteTable):
         self._silent.setdefault(model.id, self._clock())
         give_up_least = self._clock() + GIVE_UP_LEAST
         turns = 0
-        while turns < TURNS:
+        while turns < self._patience.turns:
             route = await self._choose(model, evidence, give_up_least)
             if route is None:
                 break

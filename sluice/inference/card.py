@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
 from sluice.errors import BatchRefused, ConfigurationError, EndpointDown, InferenceError
 from sluice.inference import resolve
-from sluice.inference.client import TorchServeClient
+from sluice.inference.client import Endpoint, TorchServeClient
 from sluice.settings import Settings
 
 PREDICTIONS: Final = "/predictions/"
@@ -29,12 +30,12 @@ def split(url: str) -> tuple[str, str, str]:
     return server, parts[0], parts[1]
 
 
-def fetch(url: str, settings: Settings) -> bytes:
+def fetch(url: str, settings: Settings, look_up: Callable[[str], list[Endpoint]] = resolve.endpoints) -> bytes:
     """Ask every address of a served model's URL until one gives the card; EndpointDown says why none does."""
     server, name, version = split(url)
     client = TorchServeClient(settings)
     try:
-        endpoints = resolve.endpoints(server)
+        endpoints = look_up(server)
     except OSError as error:
         raise EndpointDown(
             f"{server} has no address ({error.strerror}): is TorchServe there, and its name right?"

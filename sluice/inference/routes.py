@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -28,25 +29,48 @@ from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
 
-RESOLVE_SECONDS: Final = 5.0
-UNRESOLVED_SECONDS: Final = 1.0
-IDLE_SECONDS: Final = 10.0
-WANTED_SECONDS: Final = 60.0
-PROBE_TIMEOUT: Final = 5.0
 PROBE_THREADS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePatience:
+    """How often a name is looked up, how long a route is left alone, and how long it has to prove itself."""
+
+    resolve_seconds: float = 5.0
+    unresolved_seconds: float = 1.0
+    """As resolve_seconds, while a name has no address."""
+    idle_seconds: float = 10.0
+    """What is up and was asked nothing for so long is probed: it may have died unseen."""
+    wanted_seconds: float = 60.0
+    """A model that was asked for so lately is probed sooner."""
+    probe_timeout: float = 5.0
+    turns: int = 6
+    """A batch that so many requests gave nothing for goes back: nothing is known against it, yet others must go on."""
+
+
+PATIENCE: Final = RoutePatience()
+LookUp = Callable[[str], list[Endpoint]]
 
 
 class RouteTable:
     """Keeps the routes to all endpoints; `run` must be running for any of them to come up."""
 
     def __init__(
-        self, settings: Settings, client: TorchServeClient, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        client: TorchServeClient,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        look_up: LookUp = resolve.endpoints,
+        patience: RoutePatience = PATIENCE,
     ) -> None:
         for url in settings.torchserve:
             resolve.check(url)
         self._settings = settings
         self._client = client
         self._clock = clock
+        self._look_up = look_up
+        self._patience = patience
         self._routes: dict[tuple[Endpoint, int], Route] = {}
         self._resolved: dict[str, list[Endpoint]] = {}
         self._models: dict[int, Model] = {}
@@ -154,7 +178,7 @@ class RouteTable:
         while True:
             for url in self._settings.torchserve:
                 try:
-                    found = await asyncio.get_running_loop().run_in_executor(self._probes, resolve.endpoints, url)
+                    found = await asyncio.get_running_loop().run_in_executor(self._probes, self._look_up, url)
                 except OSError as error:
                     if str(error) != unknown.get(url):
                         log.warning("a TorchServe address can't be looked up", url=url, why=str(error))
@@ -165,7 +189,7 @@ class RouteTable:
                     log.info("TorchServe endpoints", url=url, endpoints=[endpoint.url for endpoint in found])
                     self._resolved[url] = found
                     self._make_routes()
-            await asyncio.sleep(UNRESOLVED_SECONDS if unknown else RESOLVE_SECONDS)
+            await asyncio.sleep(self._patience.unresolved_seconds if unknown else self._patience.resolve_seconds)
 
     def _make_routes(self) -> None:
         """Have one route a model and endpoint, and none to an endpoint that is gone."""
@@ -182,9 +206,9 @@ class RouteTable:
         """Probe what is down, and what is up but was not asked for a while: it may have died unseen."""
         while True:
             now = self._clock()
-            soonest = now + IDLE_SECONDS
+            soonest = now + self._patience.idle_seconds
             for route in self._routes.values():
-                due = route.next_look(IDLE_SECONDS)
+                due = route.next_look(self._patience.idle_seconds)
                 if due is None:
                     continue
                 if due <= now:
@@ -201,9 +225,8 @@ class RouteTable:
         is_outage = is_late = False
         successes = route.successes
         try:
-            answers = await self._ask(
-                route, body, 1, self._probes, min(PROBE_TIMEOUT, self._settings.torchserve_timeout)
-            )
+            seconds = min(self._patience.probe_timeout, self._settings.torchserve_timeout)
+            answers = await self._ask(route, body, 1, self._probes, seconds)
             why = f"refuses a blank image: {answers[0].detail}" if isinstance(answers[0], Refusal) else ""
             is_outage = bool(why)
         except InferenceError as error:
@@ -217,7 +240,8 @@ class RouteTable:
             if why != route.why:
                 log.warning("a probe fails", endpoint=route.endpoint.url, model=route.model.name, why=why)
             now = self._clock()
-            wanted = now - self._wanted.get(route.model.id, -WANTED_SECONDS) < WANTED_SECONDS or not self.is_healthy
+            lately = self._patience.wanted_seconds
+            wanted = now - self._wanted.get(route.model.id, -lately) < lately or not self.is_healthy
             route.probe_failed(now, why, wanted=wanted, is_outage=is_outage)
             self._tell_endpoints()
 

@@ -72,8 +72,11 @@ class LedgerCursor(DictCursor):
 class Database:
     """One connection with one owner; it is opened at the first use. Each thread or task that writes makes its own."""
 
-    def __init__(self, settings: Settings, observer: LedgerObserver | None = None) -> None:
+    def __init__(
+        self, settings: Settings, observer: LedgerObserver | None = None, *, stale_seconds: float = STALE_SECONDS
+    ) -> None:
         self._patience = settings.database_patience
+        self._stale_seconds = stale_seconds
         self._options = connect_options(settings)
         self._connection: pymysql.Connection[LedgerCursor] | None = None
         self._used = 0.0
@@ -158,7 +161,7 @@ class Database:
                 time.sleep(wait)
 
     def _try(self, work: Callable[[LedgerCursor], T], memory: dict[str, Any]) -> T:
-        if not self._locks and time.monotonic() - self._used > STALE_SECONDS:
+        if not self._locks and time.monotonic() - self._used > self._stale_seconds:
             self._drop()
         connection = self._connection or self._open()
         try:

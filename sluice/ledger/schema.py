@@ -35,7 +35,7 @@ LONGEST_PAUSE: Final = 4.0
 """Between two tries, so that others' statements get through; shorter than a silent connection lives."""
 
 
-def upgrade(settings: Settings, revision: str = "head") -> None:
+def upgrade(settings: Settings, revision: str = "head", *, in_use_seconds: float = IN_USE_SECONDS) -> None:
     """Bring the tables to a revision; waits for a database that is starting, and for another upgrade.
 
     Tables are made outside transactions, so each migration can be run again where another was cut off. Tables of a
@@ -47,7 +47,7 @@ def upgrade(settings: Settings, revision: str = "head") -> None:
         if revision != "head" or not is_newer(found):
             command.upgrade(config, revision)
 
-    _alembic(settings, work)
+    _alembic(settings, work, in_use_seconds)
 
 
 def downgrade(settings: Settings, revision: str) -> None:
@@ -75,7 +75,7 @@ def is_newer(revision: str | None) -> bool:
     )
 
 
-def _alembic(settings: Settings, work: Callable[[Config], None]) -> None:
+def _alembic(settings: Settings, work: Callable[[Config], None], in_use_seconds: float = IN_USE_SECONDS) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with _connected(settings) as connection:
@@ -85,19 +85,19 @@ def _alembic(settings: Settings, work: Callable[[Config], None]) -> None:
         connection.commit()
         config.attributes["connection"] = connection
         try:
-            _when_unused(connection, lambda: work(config))
+            _when_unused(connection, lambda: work(config), in_use_seconds)
         except CommandError as error:
             raise ConfigurationError(f"{error}: `sluice db current` shows the revisions there are") from error
         connection.commit()
 
 
-def _when_unused(connection: Connection, work: Callable[[], object]) -> None:
-    """Do work that changes tables; begin again while another's transaction is using one.
+def _when_unused(connection: Connection, work: Callable[[], object], seconds: float = IN_USE_SECONDS) -> None:
+    """Do work that changes tables; for so long begin again while another's transaction is using one.
 
     A change waits for every transaction that has used the table, and whoever comes meanwhile waits behind the change:
     so it waits only as long as processes wait for a row, then lets them through.
     """
-    deadline = time.monotonic() + IN_USE_SECONDS
+    deadline = time.monotonic() + seconds
     pauses = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
     while True:
         try:
@@ -108,7 +108,7 @@ def _when_unused(connection: Connection, work: Callable[[], object]) -> None:
             connection.rollback()
             if time.monotonic() > deadline:
                 raise LedgerUnavailable(
-                    f"a transaction has had a table in use for {IN_USE_SECONDS:g} s: end it (SHOW FULL PROCESSLIST "
+                    f"a transaction has had a table in use for {seconds:g} s: end it (SHOW FULL PROCESSLIST "
                     "lists the connections), then do it again"
                 ) from error
         else:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sluice.inference.routes import RESOLVE_SECONDS
+from sluice.inference.routes import PATIENCE
 from tests.chart.rendered import EXTERNAL, PROFILES, ROOT, Rendered, Values, render
 
 GPU = "nvidia.com/gpu"
@@ -53,7 +53,7 @@ def test_it_leaves_the_endpoints_before_it_ends() -> None:
     assert pod.main["lifecycle"] == {"preStop": {"sleep": {"seconds": 20}}}
     assert pod.spec["terminationGracePeriodSeconds"] == 90
     usual = render().pod("torchserve").main["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert usual > RESOLVE_SECONDS + DNS_SECONDS, "consumers learn of it before the end begins"
+    assert usual > PATIENCE.resolve_seconds + DNS_SECONDS, "consumers learn of it before the end begins"
     assert "lifecycle" not in torchserve(preStopSeconds=0).pod("torchserve").main
 
 

@@ -25,7 +25,6 @@ from sluice.ledger import (
     Database,
     LedgerCursor,
     QuarantineEntry,
-    connection,
     jobs,
     objects,
     predictions,
@@ -162,16 +161,12 @@ def test_every_connection_is_ended_when_it_is_silent(settings: Settings, ledger:
         assert migrating.exec_driver_sql(f"SELECT {asked}").scalar() == expected
 
 
-def test_an_idle_connection_is_replaced_unless_it_holds_a_lock(
-    settings: Settings, ledger: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = value(ledger, "CONNECTION_ID()")
-    assert value(ledger, "CONNECTION_ID()") == first
-    with Database(settings) as owner:
+def test_an_idle_connection_is_replaced_unless_it_holds_a_lock(settings: Settings, ledger: Database) -> None:
+    assert value(ledger, "CONNECTION_ID()") == value(ledger, "CONNECTION_ID()")
+    with Database(settings, stale_seconds=0.0) as owner:
+        assert value(owner, "CONNECTION_ID()") != value(owner, "CONNECTION_ID()")
         assert owner.hold_lock("shard")
         holding = value(owner, "CONNECTION_ID()")
-        monkeypatch.setattr(connection, "STALE_SECONDS", 0.0)
-        assert value(ledger, "CONNECTION_ID()") != first
         assert value(owner, "CONNECTION_ID()") == holding
         ledger.run(lambda c: c.execute(f"KILL {holding}"))
         with pytest.raises(LockLost):

@@ -272,16 +272,13 @@ def test_running_processes_go_on_while_tables_change(old: Settings, opened: Data
         assert breaches(opened) == []
 
 
-def test_an_upgrade_that_must_wait_lets_others_work(
-    old: Settings, opened: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upgrade_that_must_wait_lets_others_work(old: Settings, opened: Database) -> None:
     """Somebody's transaction has the table in use: the change waits for its end, and nobody else has to."""
-    monkeypatch.setattr(schema, "IN_USE_SECONDS", WAIT_SECONDS)
     job, number = one_object(opened)
     with ThreadPoolExecutor(1) as pool, pymysql.connect(**connect_options(old)) as reader, reader.cursor() as cursor:
         cursor.execute("SET SESSION wait_timeout = 3600")
         cursor.execute("SELECT COUNT(*) FROM objects")
-        upgrade = pool.submit(schema.upgrade, old)
+        upgrade = pool.submit(schema.upgrade, old, in_use_seconds=WAIT_SECONDS)
         waiting = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND state LIKE '%metadata lock%'"
         with Database(old) as watcher:
             while not ask(watcher, waiting):
@@ -294,12 +291,11 @@ def test_an_upgrade_that_must_wait_lets_others_work(
     assert ask(opened, "SELECT deaths FROM objects") == [{"deaths": 0}]
 
 
-def test_an_upgrade_that_waits_in_vain_says_for_what(old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "IN_USE_SECONDS", 0.0)
+def test_an_upgrade_that_waits_in_vain_says_for_what(old: Settings) -> None:
     with pymysql.connect(**connect_options(old)) as reader, reader.cursor() as cursor:
         cursor.execute("SELECT COUNT(*) FROM objects")
         with pytest.raises(LedgerUnavailable, match=r"in use.*PROCESSLIST"):
-            schema.upgrade(old)
+            schema.upgrade(old, in_use_seconds=0.0)
     schema.upgrade(old)
 
 

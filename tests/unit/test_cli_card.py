@@ -17,7 +17,7 @@ from sluice.cli.card import read_card
 from sluice.cli.waiting import wait_until
 from sluice.errors import ConfigurationError, EndpointDown, LedgerError, LedgerUnavailable, TablesMissing
 from sluice.images import CARD_TYPE
-from sluice.inference import resolve
+from sluice.inference.card import fetch
 from sluice.inference.client import Endpoint
 from sluice.settings import read_settings
 from tests.support.model_archives import CARD, TAMPERED
@@ -58,16 +58,16 @@ def test_a_served_model_gives_its_card() -> None:
         assert ask(f"{server}/predictions/m/1.0") == ask(f"{server}/predictions/m/1.0/") == CARD | {"more": 1}
 
 
-def test_every_address_of_the_name_is_asked_until_one_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_address_of_the_name_is_asked_until_one_answers() -> None:
     with serving(200, CARD) as good, serving(503, "") as full, socket.create_server(("127.0.0.1", 0)) as closed:
         absent = f"http://127.0.0.1:{closed.getsockname()[1]}"
         closed.close()
         found = [Endpoint(url, "name") for url in (absent, full, good)]
-        monkeypatch.setattr(resolve, "endpoints", lambda _: found)
-        assert ask("http://name:8080/predictions/m/1.0") == CARD
+        url, settings = "http://name:8080/predictions/m/1.0", read_settings(torchserve_token="let-me-in")
+        assert json.loads(fetch(url, settings, lambda _: found)) == CARD
         found.pop()
         with pytest.raises(EndpointDown) as raised:
-            ask("http://name:8080/predictions/m/1.0")
+            fetch(url, settings, lambda _: found)
         assert str(raised.value) == (
             f'no card of m@1.0: {absent} gives no answer: Connection refused; {full} answers 503: ""'
         )

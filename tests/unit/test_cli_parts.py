@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from sluice.cli import check_processes, follow
+from sluice.cli import follow
 from sluice.cli.card import archived_card
+from sluice.cli.check_processes import check_processes
 from sluice.cli.check_result import CheckResult
 from sluice.cli.config import shown_value, without_password
 from sluice.cli.screen import console
@@ -161,38 +162,35 @@ def test_no_setting_shows_a_secret() -> None:
     assert shown["database_password"] == "***"
 
 
-def judged(
-    monkeypatch: pytest.MonkeyPatch, *pages: dict[str, float] | None
-) -> tuple[CheckResult, CheckResult, list[str]]:
+def judged(*pages: dict[str, float] | None) -> tuple[CheckResult, CheckResult, list[str]]:
     answers = {str(number): page for number, page in enumerate(pages)}
-    monkeypatch.setattr(check_processes, "_figures", answers.__getitem__)
     credit, memory = CheckResult(), CheckResult()
-    return credit, memory, check_processes.check_processes(credit, memory, list(answers), 400)
+    return credit, memory, check_processes(credit, memory, list(answers), 400, answers.__getitem__)
 
 
 SOUND = {"sluice_received_total": 5.0, "sluice_credit": 0.0, "process_resident_memory_bytes": 3e8}
 
 
-def test_sound_processes_verify_credit_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    credit, memory, unanswered = judged(monkeypatch, SOUND, {"process_resident_memory_bytes": 1e8})
+def test_sound_processes_verify_credit_and_memory() -> None:
+    credit, memory, unanswered = judged(SOUND, {"process_resident_memory_bytes": 1e8})
     assert credit.verified
     assert memory.verified
     assert not credit.breaches + memory.breaches + unanswered
 
 
-def test_more_than_the_credit_and_too_much_memory_are_breaches(monkeypatch: pytest.MonkeyPatch) -> None:
-    credit, memory, _ = judged(monkeypatch, SOUND | {"sluice_credit": -2.0, "process_resident_memory_bytes": 5e8})
+def test_more_than_the_credit_and_too_much_memory_are_breaches() -> None:
+    credit, memory, _ = judged(SOUND | {"sluice_credit": -2.0, "process_resident_memory_bytes": 5e8})
     assert credit.breaches == ["0: 2 objects more than its credit"]
     assert memory.breaches == ["0 has 500 MB, more than 400 MB"]
 
 
-def test_credit_is_not_called_verified_without_a_consumer_or_after_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not judged(monkeypatch, {"process_resident_memory_bytes": 1e8})[0].verified
-    assert not judged(monkeypatch, SOUND | {"sluice_rejected_frames_total": 1.0})[0].verified
+def test_credit_is_not_called_verified_without_a_consumer_or_after_refusals() -> None:
+    assert not judged({"process_resident_memory_bytes": 1e8})[0].verified
+    assert not judged(SOUND | {"sluice_rejected_frames_total": 1.0})[0].verified
 
 
-def test_nothing_is_called_verified_while_a_process_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    credit, memory, unanswered = judged(monkeypatch, SOUND, None)
+def test_nothing_is_called_verified_while_a_process_does_not_answer() -> None:
+    credit, memory, unanswered = judged(SOUND, None)
     assert unanswered == ["1"]
     assert not credit.verified
     assert not memory.verified

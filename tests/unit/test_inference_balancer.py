@@ -16,13 +16,16 @@ from prometheus_client import REGISTRY
 
 from sluice.errors import ConfigurationError
 from sluice.images import pack
-from sluice.inference import Answer, Balancer, Refusal, TorchServeClient, resolve, routes
+from sluice.inference import Answer, Balancer, Refusal, TorchServeClient, resolve
 from sluice.inference.balancer import Outcome
 from sluice.inference.client import Endpoint
+from sluice.inference.routes import PATIENCE, LookUp, RoutePatience
 from sluice.settings import read_settings
 from tests.support.consumer_fakes import FakeTorchServe, good, model
 
 Said = tuple[int, Any]
+
+LOOKS_OFTEN = RoutePatience(resolve_seconds=0.05, unresolved_seconds=0.05)
 
 
 def images(*reds: int) -> tuple[bytearray, int]:
@@ -38,13 +41,19 @@ def labels(outcomes: list[Outcome]) -> list[int | str | None]:
 
 
 @asynccontextmanager
-async def balancing(*fakes: FakeTorchServe, urls: tuple[str, ...] = (), **others: object) -> AsyncIterator[Balancer]:
+async def balancing(
+    *fakes: FakeTorchServe,
+    urls: tuple[str, ...] = (),
+    look_up: LookUp = resolve.endpoints,
+    patience: RoutePatience = PATIENCE,
+    **others: object,
+) -> AsyncIterator[Balancer]:
     async with AsyncExitStack() as stack:
         for fake in fakes:
             stack.enter_context(fake.running())
         given = {"torchserve_patience": 2.0, "torchserve_timeout": 1.0, **others}
         settings = read_settings(torchserve=(*urls, *(fake.url for fake in fakes)), **given)
-        balancer = Balancer(settings, TorchServeClient(settings))
+        balancer = Balancer(settings, TorchServeClient(settings), look_up=look_up, patience=patience)
         running = asyncio.create_task(balancer.run())
         try:
             yield balancer
@@ -259,14 +268,16 @@ def test_names_become_their_addresses() -> None:
         resolve.check("torchserve:8080")
 
 
-def test_an_endpoint_that_leaves_the_name_is_asked_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_that_leaves_the_name_is_asked_no_more() -> None:
     async def scene() -> None:
         old, new = FakeTorchServe(), FakeTorchServe()
         with old.running(), new.running():
             current = [old.url]
-            monkeypatch.setattr("sluice.inference.routes.RESOLVE_SECONDS", 0.05)
-            monkeypatch.setattr(resolve, "endpoints", lambda _: [Endpoint(url, "torchserve") for url in current])
-            async with balancing(urls=("http://torchserve",)) as balancer:
+
+            def look(_: str) -> list[Endpoint]:
+                return [Endpoint(url, "torchserve") for url in current]
+
+            async with balancing(urls=("http://torchserve",), look_up=look, patience=LOOKS_OFTEN) as balancer:
                 assert labels(await balancer.predict(model(), *images(1, 2))) == [1, 2]
                 current[:] = [new.url]
                 await until(lambda: {endpoint.url for endpoint, _ in balancer._routes} == {new.url})
@@ -283,7 +294,7 @@ def shown() -> dict[str, float]:
     return {sample.labels["endpoint"]: sample.value for sample in family.samples}
 
 
-def test_the_metric_shows_what_never_came_up_and_forgets_what_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_metric_shows_what_never_came_up_and_forgets_what_is_gone() -> None:
     """A consumer that never found a TorchServe must show that none is up; one that knows no model can't tell."""
 
     async def scene() -> None:
@@ -294,11 +305,8 @@ def test_the_metric_shows_what_never_came_up_and_forgets_what_is_gone(monkeypatc
                 raise OSError(-2, "Name or service not known")
             return list(found)
 
-        monkeypatch.setattr(resolve, "endpoints", look)
-        monkeypatch.setattr(routes, "RESOLVE_SECONDS", 0.05)
-        monkeypatch.setattr(routes, "UNRESOLVED_SECONDS", 0.05)
         with fake.running():
-            async with balancing(urls=(name,)) as balancer:
+            async with balancing(urls=(name,), look_up=look, patience=LOOKS_OFTEN) as balancer:
                 assert shown()[name] == 0
                 found.append(Endpoint(fake.url, "torchserve"))
                 await until(lambda: name not in shown())
@@ -316,7 +324,7 @@ def test_the_metric_shows_what_never_came_up_and_forgets_what_is_gone(monkeypatc
     asyncio.run(scene())
 
 
-def test_a_name_that_has_no_address_yet_is_looked_up_until_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_has_no_address_yet_is_looked_up_until_it_has() -> None:
     async def scene() -> None:
         fake = FakeTorchServe()
         with fake.running():
@@ -327,8 +335,7 @@ def test_a_name_that_has_no_address_yet_is_looked_up_until_it_has(monkeypatch: p
                     raise OSError(-2, "Name or service not known")
                 return found
 
-            monkeypatch.setattr(resolve, "endpoints", look)
-            async with balancing(urls=("http://torchserve:8080",)) as balancer:
+            async with balancing(urls=("http://torchserve:8080",), look_up=look) as balancer:
                 balancer.offer([model()])
                 await asyncio.sleep(0.1)
                 assert "has no address" in balancer.why_not()

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sluice.inference import Refusal, routes
-from sluice.inference import balancer as balancer_module
+from sluice.inference import Refusal
+from sluice.inference.routes import RoutePatience
 from tests.support.consumer_fakes import FakeTorchServe, good, model
 from tests.unit.test_inference_balancer import balancing, images, labels
 
@@ -130,9 +130,8 @@ def test_a_lack_of_memory_makes_batches_smaller_and_condemns_nothing() -> None:
     asyncio.run(scene())
 
 
-def test_a_restart_of_the_worker_outlasts_patience_and_nobody_else_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restart_of_the_worker_outlasts_patience_and_nobody_else_is_blamed() -> None:
     """While the model is loaded anew, requests wait in TorchServe's queue: they are late, and so is the probe."""
-    monkeypatch.setattr(routes, "PROBE_TIMEOUT", 0.1)
     back_at = [0.0]
 
     def answer(batch: NDArray[np.uint8]) -> Said:
@@ -144,7 +143,10 @@ def test_a_restart_of_the_worker_outlasts_patience_and_nobody_else_is_blamed(mon
 
     async def scene() -> None:
         async with balancing(
-            FakeTorchServe(answer=answer), torchserve_patience=0.2, torchserve_timeout=20.0
+            FakeTorchServe(answer=answer),
+            patience=RoutePatience(probe_timeout=0.1),
+            torchserve_patience=0.2,
+            torchserve_timeout=20.0,
         ) as balancer:
             culprit, healthy = await asyncio.gather(
                 balancer.predict(model(), *images(1, 2, 201, 4)), balancer.predict(model(), *images(5, 6))
@@ -171,18 +173,15 @@ def test_a_hang_is_halved_and_condemned_by_torchserves_own_word() -> None:
     asyncio.run(scene())
 
 
-def test_a_batch_that_is_late_takes_no_endpoint_down_whose_predictions_come_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(balancer_module, "TURNS", 2)
-
+def test_a_batch_that_is_late_takes_no_endpoint_down_whose_predictions_come_back() -> None:
     async def scene() -> None:
         def answer(batch: NDArray[np.uint8]) -> Said:
             if is_poisoned(batch):
                 time.sleep(2.0)
             return good(batch)
 
-        async with balancing(FakeTorchServe(answer=answer), torchserve_timeout=0.5) as balancer:
+        patience = RoutePatience(turns=2)
+        async with balancing(FakeTorchServe(answer=answer), patience=patience, torchserve_timeout=0.5) as balancer:
             assert labels(await balancer.predict(model(), *images(1))) == [1]
             (route,) = balancer._routes.values()
             late = asyncio.create_task(balancer.predict(model(), *images(201)))
