@@ -1,4 +1,4 @@
-"""What pods run, and what people are told to type, is understood by the programs that they name."""
+"""Commands in pods and in texts for people are understood by the programs that they name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MANY_OPTIONS: Values = {"threads": 2, "workers": 2, "options": {"job_queue_size"
 
 
 def notes(values: Values) -> str:
-    """Return what `helm install` says at its end."""
+    """Return the notes that `helm install` prints."""
     words = ("install", "sluice", str(CHART), "--namespace", "sluice", "--dry-run=client", "--values", "-")
     done = run_helm(*words, values=values)
     assert done.returncode == 0, done.stderr
@@ -107,12 +107,12 @@ def test_the_notes_run_commands_where_a_pod_is(keda: Values, where: str) -> None
 )
 def test_the_notes_say_when_everybody_may_ask(service: Values, warned: bool) -> None:  # noqa: FBT001 - a parameter
     text = notes({"torchserve": {"service": service}})
-    assert ("Whoever reaches the address may ask: torchserve.service.loadBalancerSourceRanges" in text) is warned
+    assert ("Anyone who can reach this address can use TorchServe. Set torchserve.service.loadBal" in text) is warned
 
 
 def test_the_notes_say_why_a_pod_may_wait_for_a_gpu() -> None:
     text = notes({"torchserve": {"gpu": {"enabled": True, "count": 2, "nodeSelector": {"pool": "gpu"}}}})
-    assert 'no node has 2 nvidia.com/gpu to give and the labels {"pool":"gpu"}' in text
+    assert 'no node with the labels {"pool":"gpu"} has 2 nvidia.com/gpu available' in text
     assert r".status.allocatable.nvidia\.com/gpu" in text
     assert "GPU" not in notes({})
 

@@ -89,20 +89,20 @@ def external(**changed: object) -> Values:
                     "models": [{"name": n, "version": "1", "archive": f"{n}.mar", "live": True} for n in ("b", "a")]
                 }
             },
-            "says live of a@1 and of b@1, and jobs that name no model could not choose: set live on one model",
+            "marks a@1 and b@1 as live, and jobs that name no model could not choose: set live on one model",
         ),
         ({"fullnameOverride": "my.rel"}, "set fullnameOverride"),
-        ({"fullnameOverride": "2024-run"}, 'names would begin with "2024-run"'),
+        ({"fullnameOverride": "2024-run"}, 'names would start with "2024-run"'),
         ({"nameOverride": "Photos"}, "set fullnameOverride"),
-        ({"commonLabels": {"app.kubernetes.io/version": "2"}}, "take it out of commonLabels"),
+        ({"commonLabels": {"app.kubernetes.io/version": "2"}}, "remove it from commonLabels"),
         (
             {"consumer": {"podLabels": {"app.kubernetes.io/component": "mine"}}},
             "consumer.podLabels has app.kubernetes.io/component",
         ),
-        ({"s3": {"podLabels": {"app.kubernetes.io/name": "mine"}}}, "take it out of s3.podLabels"),
+        ({"s3": {"podLabels": {"app.kubernetes.io/name": "mine"}}}, "remove it from s3.podLabels"),
         (
             {"metrics": {"dashboard": {"labels": {"app.kubernetes.io/instance": "x"}}}},
-            "take it out of metrics.dashboard.labels",
+            "remove it from metrics.dashboard.labels",
         ),
         (
             {"torchserve": {"strategy": {"rollingUpdate": {"maxSurge": 0}}}},
@@ -114,7 +114,7 @@ def external(**changed: object) -> Values:
         ),
         (
             {"extraEnv": [{"name": "TZ", "value": "UTC"}], "consumer": {"extraEnv": [{"name": "TZ", "value": "CET"}]}},
-            "consumer has the environment variable TZ twice: take it out of extraEnv or consumer.extraEnv",
+            "consumer has the environment variable TZ twice: remove it from extraEnv or consumer.extraEnv",
         ),
         (
             external(extraEnv=[{"name": "AWS_REGION", "value": "eu-north-1"}]),

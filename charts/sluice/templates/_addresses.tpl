@@ -1,4 +1,4 @@
-{{/* Every shard's address. */}}
+{{/* The addresses of all producer shards, comma-separated. */}}
 {{- define "sluice.producers" -}}
 {{- $root := . }}{{ $name := include "sluice.producer.name" . }}{{ $addresses := list }}
 {{- range until (int .Values.producer.shards) }}
@@ -7,14 +7,14 @@
 {{- join "," $addresses }}
 {{- end }}
 
-{{/* TorchServe's pods, each by its own address: connections through one address would stick to one pod. */}}
+{{/* TorchServe's headless Service: keep-alive connections through a cluster IP would stick to one pod. */}}
 {{- define "sluice.torchserve.url" -}}
 http://{{ include "sluice.host" (list . (include "sluice.torchservePods.name" .)) }}:8080
 {{- end }}
 
 {{/*
-Pods begin anew when a Secret that the values made changes. Whoever reads the annotation is to learn no password by
-trying a dictionary: scrypt makes each guess slow, this release's names make it good for one release only.
+Restarts pods when a Secret created from the values changes. The hash must not reveal a password to a dictionary attack:
+scrypt makes each guess slow, and the salt limits a guess to one release.
 */}}
 {{- define "sluice.checksum" -}}
 {{- $secrets := list .Values.database.password .Values.objectStore.accessKeyId .Values.objectStore.secretAccessKey }}

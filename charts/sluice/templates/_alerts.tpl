@@ -1,4 +1,4 @@
-{{/* One alert: (list $ name for severity expression sentence). Its name is its heading in the runbook. */}}
+{{/* One alert: (list $ name for severity expression summary). Its name is its heading in the runbook. */}}
 {{- define "sluice.alert" -}}
 {{- $root := index . 0 }}{{ $name := index . 1 -}}
 - alert: {{ $name }}
@@ -12,8 +12,8 @@
 {{- end }}
 
 {{/*
-The alerts. Each says what is no longer so and would not mend by itself; what autoscalers, retries and redelivery mend
-is none. `here` are this release's processes.
+The alerts: problems that need a person. What autoscalers, retries and redelivery fix is not alerted on. `here` selects
+this release's processes.
 */}}
 {{- define "sluice.alerts" -}}
 {{- $pods := printf "namespace=%q,pod=~\"%s-%%s-.+\"" .Release.Namespace (include "sluice.fullname" .) }}
@@ -22,48 +22,48 @@ is none. `here` are this release's processes.
 {{- $here := printf $pods "(producer|consumer)" }}
 {{ include "sluice.alert" (list . "SluiceShardWithoutProducer" "5m" "critical"
   (printf "(count(up{%s} == 1) or vector(0)) < %d" $producers (int .Values.producer.shards))
-  "A shard has no producer: its part of every job stands still.") }}
+  "A shard has no producer: its part of every job is stopped.") }}
 {{ include "sluice.alert" (list . "SluiceWorkWithoutConsumers" "10m" "critical"
   (printf (print
     "sum(sluice_backlog{%s}) > 0 and "
     "sum(sluice_consumers{%s}) == 0") $producers $producers)
-  "There is work, and no consumer asks for it.") }}
+  "Objects are pending, but no consumer is connected.") }}
 {{ include "sluice.alert" (list . "SluiceStalled" "15m" "critical"
   (printf (print
     "sum(sluice_in_flight{%s}) > 0 and "
     "(sum(rate(sluice_committed_total{%s}[10m])) or vector(0)) == 0") $producers $consumers)
-  "Objects are leased, and no prediction is committed.") }}
+  "Objects are leased, but no predictions are being committed.") }}
 {{ include "sluice.alert" (list . "SluiceTorchServeGone" "5m" "critical"
   (printf "max(sluice_endpoint_up{%s}) == 0" $consumers)
-  "No TorchServe pod gives predictions back.") }}
+  "No TorchServe pod returns predictions.") }}
 {{ include "sluice.alert" (list . "SluiceTorchServeOverloaded" "30m" "warning"
   (printf (print
     "sum(rate(sluice_torchserve_requests_total{outcome=\"overloaded\",%s}[10m])) > "
     "0.5 * sum(rate(sluice_torchserve_requests_total{%s}[10m]))") $consumers $consumers)
-  "TorchServe turns away most of what it is asked: it needs more replicas, or there are too many consumers.") }}
+  "TorchServe rejects most requests: it needs more replicas, or there are too many consumers.") }}
 {{ include "sluice.alert" (list . "SluiceBatchesRefused" "15m" "warning"
   (printf "sum(rate(sluice_torchserve_requests_total{outcome=\"refused\",%s}[10m])) > 0" $consumers)
-  "TorchServe refuses batches: a consumer and a model don't fit together.") }}
+  "TorchServe answers batches with errors of the model.") }}
 {{ include "sluice.alert" (list . "SluiceLedgerUnavailable" "5m" "critical"
   (printf "sum(rate(sluice_ledger_retries_total{cause=\"unavailable\",%s}[5m])) > 0.1" $here)
-  "The database doesn't answer, is read-only or full: statements are tried again and again.") }}
+  "The database is unreachable, read-only or full: statements are being retried.") }}
 {{ include "sluice.alert" (list . "SluiceRowsLocked" "5m" "warning"
   (printf "max(sluice_locked{%s}) > 0" $consumers)
-  "Predictions can't be committed: a transaction that stays open has their rows locked.") }}
+  "Predictions can't be committed: an open transaction has their rows locked.") }}
 {{ include "sluice.alert" (list . "SluiceQuarantineGrows" "15m" "warning"
   (printf (print
     "sum(rate(sluice_quarantined_total{%s}[15m])) > "
     "0.05 * sum(rate(sluice_committed_total{%s}[15m]))") $here $consumers)
-  "More than one image in twenty can't be classified.") }}
+  "More than 5% of the images are quarantined.") }}
 {{ include "sluice.alert" (list . "SluiceConsumersDie" "0m" "warning"
   (printf "sum(increase(sluice_quarantined_total{reason=\"killed_consumers\",%s}[1h])) > 0" $here)
-  "An object was given up because consumers died of it, one after the other.") }}
+  "An object was quarantined because three consumers died while working on it.") }}
 {{ include "sluice.alert" (list . "SluiceWorkComesBack" "30m" "warning"
   (printf (print
     "sum(rate(sluice_redelivered_total{%s}[15m])) > "
     "0.2 * sum(rate(sluice_leased_total{%s}[15m]))") $producers $producers)
-  "One object in five is handed out again: consumers die or fall silent all the time.") }}
+  "More than 20% of the objects are redelivered: consumers keep dying or falling silent.") }}
 {{ include "sluice.alert" (list . "SluiceFramesRejected" "0m" "warning"
   (printf "sum(increase(sluice_rejected_frames_total{%s}[15m])) > 0" $here)
-  "Messages can't be understood: processes of different versions talk, or somebody else does.") }}
+  "Invalid messages arrive: processes run different versions, or something else connects to the port.") }}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* What two autoscalers share. Called with a component's autoscaling values. */}}
+{{/* The spec that both HorizontalPodAutoscalers share. Call with a component's autoscaling values. */}}
 {{- define "sluice.autoscaling" -}}
 minReplicas: {{ .minReplicas }}
 maxReplicas: {{ .maxReplicas }}

@@ -1,4 +1,4 @@
-{{/* Refuses values that contradict each other, and names the value to set instead. */}}
+{{/* Fails on values that contradict each other, and names the value to set instead. */}}
 {{- define "sluice.checks" -}}
 {{- include "sluice.checks.names" . }}
 {{- include "sluice.checks.labels" . }}
@@ -27,13 +27,13 @@
 {{- end }}
 {{- if and .Values.metrics.prometheusRule.enabled (not .Values.metrics.serviceMonitor.enabled) }}
 {{- fail (print
-  "metrics.prometheusRule makes alerts on metrics that nothing reads, so they would not be true: "
+  "metrics.prometheusRule creates alerts on metrics that Prometheus doesn't scrape: "
   "set metrics.serviceMonitor.enabled=true, or metrics.prometheusRule.enabled=false") }}
 {{- end }}
 {{- if and .Values.serviceAccount.annotations (not .Values.serviceAccount.create) }}
 {{- fail (print
-  "serviceAccount.annotations would be set nowhere: set serviceAccount.create=true, "
-  "or annotate the account that serviceAccount.name names") }}
+  "serviceAccount.annotations has no effect, since no ServiceAccount is created: set serviceAccount.create=true, "
+  "or annotate the existing ServiceAccount yourself") }}
 {{- end }}
 {{- end }}
 
@@ -42,7 +42,7 @@
 {{- if $.Values.mysql.enabled }}
 {{- if or .url .existingSecret .password .ca.existingConfigMap .ca.existingSecret }}
 {{- fail (print
-  "database.* describes a database of yours, and mysql.enabled=true starts another: "
+  "database.* describes an external database, but mysql.enabled=true starts another: "
   "set mysql.enabled=false, or leave database.* empty") }}
 {{- end }}
 {{- else }}
@@ -51,20 +51,20 @@
 {{- end }}
 {{- if regexMatch "^mysql://[^/@]*:[^/@]*@" .url }}
 {{- fail (print
-  "database.url holds a password, which anyone could read in the pods: "
+  "database.url contains a password, which would be visible in the pods: "
   "set database.existingSecret (or database.password) instead") }}
 {{- end }}
 {{- /* Not repeated in the message: part of it may be a password. */}}
 {{- if not (regexMatch "^mysql://[^/@:]+@([^][/@:]+|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?/[^/?]+$" .url) }}
-{{- fail "database.url is not understood: set it to mysql://user@host:3306/database" }}
+{{- fail "database.url is invalid: set it to mysql://user@host:3306/database" }}
 {{- end }}
 {{- if and .existingSecret .password }}
 {{- fail "database.password and database.existingSecret are both set: leave database.password empty" }}
 {{- end }}
 {{- if not (or .existingSecret .password) }}
 {{- fail (print
-  "there is no password: set database.existingSecret to a Secret whose entry database.passwordKey "
-  "holds it (or set database.password)") }}
+  "there is no database password: set database.existingSecret to a Secret that holds it under the key "
+  "database.passwordKey (or set database.password)") }}
 {{- end }}
 {{- if and .ca.existingConfigMap .ca.existingSecret }}
 {{- fail "database.ca.existingConfigMap and database.ca.existingSecret are both set: leave one empty" }}
@@ -78,17 +78,17 @@
 {{- if $.Values.s3.enabled }}
 {{- if or .endpoint .region .role .existingSecret .accessKeyId .secretAccessKey }}
 {{- fail (print
-  "objectStore.* describes an S3 of yours, and s3.enabled=true starts another: set s3.enabled=false, "
+  "objectStore.* describes an external S3, but s3.enabled=true starts another: set s3.enabled=false, "
   "or leave objectStore.* empty") }}
 {{- end }}
 {{- else }}
 {{- if and .existingSecret (or .accessKeyId .secretAccessKey) }}
 {{- fail (print
-  "objectStore.existingSecret and a key are both set: "
+  "objectStore.existingSecret and an access key are both set: "
   "leave objectStore.accessKeyId and objectStore.secretAccessKey empty") }}
 {{- end }}
 {{- if ne (empty .accessKeyId) (empty .secretAccessKey) }}
-{{- fail "half a key is set: set objectStore.accessKeyId and objectStore.secretAccessKey, or neither" }}
+{{- fail "only half of the access key is set: set objectStore.accessKeyId and objectStore.secretAccessKey, or neither" }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -100,17 +100,17 @@
 {{- if .enabled }}
 {{- if gt (int .minReplicas) (int .maxReplicas) }}
 {{- fail (printf (print
-  "%s.autoscaling.minReplicas is more than maxReplicas: "
+  "%s.autoscaling.minReplicas is greater than maxReplicas: "
   "set %s.autoscaling.maxReplicas to %d or more") $name $name (int .minReplicas)) }}
 {{- end }}
 {{- if not (or .targetCPUUtilizationPercentage .metrics) }}
 {{- fail (printf (print
-  "%s.autoscaling has nothing to go by: "
+  "%s.autoscaling has no metric to scale by: "
   "set %s.autoscaling.targetCPUUtilizationPercentage or .metrics") $name $name) }}
 {{- end }}
 {{- if and .targetCPUUtilizationPercentage (not ($values.resources.requests).cpu) }}
 {{- fail (printf (print
-  "%s.autoscaling goes by percents of the CPU request, and there is none: "
+  "%s.autoscaling scales by CPU utilization, which needs a CPU request: "
   "set %s.resources.requests.cpu") $name $name) }}
 {{- end }}
 {{- end }}
@@ -121,12 +121,12 @@
 {{- with .Values.consumer }}
 {{- if and .autoscaling.enabled .keda.enabled }}
 {{- fail (print
-  "consumer.autoscaling and consumer.keda would fight over the replicas: "
+  "consumer.autoscaling and consumer.keda can't both control the replicas: "
   "set consumer.autoscaling.enabled=false or consumer.keda.enabled=false") }}
 {{- end }}
 {{- if and .keda.enabled (gt (int .keda.minReplicas) (int .keda.maxReplicas)) }}
 {{- fail (printf (print
-  "consumer.keda.minReplicas is more than maxReplicas: "
+  "consumer.keda.minReplicas is greater than maxReplicas: "
   "set consumer.keda.maxReplicas to %d or more") (int .keda.minReplicas)) }}
 {{- end }}
 {{- end }}
@@ -157,7 +157,7 @@
 {{- end }}
 {{- if ge (int .preStopSeconds) (int .terminationGracePeriodSeconds) }}
 {{- fail (printf (print
-  "torchserve.preStopSeconds leaves no time to end: "
+  "torchserve.preStopSeconds leaves no time to shut down: "
   "set torchserve.terminationGracePeriodSeconds to more than %d") (int .preStopSeconds)) }}
 {{- end }}
 {{- end }}
@@ -174,7 +174,7 @@
 {{- if .live }}
 {{- if hasKey $live .name }}
 {{- fail (printf (print
-  "torchserve.models says live of %s and of %s: "
+  "torchserve.models marks both %s and %s as live: "
   "set live on one version of %s") (get $live .name) $version .name) }}
 {{- end }}
 {{- $_ := set $live .name $version }}
@@ -182,8 +182,8 @@
 {{- end }}
 {{- if gt (len $live) 1 }}
 {{- fail (printf (print
-  "torchserve.models says live of %s, and jobs that name no model could not choose: "
-  "set live on one model, and name the others with `sluice submit --model`") (values $live | sortAlpha | join " and of ")) }}
+  "torchserve.models marks %s as live, and jobs that name no model could not choose: "
+  "set live on one model, and name the others with `sluice submit --model`") (values $live | sortAlpha | join " and ")) }}
 {{- end }}
 {{- end }}
 
@@ -193,7 +193,7 @@
 {{- if and (hasPrefix "SLUICE_" .name) (ne .name "SLUICE_TORCHSERVE_TOKEN") }}
 {{- fail (printf (print
   "%s has %s, which is a setting: set config.%s, "
-  "or the value that the chart has for it") $where .name (.name | trimPrefix "SLUICE_" | lower)) }}
+  "or the chart's own value for it") $where .name (.name | trimPrefix "SLUICE_" | lower)) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -203,24 +203,24 @@
 {{- range index . 2 }}
 {{- if hasKey $seen .name }}
 {{- fail (printf (print
-  "%s has the environment variable %s twice: take it out of %s where another value sets it "
+  "%s has the environment variable %s twice: remove it from %s where another value sets it "
   "(objectStore.*, extraEnv)") $component .name $where) }}
 {{- end }}
 {{- $_ := set $seen .name true }}
 {{- end }}
 {{- end }}
 
-{{/* What Services may be called: no dots, and a letter first. */}}
+{{/* Names of Services are DNS labels that start with a letter (RFC 1035): no dots. */}}
 {{- define "sluice.checks.names" -}}
 {{- $name := include "sluice.fullname" . }}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
 {{- fail (printf (print
-  "names would begin with %q, and Kubernetes wants a letter first, then a-z, 0-9 and -: "
+  "resource names would start with %q, but Kubernetes allows only a-z, 0-9 and -, and a letter first: "
   "set fullnameOverride, or give the release another name") $name) }}
 {{- end }}
 {{- end }}
 
-{{/* Labels that the chart sets choose pods; set twice, Kubernetes might take either. */}}
+{{/* Selectors use labels that the chart sets. A second value would be a duplicate key, of which either might be used. */}}
 {{- define "sluice.checks.labels" -}}
 {{- $own := list }}
 {{- range list "name" "instance" "component" "version" "managed-by" }}
@@ -237,7 +237,7 @@
 {{- range $where, $labels := $given }}
 {{- range $label, $_ := $labels }}
 {{- if has $label $own }}
-{{- fail (printf "%s has %s, which the chart sets itself: take it out of %s" $where $label $where) }}
+{{- fail (printf "%s has %s, which the chart sets itself: remove it from %s" $where $label $where) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -249,7 +249,7 @@
 {{- if and (ne .type "Recreate") .rollingUpdate }}
 {{- if and (regexMatch "^0+%?$" (toString .rollingUpdate.maxSurge)) (regexMatch "^0+%?$" (toString .rollingUpdate.maxUnavailable)) }}
 {{- fail (printf (print
-  "%s.strategy.rollingUpdate lets no pod come and none go: "
+  "%s.strategy.rollingUpdate allows neither an additional nor an unavailable pod: "
   "set %s.strategy.rollingUpdate.maxSurge or %s.strategy.rollingUpdate.maxUnavailable to 1 or more") $name $name $name) }}
 {{- end }}
 {{- end }}
@@ -257,8 +257,8 @@
 {{- end }}
 
 {{/*
-Workloads of a chart whose selectors lacked app.kubernetes.io/name: Kubernetes refuses to change a selector, in words that
-help nobody. Their pods have the label, so the new workloads adopt them.
+Finds workloads of an earlier chart, whose selectors lacked app.kubernetes.io/name. Selectors are immutable, and
+Kubernetes' own error doesn't say what to do. The pods have the label, so the new workloads adopt them.
 */}}
 {{- define "sluice.checks.selectors" -}}
 {{- range $kind := list "Deployment" "StatefulSet" }}
@@ -266,11 +266,11 @@ help nobody. Their pods have the label, so the new workloads adopt them.
 {{- $found := lookup "apps/v1" $kind $.Release.Namespace (include (printf "sluice.%s.name" $component) $) }}
 {{- if and $found (not (index $found.spec.selector.matchLabels "app.kubernetes.io/name")) }}
 {{- fail (printf (print
-  "the %s %s was made by an earlier chart: its selector lacks app.kubernetes.io/name, and Kubernetes doesn't let a "
-  "selector change. Delete the Deployments and StatefulSets of this release and leave their pods at work, then run the "
+  "the %s %s was created by an earlier chart: its selector lacks app.kubernetes.io/name, and selectors are immutable. "
+  "Delete the Deployments and StatefulSets of this release, which leaves their pods running, then run the "
   "same helm command again:\n\n    kubectl --namespace %s delete deployment,statefulset --cascade=orphan "
   "--selector app.kubernetes.io/instance=%s,app.kubernetes.io/name=%s\n\n"
-  "docs/upgrades.md tells more.")
+  "See docs/upgrades.md.")
   $kind $found.metadata.name $.Release.Namespace $.Release.Name $.Chart.Name) }}
 {{- end }}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* A number or text as an environment variable's value; YAML's large whole numbers come as floats. */}}
+{{/* The value of an environment variable. Helm parses integers from YAML as floats and would print large ones as 1e+06. */}}
 {{- define "sluice.text" -}}
 {{- if and (kindIs "float64" .) (eq (toString (floor .)) (toString .)) }}{{ printf "%.0f" . }}{{ else }}{{ . }}{{ end }}
 {{- end }}
@@ -36,7 +36,7 @@
 {{- include "sluice.env.databaseWith" (list . (include "sluice.database.secret" .)) }}
 {{- end }}
 
-{{/* The same with another Secret: (list $ secret). */}}
+{{/* The database's environment variables with the password from another Secret: (list $ secret). */}}
 {{- define "sluice.env.databaseWith" -}}
 {{- $secret := index . 1 }}
 {{- with index . 0 -}}
@@ -72,7 +72,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The Secret with S3's keys; nothing where a role's credentials are found. */}}
+{{/* The Secret with the S3 access key; empty where pods use an IAM role. */}}
 {{- define "sluice.objectStore.secret" -}}
 {{- if .Values.s3.enabled }}{{ default (include "sluice.s3.name" .) .Values.s3.existingSecret }}
 {{- else if .Values.objectStore.existingSecret }}{{ .Values.objectStore.existingSecret }}
@@ -103,7 +103,7 @@
     secretKeyRef: {name: {{ $secret }}, key: {{ . }}}
 {{- end }}
 {{- end }}
-{{- /* A node's own role isn't ours; those of IRSA and pod identity come otherwise. `extraEnv` may say that it is. */}}
+{{- /* Pods don't use the node's own role; IRSA and Pod Identity don't need this endpoint. `extraEnv` can override it. */}}
 {{- $given := list }}
 {{- range .Values.extraEnv }}{{ $given = append $given .name }}{{ end }}
 {{- if not (has "AWS_EC2_METADATA_DISABLED" $given) }}
@@ -111,7 +111,7 @@
 {{- end }}
 {{- end }}
 
-{{/* What producer and consumers share: (list $ component-values). */}}
+{{/* The environment variables of producers and consumers: (list $ component-values). */}}
 {{- define "sluice.env.worker" -}}
 {{- $root := index . 0 }}{{ $values := index . 1 -}}
 - name: SLUICE_NAME
@@ -127,7 +127,7 @@
 {{- end }}
 {{- end }}
 
-{{/* `config`, and logs for machines unless it says otherwise. */}}
+{{/* The settings of `config`, with JSON logs by default. */}}
 {{- define "sluice.env.config" -}}
 {{- range $name, $value := merge (dict) .Values.config (dict "log_format" "json") }}
 - {name: SLUICE_{{ upper $name }}, value: {{ include "sluice.text" $value | quote }}}

@@ -28,7 +28,7 @@ labels:
   {{- include "sluice.labels" (list (index . 0) (index . 1)) | nindent 2 }}
 {{- end }}
 
-{{/* A pod's labels: (list $ component component-values). No version among them: it would replace pods for nothing. */}}
+{{/* A pod's labels: (list $ component component-values). Without the version, which would restart unchanged pods. */}}
 {{- define "sluice.podLabels" -}}
 {{ include "sluice.selectorLabels" (list (index . 0) (index . 1)) }}
 {{- with (index . 2).podLabels }}

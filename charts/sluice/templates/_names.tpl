@@ -1,4 +1,4 @@
-{{/* The beginning of every name; short, since a name and what Kubernetes appends must fit into 63 characters. */}}
+{{/* The prefix of all names. It is short because a name with the suffixes of Kubernetes must fit into 63 characters. */}}
 {{- define "sluice.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
@@ -23,18 +23,18 @@
 {{- default (printf "%s-curve" (include "sluice.fullname" .)) .Values.curve.existingSecret }}
 {{- end }}
 
-{{/* The account of the pods that may reach S3 with a role. */}}
+{{/* The ServiceAccount of the pods that may access S3 by a role. */}}
 {{- define "sluice.serviceAccount.name" -}}
 {{- if .Values.serviceAccount.create }}{{ default (include "sluice.fullname" .) .Values.serviceAccount.name }}
 {{- else }}{{ default "default" .Values.serviceAccount.name }}{{ end }}
 {{- end }}
 
-{{/* A service's name as every pod of the cluster can resolve it. Call with (list $ name). */}}
+{{/* A Service's DNS name, which resolves in all namespaces. Call with (list $ name). */}}
 {{- define "sluice.host" -}}
 {{- $root := index . 0 }}{{ index . 1 }}.{{ $root.Release.Namespace }}.svc
 {{- end }}
 
-{{/* An image: (list $ image values). Its registry and tag default to those of all. */}}
+{{/* An image: (list $ image-values). The registry defaults to `image.registry`, the tag to the chart's appVersion. */}}
 {{- define "sluice.image" -}}
 {{- $root := index . 0 }}{{ $image := index . 1 }}
 {{- with default $root.Values.image.registry $image.registry }}{{ . }}/{{ end }}{{ $image.repository }}

@@ -1,11 +1,11 @@
-{{/* The pods of one component as a peer: (list $ component). */}}
+{{/* A NetworkPolicy peer that selects the pods of a component: (list $ component). */}}
 {{- define "sluice.peer" -}}
 - podSelector:
     matchLabels:
       {{- include "sluice.selectorLabels" . | nindent 6 }}
 {{- end }}
 
-{{/* Ports of pods, all TCP. Called with a list of numbers: not every network plugin knows the names. */}}
+{{/* TCP ports, by number, since not all network plugins support named ports. Call with a list. */}}
 {{- define "sluice.ports" -}}
 ports:
 {{- range . }}
@@ -13,7 +13,7 @@ ports:
 {{- end }}
 {{- end }}
 
-{{/* Whose pods the policy is for, and both directions: (list $ component). */}}
+{{/* The pods that a policy applies to, for ingress and egress: (list $ component). */}}
 {{- define "sluice.policy" -}}
 podSelector:
   matchLabels:
@@ -48,7 +48,7 @@ policyTypes: [Ingress, Egress]
     {{- end }}
   {{- include "sluice.ports" (include "sluice.objectStore.ports" . | fromJsonArray) | nindent 2 }}
 {{- if not (include "sluice.objectStore.secret" .) }}
-# Credentials of a role: the agent of EKS pod identity (IRSA asks STS, on 443).
+# Credentials of an IAM role: the EKS Pod Identity Agent. (IRSA needs STS, on port 443.)
 - to:
     - ipBlock: {cidr: 169.254.170.23/32}
     - ipBlock: {cidr: "fd00:ec2::23/128"}
@@ -56,7 +56,7 @@ policyTypes: [Ingress, Egress]
 {{- end }}
 {{- end }}
 
-{{/* The ports of S3, and of STS and SQS where AWS is asked for a role or notifications; a JSON list. */}}
+{{/* The ports of S3, and 443 for STS and SQS if roles or notifications are used; a JSON list. */}}
 {{- define "sluice.objectStore.ports" -}}
 {{- $endpoint := include "sluice.objectStore.endpoint" . }}
 {{- $default := ternary "80" "443" (hasPrefix "http://" $endpoint) }}
@@ -67,7 +67,7 @@ policyTypes: [Ingress, Egress]
 {{- uniq $ports | toJson }}
 {{- end }}
 
-{{/* Whoever reads metrics: (list $ port). */}}
+{{/* Ingress from Prometheus: (list $ port). */}}
 {{- define "sluice.ingress.metrics" -}}
 {{- with index . 0 }}
 {{- if .Values.metrics.serviceMonitor.enabled }}

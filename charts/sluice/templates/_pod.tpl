@@ -1,6 +1,6 @@
 {{/*
-What every pod has: (list $ component component-values). No service account token, for no pod of ours talks to the API;
-no service links, for Kubernetes would make settings of them: SLUICE_PRODUCER_PORT and the like.
+Fields that all pods share: (list $ component component-values). No ServiceAccount token, since no pod uses the
+Kubernetes API; no service links, since variables like SLUICE_PRODUCER_PORT would look like settings.
 */}}
 {{- define "sluice.pod" -}}
 {{- $root := index . 0 }}{{ $component := index . 1 }}{{ $values := index . 2 -}}
@@ -21,7 +21,7 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{/* The nodes that a pod may go to: (list node-selector tolerations). */}}
+{{/* Node selector and tolerations: (list node-selector tolerations). */}}
 {{- define "sluice.nodes" -}}
 {{- with index . 0 }}
 nodeSelector:
@@ -33,7 +33,7 @@ tolerations:
 {{- end }}
 {{- end }}
 
-{{/* Spread over nodes and zones, where possible, or as values say: (list $ component component-values). */}}
+{{/* Topology spread constraints; by default over nodes and zones, where possible: (list $ component component-values). */}}
 {{- define "sluice.spread" -}}
 {{- $labels := include "sluice.selectorLabels" (list (index . 0) (index . 1)) | fromYaml }}
 {{- $selector := dict "labelSelector" (dict "matchLabels" $labels) }}
@@ -57,7 +57,7 @@ securityContext:
   {{- toYaml (index . 0).Values.securityContext | nindent 2 }}
 {{- end }}
 
-{{/* Probes of producer and consumer: /live fails only when the event loop has stood still for a minute. */}}
+{{/* Probes of producers and consumers. /live fails only if the event loop has been blocked for a minute. */}}
 {{- define "sluice.probes" -}}
 startupProbe:
   httpGet: {path: /live, port: metrics}
@@ -76,26 +76,26 @@ livenessProbe:
   failureThreshold: 6
 {{- end }}
 
-{{/* When the tables are made where the database is there already. */}}
+{{/* The hook of the migration job, for an external database. */}}
 {{- define "sluice.migrate.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
-{{/* What it needs for it comes before. Only the job itself stays when it fails, to be read. */}}
+{{/* The hook of what the migration job needs; created before it, and deleted even if it fails (the job itself stays). */}}
 {{- define "sluice.migrate.before" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 helm.sh/hook-weight: "-5"
 {{- end }}
 
-{{/* Where `helm test` may write; nothing if that isn't known. */}}
+{{/* The S3 prefix that `helm test` writes to; empty if there is none. */}}
 {{- define "sluice.test.source" -}}
 {{- if .Values.test.source }}{{ .Values.test.source }}
 {{- else if .Values.s3.enabled }}s3://{{ first .Values.s3.buckets }}/selftest/{{ end }}
 {{- end }}
 
-{{/* How a new version takes the place of the old; Kubernetes refuses rollingUpdate beside another type. */}}
+{{/* The update strategy. Kubernetes rejects rollingUpdate with any other type. */}}
 {{- define "sluice.strategy" -}}
 {{- $strategy := . }}
 {{- if ne .type "RollingUpdate" }}{{ $strategy = omit . "rollingUpdate" }}{{ end }}

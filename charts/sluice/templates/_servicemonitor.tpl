@@ -1,6 +1,6 @@
 {{/*
-A ServiceMonitor of one component: (list $ component name). Of the Services with these labels, the one with a port
-`metrics` is read, and that is headless.
+The ServiceMonitor of a component: (list $ component name). Several Services may have these labels; the headless one has
+the port `metrics`.
 */}}
 {{- define "sluice.serviceMonitor" -}}
 {{- $root := index . 0 }}{{ $component := index . 1 }}{{ $name := index . 2 }}
