@@ -1,7 +1,7 @@
-"""Every setting of every process, in one typed table: name, type, default, sentence.
+"""All settings of all processes, in one typed table: name, type, default, sentence.
 
-Each is read from the environment as SLUICE_<NAME>, else from the TOML file that SLUICE_CONFIG names, else it has the
-default below. `python -m sluice.settings` prints the table that stands in README.md.
+Each is read from the environment variable SLUICE_<NAME>, else from the TOML file that SLUICE_CONFIG names, else it has
+the default below. `python -m sluice.settings` prints the table in README.md.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from sluice.errors import ConfigurationError
 MIB = 1024 * 1024
 
 OTHERS: Final = ("CONFIG", "CACHE")
-"""What begins like a setting and is none: where the settings' file is, and where scripts keep what they download."""
+"""Variables that aren't settings: the path of the TOML file, and the folder where scripts keep what they download."""
 
 OF_TESTS: Final = "SLUICE_TEST_"
 
-# Kubernetes tells pods of each Service in their namespace: of one that is called sluice-producer by these names.
+# Kubernetes sets variables like these in pods for a Service of their namespace that is called sluice-producer.
 OF_A_SERVICE: Final = re.compile(
     r"SLUICE_(\w+_)?((SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)=.*|PORT=(tcp|udp|sctp)://.*)"
 )
@@ -48,7 +48,7 @@ PARTS: Final = {
     "Protocol": r"bind|producers|heartbeat|curve_",
     "Names, metrics, logs": r"name|metrics_|log_",
 }
-"""The parts of README.md's table, and how the names of their settings begin."""
+"""The sections of README.md's table, and the prefixes of their settings' names."""
 
 
 def _process_name() -> str:
@@ -66,22 +66,23 @@ class Settings(BaseSettings):
         description="MySQL 8.0+ or MariaDB 10.11+: mysql://user:password@host:port/database, %-encoded.",
     )
     database_password: SecretStr | None = Field(
-        None, description="The password, where it doesn't stand in the URL (from a Kubernetes Secret, say)."
+        None, description="The password, if it isn't in the URL (for example from a Kubernetes Secret)."
     )
-    database_ca: Path | None = Field(None, description="CA certificate (PEM) to verify the server with; turns TLS on.")
+    database_ca: Path | None = Field(None, description="CA certificate (PEM) to verify the server with; enables TLS.")
     database_timeout: float = Field(10.0, gt=0, description="Seconds to wait for a connection or an answer.")
     database_patience: float = Field(
-        30.0, gt=0, description="Seconds of retries before one statement is given up and the process says unready."
+        30.0, gt=0, description="Seconds to retry a statement before it fails and the process becomes unready."
     )
 
     # The source
     s3_endpoint: str | None = Field(None, description="S3 endpoint URL; empty: AWS, or AWS_ENDPOINT_URL.")
-    s3_region: str | None = Field(None, description="S3 region; empty: boto3's own chain.")
-    s3_profile: str | None = Field(None, description="Profile of ~/.aws/config; empty: boto3's own chain.")
+    s3_region: str | None = Field(None, description="S3 region; empty: boto3's default chain.")
+    s3_profile: str | None = Field(None, description="Profile of ~/.aws/config; empty: boto3's default chain.")
     s3_role: str | None = Field(None, description="ARN of a role to assume with the credentials found.")
     s3_timeout: float = Field(20.0, gt=0, description="Seconds to wait for a connection to S3 or for its next bytes.")
     s3_client: Literal["obstore", "boto3"] = Field(
-        "obstore", description="What fetches objects; boto3 is slower and always there for keys obstore can't name."
+        "obstore",
+        description="Client that fetches objects; boto3 is slower, and always used for keys obstore can't name.",
     )
     notifications_queue: str | None = Field(
         None, description="URL of an SQS queue with the bucket's event notifications; watch jobs follow it."
@@ -104,33 +105,35 @@ class Settings(BaseSettings):
     delivery: Literal["auto", "inline", "reference"] = Field(
         "auto", description="Send bytes inline, or a reference for the consumer to fetch; auto: by inline_max_bytes."
     )
-    inline_max_bytes: int = Field(4 * MIB, gt=0, description="Larger objects go as a reference.")
+    inline_max_bytes: int = Field(4 * MIB, gt=0, description="Larger objects are sent as a reference.")
     prefetch_bytes: int = Field(
-        64 * MIB, ge=MIB, description="Bytes a producer fetches ahead or has sent unreceived; a bound on its memory."
+        64 * MIB,
+        ge=MIB,
+        description="Maximum bytes prefetched, or sent and not received; bounds a producer's memory.",
     )
     fetch_concurrency: int = Field(32, ge=1, description="Objects a producer (or a consumer) reads at once.")
-    poll_seconds: float = Field(0.5, gt=0, le=1.0, description="How often the jobs table is looked at.")
+    poll_seconds: float = Field(0.5, gt=0, le=1.0, description="Seconds between two looks at the jobs table.")
 
     # The consumer
     producers: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("tcp://127.0.0.1:5600",), description="Every producer shard's address, comma-separated."
+        ("tcp://127.0.0.1:5600",), description="Addresses of all producer shards, comma-separated."
     )
     torchserve: Annotated[tuple[str, ...], NoDecode] = Field(
         ("http://127.0.0.1:8080",),
         description="TorchServe inference addresses, comma-separated; a name with several addresses counts as several.",
     )
-    torchserve_token: SecretStr | None = Field(None, description="Bearer token for TorchServe, where it wants one.")
+    torchserve_token: SecretStr | None = Field(None, description="Bearer token for TorchServe, if it requires one.")
     torchserve_timeout: float = Field(60.0, gt=0, description="Seconds to wait for one batch's predictions.")
     torchserve_patience: float = Field(
-        30.0, gt=0, description="Seconds without any prediction before held work goes back to the producer."
+        30.0, gt=0, description="Seconds without any prediction before a consumer gives its work back."
     )
-    batch: int = Field(32, ge=1, le=512, description="Images in one request to TorchServe, at most.")
+    batch: int = Field(32, ge=1, le=512, description="Maximum images in one request to TorchServe.")
     batch_wait: float = Field(0.05, ge=0, description="Seconds to wait for a batch to fill while more work is coming.")
-    requests_in_flight: int = Field(2, ge=1, le=64, description="Requests one consumer has open at TorchServe at once.")
+    requests_in_flight: int = Field(2, ge=1, le=64, description="Concurrent requests of one consumer to TorchServe.")
     decode_threads: int = Field(
         default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, description="Threads that decode images."
     )
-    window: int = Field(256, ge=1, le=4096, description="Objects a consumer holds at once, at most (its credit).")
+    window: int = Field(256, ge=1, le=4096, description="Maximum objects that a consumer holds at once (its credit).")
     window_seconds: float = Field(
         2.0, gt=0, description="The credit follows the consumer's speed: about this many seconds of work."
     )
@@ -138,9 +141,9 @@ class Settings(BaseSettings):
         64_000_000, gt=0, description="Larger images are quarantined as too_many_pixels; a pixel takes four bytes."
     )
     cache_entries: int = Field(
-        10_000, ge=0, description="Predictions remembered by content, so that equal bytes are inferred once; 0: off."
+        10_000, ge=0, description="Predictions cached by content, so that equal bytes are inferred once; 0: off."
     )
-    drain_seconds: float = Field(25.0, gt=0, description="After SIGTERM: finish held work this long, return the rest.")
+    drain_seconds: float = Field(25.0, gt=0, description="Seconds after SIGTERM to finish work; the rest goes back.")
 
     # The gateway
     gateway_bind: str = Field("127.0.0.1:8000", description="Address and port of the pages and the API.")
@@ -188,21 +191,21 @@ class Settings(BaseSettings):
     gateway_oidc_secret: SecretStr | None = Field(None, description="OpenID Connect: the client's secret.")
 
     # All
-    name: str = Field(default_factory=_process_name, max_length=64, description="This process in logs and rows.")
-    heartbeat: float = Field(2.0, gt=0, description="Seconds between PINGs; three missed and leases are lost.")
+    name: str = Field(default_factory=_process_name, max_length=64, description="Name of the process in logs and rows.")
+    heartbeat: float = Field(2.0, gt=0, description="Seconds between PINGs; leases are lost after three missed ones.")
     curve_key: Path | None = Field(
-        None, description="This process's CURVE key file (`sluice keys`, or ed25519 in PEM); turns CURVE on."
+        None, description="This process's CURVE key file (`sluice keys`, or ed25519 in PEM); enables CURVE."
     )
     curve_server: str | None = Field(
         None, description="The producers' CURVE public key, or the path of its .pub file (consumers need it)."
     )
     curve_clients: Path | None = Field(
-        None, description="Folder with the .pub files of the consumers that a producer lets in."
+        None, description="Folder with the .pub files of the consumers that a producer accepts."
     )
     metrics_host: str = Field("127.0.0.1", description="Address of /metrics, /live and /ready.")
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics, /live and /ready; 0: off.")
     log_format: Literal["console", "json"] = Field("console", description="console for people, json for machines.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level to log.")
 
     @field_validator("producers", "torchserve", "gateway_sources", "gateway_proxies", mode="before")
     @classmethod

@@ -40,10 +40,10 @@ A first round:
 
 Exit codes:
 
-  0    fine
-  1    what was asked about is not so: a job failed, an invariant is broken
+  0    success
+  1    a negative result: a job failed, an invariant is broken
   2    wrong usage or setting
-  3    database, its tables, source or TorchServe not there
+  3    database, its tables, source or TorchServe missing or unreachable
   130  stopped with Ctrl-C
 
 Settings come from the environment (SLUICE_...) or from the file that
@@ -100,7 +100,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Classify every image of a bucket once; leave one row per image in the database."""

@@ -44,12 +44,12 @@ def check(
     metrics: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="A process's /metrics (I4, I7); can be repeated.")
     ] = None,
-    memory_limit: Annotated[int, typer.Option(min=1, metavar="MB", help="What I7 allows each process.")] = 400,
+    memory_limit: Annotated[int, typer.Option(min=1, metavar="MB", help="Memory that I7 allows per process.")] = 400,
 ) -> None:
-    """Check what must always hold, and name the rows that break it.
+    """Check the invariants, and name the rows that break one.
 
-    Reads whole tables: minutes for hundreds of millions of rows. Running
-    jobs don't disturb it.
+    Reads whole tables, which takes minutes for hundreds of millions of
+    rows. Running jobs don't disturb it.
     """
     results = {name: CheckResult() for name in MEANINGS}
     unanswered: list[str] = []

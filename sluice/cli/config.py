@@ -21,7 +21,7 @@ Examples:
   sluice config
   sluice config --json | jq .database_url
 
-README.md says what each one sets."""
+README.md describes each setting."""
 
 
 def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:

@@ -18,18 +18,18 @@ Examples:
   sluice db current && echo up to date
   sluice db downgrade base --yes"""
 
-app = typer.Typer(help="Make, update or remove the database's tables.", no_args_is_help=True, epilog=EXAMPLES)
+app = typer.Typer(help="Create, migrate or remove the database's tables.", no_args_is_help=True, epilog=EXAMPLES)
 
 
 @app.command(epilog="Examples:\n\n  sluice db upgrade\n  sluice db upgrade --wait 300")
 def upgrade(
-    revision: Annotated[str, typer.Argument(help="A revision; left out: the newest.")] = "head",
+    revision: Annotated[str, typer.Argument(help="A revision; default: the newest.")] = "head",
     wait: Wait = 0.0,
 ) -> None:
-    """Make the tables, or bring them up to date.
+    """Create the tables, or migrate them to a newer revision.
 
-    Waits for a database that is starting (SLUICE_DATABASE_PATIENCE). What
-    a newer version has added to the tables stays there: it does no harm.
+    Waits for a database that is starting (SLUICE_DATABASE_PATIENCE).
+    Leaves tables of a newer version as they are: this version can use them.
     """
     from sluice.ledger import schema  # noqa: PLC0415 - brings alembic and SQLAlchemy
 
@@ -50,10 +50,10 @@ def upgrade(
 
 @app.command(epilog="Example:\n\n  sluice db downgrade base --yes")
 def downgrade(
-    revision: Annotated[str, typer.Argument(help="A revision, or 'base': no table is left.")],
+    revision: Annotated[str, typer.Argument(help="A revision, or 'base' to drop all tables.")],
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
 ) -> None:
-    """Take the tables back to an older revision; rows are lost."""
+    """Downgrade the tables to an older revision; rows are lost."""
     from sluice.ledger import schema  # noqa: PLC0415 - brings alembic and SQLAlchemy
 
     settings = settings_of_a_person()

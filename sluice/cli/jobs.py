@@ -21,9 +21,7 @@ Examples:
   sluice jobs retry 7
   sluice jobs priority 7 10"""
 
-app = typer.Typer(
-    help="List jobs; pause, resume, retry, cancel them; say which comes first.", no_args_is_help=True, epilog=EXAMPLES
-)
+app = typer.Typer(help="List, pause, resume, retry, cancel and prioritize jobs.", no_args_is_help=True, epilog=EXAMPLES)
 
 
 @app.command("list", epilog="Example:\n\n  sluice jobs list")
@@ -62,13 +60,13 @@ def pause(job: JobArgument) -> None:
 
 @app.command(epilog="Example:\n\n  sluice jobs resume 7")
 def resume(job: JobArgument) -> None:
-    """Let a paused job go on where it was."""
+    """Resume a paused job where it was."""
     _change(job, "running")
 
 
 @app.command(epilog="Example:\n\n  sluice jobs retry 7")
 def retry(job: JobArgument) -> None:
-    """Let a job that failed go on where it was, now that what it failed of is mended."""
+    """Resume a failed job where it was, once its cause is fixed."""
     with open_database() as database:
         job_id = database.run(find_job, job).id
         changed = database.run(ledger_jobs.retry, job_id)
@@ -77,7 +75,7 @@ def retry(job: JobArgument) -> None:
 
 @app.command(epilog="Example:\n\n  sluice jobs cancel 7")
 def cancel(job: JobArgument) -> None:
-    """End a job for good; the predictions that it has stay."""
+    """Cancel a job for good; its predictions are kept."""
     _change(job, "cancelled")
 
 
@@ -87,9 +85,9 @@ def cancel(job: JobArgument) -> None:
 )
 def priority(
     job: JobArgument,
-    value: Annotated[int, typer.Argument(min=-(2**31), max=2**31 - 1, help="More is sooner; 0 is usual.")],
+    value: Annotated[int, typer.Argument(min=-(2**31), max=2**31 - 1, help="Higher comes first; the default is 0.")],
 ) -> None:
-    """Set how urgent a job is: those with more come first, equals share."""
+    """Set a job's priority: higher comes first, jobs of equal priority share."""
 
     def change(cursor: LedgerCursor) -> Job:
         found = find_job(cursor, job)

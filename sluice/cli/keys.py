@@ -19,10 +19,10 @@ Examples:
 
 def keys(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="File for the secret key; PATH.pub gets the public one.")
+        Path, typer.Argument(metavar="PATH", help="File for the secret key; the public key goes to PATH.pub.")
     ],
 ) -> None:
-    """Make a CURVE key pair: traffic between producers and consumers is encrypted, strangers are kept out."""
+    """Generate a CURVE key pair, to encrypt and authenticate traffic between producers and consumers."""
     from sluice.protocol.keys import make_keys  # noqa: PLC0415 - brings ZeroMQ
 
     try:

@@ -29,7 +29,7 @@ Examples:
   sluice models list
   sluice models promote resnet18@1.1"""
 
-app = typer.Typer(help="List and register models; say which version is live.", no_args_is_help=True, epilog=EXAMPLES)
+app = typer.Typer(help="List, register, fetch and promote models.", no_args_is_help=True, epilog=EXAMPLES)
 
 
 @app.command("list", epilog="Example:\n\n  sluice models list")
@@ -66,7 +66,7 @@ def register(
             help="A .mar file, or where a TorchServe serves it: http://HOST:PORT/predictions/NAME/VERSION.",
         ),
     ],
-    live: Annotated[bool, typer.Option("--promote", help="Make it the live version of its name too.")] = False,
+    live: Annotated[bool, typer.Option("--promote", help="Also make it the live version of its name.")] = False,
     wait: Wait = 0.0,
 ) -> None:
     """Make a model known, so that jobs can name it; once more changes nothing.

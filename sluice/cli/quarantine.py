@@ -25,7 +25,7 @@ Examples:
   sluice quarantine show 1234
   sluice quarantine replay 7 --reason archived"""
 
-app = typer.Typer(help="See what was given up and why; try it again.", no_args_is_help=True, epilog=EXAMPLES)
+app = typer.Typer(help="Show quarantined objects and why; replay them.", no_args_is_help=True, epilog=EXAMPLES)
 
 ReasonOption = Annotated[str | None, typer.Option(help="Only this reason's code, as `list` shows it.")]
 
@@ -38,8 +38,8 @@ ReasonOption = Annotated[str | None, typer.Option(help="Only this reason's code,
 def list_quarantined(
     job: OptionalJob = None,
     reason: ReasonOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="So many rows at most.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per object.")] = False,
 ) -> None:
     """List quarantined objects with their reasons."""
     _known_reason(reason)

@@ -57,16 +57,17 @@ class OutputFormat(StrEnum):
 
 def results(
     job: JobArgument,
-    as_format: Annotated[OutputFormat, typer.Option("--format", help="What to write.")] = OutputFormat.TABLE,
-    output: Annotated[Path | None, typer.Option(help="File to write; it appears when it is whole.")] = None,
+    as_format: Annotated[OutputFormat, typer.Option("--format", help="Output format.")] = OutputFormat.TABLE,
+    output: Annotated[Path | None, typer.Option(help="File to write; it appears when it is complete.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help=f"So many rows at most; a table has {TABLE_ROWS}, the rest all.")
+        int | None,
+        typer.Option(min=1, help=f"Maximum number of rows; default: {TABLE_ROWS} in a table, else all."),
     ] = None,
 ) -> None:
     """Write a job's predictions, in the order of its objects.
 
-    In CSV, a text that a spreadsheet would take for a formula gets a '
-    before it. Control characters are escaped on a terminal only.
+    In CSV, text that a spreadsheet would read as a formula is prefixed
+    with '. Control characters are escaped only on a terminal.
     """
     if as_format is OutputFormat.PARQUET:
         _need_pyarrow()

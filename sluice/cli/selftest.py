@@ -40,14 +40,13 @@ tables or the bucket isn't there."""
 
 def selftest(
     place: Annotated[str, typer.Argument(metavar="S3-URL", help="s3://bucket/ or s3://bucket/prefix/: where.")],
-    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Wait so long for the row.")] = 120.0,
-    model: Annotated[str, typer.Option(help="NAME or NAME@VERSION; left out: the only live one.")] = "",
+    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long to wait for the row.")] = 120.0,
+    model: Annotated[str, typer.Option(help="NAME or NAME@VERSION; default: the only live one.")] = "",
 ) -> None:
-    """Classify one generated picture, to see that every part does its work.
+    """Classify one generated picture, to check that every part works.
 
-    The picture goes into the bucket, a job is made for it, its row is
-    waited for and printed, and the picture is removed again. The job and
-    its row stay.
+    Uploads the picture, submits a job for it, waits for its row, prints
+    it, and deletes the picture again. The job and its row are kept.
     """
     from sluice.objects import files  # noqa: PLC0415 - brings boto3
 

@@ -21,17 +21,17 @@ Examples:
   sluice sql --csv 'SELECT url, reason FROM images WHERE flag = 0' > bad.csv
   sluice sql 'UPDATE jobs SET priority = 10 WHERE id = 7'
 
-All rows are held in memory: give a LIMIT, or use `sluice results` for a whole job."""
+All rows are held in memory: use a LIMIT, or `sluice results` for a whole job."""
 
 
 def sql(
     statement: Annotated[str, typer.Argument(help="One SQL statement.")],
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV instead of a table.")] = False,
 ) -> None:
-    """Run one SQL statement and show what it gives.
+    """Run one SQL statement and show its result.
 
-    In CSV, a text that a spreadsheet would take for a formula gets a '
-    before it.
+    In CSV, text that a spreadsheet would read as a formula is prefixed
+    with '.
     """
     with open_database() as database:
         # Tried once: what a person typed need not have the same effect when it is done twice.

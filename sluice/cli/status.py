@@ -26,7 +26,7 @@ Examples:
 
   sluice status                all unfinished jobs and the last that ended
   sluice status 7 --watch      a live bar until job 7 ends
-  sluice status last --json    for scripts; with --watch a line each change
+  sluice status last --json    for scripts; with --watch a line per change
 
 Exit code 1 if the job that was asked for failed."""
 

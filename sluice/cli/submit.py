@@ -45,9 +45,9 @@ def submit(
     watch_seconds: Annotated[
         int | None, typer.Option(min=1, help=f"With --watch: seconds between two listings ({WATCH_SECONDS}).")
     ] = None,
-    priority: Annotated[int, typer.Option(min=-(2**31), max=2**31 - 1, help="Jobs with more come first.")] = 0,
-    repeat: Annotated[int, typer.Option(min=1, help="Classify each object so many times.")] = 1,
-    wait: Annotated[bool, typer.Option("--wait", help="Show the progress until the job has ended.")] = False,
+    priority: Annotated[int, typer.Option(min=-(2**31), max=2**31 - 1, help="Higher comes first.")] = 0,
+    repeat: Annotated[int, typer.Option(min=1, help="Classify each object this many times.")] = 1,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress until the job has ended.")] = False,
 ) -> None:
     """Have all images of a bucket, prefix, folder or archive classified.
 

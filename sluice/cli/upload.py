@@ -31,7 +31,7 @@ EXAMPLES: Final = """\
 Examples:
 
   sluice upload cat.jpg dog.jpg s3://photos/pets/    pets/cat.jpg, ...
-  sluice upload ./2024 s3://photos/2024/             all below ./2024
+  sluice upload ./2024 s3://photos/2024/             all files below ./2024
   sluice upload ./2023 ./2024 s3://photos/           paths must differ
 
 Exit code 3 if the bucket isn't there or can't be written."""
