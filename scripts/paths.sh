@@ -1,8 +1,8 @@
-# Where things are: sourced by the other scripts, runs nothing.
+# Paths and functions that the other scripts source; runs nothing itself.
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cache="${SLUICE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice}"
 python="$root/.venv/bin/python"
-# uv is pinned with its hashes; another pin is another folder.
+# uv is pinned with its hashes; each pin has its own folder.
 uv_home="$cache/uv-$(sha256sum "$root/scripts/uv.txt" | cut -c1-12)"
 uv="$uv_home/bin/uv"
 # The S3 server, pinned by version and by the hash that the Go checksum database has for it.
@@ -10,11 +10,11 @@ gateway_module=github.com/versity/versitygw
 gateway_version="$(cat "$root/docker/versitygw/VERSION")"
 gateway_hash='h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc='
 gateway="$cache/versitygw-$gateway_version"
-# Servers of a distribution are often outside a person's PATH.
+# Distributions often install servers outside a user's PATH.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/usr/libexec"
-# So that every script finds the project's packages, from wherever it is started.
+# So that every script finds the project's packages from any directory.
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-# Without bytecode every start of a process parses all that it imports again.
+# Without bytecode files each process would parse all its imports again.
 unset PYTHONDONTWRITEBYTECODE
 
 # Say whether --help is among the arguments.
