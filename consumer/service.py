@@ -238,10 +238,10 @@ async def serve_until_stopped(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
     server = serve(settings, health)
-    log.info("consumer starts", name=settings.name, settings=settings.shown())
+    log.info("consumer starting", name=settings.name, settings=settings.shown())
     try:
         await service.run()
     finally:
         if server is not None:
             server.close()
-    log.info("consumer is drained")
+    log.info("consumer stopped")

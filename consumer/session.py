@@ -240,7 +240,7 @@ class ProducerSession:
                 case Error(code="unknown_session"):
                     self._end("the producer doesn't know this session")
                 case Error():
-                    log.warning("the producer can't use a message", producer=self.address, error=message.code)
+                    log.warning("the producer rejected a message", producer=self.address, error=message.code)
                 case _:
                     self._refuse(f"a producer never says {type(message).__name__}")
         except ProtocolError as error:

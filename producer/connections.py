@@ -204,7 +204,7 @@ class PeerConnections:
         connection.is_ended = True
         with suppress(OSError), _copy(connection.descriptor) as copy:
             if copy.getpeername() == connection.peer:
-                log.warning("a connection is closed", peer=str(connection.peer[0]), why=why)
+                log.warning("closing a connection", peer=str(connection.peer[0]), why=why)
                 # Reset when ZeroMQ closes it: a peer whose bytes found no room any more would else not hear of the end.
                 copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 copy.shutdown(socket.SHUT_RDWR)

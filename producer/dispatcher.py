@@ -158,7 +158,11 @@ class Dispatcher:
             elif reason := Reason.of_code(failure.reason):
                 self._failures.fail(found, reason, failure.detail)
             else:
-                log.warning("a consumer gave an unknown reason: is it newer?", reason=failure.reason, object=found.id)
+                log.warning(
+                    "unknown reason from a consumer: does it run a newer version?",
+                    reason=failure.reason,
+                    object=found.id,
+                )
                 self._backlog.requeue(found, time.monotonic(), LONGEST_RETRY)
         self.wake()
 

@@ -85,7 +85,7 @@ class Inbox:
         if isinstance(message, Hello):
             self._greet(identity, message, now)
         elif isinstance(message, Error):
-            log.warning("a consumer complains", code=message.code, detail=message.detail)
+            log.warning("error from a consumer", code=message.code, detail=message.detail)
         elif isinstance(message, Bye):
             log.info("consumer left")
             self._events.returned(self._leases.bye(identity))

@@ -129,7 +129,7 @@ class JobLister:
     async def _wait(self, job: Job, error: SourceError, waits: Backoff) -> None:
         """Say why, and wait."""
         wait = waits.next()
-        log.warning("can't list", job=job.id, error=str(error), again_in=round(wait, 1))
+        log.warning("listing failed", job=job.id, error=str(error), again_in=round(wait, 1))
         self._sources.say(job.id, str(error))
         self._sources.trouble(job.id, str(error))
         await asyncio.sleep(wait)

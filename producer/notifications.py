@@ -45,7 +45,7 @@ class NotificationWriter:
                 waits.reset()
             except SourceError as error:
                 wait = waits.next()
-                log.warning("no notifications", error=str(error), again_in=round(wait, 1))
+                log.warning("notifications can't be received", error=str(error), again_in=round(wait, 1))
                 await asyncio.sleep(wait)
 
     async def _write(self, events: Sequence[ObjectWritten]) -> None:
@@ -77,7 +77,7 @@ class NotificationWriter:
                 if error.reason == Reason.UNLISTABLE:
                     entries.append(event.listed)
                 else:
-                    log.info("notified of what can't be read", job=job.id, why=str(error))
+                    log.info("notification of an object that can't be read", job=job.id, why=str(error))
             except (SourceError, ConfigurationError) as error:
                 answers = False
                 log.warning("left to the next listing", job=job.id, key=repr(event.key), why=str(error))

@@ -125,7 +125,7 @@ async def _flush(failures: FailureWriter) -> None:
         async with asyncio.timeout(FLUSH_SECONDS):
             await failures.flushed()
     except TimeoutError:
-        log.warning("failures left unwritten: the objects will be tried again")
+        log.warning("failures weren't written: the objects will be retried")
     finally:
         writer.cancel()
 

@@ -55,7 +55,12 @@ class ShardLock:
             if not waiting:
                 waiting = True
                 why = f"shard {self._shard} has another owner: this producer stands by and takes over when it ends"
-                log.warning("standing by", shard=self._shard, lock=self._name, hint="give each producer its own shard")
+                log.warning(
+                    "waiting for the shard's lock",
+                    shard=self._shard,
+                    lock=self._name,
+                    hint="give each producer its own shard",
+                )
                 self._health.set("shard", ok=False, why=why)
             await asyncio.sleep(STANDBY_SECONDS)
         self._health.set("shard", ok=True, why="")

@@ -58,7 +58,7 @@ def downgrade(
 
     settings = settings_of_a_person()
     if not yes:
-        typer.confirm(f"Rows will be lost. Take the tables back to {revision!r}?", abort=True)
+        typer.confirm(f"Rows will be lost. Downgrade the tables to {revision!r}?", abort=True)
     schema.downgrade(settings, revision)
     print(f"the tables are at revision {schema.current(settings)[0] or 'base'}")
 

@@ -31,7 +31,7 @@ def list_jobs() -> None:
         found = database.run(ledger_jobs.list_jobs)
     screen = console()
     if not found:
-        screen.print("no job yet: `sluice submit s3://bucket/prefix` makes one")
+        screen.print("no job yet: submit one with `sluice submit s3://bucket/prefix`")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("job", "state", "prio"):

@@ -29,7 +29,7 @@ def keys(
         made = make_keys(path)
     except OSError as error:
         raise ConfigurationError(f"{path} can't be written: {error.strerror}: name another file") from error
-    print(f"secret key: {safe(path)} (set SLUICE_CURVE_KEY to it; keep it to its owner)")
+    print(f"secret key: {safe(path)} (set SLUICE_CURVE_KEY to it, and keep it secret)")
     print(f"public key: {safe(path)}.pub: {made.public.decode()}")
     print("a producer's public key goes to consumers as SLUICE_CURVE_SERVER")
     print("a consumer's .pub file goes into the producers' folder SLUICE_CURVE_CLIENTS")

@@ -39,7 +39,7 @@ def list_models() -> None:
         found = database.run(ledger_models.list_models)
     screen = console()
     if not found:
-        screen.print("no model yet: `sluice models register ARCHIVE.mar --promote` makes one known")
+        screen.print("no model yet: register one with `sluice models register ARCHIVE.mar --promote`")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("model", "live", "labels", "digest"):

@@ -140,7 +140,7 @@ def replay(
         raise LedgerError(
             f"{replayed:,} of {len(set(ids)):,} objects replayed: the others are not in quarantine (any more)"
         )
-    print(f"made {counted(replayed, 'object')} pending again" if replayed else "nothing is in quarantine that fits")
+    print(f"made {counted(replayed, 'object')} pending again" if replayed else "no quarantined object matches")
 
 
 def _page(

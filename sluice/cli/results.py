@@ -72,7 +72,7 @@ def results(
     if as_format is OutputFormat.PARQUET:
         _need_pyarrow()
         if output is None and sys.stdout.isatty():
-            raise ConfigurationError("Parquet is no text: name a file with --output, or redirect the output")
+            raise ConfigurationError("Parquet is a binary format: name a file with --output, or redirect the output")
     most = limit or (TABLE_ROWS if as_format is OutputFormat.TABLE else None)
     with open_database() as database:
         found = database.run(find_job, job)

@@ -112,7 +112,7 @@ def _show_all(seen: list[JobProgress], screen: Console) -> None:
             screen.print(Text(sentence(progress)), soft_wrap=True)
         return
     if not seen:
-        screen.print("no job yet: `sluice submit s3://bucket/prefix` makes one")
+        screen.print("no job yet: submit one with `sluice submit s3://bucket/prefix`")
         return
     screen.print(_table(shown, screen.width))
     for progress in shown:

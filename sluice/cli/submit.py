@@ -77,7 +77,7 @@ def submit(
             print(job_id)
         return
     if watch:
-        warn("a job with --watch has no end: Ctrl-C stops the watching, `sluice jobs cancel` the job")
+        warn("a job with --watch never ends: Ctrl-C stops following it, `sluice jobs cancel` ends it")
     wait_for(job_id, screen)
 
 
@@ -101,7 +101,7 @@ def wait_for(job_id: int, screen: Console) -> None:
         job = database.run(ledger_jobs.get, job_id)
         reasons = database.run(ledger_objects.count_reasons, job_id)
     if seen[0].state == "done" and seen[0].listed == 0:
-        warn(f"nothing is under {safe(seen[0].source)}: a prefix is taken as it is written, '*' stands for itself")
+        warn(f"nothing is under {safe(seen[0].source)}: prefixes are taken literally, '*' is no wildcard")
         raise typer.Exit(1)
     if job is not None:
         _sum_up(job, seen[0], reasons, screen)

@@ -143,7 +143,7 @@ class RouteTable:
 
     def _up(self, route: Route) -> None:
         if not route.is_up:
-            log.info("predictions come back", endpoint=route.endpoint.url, model=route.model.name)
+            log.info("endpoint returns predictions", endpoint=route.endpoint.url, model=route.model.name)
         route.answered(self._clock())
         self._silent.pop(route.model.id, None)
         self._tell_endpoints()
@@ -151,7 +151,7 @@ class RouteTable:
 
     def _down(self, route: Route, why: str, *, is_outage: bool) -> None:
         if route.is_up:
-            log.warning("no predictions come back", endpoint=route.endpoint.url, model=route.model.name, why=why)
+            log.warning("endpoint returns no predictions", endpoint=route.endpoint.url, model=route.model.name, why=why)
         route.failed(self._clock(), why, is_outage=is_outage)
         self._tell_endpoints()
         self._notify()
@@ -181,7 +181,7 @@ class RouteTable:
                     found = await asyncio.get_running_loop().run_in_executor(self._probes, self._look_up, url)
                 except OSError as error:
                     if str(error) != unknown.get(url):
-                        log.warning("a TorchServe address can't be looked up", url=url, why=str(error))
+                        log.warning("a TorchServe address can't be resolved", url=url, why=str(error))
                     unknown[url] = str(error)
                     continue
                 unknown.pop(url, None)
@@ -238,7 +238,7 @@ class RouteTable:
         # It may merely stand behind others, whose predictions come back.
         if why and not (is_late and route.successes > successes):
             if why != route.why:
-                log.warning("a probe fails", endpoint=route.endpoint.url, model=route.model.name, why=why)
+                log.warning("probe failed", endpoint=route.endpoint.url, model=route.model.name, why=why)
             now = self._clock()
             lately = self._patience.wanted_seconds
             wanted = now - self._wanted.get(route.model.id, -lately) < lately or not self.is_healthy
