@@ -8,7 +8,7 @@ from gateway.admission import LEAST, LONGEST_SECONDS, LONGEST_WAIT, Admission
 from sluice.errors import Busy
 
 
-class Clock:
+class PacedClock:
     """Time that the test moves."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Clock:
         return self.now
 
 
-def answer_at(admission: Admission, clock: Clock, pace: float, seconds: float = 60.0) -> None:
+def answer_at(admission: Admission, clock: PacedClock, pace: float, seconds: float = 60.0) -> None:
     """Let a gateway answer so many pictures a second for a while."""
     for _ in range(int(pace * seconds)):
         clock.now += 1 / pace
@@ -63,7 +63,7 @@ def test_what_is_inside_is_let_go_of_when_work_fails() -> None:
 
 
 def test_a_slow_gateway_takes_what_it_can_answer_soon() -> None:
-    clock = Clock()
+    clock = PacedClock()
     admission = Admission(1000, 10**9, clock)
     answer_at(admission, clock, pace=2.0)
     most = round(2.0 * LONGEST_WAIT)
@@ -73,7 +73,7 @@ def test_a_slow_gateway_takes_what_it_can_answer_soon() -> None:
 
 
 def test_however_slow_it_is_some_pictures_are_taken() -> None:
-    clock = Clock()
+    clock = PacedClock()
     admission = Admission(1000, 10**9, clock)
     answer_at(admission, clock, pace=0.05, seconds=600)
     with admission.hold(LEAST, 10):
@@ -81,7 +81,7 @@ def test_however_slow_it_is_some_pictures_are_taken() -> None:
 
 
 def test_a_fast_gateway_is_bound_by_the_setting_alone() -> None:
-    clock = Clock()
+    clock = PacedClock()
     admission = Admission(50, 10**9, clock)
     answer_at(admission, clock, pace=200.0)
     with admission.hold(50, 10), pytest.raises(Busy), admission.hold(1, 10):
