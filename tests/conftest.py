@@ -10,7 +10,8 @@
 | `s3_settings`  | Settings that reach database and bucket; the S3 account is in the environment               |
 | `torchserve`   | a TorchServe: `.address`, `.models` (noop, efficientnet-lite0)                              |
 | `stack`        | a database, the S3 server and TorchServe, models registered, noop live; the test starts     |
-|                | producers and consumers with `.start_workers(...)`, `.add_producer(...)`, `.add_consumer(...)` |
+|                | producers and consumers with `.start_workers(...)`, `.add_producer(...)`, `.add_consumer(...)`, |
+|                | and gateways with `.start_gateway(gateway_anonymous="user").url`, `.add_gateway(...)`        |
 
 When a test with `stack` fails, the ends of all its logs are in its report.
 """

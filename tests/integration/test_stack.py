@@ -107,3 +107,14 @@ def test_an_object_becomes_a_row_and_workers_survive_a_kill(stack: Stack, bucket
     assert stack.producers[0].metrics()["sluice_listed_total"] == 2
     assert stack.consumers[0].stop() == 0
     assert stack.producers[0].stop() == 0
+
+
+def test_gateways_of_a_stack_answer_and_end_in_order(stack: Stack) -> None:
+    first = stack.start_gateway(gateway_anonymous="user")
+    second = stack.start_gateway(gateway_anonymous="user")
+    assert first.url != second.url
+    for gateway in (first, second):
+        answer = requests.get(gateway.url, timeout=30)
+        assert answer.status_code == 200
+        assert "<form" in answer.text
+    assert [gateway.stop() for gateway in (first, second)] == [0, 0]

@@ -9,11 +9,12 @@ from tools.stack.servers import Servers, orderly_end
 from tools.stack.stack import Stack
 from tools.stack.storage import S3Server
 from tools.stack.torchserve import TorchServe, archive_of, card_of
-from tools.stack.workers import Worker
+from tools.stack.workers import Gateway, Worker
 
 __all__ = [
     "ROOT",
     "DatabaseServer",
+    "Gateway",
     "Leash",
     "S3Server",
     "Server",

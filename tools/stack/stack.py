@@ -1,14 +1,17 @@
-"""A whole Sluice on those servers: a database with its tables, producers and consumers.
+"""A whole Sluice on those servers: a database with its tables, producers, consumers and gateways.
 
 with Servers(models=["noop"]) as servers:
     servers.start()
     with Stack(servers) as stack:
         servers.s3.fill("photos", ...)
         stack.start_workers(consumers=2)
+        requests.get(stack.start_gateway(gateway_anonymous="user").url)
 """
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import shlex
 import sys
 from collections.abc import Mapping
@@ -22,13 +25,13 @@ from tools.stack.ports import free_port, give_back
 from tools.stack.server import Server, plain_environment
 from tools.stack.servers import Servers
 from tools.stack.torchserve import card_of
-from tools.stack.workers import Worker
+from tools.stack.workers import Gateway, Worker
 
 START_CONSUMERS: Final = 2
 
 
 class Stack:
-    """A ledger of its own and the processes that work on it; leaving stops the processes, consumers first."""
+    """A ledger of its own and the processes that work on it; leaving stops the processes, producers last."""
 
     def __init__(self, servers: Servers, database: str = "sluice", **settings: object) -> None:
         """`database` is the name of the new one; `settings` are for every process."""
@@ -36,8 +39,12 @@ class Stack:
         self.database = database
         self.producers: list[Worker] = []
         self.consumers: list[Worker] = []
-        self._port = free_port()
-        bind = f"tcp://127.0.0.1:{self._port}"
+        self.gateways: list[Gateway] = []
+        self.admin_password = secrets.token_urlsafe(12)
+        """The first admin's, with whom gateways start; the name is the setting's default."""
+        self._gateway_key = secrets.token_hex(32)
+        self._ports: list[int] = []
+        bind = f"tcp://127.0.0.1:{self._free_port()}"
         self._settings = {"bind": bind, "producers": bind, **settings}
         self._folder = servers.folder / f"logs-{database}"
         self._folder.mkdir()
@@ -59,12 +66,13 @@ class Stack:
         for worker in self.workers:
             worker.stop()
             give_back(worker.metrics_port)
-        give_back(self._port)
+        for port in self._ports:
+            give_back(port)
 
     @property
     def workers(self) -> list[Worker]:
         """All processes, in the order of stopping."""
-        return [*self.consumers, *self.producers]
+        return [*self.gateways, *self.consumers, *self.producers]
 
     @property
     def settings(self) -> Settings:
@@ -90,6 +98,31 @@ class Stack:
         """Add a consumer, not started yet."""
         self.consumers.append(self._worker("consumer", len(self.consumers), settings))
         return self.consumers[-1]
+
+    def add_gateway(self, **settings: object) -> Gateway:
+        """Add a gateway, not started yet; dropped pictures go to a bucket that is made for the stack."""
+        bucket = f"gateway-{self.database}"
+        with contextlib.suppress(self.servers.s3.client.exceptions.BucketAlreadyOwnedByYou):
+            self.servers.s3.client.create_bucket(Bucket=bucket)
+        own = {
+            "gateway_store": f"s3://{bucket}/sluice/",
+            "gateway_key": self._gateway_key,
+            "gateway_admin_password": self.admin_password,
+            **settings,
+        }
+        if "gateway_bind" not in own:
+            own["gateway_bind"] = f"127.0.0.1:{self._free_port()}"
+        name = f"gateway-{len(self.gateways)}"
+        of_stack = self.servers.s3.environment
+        self.gateways.append(Gateway(name, self._folder, self.servers.leash, {**self._common(), **own}, of_stack))
+        return self.gateways[-1]
+
+    def start_gateway(self, **settings: object) -> Gateway:
+        """Add a gateway, start it, and wait until it would answer."""
+        gateway = self.add_gateway(**settings)
+        gateway.start()
+        gateway.wait_ready()
+        return gateway
 
     def start_workers(self, consumers: int = START_CONSUMERS, **settings: object) -> None:
         """Add one producer and some consumers, start them, and wait until they would work."""
@@ -122,6 +155,11 @@ class Stack:
             {**self._common(), **settings},
             self.servers.s3.environment,
         )
+
+    def _free_port(self) -> int:
+        """Reserve a port until the stack ends."""
+        self._ports.append(free_port())
+        return self._ports[-1]
 
     def _variables(self) -> dict[str, str]:
         named = {f"SLUICE_{name.upper()}": str(value) for name, value in self._common().items()}

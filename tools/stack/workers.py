@@ -1,4 +1,4 @@
-"""Sluice's own processes in a stack: producers and consumers, with their metrics."""
+"""Sluice's own processes in a stack: producers, consumers and gateways, with their metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASK_SECONDS: Final = 5.0
 
 
 class Worker(Server):
-    """`python -m producer` or `python -m consumer`, with settings of its own."""
+    """`python -m producer`, `consumer` or `gateway`, with settings of its own."""
 
     def __init__(
         self,
@@ -67,3 +67,14 @@ class Worker(Server):
                 labels = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
                 found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
         return found
+
+
+class Gateway(Worker):
+    """A worker that serves pages and API at `url`."""
+
+    def __init__(
+        self, name: str, folder: Path, leash: Leash, settings: Mapping[str, object], secrets: Mapping[str, str]
+    ) -> None:
+        """`settings` and `secrets` are a worker's; `gateway_bind` is an address of 127.0.0.1."""
+        super().__init__(name, "gateway", folder, leash, settings, secrets)
+        self.url = f"http://{settings['gateway_bind']}"
