@@ -118,7 +118,9 @@ class FailureWriter:
 
     async def _supersede(self, job: int, changed: Sequence[tuple[StreamedObject, ListedObject]]) -> None:
         now = {found.id: listed for found, listed in changed}
-        await self._ledger.run(ledger.listing.add_changed, job, now)
+        added = await self._ledger.run(ledger.listing.add_changed, job, now)
+        if added.reopened:
+            log.info("a done job runs again", job=job, why="an object was changed while it was read")
         metrics.SUPERSEDED.inc(len(changed))
         for found, _ in changed:
             self._backlog.finish(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sluice.domain import ListedObject, Reason
@@ -109,7 +110,7 @@ def add_changed(cursor: LedgerCursor, job_id: int, changed: Mapping[int, ListedO
 def _reopened(cursor: LedgerCursor, job_id: int, added: PageChanges) -> PageChanges:
     """Have a job that was done run again if something is pending anew, in the transaction that makes it so."""
     if added.new or added.replayed:
-        jobs.reopen(cursor, job_id)
+        return replace(added, reopened=jobs.reopen(cursor, job_id))
     return added
 
 

@@ -65,11 +65,15 @@ class ListingState:
 
 @dataclass(frozen=True, slots=True)
 class PageChanges:
-    """What a page changed; `replayed` are those that were given up and are pending again."""
+    """What a page changed; `replayed` are those that were given up and are pending again.
+
+    `reopened` says that the job was done, and runs again.
+    """
 
     new: int
     superseded: int
     replayed: int = 0
+    reopened: bool = False
 
 
 @dataclass(frozen=True, slots=True)

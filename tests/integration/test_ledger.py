@@ -168,7 +168,7 @@ def test_a_change_that_is_found_late_opens_a_done_job_again(ledger: Database) ->
         lambda c: listing.add_changed(c, job, {ids[b"a"]: ListedObject(b"a", "new", 1)}),
         lambda c: listing.upsert_keys(c, job, entries([b"b"], "new")),
     ):
-        assert ledger.run(change) == PageChanges(1, 1)
+        assert ledger.run(change) == PageChanges(1, 1, reopened=True)
         assert [row.id for row in ledger.run(jobs.active)] == [job]
         assert breaches(ledger) == []
         rest = [prediction(number, job) for number in ids_of(ledger, job).values()]

@@ -7,11 +7,13 @@ import itertools
 from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
+
 from producer.backlog import Backlog
 from producer.failures import CHANGES_SECONDS, MOST_CHANGES, FailureWriter
 from producer.leased import StreamedObject
 from sluice.domain import ListedObject
-from sluice.ledger import listing
+from sluice.ledger import PageChanges, listing
 
 FOUND = StreamedObject(1, 1, 1, "s3://b/", b"key", "e", 10)
 
@@ -22,9 +24,11 @@ class SupersedeCounter:
     def __init__(self) -> None:
         self.superseded = 0
 
-    async def run(self, work: object, *_: object) -> set[int]:
-        self.superseded += work is listing.add_changed
-        return set()
+    async def run(self, work: object, *_: object) -> PageChanges | set[int]:
+        if work is not listing.add_changed:
+            return set()
+        self.superseded += 1
+        return PageChanges(1, 1, reopened=self.superseded == 1)
 
 
 def changes_until_given_up(between: Callable[[FailureWriter], None] = lambda _: None, seconds: float = 0.0) -> int:
@@ -47,8 +51,10 @@ def changes_until_given_up(between: Callable[[FailureWriter], None] = lambda _: 
     return counter.superseded
 
 
-def test_a_key_that_changes_under_each_read_is_given_up() -> None:
+def test_a_key_that_changes_under_each_read_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """That its job was done before the first change is logged."""
     assert changes_until_given_up() == MOST_CHANGES - 1
+    assert "".join(capsys.readouterr()).count("a done job runs again") == 1
 
 
 def test_a_key_that_is_read_to_its_end_in_between_is_not() -> None:
