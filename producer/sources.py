@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from producer.messages import JobMessages
 from sluice.objects import Source, open_source
 from sluice.settings import Settings
@@ -25,7 +27,7 @@ class JobSources:
     def get(self, source: str) -> Source:
         """Return an open source."""
         if source not in self._open:
-            self._open[source] = open_source(source, self._settings)
+            self._open[source] = open_source(source, self._settings, partial(_tell_links, source))
         return self._open[source]
 
     def trouble(self, job: int, why: str) -> int:
@@ -53,3 +55,7 @@ class JobSources:
     def close(self) -> None:
         """Close all of them."""
         self.keep(set())
+
+
+def _tell_links(source: str, count: int) -> None:
+    log.warning("links are left out", source=source, links=count, why="they lead out of the folder, or to no file")

@@ -96,7 +96,11 @@ def _below(path: Path, prefix: str) -> Iterator[UploadItem]:
         return
     if not path.is_dir():
         raise ConfigurationError(f"{path} is neither a file nor a folder: correct the path")
-    for page in Folder(path).list(b""):
+
+    def tell(links: int) -> None:
+        warn(f"{path}: {counted(links, 'link')} left out, which lead out of the folder or to no file")
+
+    for page in Folder(path, tell).list(b""):
         for found in page:
             name = found.key.decode(errors="surrogateescape")
             yield UploadItem(path / name, prefix + name, found.size)

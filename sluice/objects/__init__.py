@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -17,24 +18,27 @@ from sluice.settings import Settings
 __all__ = ["Archives", "Bucket", "Folder", "ObjectChanged", "Source", "open_source"]
 
 
-def open_source(source: str, settings: Settings) -> Source:
-    """Return the source that a job names: s3://bucket[/prefix] or file:///absolute/folder, or archives there."""
+def open_source(source: str, settings: Settings, on_links: Callable[[int], None] = lambda _: None) -> Source:
+    """Return the source that a job names: s3://bucket[/prefix] or file:///absolute/folder, or archives there.
+
+    `on_links` is told how many links a listing of a folder leaves out.
+    """
     scheme, _, rest = check_source(source).partition("://")
     if not is_inside(source):
-        return _open(scheme, rest, settings)
+        return _open(scheme, rest, settings, on_links)
     path = rest.removesuffix(INSIDE)
     # One archive, or all below a prefix; a folder may be called like an archive too.
     if not is_inside(path) or (scheme == "file" and _folder(path).is_dir()):
-        return Archives(_open(scheme, path, settings), None, settings)
+        return Archives(_open(scheme, path, settings, on_links), None, settings)
     if scheme == "file":
         found = _folder(path)
         return Archives(Folder(found.parent), os.fsencode(found.name), settings)
-    return Archives(_open(scheme, path, settings), path.partition("/")[2].encode(), settings)
+    return Archives(_open(scheme, path, settings, on_links), path.partition("/")[2].encode(), settings)
 
 
-def _open(scheme: str, rest: str, settings: Settings) -> Bucket | Folder:
+def _open(scheme: str, rest: str, settings: Settings, on_links: Callable[[int], None]) -> Bucket | Folder:
     if scheme == "file":
-        return Folder(_folder(rest))
+        return Folder(_folder(rest), on_links)
     bucket, _, prefix = rest.partition("/")
     return Bucket(bucket, prefix, settings)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sluice.domain import ListedObject, Reason
@@ -17,10 +17,14 @@ PAGE = 1000
 
 
 class Folder:
-    """Reads regular files below a folder. A link is followed to a file inside the folder, never out of it."""
+    """Reads regular files below a folder. A link is followed to a file inside the folder, never out of it.
 
-    def __init__(self, root: Path) -> None:
+    Other links are left out of listings; `on_links` is told how many, at a listing's end.
+    """
+
+    def __init__(self, root: Path, on_links: Callable[[int], None] = lambda _: None) -> None:
         self._shown = root
+        self._on_links = on_links
         self._root = os.fsencode(os.path.realpath(root))
 
     def list(self, after: bytes) -> Iterator[list[ListedObject]]:
@@ -28,14 +32,18 @@ class Folder:
         if not os.path.isdir(self._root):  # noqa: PTH112 - keys are bytes, which pathlib does not take
             raise SourceMissing(f"{self._shown} is no folder on this machine: correct the job's source")
         page: list[ListedObject] = []
+        links = 0
         for key in self._keys(b"", after):
             found = self._stat(key)
             if found is None:
+                links += os.path.islink(os.path.join(self._root, key))  # noqa: PTH114, PTH118 - bytes
                 continue
             page.append(make_entry(key, _etag(found), found.st_size, is_text=False))
             if len(page) == PAGE:
                 yield page
                 page = []
+        if links:
+            self._on_links(links)
         yield page
 
     async def read(self, key: bytes, etag: str, limit: int) -> bytes:

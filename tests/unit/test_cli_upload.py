@@ -24,8 +24,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_a_folders_keys_are_the_paths_inside_it_and_a_files_its_name(folder: Path) -> None:
-    """Links out of the folder, and what is no file, stay behind."""
+def test_a_folders_keys_are_the_paths_inside_it_and_a_files_its_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Links out of the folder, and what is no file, stay behind; links are told of."""
     items = find([folder, folder / "deep" / ".hidden"], "p/")
     assert {item.key: item.path.read_bytes() for item in items} == {
         "p/a.jpg": b"a.jpg",
@@ -36,6 +38,7 @@ def test_a_folders_keys_are_the_paths_inside_it_and_a_files_its_name(folder: Pat
         "p/.hidden": b"deep/.hidden",
     }
     assert [item.size for item in items if item.key == "p/inside"] == [5]
+    assert "in: 1 link left out" in capsys.readouterr().err
 
 
 def test_two_files_of_one_key_are_refused(folder: Path) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from producer.messages import JobMessages
+from producer.sources import JobSources
+from sluice.settings import read_settings
 
 
 def test_only_news_is_told_and_the_first_topic_is_heard() -> None:
@@ -40,3 +46,12 @@ def test_a_job_that_is_no_longer_under_way_waits_for_nothing() -> None:
     messages.adopt(1, "")
     messages.say(1, "consumers", "none is connected")
     assert messages.take({1}) == {1: "none is connected"}, "it was resumed, and waits again"
+
+
+def test_links_that_a_folder_leaves_out_are_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "away").symlink_to("/etc/hostname")
+    source = f"file://{tmp_path}"
+    assert list(JobSources(read_settings(), JobMessages()).get(source).list(b"")) == [[]]
+    said = "".join(capsys.readouterr())
+    assert "links are left out" in said
+    assert source in said
