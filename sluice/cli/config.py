@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.cli.screen import console, json_safe, safe
+from sluice.ledger.connection import connect_options
 from sluice.settings import Settings, read_settings
 
 HIDDEN: Final = "***"
@@ -27,6 +28,7 @@ README.md describes each setting."""
 def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show the settings in effect; passwords and tokens are hidden."""
     settings = read_settings()
+    connect_options(settings)  # refuses an address that no ledger can have
     shown = {name: shown_value(settings, name) for name in Settings.model_fields}
     if as_json:
         # Line by line: the breaks between the lines are JSON's own, a value's never stand as such.

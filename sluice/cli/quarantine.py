@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.cli.connect import OptionalJob, find_job, open_database
-from sluice.cli.screen import console, counted, json_safe, safe
+from sluice.cli.screen import console, counted, json_safe, meaning_and_remedy, safe
 from sluice.domain import Reason
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import Database, QuarantinedObject
@@ -87,15 +87,15 @@ def show(
     if not found:
         raise LedgerError(f"object {object_id} is not in quarantine: `sluice quarantine list` shows what is")
     row = found[0]
-    known = Reason.of_code(row.reason)
+    meaning, remedy = meaning_and_remedy(row.reason)
     table = Table.grid(padding=(0, 2))
     for name, value in (
         ("object", row.url),
         ("id", row.id),
         ("job", row.job),
         ("reason", row.reason),
-        ("meaning", known.description if known else ""),
-        ("remedy", known.remedy if known else "a newer version gave this reason: see its docs/operations.md"),
+        ("meaning", meaning),
+        ("remedy", remedy),
         ("detail", row.detail),
         ("size", f"{row.size:,} bytes"),
         (
@@ -159,6 +159,5 @@ def _known_reason(reason: str | None) -> None:
 
 
 def _json(row: QuarantinedObject) -> str:
-    known = Reason.of_code(row.reason)
-    made = asdict(row) | {"meaning": known.description if known else "", "remedy": known.remedy if known else ""}
+    made = asdict(row) | dict(zip(("meaning", "remedy"), meaning_and_remedy(row.reason), strict=True))
     return json_safe(json.dumps(made, ensure_ascii=False, default=str))

@@ -13,6 +13,7 @@ from typing import Final, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from sluice.domain import Reason
 from sluice.ledger import JobProgress
 
 # Controls (C0, DEL, C1), line and paragraph separators, invisible and direction-changing characters, lone surrogates.
@@ -68,6 +69,14 @@ def complain(message: str, hint: str = "") -> None:
 def warn(message: str) -> None:
     """Say on standard error what a person should know."""
     console(sys.stderr).print(Text(safe(message), style="yellow"), soft_wrap=True)
+
+
+def meaning_and_remedy(code: str) -> tuple[str, str]:
+    """Return what a reason's code means and what to do about it, also of one that only a newer version knows."""
+    known = Reason.of_code(code)
+    if known is None:
+        return "", "a newer version gave this reason: see its docs/operations.md"
+    return known.description, known.remedy
 
 
 def state_text(state: str) -> Text:

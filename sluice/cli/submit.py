@@ -11,14 +11,15 @@ from rich.text import Text
 
 from sluice.cli.connect import open_database
 from sluice.cli.follow import follow
-from sluice.cli.screen import console, duration, rate, safe, warn
-from sluice.domain import Reason, check_source, go_inside
+from sluice.cli.screen import console, duration, meaning_and_remedy, rate, safe, warn
+from sluice.domain import check_source, go_inside
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import Database, Job, JobProgress, LedgerCursor
 from sluice.ledger import jobs as ledger_jobs
 from sluice.ledger import models as ledger_models
 from sluice.ledger import objects as ledger_objects
 from sluice.ledger import progress as ledger_progress
+from sluice.ledger.jobs import NUMBER_MAX
 
 WATCH_SECONDS: Final = 60
 
@@ -43,10 +44,11 @@ def submit(
     archives: Annotated[bool, typer.Option("--archives", help="Classify what is in the zips and tars there.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="List again and again; the job has no end.")] = False,
     watch_seconds: Annotated[
-        int | None, typer.Option(min=1, help=f"With --watch: seconds between two listings ({WATCH_SECONDS}).")
+        int | None,
+        typer.Option(min=1, max=NUMBER_MAX, help=f"With --watch: seconds between two listings ({WATCH_SECONDS})."),
     ] = None,
     priority: Annotated[int, typer.Option(min=-(2**31), max=2**31 - 1, help="Higher comes first.")] = 0,
-    repeat: Annotated[int, typer.Option(min=1, help="Classify each object this many times.")] = 1,
+    repeat: Annotated[int, typer.Option(min=1, max=NUMBER_MAX, help="Classify each object this many times.")] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until the job has ended.")] = False,
 ) -> None:
     """Have all images of a bucket, prefix, folder or archive classified.
@@ -135,8 +137,8 @@ def _sum_up(job: Job, progress: JobProgress, reasons: dict[str, int], screen: Co
 def _reasons_table(reasons: dict[str, int]) -> Table:
     table = Table.grid(padding=(0, 2))
     for reason, count in reasons.items():
-        known = Reason.of_code(reason)
-        table.add_row(f"{count:>7,}", safe(reason), known.description if known else "")
+        meaning, _ = meaning_and_remedy(reason)
+        table.add_row(f"{count:>7,}", safe(reason), meaning)
     return table
 
 

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 MYSQL_PORT: Final = 3306
 UNREADABLE: Final = (
-    "SLUICE_DATABASE_URL can't be read: expected mysql://user:password@host:port/database, "
+    "SLUICE_DATABASE_URL can't be used: expected mysql://user:password@host:port/database of a MySQL or MariaDB, "
     "with the user and the password %-encoded"
 )
 SLOTS: Final = 16

@@ -14,6 +14,8 @@ COLUMNS: Final = (
     "id, source, model, model_id, state, priority, watch, watch_seconds, repeats, message, created, started, finished"
 )
 MESSAGE_MAX: Final = 1000
+NUMBER_MAX: Final = 2**32 - 1
+"""The most that a job's repeats and watch_seconds can be."""
 MODEL: Final = re.compile(r"[A-Za-z0-9._-]{1,64}(@[A-Za-z0-9._-]{1,32})?")
 
 ALLOWED: Final[dict[str, tuple[str, ...]]] = {
@@ -38,8 +40,10 @@ def submit(
     source = check_source(source)
     if model and not MODEL.fullmatch(model):
         raise ConfigurationError(f"{model!r} is no model: give 'name' or 'name@version' as `sluice models list` shows")
-    if repeats < 1:
-        raise ConfigurationError(f"a job can't be repeated {repeats} times: give 1 or more")
+    if not 1 <= repeats <= NUMBER_MAX:
+        raise ConfigurationError(f"a job can't be repeated {repeats} times: give 1 to {NUMBER_MAX}")
+    if not 1 <= watch_seconds <= NUMBER_MAX:
+        raise ConfigurationError(f"a job can't be listed every {watch_seconds} seconds: give 1 to {NUMBER_MAX}")
     # An earlier try may have been committed although its answer was lost; there must be one job for one question.
     cursor.execute("SELECT id FROM jobs WHERE id = %s AND source = %s", (cursor.memory.get("submitted", 0), source))
     if (row := cursor.fetchone()) is not None:

@@ -152,6 +152,23 @@ def test_the_settings_are_json_without_secrets(sluice: Sluice, monkeypatch: pyte
     assert "hunter2" not in out + sluice("config")[1]
 
 
+def test_a_database_that_is_no_mysql_is_refused_with_the_settings(
+    sluice: Sluice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_DATABASE_URL", "postgres://u:hunter2@h/d")
+    code, out, err = sluice("config")
+    assert (code, out) == (2, "")
+    assert "SLUICE_DATABASE_URL can't be used: expected mysql://" in err
+    assert "hunter2" not in err
+
+
+@pytest.mark.parametrize("option", ["--repeat", "--watch-seconds"])
+def test_a_number_that_no_column_holds_is_refused_with_the_bound(sluice: Sluice, option: str) -> None:
+    code, _, err = sluice("submit", "s3://photos", option, str(2**32))
+    assert code == 2
+    assert str(2**32 - 1) in err
+
+
 def test_a_full_disk_is_a_sentence(sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise OSError(28, "No space left on device")
