@@ -23,7 +23,7 @@ Wait = Annotated[
 ]
 
 
-def wait_until(deadline: float, attempt: Callable[[], T]) -> T:
+def wait_until(deadline: float, attempt: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
     """Try again each second while something isn't there yet; a line is written when what is missing changes."""
     said = ""
     while True:
@@ -37,4 +37,4 @@ def wait_until(deadline: float, attempt: Callable[[], T]) -> T:
                 said = str(error)
                 screen = console(sys.stderr)
                 screen.print(Text(f"waiting, {duration(left)} at most: {safe(said)}", style="yellow"), soft_wrap=True)
-        time.sleep(min(PAUSE_SECONDS, max(0.0, left)))
+        sleep(min(PAUSE_SECONDS, max(0.0, left)))

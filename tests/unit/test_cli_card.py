@@ -115,10 +115,7 @@ def test_a_url_of_no_model_is_refused(url: str) -> None:
         ask(url)
 
 
-def test_waiting_says_each_reason_once_and_ends_when_it_is_there(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: None)
+def test_waiting_says_each_reason_once_and_ends_when_it_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     away, bare = LedgerUnavailable("away"), TablesMissing("bare")
     answers: list[Exception | int] = [away, away, bare, away, 7]
 
@@ -128,7 +125,7 @@ def test_waiting_says_each_reason_once_and_ends_when_it_is_there(
             return answer
         raise answer
 
-    assert wait_until(time.monotonic() + 60, attempt) == 7
+    assert wait_until(time.monotonic() + 60, attempt, sleep=lambda _: None) == 7
     lines = capsys.readouterr().err.splitlines()
     assert [line.rpartition(": ")[2] for line in lines] == ["away", "bare", "away"]
     assert lines[0].startswith("waiting, 1 min")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.cluster import builder, image, pieces
-from tools.cluster.pieces import Piece
+from tools.cluster import builder, image
+from tools.cluster.pieces import Piece, go_mod
 
 GO_MOD = """\
 module k8s.io/kubernetes
@@ -26,13 +26,9 @@ replace example.com/old v1.0.0 => example.com/old v1.0.1
 """
 
 
-def test_a_module_that_replaces_others_is_required_with_its_replacements(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_that_replaces_others_is_required_with_its_replacements() -> None:
     """What lies in the module's own tree is published with a version of its own."""
-    (tmp_path / "go.mod").write_text(GO_MOD)
-    monkeypatch.setattr(pieces, "_download", lambda _: {"GoMod": str(tmp_path / "go.mod")})
-    made = pieces._go_mod(Piece("k8s.io/kubernetes", "v1.34.4", ("cmd/kubelet",))).splitlines()
+    made = go_mod(Piece("k8s.io/kubernetes", "v1.34.4", ("cmd/kubelet",)), GO_MOD).splitlines()
     assert made == [
         "module sluice.local/built",
         "go 1.24.0",

@@ -54,6 +54,8 @@ ENVIRONMENT: Final = {
     "tools/cluster/pieces.py": "hands its own on to programs",
 }
 """Who reads or hands on environment variables, and why; beside tests."""
+CONSTANTS_PATCHED: Final = {"SLICE", "BLOCK", "PAGE", "WORK", "TEMPLATE", "MANAGEMENT_PORT", "LEAST_ROOM", "SLEEP_TIME"}
+"""Sizes of SQL's pages, what the programs of TorchServe's container find there, and botocore's own."""
 ERRORS_ELSEWHERE: Final = {
     "ObjectChanged": "carries a ListedObject, and sluice.errors imports nothing",
     "StopRequested": "is no error: how the producer's task group is told to end",
@@ -171,6 +173,13 @@ def test_class_names_are_unique_in_the_project() -> None:
 def test_no_file_is_too_long_to_be_read() -> None:
     lengths = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
     assert {name: length for name, length in lengths.items() if length > LINES_MAX} == {}
+
+
+def test_tests_pass_other_bounds_instead_of_patching_constants() -> None:
+    calls = [call for name in modules() for call in ast.walk(tree(name)) if isinstance(call, ast.Call)]
+    targets = [call.args[-2] for call in calls if ast.unparse(call.func) == "monkeypatch.setattr"]
+    names = {str(target.value).rpartition(".")[2] for target in targets if isinstance(target, ast.Constant)}
+    assert {name for name in names if name.isupper()} == CONSTANTS_PATCHED
 
 
 def test_no_reason_is_written_as_a_bare_string() -> None:

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import itertools
 from math import inf
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import pytest
-
-from tools.stack import DatabaseServer
-from tools.storm.unknown import witness
 from tools.storm.unknown.witness import FINISHED, UNFINISHED, Witness
 
 
@@ -23,8 +18,7 @@ class Tables:
         self.pending = 10
         self.decided = 0
 
-    def ask(self, database: object, schema: str, statement: str) -> list[dict[str, Any]]:
-        del database, schema
+    def ask(self, statement: str) -> list[dict[str, Any]]:
         if statement == UNFINISHED:
             return self.unfinished
         if statement == FINISHED:
@@ -32,10 +26,9 @@ class Tables:
         return [{"pending": self.pending, "decided": self.decided}]
 
 
-def test_only_decisions_and_ended_jobs_are_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_decisions_and_ended_jobs_are_progress() -> None:
     tables = Tables()
-    monkeypatch.setattr(witness, "ask", tables.ask)
-    watching = Witness(cast("DatabaseServer", None), "", lambda: False)
+    watching = Witness(tables.ask, lambda: False)
     watching._look()
     assert watching._look() == (False, True)
     tables.decided = 5
@@ -49,11 +42,9 @@ def test_only_decisions_and_ended_jobs_are_progress(monkeypatch: pytest.MonkeyPa
     assert watching._look() == (False, True)
 
 
-def test_a_job_that_ran_again_ended_when_it_was_done_for_the_last_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_ran_again_ended_when_it_was_done_for_the_last_time() -> None:
     tables, moments = Tables(), itertools.count(1.0)
-    monkeypatch.setattr(witness, "ask", tables.ask)
-    monkeypatch.setattr(witness, "time", SimpleNamespace(monotonic=lambda: next(moments)))
-    watching = Witness(cast("DatabaseServer", None), "", lambda: False)
+    watching = Witness(tables.ask, lambda: False, lambda: next(moments))
     assert watching.finished(2) == inf
     tables.unfinished, tables.finished = tables.unfinished[:1], [{"id": 2, "finished": "noon"}]
     watching._look()

@@ -157,7 +157,7 @@ def _build(piece: Piece, target: Path) -> None:
     """Build in a module of our own: `go install` refuses those whose go.mod replaces anything."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        (folder / "go.mod").write_text(_go_mod(piece))
+        (folder / "go.mod").write_text(go_mod(piece, Path(_download(piece)["GoMod"]).read_text()))
         _run(["go", "mod", "tidy"], cwd=scratch)
         flags = "-s -w " + " ".join(f"-X {name}={value}" for name, value in piece.linked.items())
         for package, program in zip(piece.packages, piece.programs, strict=True):
@@ -167,9 +167,8 @@ def _build(piece: Piece, target: Path) -> None:
             shutil.move(folder / program, target / program)
 
 
-def _go_mod(piece: Piece) -> str:
-    """A module that requires the piece as it requires itself: with its replacements."""
-    own = Path(_download(piece)["GoMod"]).read_text()
+def go_mod(piece: Piece, own: str) -> str:
+    """A module that requires the piece as it requires itself, which is its `own` file: with its replacements."""
     go = re.search(r"^go (\S+)$", own, re.MULTILINE)
     staging = f"v0.{piece.version[1:].split('.', 1)[1]}"
     replaced = []

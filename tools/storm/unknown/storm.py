@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,7 +99,7 @@ def unknown_storm(
         links = Links(loop, servers, schema, cast)
         _let_in(servers, schema)
         _add_workers(stack, links, cast)
-        witness = Witness(servers.database, schema, ailments.explain)
+        witness = Witness(partial(ask, servers.database, schema), ailments.explain)
         weather = Weather(stack, links, clock, arrivals, ailments)
         outcome.told = weather.told
         try:

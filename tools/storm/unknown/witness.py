@@ -71,11 +71,16 @@ class Sight:
 class Witness:
     """Looks all the time, in a thread of its own."""
 
-    def __init__(self, database: DatabaseServer, schema: str, excused: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        ask_database: Callable[[str], list[dict[str, Any]]],
+        excused: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.sight = Sight()
-        self._database = database
-        self._schema = schema
+        self._ask = ask_database
         self._excused = excused
+        self._clock = clock
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="witness", daemon=True)
         self._before = ("", 0)
@@ -95,12 +100,12 @@ class Witness:
         return self.sight.finished.get(job, inf)
 
     def _watch(self) -> None:
-        last = time.monotonic()
+        last = self._clock()
         excused = self._excused()
         while not self._ending.wait(LOOK_SECONDS):
             moved, work = self._look()
             before, excused = excused, self._excused()
-            now = time.monotonic()
+            now = self._clock()
             passed, last = now - last, now
             if moved or not work:
                 self.sight.stall = 0.0
@@ -113,10 +118,10 @@ class Witness:
     def _look(self) -> tuple[bool, bool]:
         """Return whether anything was decided since the last look, and whether something is to be decided."""
         try:
-            unfinished = ask(self._database, self._schema, UNFINISHED)
-            finished = ask(self._database, self._schema, FINISHED)
+            unfinished = self._ask(UNFINISHED)
+            finished = self._ask(FINISHED)
             identities = ", ".join(str(row["id"]) for row in unfinished) or "0"
-            (counts,) = ask(self._database, self._schema, COUNTS.format(identities))
+            (counts,) = self._ask(COUNTS.format(identities))
         except (pymysql.MySQLError, OSError):
             return False, True
         ended = self._note_ends(finished)
@@ -137,5 +142,5 @@ class Witness:
         """
         ends = {row["id"]: row["finished"] for row in rows if self._ends.get(row["id"]) != row["finished"]}
         self._ends.update(ends)
-        self.sight.finished.update(dict.fromkeys(ends, time.monotonic()))
+        self.sight.finished.update(dict.fromkeys(ends, self._clock()))
         return bool(ends)
