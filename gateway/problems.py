@@ -68,7 +68,8 @@ async def _answer(request: Request, status: int, detail: str, headers: dict[str,
     is_page = not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
     if not is_page:
         return problem(status, detail, instance=request.url.path, headers=headers)
-    answer = await page(request, "error.html", status, title=HTTPStatus(status).phrase, detail=detail)
+    title, seconds = HTTPStatus(status).phrase, headers.get("Retry-After")
+    answer = await page(request, "error.html", status, title=title, detail=detail, seconds=seconds)
     answer.headers.update(headers)
     return answer
 

@@ -10,6 +10,10 @@ gateway_module=github.com/versity/versitygw
 gateway_version="$(cat "$root/docker/versitygw/VERSION")"
 gateway_hash='h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc='
 gateway="$cache/versitygw-$gateway_version"
+# htmx, which the pages carry: one file of its npm package, pinned by version and hash.
+htmx_version=2.0.11
+htmx_sha256=165a2655073e9e6e55e307a7c74e8ebcdb76afb7701f9c16cfd106a13add408e
+htmx="$root/gateway/static/vendor/htmx.min.js"
 # Distributions often install servers outside a user's PATH.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/usr/libexec"
 # So that every script finds the project's packages from any directory.

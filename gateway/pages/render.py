@@ -38,6 +38,7 @@ async def page(request: Request, template: str, status: int = HTTPStatus.OK, **c
     known = {
         "request": request,
         "path": request.url.path,
+        "status": int(status),
         "person": person,
         "settings": parts.settings,
         "csrf": parts.doors.csrf(request),
