@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 
+from producer.known_archives import KnownArchives
 from producer.listing_turns import ListingTurns
 from producer.shard import ShardLock
 from producer.sources import JobSources
@@ -20,6 +21,7 @@ from sluice.backoff import Backoff
 from sluice.domain import ListedObject
 from sluice.errors import ConfigurationError, SourceError, SourceMissing
 from sluice.ledger import Job
+from sluice.objects import Archives
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
@@ -39,10 +41,12 @@ class JobLister:
         self._sources = sources
         self._more = more
         self._turns = ListingTurns(AT_ONCE)
+        self._known: dict[int, KnownArchives] = {}
 
     def set_priorities(self, priorities: Mapping[int, int]) -> None:
         """Take over how urgent each job is now."""
         self._turns.set_priorities(priorities)
+        self._known = {job: known for job, known in self._known.items() if job in priorities}
 
     async def follow(self, job: Job) -> bool:
         """List a job to its end; a watch job again and again. False: the job failed, and may be tried again."""
@@ -80,7 +84,7 @@ class JobLister:
             state = await self._lock.run(ledger.listing.state, job.id)
 
     async def _list_once(self, job: Job, after: bytes, repeat_no: int) -> None:
-        pages = self._sources.get(job.source).list(after)
+        pages = self._pages(job, after)
         following = asyncio.create_task(self._read(job, pages))
         try:
             while True:
@@ -90,6 +94,8 @@ class JobLister:
                     self._sources.fine(job.id)
                     if page is None:
                         await self._write(job, [], repeat_no, last=True)
+                        if job.id in self._known:
+                            self._known[job.id].end_pass()
                         log.info("listing complete", job=job.id, repeat=repeat_no)
                         return
                     # The next page is read while this one is written, in a turn of its own.
@@ -99,6 +105,13 @@ class JobLister:
                         metrics.STAGE_SECONDS.labels(stage="list").observe((time.perf_counter() - began) / len(page))
         finally:
             await _give_up(following)
+
+    def _pages(self, job: Job, after: bytes) -> Iterator[list[ListedObject]]:
+        """Begin a listing; a pass of a watch job passes over the archives that an earlier pass has brought in whole."""
+        source = self._sources.get(job.source)
+        if not isinstance(source, Archives) or not job.watch or job.repeats > 1:
+            return source.list(after)
+        return source.list_new(after, self._known.setdefault(job.id, KnownArchives()).passes_over)
 
     async def _read(
         self, job: Job, pages: Iterator[list[ListedObject]]
@@ -113,6 +126,8 @@ class JobLister:
         added = await self._lock.run(
             ledger.listing.add_page, job.id, page, repeat_no=repeat_no, last=last, repeats=job.repeats
         )
+        if job.id in self._known:
+            self._known[job.id].note(page)
         metrics.LISTED.inc(added.new)
         metrics.SUPERSEDED.inc(added.superseded)
         if added.new or added.replayed:

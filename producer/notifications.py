@@ -9,9 +9,10 @@ from producer.shard import ShardLock
 from producer.sources import JobSources
 from sluice import ledger
 from sluice.backoff import Backoff
-from sluice.domain import ListedObject, Reason
+from sluice.domain import INSIDE, ListedObject, Reason, is_inside
 from sluice.errors import ConfigurationError, ObjectError, SourceError
 from sluice.ledger import Job
+from sluice.objects import Archives
 from sluice.objects.notifications import NotificationQueue, ObjectWritten
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
@@ -57,12 +58,29 @@ class NotificationWriter:
             if not entries:
                 continue
             page = [entries[key] for key in sorted(entries)]
-            added = await self._lock.run(ledger.listing.upsert_keys, job.id, page)
-            metrics.LISTED.inc(added.new)
-            metrics.SUPERSEDED.inc(added.superseded)
-            if added.reopened:
-                log.info("a done job runs again", job=job.id, why="an event told of a new or changed object")
-            self._more(job.id)
+            source = self._sources.get(job.source)
+            if isinstance(source, Archives):
+                await self._write_members(job, source, page)
+            else:
+                await self._write_page(job, page)
+
+    async def _write_members(self, job: Job, source: Archives, archives: Sequence[ListedObject]) -> None:
+        """Write what is in archives; what can't be read now is left to the next listing."""
+        for archive in archives:
+            pages = source.list_archive(archive)
+            try:
+                while page := await asyncio.to_thread(next, pages, None):
+                    await self._write_page(job, page)
+            except SourceError as error:
+                log.warning("left to the next listing", job=job.id, key=repr(archive.key), why=str(error))
+
+    async def _write_page(self, job: Job, page: Sequence[ListedObject]) -> None:
+        added = await self._lock.run(ledger.listing.upsert_keys, job.id, page)
+        metrics.LISTED.inc(added.new)
+        metrics.SUPERSEDED.inc(added.superseded)
+        if added.reopened:
+            log.info("a done job runs again", job=job.id, why="an event told of a new or changed object")
+        self._more(job.id)
 
     async def _complete(self, job: Job, events: Sequence[ObjectWritten]) -> list[ListedObject]:
         """Return what is to be written: what the events say, or the objects themselves, where that doesn't suffice."""
@@ -87,5 +105,12 @@ class NotificationWriter:
 
 
 def _belongs(event: ObjectWritten, job: Job) -> bool:
-    bucket, _, prefix = job.source.removeprefix("s3://").partition("/")
-    return job.source.startswith("s3://") and event.bucket == bucket and event.key.startswith(prefix.encode())
+    bucket, _, prefix = job.source.removeprefix("s3://").removesuffix(INSIDE).partition("/")
+    if not job.source.startswith("s3://") or event.bucket != bucket:
+        return False
+    key = prefix.encode()
+    if not is_inside(job.source):
+        return event.key.startswith(key)
+    return (
+        event.key == key if Archives.is_archive(key) else event.key.startswith(key) and Archives.is_archive(event.key)
+    )

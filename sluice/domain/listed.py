@@ -19,5 +19,7 @@ class ListedObject:
     """Why the object can't be read as it is listed; it goes straight into quarantine."""
     reason: Reason = Reason.UNLISTABLE
     """The reason of one that is refused."""
+    archive_etag: str = ""
+    """Of an entry for an archive itself: its ETag. Not refused, it says that all members are listed, and has no row."""
     cursor: bytes = b""
     """Where a listing goes on after this object, if its key doesn't say so."""

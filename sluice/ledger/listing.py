@@ -120,23 +120,26 @@ def _add(
     counts: Counter[str] = Counter()
     for repeat_no, entries in sorted(repeats.items()):
         counts.update(_add_entries(cursor, job_id, entries, repeat_no, adjacent=adjacent))
-    replayed = counts.pop("replayed", 0)
+    new, replayed, superseded = counts.pop("new", 0), counts.pop("replayed", 0), counts.pop("superseding", 0)
     counters.add(cursor, job_id, **counts)
-    return PageChanges(counts["listed"], counts["superseded"], replayed)
+    return PageChanges(new, superseded, replayed)
 
 
 def _add_entries(
     cursor: LedgerCursor, job_id: int, entries: Iterable[ListedObject], repeat_no: int, *, adjacent: bool
 ) -> dict[str, int]:
-    """Bring entries into the ledger; return what the job's counters change by."""
+    """Bring entries into the ledger; return what that did, and what the job's counters change by."""
     wanted = {entry.key: entry for entry in entries}
     known = _newest(cursor, job_id, sorted(wanted), repeat_no, adjacent=adjacent)
     fresh: list[tuple[ListedObject, int]] = []
     outdated: list[int] = []
     cured: list[int] = []
+    opened: list[bytes] = []
     for entry in wanted.values():
         row = known.get(entry.key)
-        if row is None:
+        if entry.archive_etag and not entry.refused:
+            opened += [entry.key] if row else []
+        elif row is None:
             fresh.append((entry, 0))
         elif row["etag"] != entry.etag:
             fresh.append((entry, row["generation"] + 1))
@@ -149,13 +152,31 @@ def _add_entries(
     if replayed:
         objects.make_pending(cursor, replayed)
     given_up = _insert(cursor, job_id, fresh, repeat_no)
+    gone = _forget(cursor, job_id, opened, repeat_no)
     return {
-        "listed": len(fresh),
+        "new": len(fresh),
+        "listed": len(fresh) - gone.total(),
         "done": -superseded["done"],
-        "quarantined": given_up - superseded["quarantined"] - len(replayed),
-        "superseded": sum(superseded.values()),
+        "quarantined": given_up - superseded["quarantined"] - len(replayed) - gone["quarantined"],
+        "superseding": sum(superseded.values()),
+        "superseded": sum(superseded.values()) - gone["superseded"],
         "replayed": len(replayed),
     }
+
+
+def _forget(cursor: LedgerCursor, job_id: int, archives: Sequence[bytes], repeat_no: int) -> Counter[str]:
+    """Remove the rows of archives that could not be read once, and now can; return how many were in each state."""
+    if not archives:
+        return Counter()
+    cursor.execute(
+        "SELECT id, state FROM objects FORCE INDEX (one_version) WHERE job_id = %s AND repeat_no = %s "
+        "AND object_key IN %s AND state <> 'done' ORDER BY id FOR UPDATE",
+        (job_id, repeat_no, list(archives)),
+    )
+    states = {row["id"]: row["state"] for row in cursor.fetchall()}
+    if states:
+        cursor.execute("DELETE FROM objects WHERE id IN %s", (sorted(states),))
+    return Counter(states.values())
 
 
 def _is_cured(row: Mapping[str, Any], entry: ListedObject) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import struct
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from unittest import mock
 
 from PIL import Image
@@ -25,11 +27,41 @@ def tiles(count: int, folder: str = "") -> dict[str, bytes]:
 
 def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED, comment: bytes = b"") -> bytes:
     """Return a zip of files."""
+    return zipped_pairs(files.items(), method, comment)
+
+
+def zipped_pairs(files: Iterable[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED, comment: bytes = b"") -> bytes:
+    """Return a zip of files whose names may stand twice."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, data in files.items():
+        for name, data in files:
             archive.writestr(name, data)
         archive.comment = comment
+    return buffer.getvalue()
+
+
+def aligned(files: Mapping[str, bytes], width: int) -> bytes:
+    """Return a zip with so many more bytes in each member's own header, as programs do that align the data."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            member = zipfile.ZipInfo(name)
+            member.extra = struct.pack("<HH", 0xD935, width) + bytes(width)
+            archive.writestr(member, data)
+            member.extra = b""
+    return buffer.getvalue()
+
+
+def overlapping(count: int, data: bytes) -> bytes:
+    """Return a zip whose directory has one member so many times, each under another name."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("00.jpg", data)
+        (member,) = archive.filelist
+        for number in range(1, count):
+            twin = copy.copy(member)
+            twin.filename = f"{number:02}.jpg"
+            archive.filelist.append(twin)
     return buffer.getvalue()
 
 

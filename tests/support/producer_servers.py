@@ -133,7 +133,8 @@ class RefusingProxy:
                 for name, value in headers.items():
                     if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
                         self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
+                length = headers.get("Content-Length") if self.command == "HEAD" else None
+                self.send_header("Content-Length", length or str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from sluice.domain import INSIDE, ListedObject, Reason
@@ -15,9 +16,11 @@ from sluice.errors import ObjectError, ReadRefused, SourceMissing
 from sluice.objects.archives import members, tars, zips
 from sluice.objects.archives.cursor import ListingPlace
 from sluice.objects.archives.members import ArchiveMember, MemberPlace, SeenNames
-from sluice.objects.entries import make_entry
+from sluice.objects.entries import KEY_MAX_BYTES, make_entry
 from sluice.objects.source import ObjectChanged, RangedSource
 from sluice.settings import Settings
+
+Pages = Iterator[list[ListedObject]]
 
 PAGE: Final = 1000
 BEHIND: Final = INSIDE.encode()
@@ -44,22 +47,36 @@ class Archives:
         self._index: tuple[ListedObject, dict[bytes, ListedObject]] | None = None
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="archives")
 
-    def list(self, after: bytes) -> Iterator[list[ListedObject]]:
-        """Page through the members of each archive, from where the last page of a listing left off."""
+    def list(self, after: bytes) -> Pages:
+        """Page through the members of each archive, and each archive behind its members."""
+        return self.list_new(after, lambda _: False)
+
+    def list_new(self, after: bytes, is_known: Callable[[ListedObject], bool]) -> Pages:
+        """Do the same, but pass over archives that are known."""
         place = ListingPlace.read(after)
         page: list[ListedObject] = []
         for archive in self._archives(place):
-            last = place.within(archive)
-            for number, entry in self._entries(archive, last):
+            begin = place.within(archive)
+            if not begin and is_known(archive):
+                continue
+            for entry in self._entries(archive, begin):
                 page.append(entry)
-                last = number + 1
                 if len(page) == PAGE:
-                    yield _ending(page, ListingPlace(archive.key, archive.etag, last))
+                    yield page
                     page = []
-            if page:
-                _ending(page, ListingPlace(archive.key))
         if page:
             yield page
+
+    def list_archive(self, archive: ListedObject) -> Pages:
+        """Return pages of one archive's members, and the archive itself at their end."""
+        entries = self._entries(archive, 0)
+        while page := list(islice(entries, PAGE)):
+            yield page
+
+    @staticmethod
+    def is_archive(key: bytes) -> bool:
+        """Return whether a key is an archive's."""
+        return key[-4:].lower() in READERS
 
     async def read(self, key: bytes, etag: str, limit: int) -> bytes:
         """Read a member's bytes, with its archive's ETag as the condition."""
@@ -78,7 +95,9 @@ class Archives:
             raise ObjectChanged(await self._find(key, change.listed)) from change
 
     async def head(self, key: bytes) -> ListedObject:
-        """Say what the member is now, by its archive's directory."""
+        """Say what the member is now, by its archive's directory; or what an archive is."""
+        if self.is_archive(key) and members.archive_of(key) is None:
+            return await self._outer.head(key)
         archive = members.archive_of(key)
         if archive is None:
             raise ObjectError(Reason.NOT_FOUND, f"{self.url(key)}: that is no member of an archive")
@@ -110,21 +129,21 @@ class Archives:
                 yield self._outer.head_now(place.key)
             except ObjectError as error:
                 if error.reason != Reason.NOT_FOUND:
-                    yield _refused(ListedObject(place.key, place.etag, 0), error)
+                    yield ListedObject(place.key, place.etag, 0, refused=error.detail, reason=Reason(error.reason))
         for page in self._outer.list(place.key):
-            yield from (entry for entry in page if entry.key.lower().endswith(tuple(READERS)))
+            yield from (entry for entry in page if self.is_archive(entry.key))
 
-    def _entries(self, archive: ListedObject, begin: int) -> Iterator[tuple[int, ListedObject]]:
-        """Return an archive's members from a number on, and the archive itself where it can't be read to its end."""
-        listed = begin
+    def _entries(self, archive: ListedObject, begin: int) -> Iterator[ListedObject]:
+        """Return an archive's members from a number on, then the archive: refused, if something is wrong with it.
+
+        One that is gone has no entry.
+        """
         for _ in range(CHANGES_MAX):
             try:
                 if why := _unreadable(archive):
                     raise why
-                for number, entry in self._members(archive):
-                    if number >= begin:
-                        listed = number + 1
-                        yield number, entry
+                yield from (entry for number, entry in self._members(archive) if number >= begin)
+                yield _whole(archive)
             except ObjectChanged as change:
                 archive, begin = change.listed, 0
                 continue
@@ -132,14 +151,14 @@ class Archives:
                 self._refusals[archive.key] += 1
                 if self._refusals[archive.key] < REFUSALS_MAX:
                     raise
-                yield listed, _refused(archive, ObjectError(Reason.UNREADABLE, str(error)))
+                yield _whole(archive, ObjectError(Reason.UNREADABLE, str(error)))
             except ObjectError as error:
                 if error.reason != Reason.NOT_FOUND:
-                    yield listed, _refused(archive, error)
+                    yield _whole(archive, error)
             self._refusals.pop(archive.key, None)
             return
         restless = ObjectError(Reason.CHANGING, f"it was replaced {CHANGES_MAX} times while its directory was read")
-        yield listed, _refused(archive, restless)
+        yield _whole(archive, restless)
 
     def _members(self, archive: ListedObject) -> Iterator[tuple[int, ListedObject]]:
         """Return all members, each with its number, as far as an archive's bounds allow."""
@@ -154,7 +173,11 @@ class Archives:
                 raise ObjectError(Reason.ARCHIVE_TOO_LARGE, _so_far(what, member))
             if packed > archive.size:
                 raise ObjectError(Reason.ARCHIVE_DAMAGED, _so_far("members share bytes, as in a zip bomb", member))
-            yield member.number, self._entry(archive, member, is_new=seen.add(member.name))
+            entry = self._entry(archive, member, is_new=seen.add(member.name))
+            yield (
+                member.number,
+                replace(entry, cursor=ListingPlace(archive.key, archive.etag, member.number + 1).text()),
+            )
 
     def _entry(self, archive: ListedObject, member: ArchiveMember, *, is_new: bool) -> ListedObject:
         """Make a member an object."""
@@ -205,18 +228,12 @@ class Archives:
     def _look_up(self, archive: ListedObject, wanted: bytes | None) -> dict[bytes, ListedObject]:
         """Return an archive's members by key, as many as are kept; or one of them."""
         found: dict[bytes, ListedObject] = {}
-        for _, entry in self._entries(archive, 0):
-            if wanted is None or entry.key == wanted:
+        for entry in self._entries(archive, 0):
+            if not entry.archive_etag and wanted in {None, entry.key}:
                 found[entry.key] = entry
             if len(found) == (INDEX_MAX if wanted is None else 1):
                 break
         return found
-
-
-def _ending(page: list[ListedObject], place: ListingPlace) -> list[ListedObject]:
-    """Say in a page's last object where the listing goes on."""
-    page[-1] = replace(page[-1], cursor=place.text())
-    return page
 
 
 def _unreadable(archive: ListedObject) -> ObjectError | None:
@@ -234,12 +251,23 @@ def _unreadable(archive: ListedObject) -> ObjectError | None:
     return None
 
 
-def _refused(archive: ListedObject, error: ObjectError) -> ListedObject:
-    """Return what stands for an archive that can't be read: a row that says why."""
+def _whole(archive: ListedObject, error: ObjectError | None = None) -> ListedObject:
+    """Return what stands for an archive itself, behind its members."""
+    cursor = ListingPlace(archive.key).text()
+    if len(cursor) > KEY_MAX_BYTES:
+        cursor = b""  # it is refused, and the next archive moves the cursor
+    if error is None:
+        return replace(archive, archive_etag=archive.etag, cursor=cursor)
     reason = Reason(error.reason)
-    whole = ArchiveMember(0, b"", 0, None, reason)
-    etag = members.etag_of(archive.etag[: members.ARCHIVE_ETAG_MAX], whole)
-    return replace(archive, etag=etag, archived=False, reason=reason, refused=error.detail or reason.description)
+    return replace(
+        archive,
+        etag=members.etag_of(archive.etag[: members.ARCHIVE_ETAG_MAX], ArchiveMember(0, b"", 0, None, reason)),
+        archived=False,
+        refused=error.detail or reason.description,
+        reason=reason,
+        archive_etag=archive.etag,
+        cursor=cursor,
+    )
 
 
 def _ratio(place: MemberPlace) -> str:

@@ -1,0 +1,46 @@
+"""Archives whose members are all in the ledger: a watch job need not read them again while they stay as they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Final
+
+from sluice.domain import ListedObject, Reason
+
+MOST: Final = 100_000
+"""So many are remembered, in some 100 bytes each; more are read in every pass."""
+SETTLED: Final = frozenset({Reason.ARCHIVE_DAMAGED, Reason.ARCHIVE_TOO_LARGE})
+"""What stays so while the archive's bytes do."""
+
+
+class KnownArchives:
+    """What one job's passes have found, as long as this process lives."""
+
+    def __init__(self) -> None:
+        self._known: set[bytes] = set()
+        self._met: set[bytes] = set()
+
+    def passes_over(self, archive: ListedObject) -> bool:
+        """Return whether an archive needn't be read. May be asked from another thread than the loop's."""
+        mark = _mark(archive.key, archive.etag)
+        if mark not in self._known:
+            return False
+        self._met.add(mark)
+        return True
+
+    def note(self, page: Iterable[ListedObject]) -> None:
+        """Take over from a page that is written which archives are at their end."""
+        for entry in page:
+            if entry.archive_etag and (not entry.refused or entry.reason in SETTLED) and len(self._known) < MOST:
+                mark = _mark(entry.key, entry.archive_etag)
+                self._known.add(mark)
+                self._met.add(mark)
+
+    def end_pass(self) -> None:
+        """Forget what the pass didn't meet: an archive that is gone, and comes back, is read again."""
+        self._known, self._met = self._met & self._known, set()
+
+
+def _mark(key: bytes, etag: str) -> bytes:
+    return hashlib.blake2b(key + b"\0" + etag.encode(), digest_size=16).digest()
