@@ -10,7 +10,6 @@ import pytest
 from sluice.domain import ListedObject, check_source, go_inside, is_inside
 from sluice.errors import ObjectError, SourceMissing
 from sluice.objects import Archives, Folder, ObjectChanged, open_source
-from sluice.objects.archives import source as module
 from sluice.settings import read_settings
 from tests.support import archives
 
@@ -110,13 +109,9 @@ def test_a_replaced_archive_replaces_its_members(tmp_path: Path) -> None:
     assert asyncio.run(source.head(b"a.zip!/y.jpg")).etag == after[b"a.zip!/y.jpg"].etag
 
 
-def test_more_members_than_are_remembered_are_found_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "INDEX_MAX", 2)
-    place = tmp_path / "a.tar"
-    place.write_bytes(archives.tarred({f"{number}.jpg": b"x" for number in range(5)}))
-    source = opened(place)
+def test_more_members_than_are_remembered_are_found_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(archives.tarred({f"{number}.jpg": b"x" for number in range(5)}))
+    source = Archives(Folder(tmp_path), b"a.tar", read_settings(), most_indexed=2)
 
     async def look() -> list[bytes]:
         return [(await source.head(b"a.tar!/%d.jpg" % number)).key for number in (0, 4, 2)]

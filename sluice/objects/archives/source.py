@@ -38,10 +38,13 @@ INDEX_MAX: Final = 100_000
 class Archives:
     """Reads inside the archives of another source: one of them, or all below its prefix."""
 
-    def __init__(self, outer: RangedSource, only: bytes | None, settings: Settings) -> None:
+    def __init__(
+        self, outer: RangedSource, only: bytes | None, settings: Settings, *, most_indexed: int = INDEX_MAX
+    ) -> None:
         self._outer = outer
         self._only = only
         self._settings = settings
+        self._most_indexed = most_indexed
         self._refusals = Counter[bytes]()
         self._indexing = asyncio.Lock()
         self._index: tuple[ListedObject, dict[bytes, ListedObject]] | None = None
@@ -218,7 +221,7 @@ class Archives:
                 loop = asyncio.get_running_loop()
                 self._index = archive, await loop.run_in_executor(self._threads, self._look_up, archive, None)
             found = self._index[1].get(key)
-            if found is None and len(self._index[1]) == INDEX_MAX:
+            if found is None and len(self._index[1]) == self._most_indexed:
                 loop = asyncio.get_running_loop()
                 found = (await loop.run_in_executor(self._threads, self._look_up, archive, key)).get(key)
         if found is None:
@@ -231,7 +234,7 @@ class Archives:
         for entry in self._entries(archive, 0):
             if not entry.archive_etag and wanted in {None, entry.key}:
                 found[entry.key] = entry
-            if len(found) == (INDEX_MAX if wanted is None else 1):
+            if len(found) == (self._most_indexed if wanted is None else 1):
                 break
         return found
 
