@@ -60,26 +60,26 @@ def get(cursor: LedgerCursor, job_id: int) -> Job | None:
     """Return one job."""
     cursor.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = %s", (job_id,))
     row = cursor.fetchone()
-    return _job(row) if row else None
+    return make_job(row) if row else None
 
 
 def last(cursor: LedgerCursor) -> Job | None:
     """Return the job that was submitted last."""
     cursor.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY id DESC LIMIT 1")
     row = cursor.fetchone()
-    return _job(row) if row else None
+    return make_job(row) if row else None
 
 
 def list_jobs(cursor: LedgerCursor) -> list[Job]:
     """Return all jobs, the newest last."""
     cursor.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY id")
-    return [_job(row) for row in cursor.fetchall()]
+    return [make_job(row) for row in cursor.fetchall()]
 
 
 def active(cursor: LedgerCursor) -> list[Job]:
     """Return the jobs that a producer has to do with, the most urgent first."""
     cursor.execute(f"SELECT {COLUMNS} FROM jobs WHERE state IN ('pending', 'running') ORDER BY priority DESC, id")
-    return [_job(row) for row in cursor.fetchall()]
+    return [make_job(row) for row in cursor.fetchall()]
 
 
 def start(cursor: LedgerCursor, job_id: int, model_id: int) -> bool:
@@ -197,5 +197,6 @@ def record_rate(cursor: LedgerCursor, job_id: int, rate: float) -> None:
     cursor.execute("UPDATE jobs SET rate = %s, rate_at = CURRENT_TIMESTAMP(3) WHERE id = %s", (rate, job_id))
 
 
-def _job(row: dict[str, object]) -> Job:
+def make_job(row: dict[str, object]) -> Job:
+    """Return a row with COLUMNS as a Job."""
     return Job(**{**row, "watch": bool(row["watch"])})  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from sluice.ledger import counters
 from sluice.ledger.connection import LedgerCursor
@@ -58,16 +58,18 @@ def results(cursor: LedgerCursor, job_id: int, *, after_id: int = 0, limit: int 
         "AND id > %s ORDER BY id LIMIT %s) page JOIN results r ON r.object_id = page.id ORDER BY r.object_id",
         (job_id, after_id, limit),
     )
-    return [
-        Result(
-            row["object_id"],
-            row["job"],
-            row["url"],
-            row["label"],
-            row["score"],
-            row["model"],
-            row["predicted"],
-            tuple((label, score) for label, score in json.loads(row["top"])),
-        )
-        for row in cursor.fetchall()
-    ]
+    return [make_result(row) for row in cursor.fetchall()]
+
+
+def make_result(row: dict[str, Any]) -> Result:
+    """Return a row of the view `results` as a Result."""
+    return Result(
+        row["object_id"],
+        row["job"],
+        row["url"],
+        row["label"],
+        row["score"],
+        row["model"],
+        row["predicted"],
+        tuple((label, score) for label, score in json.loads(row["top"])),
+    )

@@ -1,0 +1,225 @@
+"""A job's results in pages, by key: a page reads an index onwards from where the one before ended, and counts nothing.
+
+What an index is in order of is walked along it. A condition that the index doesn't help with (a part of the name, or a
+score where the order is the label's) is tried on what is walked over, up to a bound: such a page may have fewer rows
+than were asked for, or none, and says where the next one goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sluice.ledger.connection import LedgerCursor
+from sluice.ledger.predictions import make_result
+from sluice.ledger.rows import Result
+
+WALKED: Final = 10_000
+"""Entries of an index that one page looks at, at most."""
+STRIDE: Final = 2_500
+"""Of them at once."""
+
+Place = tuple[str | float, ...]
+"""Where a walk stands: the values of its last entry in the columns of its order; the last one is the object's id."""
+
+
+class ResultsOrder(StrEnum):
+    """What a job's results are in order of."""
+
+    OBJECT = "object"
+    """As they were listed."""
+    SCORE = "score"
+    """The least sure first."""
+    SCORE_DOWN = "-score"
+    """The surest first."""
+    LABEL = "label"
+    """By label, and of one label the least sure first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsFilter:
+    """Which results are wanted; what is empty, or None, wants all."""
+
+    label: str = ""
+    score_from: float | None = None
+    score_to: float | None = None
+    text: str = ""
+    """A part of the name, in small letters or capitals."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundResult:
+    """A result, and what people call the picture."""
+
+    result: Result
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsPage:
+    """Some results, and where the next page goes on; None: there is none."""
+
+    rows: list[FoundResult]
+    next: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """An index, the part of it that is walked along, and the conditions that are tried on each entry."""
+
+    table: str
+    where: str
+    values: tuple[object, ...]
+    columns: tuple[str, ...]
+    down: bool = False
+    tried: str = ""
+    tried_values: tuple[object, ...] = ()
+
+    def steps(self, after: Place | None) -> Iterator[tuple[str, tuple[object, ...], tuple[str, ...]]]:
+        """Return the ranges that follow a place, one after the other: condition, values, and what orders it.
+
+        One range a column: servers read (a, b) > (x, y) from the index's beginning, and sort by what is all the same.
+        """
+        if after is None:
+            yield self.where, self.values, self.columns
+            return
+        sign = "<" if self.down else ">"
+        for depth in reversed(range(len(self.columns))):
+            equal = "".join(f" AND {column} = %s" for column in self.columns[:depth])
+            condition = f"{self.where}{equal} AND {self.columns[depth]} {sign} %s"
+            yield condition, (*self.values, *after[: depth + 1]), self.columns[depth:]
+
+    def entries(self, cursor: LedgerCursor, after: Place | None, count: int) -> list[Place]:
+        """Return the next entries of the index after a place; fewer than asked for: they are the last."""
+        direction = " DESC" if self.down else ""
+        found: list[Place] = []
+        for where, values, columns in self.steps(after):
+            order = ", ".join(f"{column}{direction}" for column in columns)
+            cursor.execute(
+                f"SELECT {', '.join(self.columns)} FROM {self.table} WHERE {where} ORDER BY {order} LIMIT %s",
+                (*values, count - len(found)),
+            )
+            found += [tuple(row[column] for column in self.columns) for row in cursor.fetchall()]
+            if len(found) == count:
+                break
+        return found
+
+    def fitting(self, cursor: LedgerCursor, entries: Sequence[Place]) -> list[Place]:
+        """Return those of the entries that pass what has to be tried."""
+        if not self.tried or not entries:
+            return list(entries)
+        cursor.execute(
+            "SELECT p.object_id FROM predictions p FORCE INDEX (PRIMARY) JOIN objects o ON o.id = p.object_id "
+            f"LEFT JOIN pictures n ON n.object_id = p.object_id WHERE p.object_id IN %s{self.tried}",
+            ([entry[-1] for entry in entries], *self.tried_values),
+        )
+        fit = {row["object_id"] for row in cursor.fetchall()}
+        return [entry for entry in entries if entry[-1] in fit]
+
+
+def results_page(
+    cursor: LedgerCursor,
+    job_id: int,
+    order: ResultsOrder = ResultsOrder.OBJECT,
+    wanted: ResultsFilter = ResultsFilter(),
+    *,
+    after: Place | None = None,
+    limit: int = 100,
+) -> ResultsPage:
+    """Return the next results after a place."""
+    walk = _walk(job_id, order, wanted)
+    found: list[Place] = []
+    walked, place = 0, after
+    while True:
+        # One more than asked for tells whether there is a next page.
+        lacking = limit + 1 - len(found)
+        stride = min(STRIDE, WALKED - walked) if walk.tried else lacking
+        entries = walk.entries(cursor, place, stride)
+        found += walk.fitting(cursor, entries)
+        walked += len(entries)
+        place = entries[-1] if entries else place
+        if len(found) > limit:
+            found = found[:limit]
+            place = found[-1]
+            break
+        if len(entries) < stride:
+            place = None
+            break
+        if walked >= WALKED:
+            break
+    return ResultsPage(read_results(cursor, [int(entry[-1]) for entry in found]), place)
+
+
+def columns_of(order: ResultsOrder, wanted: ResultsFilter) -> tuple[type, ...]:
+    """Return the kinds of values that a place has in this order: what a cursor from outside is checked by."""
+    kinds: dict[str, type] = {"label": str, "score": float, "id": int, "object_id": int}
+    return tuple(kinds[column] for column in _walk(0, order, wanted).columns)
+
+
+def read_results(cursor: LedgerCursor, ids: Sequence[int]) -> list[FoundResult]:
+    """Return the results of objects, in the order of the ids; what has none (any more) is left out."""
+    if not ids:
+        return []
+    # Straight: a server that has few jobs would begin with them, and read every object of theirs.
+    cursor.execute(
+        "SELECT STRAIGHT_JOIN r.*, n.name FROM results r LEFT JOIN pictures n ON n.object_id = r.object_id "
+        "WHERE r.object_id IN %s",
+        (ids,),
+    )
+    rows = {row["object_id"]: _found(row) for row in cursor.fetchall()}
+    return [rows[object_id] for object_id in ids if object_id in rows]
+
+
+def _walk(job_id: int, order: ResultsOrder, wanted: ResultsFilter) -> _Walk:
+    """Return the walk that gives this order; as much of the filter as its index helps with is a part of the range."""
+    label, label_values = (" AND label = %s", (wanted.label,)) if wanted.label else ("", ())
+    score, score_values = _score_range(wanted)
+    text, text_values = "", tuple[object, ...]()
+    if wanted.text:
+        name = "COALESCE(n.name, CONVERT(o.object_key USING utf8mb4)) COLLATE utf8mb4_general_ci"
+        text, text_values = f" AND INSTR({name}, %s) > 0", (wanted.text,)
+    if order is ResultsOrder.OBJECT:
+        return _Walk(
+            "objects FORCE INDEX (by_state)",
+            "job_id = %s AND state = 'done'",
+            (job_id,),
+            ("id",),
+            tried=f"{label.replace('label', 'p.label')}{score.replace('score', 'p.score')}{text}",
+            tried_values=(*label_values, *score_values, *text_values),
+        )
+    if order is ResultsOrder.LABEL and not wanted.label:
+        return _Walk(
+            "predictions FORCE INDEX (by_label)",
+            "job_id = %s",
+            (job_id,),
+            ("label", "score", "object_id"),
+            tried=f"{score.replace('score', 'p.score')}{text}",
+            tried_values=(*score_values, *text_values),
+        )
+    return _Walk(
+        f"predictions FORCE INDEX ({'by_label' if wanted.label else 'by_score'})",
+        f"job_id = %s{label}{score}",
+        (job_id, *label_values, *score_values),
+        ("score", "object_id"),
+        down=order is ResultsOrder.SCORE_DOWN,
+        tried=text,
+        tried_values=text_values,
+    )
+
+
+def _score_range(wanted: ResultsFilter) -> tuple[str, tuple[float, ...]]:
+    bounds = [(">=", wanted.score_from), ("<=", wanted.score_to)]
+    given = [(sign, bound) for sign, bound in bounds if bound is not None]
+    return "".join(f" AND score {sign} %s" for sign, _ in given), tuple(bound for _, bound in given)
+
+
+def _found(row: dict[str, Any]) -> FoundResult:
+    result = make_result(row)
+    return FoundResult(result, row["name"] or name_of(result.url))
+
+
+def name_of(url: str) -> str:
+    """Return what people call an object: the last part of where it is."""
+    return url.rpartition("/")[2] or url

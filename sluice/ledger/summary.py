@@ -1,0 +1,80 @@
+"""What a job's results look like as a whole: which labels, which scores. Of a large job a sample is looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from sluice.ledger.connection import LedgerCursor
+
+WHOLE: Final = 10_000
+"""Results that are all looked at; of more, a sample."""
+STARTS: Final = 25
+RUN: Final = 200
+"""A sample is so many runs of so many neighbours, spread evenly over the job."""
+BARS: Final = 10
+LABELS: Final = 50
+"""The most frequent labels that are told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsSummary:
+    """How often each label and each range of scores is there among those results that were looked at."""
+
+    done: int
+    """The job's results."""
+    seen: int
+    """Of them looked at."""
+    labels: tuple[tuple[str, int], ...]
+    """The most frequent ones first."""
+    scores: tuple[int, ...]
+    """From 0 to 1 in equal parts."""
+
+
+def summarize(cursor: LedgerCursor, job_id: int) -> ResultsSummary:
+    """Return the labels and scores of a job; reads some thousand rows at most."""
+    cursor.execute("SELECT COALESCE(SUM(done), 0) AS done FROM counters WHERE job_id = %s", (job_id,))
+    row = cursor.fetchone()
+    done = max(0, int(row["done"])) if row else 0
+    entries = _all(cursor, job_id) if done <= WHOLE else _sample(cursor, job_id)
+    labels = Counter(label for label, _ in entries)
+    bars = Counter(min(BARS - 1, max(0, int(score * BARS))) for _, score in entries)
+    # Of equally frequent ones the alphabet decides, so that a page looks the same twice.
+    frequent = sorted(labels.items(), key=lambda item: (-item[1], item[0]))[:LABELS]
+    return ResultsSummary(done, len(entries), tuple(frequent), tuple(bars[number] for number in range(BARS)))
+
+
+def _all(cursor: LedgerCursor, job_id: int) -> list[tuple[str, float]]:
+    cursor.execute(
+        "SELECT label, score FROM predictions FORCE INDEX (by_label) WHERE job_id = %s LIMIT %s", (job_id, WHOLE)
+    )
+    return [(row["label"], row["score"]) for row in cursor.fetchall()]
+
+
+def _sample(cursor: LedgerCursor, job_id: int) -> list[tuple[str, float]]:
+    first, last = (_end(cursor, job_id, direction) for direction in ("ASC", "DESC"))
+    found: list[tuple[str, float]] = []
+    seen = 0
+    for number in range(STARTS):
+        start = max(seen + 1, first + (last - first) * number // STARTS)
+        cursor.execute(
+            "SELECT p.object_id, p.label, p.score FROM (SELECT id FROM objects FORCE INDEX (by_state) "
+            "WHERE job_id = %s AND state = 'done' AND id >= %s ORDER BY id LIMIT %s) run "
+            "JOIN predictions p ON p.object_id = run.id",
+            (job_id, start, RUN),
+        )
+        rows = cursor.fetchall()
+        found += [(row["label"], row["score"]) for row in rows]
+        seen = max([seen, *(row["object_id"] for row in rows)])
+    return found
+
+
+def _end(cursor: LedgerCursor, job_id: int, direction: str) -> int:
+    cursor.execute(
+        "SELECT id FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'done' "
+        f"ORDER BY id {direction} LIMIT 1",
+        (job_id,),
+    )
+    row = cursor.fetchone()
+    return int(row["id"]) if row else 0

@@ -1,0 +1,169 @@
+"""Pages of results: each order, each filter, and that no page reads more than it has to."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sluice.ledger import Database, LedgerCursor, schema
+from sluice.ledger.browse import WALKED, Place, ResultsFilter, ResultsOrder, results_page
+from sluice.ledger.summary import RUN, STARTS, summarize
+from sluice.settings import read_settings
+from tests.support.many_results import LABELS, SCORES, many_results
+from tools.stack import Servers
+
+COUNT = 20_000
+LIMIT = 100
+
+
+@pytest.fixture(scope="module")
+def many(servers: Servers) -> Iterator[tuple[Database, int]]:
+    """Give a job with many results, and the ledger that it is in."""
+    servers.start(servers.database)
+    settings = read_settings(database_url=servers.database.create("many_results"), database_patience=10.0)
+    schema.upgrade(settings)
+    with Database(settings) as database:
+        yield database, many_results(database, COUNT)
+    servers.database.drop("many_results")
+
+
+def numbers(rows: list[str]) -> list[int]:
+    return [int(name.removesuffix(".jpg")) for name in rows]
+
+
+def all_of(many: tuple[Database, int], order: ResultsOrder, wanted: ResultsFilter, limit: int = 1000) -> list[int]:
+    """Return the numbers of all results that fit, page after page."""
+    database, job_id = many
+    found, after = list[int](), None
+    while True:
+        page = database.run(results_page, job_id, order, wanted, after=after, limit=limit)
+        assert len(page.rows) <= limit
+        found += numbers([row.name for row in page.rows])
+        after = page.next
+        if after is None:
+            return found
+
+
+ORDERED: dict[ResultsOrder, Callable[[int], Any]] = {
+    ResultsOrder.OBJECT: lambda n: n,
+    ResultsOrder.SCORE: lambda n: (n % SCORES, n),
+    ResultsOrder.SCORE_DOWN: lambda n: (-(n % SCORES), -n),
+    ResultsOrder.LABEL: lambda n: (f"label-{n % LABELS}", n % SCORES, n),
+}
+FITTING: dict[str, tuple[ResultsFilter, Callable[[int], bool]]] = {
+    "all": (ResultsFilter(), lambda _: True),
+    "label": (ResultsFilter(label="label-7"), lambda n: n % LABELS == 7),
+    "score": (ResultsFilter(score_from=0.25, score_to=0.5), lambda n: 0.25 <= n % SCORES / SCORES <= 0.5),
+    "text": (ResultsFilter(text="77.JPG"), lambda n: n % 100 == 77),
+    "nothing": (ResultsFilter(text="100%"), lambda _: False),
+    "each": (
+        ResultsFilter(label="label-7", score_from=0.5, text="7.jpg"),
+        lambda n: n % LABELS == 7 and n % SCORES / SCORES >= 0.5,
+    ),
+}
+EACH = list(itertools.product(ORDERED, FITTING))
+
+
+@pytest.mark.parametrize(("order", "fitting"), EACH)
+def test_pages_give_each_result_that_fits_once_and_in_order(
+    many: tuple[Database, int], order: ResultsOrder, fitting: str
+) -> None:
+    wanted, fits = FITTING[fitting]
+    expected = sorted((n for n in range(COUNT) if fits(n)), key=ORDERED[order])
+    if order is ResultsOrder.LABEL and wanted.label:
+        expected.sort(key=ORDERED[ResultsOrder.SCORE])
+    assert all_of(many, order, wanted) == expected
+
+
+def rows_read(cursor: LedgerCursor) -> int:
+    cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+    return sum(int(row["Value"]) for row in cursor.fetchall())
+
+
+def sorts(cursor: LedgerCursor) -> int:
+    cursor.execute("SHOW SESSION STATUS LIKE 'Sort_rows'")
+    return sum(int(row["Value"]) for row in cursor.fetchall())
+
+
+def read_by_page(
+    cursor: LedgerCursor, job_id: int, order: ResultsOrder, wanted: ResultsFilter, after: Place | None
+) -> tuple[int, int, Place | None]:
+    """Return what one page cost, in rows read and rows sorted, and where it ended."""
+    before, sorted_before = rows_read(cursor), sorts(cursor)
+    page = results_page(cursor, job_id, order, wanted, after=after, limit=LIMIT)
+    # Reading the counters reads some rows itself.
+    return rows_read(cursor) - before, sorts(cursor) - sorted_before, page.next
+
+
+@pytest.mark.parametrize(("order", "fitting"), EACH)
+def test_no_page_reads_or_sorts_the_whole_job(many: tuple[Database, int], order: ResultsOrder, fitting: str) -> None:
+    database, job_id = many
+    wanted, _ = FITTING[fitting]
+    is_tried = bool(wanted.text) or (order in (ResultsOrder.OBJECT, ResultsOrder.LABEL) and wanted != ResultsFilter())
+    # A row of a page is read from the index, from predictions, objects, jobs, models and pictures; what is tried, from
+    # the index and three tables.
+    most = LIMIT * 10 + 100 + (WALKED * 5 if is_tried else 0)
+    after: Place | None = None
+    for _ in range(5):
+        read, sorted_rows, after = database.run(read_by_page, job_id, order, wanted, after)
+        assert read < most
+        assert sorted_rows == 0
+        if after is None:
+            break
+
+
+def test_a_page_among_equal_scores_reads_as_little(many: tuple[Database, int]) -> None:
+    """Results of one score are many thousand in a job whose model says one thing of all."""
+    database, job_id = many
+    wanted = ResultsFilter(label="label-0", score_from=0.0, score_to=0.0)
+    page = database.run(results_page, job_id, ResultsOrder.SCORE, wanted, limit=2)
+    assert page.next is not None
+    read, _, _ = database.run(read_by_page, job_id, ResultsOrder.SCORE, ResultsFilter(), page.next)
+    assert read < LIMIT * 10 + 100
+
+
+def test_the_index_is_read_in_its_order(many: tuple[Database, int]) -> None:
+    database, job_id = many
+
+    def explain(cursor: LedgerCursor) -> list[str]:
+        cursor.execute(
+            "EXPLAIN SELECT score, object_id FROM predictions FORCE INDEX (by_score) "
+            "WHERE job_id = %s AND score > 0.5 ORDER BY score DESC, object_id DESC LIMIT 10",
+            (job_id,),
+        )
+        return [f"{row['key']} {row['Extra']}" for row in cursor.fetchall()]
+
+    (plan,) = database.run(explain)
+    assert plan.startswith("by_score ")
+    assert "filesort" not in plan
+
+
+def test_a_summary_of_a_large_job_is_of_a_sample_of_all_of_it(many: tuple[Database, int]) -> None:
+    database, job_id = many
+
+    def work(cursor: LedgerCursor) -> int:
+        before = rows_read(cursor)
+        found = summarize(cursor, job_id)
+        assert (found.done, found.seen) == (COUNT, STARTS * RUN)
+        assert {label for label, _ in found.labels} == {f"label-{number}" for number in range(LABELS)}
+        assert sum(found.scores) == found.seen
+        assert min(found.scores) > 0
+        return rows_read(cursor) - before
+
+    assert database.run(work) < STARTS * (RUN * 3 + 10)
+
+
+def test_a_summary_of_a_small_job_is_of_each_result(ledger: Database) -> None:
+    job_id = many_results(ledger, 1000)
+    found = ledger.run(summarize, job_id)
+    assert (found.done, found.seen) == (1000, 1000)
+    assert found.labels[0] == ("label-0", 20)
+    assert len(found.labels) == LABELS
+
+
+def test_a_summary_of_no_results_is_empty(ledger: Database) -> None:
+    found = ledger.run(summarize, many_results(ledger, 0))
+    assert (found.seen, found.labels, sum(found.scores)) == (0, (), 0)

@@ -1,0 +1,82 @@
+"""Who may see which job: the query, the rule in Python, and what is told of what isn't theirs."""
+
+from __future__ import annotations
+
+import itertools
+
+from sluice.ledger import Database, LedgerCursor, jobs, owners, pictures
+from sluice.ledger.pictures import ANONYMOUS, Picture
+from tests.support.ledger_rows import register
+
+ANNA, BERT, ADMIN = 1, 2, 3
+
+
+def dropped(user_id: int) -> Picture:
+    return Picture(user_id, 1, "s3://own/", b"a", "e", 1, b"\x01" * 32, "a.jpg", (("cat", 0.9),), "gateway")
+
+
+def make_jobs(cursor: LedgerCursor) -> dict[str, int]:
+    """Make a job of each kind; return their ids by whose they are."""
+    register(cursor)
+    made = {"nobody": jobs.submit(cursor, "s3://shared")}
+    for name, person in (("anna", ANNA), ("bert", BERT)):
+        cursor.memory.clear()
+        made[name] = owners.submit_for(cursor, person, f"s3://{name}")
+    for name, person in (("anna's pictures", ANNA), ("anybody's pictures", ANONYMOUS)):
+        (object_id,) = pictures.record(cursor, [dropped(person)])
+        found = owners.job_of_object(cursor, object_id, ADMIN, is_admin=True)
+        assert found is not None
+        made[name] = found.job.id
+    return made
+
+
+def test_people_see_their_own_jobs_and_nobodys_and_admins_see_all(ledger: Database) -> None:
+    made = ledger.run(make_jobs)
+    seen = {
+        ANNA: {"nobody", "anna", "anna's pictures"},
+        BERT: {"nobody", "bert"},
+        ANONYMOUS: {"nobody"},
+    }
+    for person, names in seen.items():
+        found = ledger.run(owners.visible, person, is_admin=False)
+        assert [each.job.id for each in found] == sorted((made[name] for name in names), reverse=True)
+    assert len(ledger.run(owners.visible, ADMIN, is_admin=True)) == len(made)
+
+
+def test_the_rule_in_python_is_the_rule_in_sql(ledger: Database) -> None:
+    made = ledger.run(make_jobs)
+    lately = ledger.run(owners.lately, 100)
+    assert [each.job.id for each in lately] == sorted(made.values(), reverse=True)
+    for each, person, is_admin in itertools.product(lately, (ANONYMOUS, ANNA, BERT), (False, True)):
+        found = ledger.run(owners.find, each.job.id, person, is_admin=is_admin)
+        assert (found is not None) == each.is_visible(person, is_admin=is_admin)
+
+
+def test_only_owners_and_admins_change_a_job(ledger: Database) -> None:
+    made = ledger.run(make_jobs)
+    by_id = {each.job.id: each for each in ledger.run(owners.lately, 100)}
+    may = {
+        (name, person)
+        for name, job_id in made.items()
+        for person in (ANONYMOUS, ANNA, BERT)
+        if by_id[job_id].may_change(person, is_admin=False)
+    }
+    assert may == {("anna", ANNA), ("anna's pictures", ANNA), ("bert", BERT)}
+    assert all(each.may_change(ADMIN, is_admin=True) for each in by_id.values())
+
+
+def test_pages_of_jobs_follow_each_other_without_gaps(ledger: Database) -> None:
+    made = ledger.run(make_jobs)
+    found, before = list[int](), 2**32
+    while page := ledger.run(owners.visible, ADMIN, is_admin=True, before_id=before, limit=2):
+        found += [each.job.id for each in page]
+        before = found[-1]
+    assert found == sorted(made.values(), reverse=True)
+
+
+def test_an_object_is_seen_with_its_job(ledger: Database) -> None:
+    ledger.run(make_jobs)
+    (object_id,) = ledger.run(pictures.record, [dropped(ANNA)])
+    assert ledger.run(owners.job_of_object, object_id, ANNA, is_admin=False) is not None
+    assert ledger.run(owners.job_of_object, object_id, BERT, is_admin=False) is None
+    assert ledger.run(owners.job_of_object, object_id + 1000, ANNA, is_admin=True) is None
