@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from rich.table import Table
 from rich.text import Text
 
-from sluice.cli.screen import console, json_safe, safe
+from sluice.cli.screen import console, safe
+from sluice.exports import json_safe
 from sluice.ledger.connection import connect_options
 from sluice.settings import Settings, read_settings
 

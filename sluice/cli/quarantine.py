@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.cli.connect import OptionalJob, find_job, open_database
-from sluice.cli.screen import console, counted, json_safe, meaning_and_remedy, safe
+from sluice.cli.screen import console, counted, meaning_and_remedy, safe
 from sluice.domain import Reason
 from sluice.errors import ConfigurationError, LedgerError
+from sluice.exports import json_safe
 from sluice.ledger import Database, QuarantinedObject
 from sluice.ledger import objects as ledger_objects
 

@@ -6,31 +6,27 @@ Rows come in pages by object id and leave at once, so a job of any size takes th
 from __future__ import annotations
 
 import contextlib
-import csv
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Annotated, Any, Final
+from typing import IO, Annotated, Final
 
 import typer
 from rich.table import Table
 
 from sluice.cli.connect import JobArgument, find_job, open_database
 from sluice.cli.follow import ENDED
-from sluice.cli.screen import console, counted, disarmed, json_safe, safe, warn
+from sluice.cli.screen import console, counted, safe, warn
 from sluice.errors import ConfigurationError
+from sluice.exports import CsvResults, ExportFormat, ResultsWriter, has_parquet, results_writer
 from sluice.ledger import Database, Result
 from sluice.ledger import predictions as ledger_predictions
 from sluice.ledger import progress as ledger_progress
 
 PAGE: Final = 1000
 TABLE_ROWS: Final = 50
-PARQUET_PAGES: Final = 50
-"""Pages in a row group: Parquet compresses badly in small ones."""
-COLUMNS: Final = ("url", "label", "score", "model", "predicted", "object_id")
 
 EXAMPLES: Final = """\
 Examples:
@@ -79,7 +75,8 @@ def results(
         pages = _pages(database, found.id, most)
         written = 0
         with _opened(output) as file:
-            for count in WRITERS[as_format](pages, file):
+            write = _write_table(pages, file) if as_format is OutputFormat.TABLE else _write(as_format, pages, file)
+            for count in write:
                 written += count
         progress = database.run(ledger_progress.progress, found.id)
     if output is not None:
@@ -146,86 +143,23 @@ def _write_table(pages: Iterable[list[Result]], file: IO[bytes]) -> Iterator[int
         text.flush()
 
 
-def _write_csv(pages: Iterable[list[Result]], file: IO[bytes]) -> Iterator[int]:
-    shown = safe if file.isatty() else str
-    with os.fdopen(os.dup(file.fileno()), "w", encoding="utf-8", errors="backslashreplace", newline="") as text:
-        writer = csv.writer(text)
-        writer.writerow(COLUMNS)
-        for page in pages:
-            writer.writerows([shown(disarmed(value)) for value in _values(row)] for row in page)
-            yield len(page)
-
-
-def _write_jsonl(pages: Iterable[list[Result]], file: IO[bytes]) -> Iterator[int]:
+def _write(as_format: OutputFormat, pages: Iterable[list[Result]], file: IO[bytes]) -> Iterator[int]:
+    writer = _writer(as_format, file)
     for page in pages:
-        for row in page:
-            made: dict[str, Any] = dict(zip(COLUMNS, _values(row), strict=True))
-            made["top"] = [{"label": label, "score": score} for label, score in row.top]
-            file.write(json_safe(json.dumps(made, ensure_ascii=False)).encode() + b"\n")
+        file.write(writer.page(page))
         yield len(page)
+    file.write(writer.end())
 
 
-def _write_parquet(pages: Iterable[list[Result]], file: IO[bytes]) -> Iterator[int]:
-    import pyarrow as pa  # noqa: PLC0415 - larger than all the rest together
-    import pyarrow.parquet as pq  # noqa: PLC0415 - the same
-
-    entry = pa.struct([("label", pa.string()), ("score", pa.float64())])
-    schema = pa.schema(
-        [
-            ("url", pa.string()),
-            ("label", pa.string()),
-            ("score", pa.float64()),
-            ("model", pa.string()),
-            ("predicted", pa.timestamp("ms")),
-            ("object_id", pa.uint64()),
-            ("top", pa.list_(entry)),
-        ]
-    )
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for rows in _groups(pages):
-            made = [
-                {name: getattr(row, name) for name in COLUMNS}
-                | {"top": [{"label": label, "score": score} for label, score in row.top]}
-                for row in rows
-            ]
-            writer.write_table(pa.Table.from_pylist(made, schema=schema))
-            yield len(rows)
-
-
-def _groups(pages: Iterable[list[Result]]) -> Iterator[list[Result]]:
-    group: list[Result] = []
-    for page in pages:
-        group += page
-        if len(group) >= PAGE * PARQUET_PAGES:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-def _values(row: Result) -> tuple[str | float | int, ...]:
-    return (
-        row.url,
-        row.label,
-        row.score,
-        row.model,
-        row.predicted.isoformat(sep=" ", timespec="milliseconds"),
-        row.object_id,
-    )
+def _writer(as_format: OutputFormat, file: IO[bytes]) -> ResultsWriter:
+    """Return what makes a file of pages; a CSV on a terminal shows what the terminal would obey."""
+    if as_format is OutputFormat.CSV and file.isatty():
+        return CsvResults(safe)
+    return results_writer(ExportFormat(as_format))
 
 
 def _need_pyarrow() -> None:
-    from importlib.util import find_spec  # noqa: PLC0415 - with its one use
-
-    if find_spec("pyarrow") is None:
+    if not has_parquet():
         raise ConfigurationError(
             "Parquet needs pyarrow, which is not installed: pip install 'sluice[parquet]', or use --format csv"
         )
-
-
-WRITERS: Final = {
-    OutputFormat.TABLE: _write_table,
-    OutputFormat.CSV: _write_csv,
-    OutputFormat.JSONL: _write_jsonl,
-    OutputFormat.PARQUET: _write_parquet,
-}

@@ -14,14 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from sluice.domain import Reason
+from sluice.exports.cells import UNSAFE
 from sluice.ledger import JobProgress
 
-# Controls (C0, DEL, C1), line and paragraph separators, invisible and direction-changing characters, lone surrogates.
-UNSAFE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
 MINUTE: Final = 60
 HOUR: Final = 3600
 STATE_STYLES: Final = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "yellow", "paused": "yellow"}
@@ -39,16 +34,6 @@ def console(stream: TextIO | None = None, width: int | None = None) -> Console:
 def safe(text: object) -> str:
     r"""Escape what a terminal would obey, as \xNN or \uNNNN."""
     return UNSAFE.sub(_escaped, str(text))
-
-
-def json_safe(text: str) -> str:
-    r"""Escape in JSON text what a terminal would obey; it stays the same JSON."""
-    return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-def disarmed(value: object) -> object:
-    """Return a cell of a CSV file, with a ' before a text that a spreadsheet would take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 
 from sluice.cli.connect import open_database
-from sluice.cli.screen import console, counted, disarmed, safe
+from sluice.cli.screen import console, counted, safe
+from sluice.exports import disarmed
 from sluice.ledger import query
 
 EXAMPLES: Final = """\

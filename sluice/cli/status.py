@@ -13,7 +13,8 @@ from rich.text import Text
 
 from sluice.cli.connect import OptionalJob, find_job, open_database
 from sluice.cli.follow import ENDED, follow, view
-from sluice.cli.screen import console, duration, finished_of, json_safe, percent, rate, safe, sentence, state_text
+from sluice.cli.screen import console, duration, finished_of, percent, rate, safe, sentence, state_text
+from sluice.exports import json_safe
 from sluice.ledger import Job, JobProgress, LedgerCursor
 from sluice.ledger import progress as ledger_progress
 

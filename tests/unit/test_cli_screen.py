@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from sluice.cli.screen import console, disarmed, duration, json_safe, percent, safe, sentence
+from sluice.cli.screen import console, duration, percent, safe, sentence
+from sluice.exports import disarmed, json_safe
 from sluice.ledger import JobProgress
 
 ANY_TEXT = st.text(st.characters())

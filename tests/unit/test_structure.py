@@ -26,7 +26,7 @@ FLOORS: Final = (
     {"settings"},
     {"images", "protocol", "telemetry", "objects"},
     {"ledger"},
-    {"inference"},
+    {"inference", "exports"},
     {"cli"},
 )
 """The parts of `sluice`, from the ground up: each imports only what stands on floors below its own."""

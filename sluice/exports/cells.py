@@ -1,0 +1,33 @@
+"""Text that strangers chose, in files that other programs open."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+UNSAFE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+"""Controls (C0, DEL, C1), line and paragraph separators, invisible and direction-changing characters, surrogates."""
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def json_safe(text: str) -> str:
+    r"""Escape in JSON text what a terminal would obey; it stays the same JSON."""
+    return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def disarmed(value: object) -> object:
+    """Return a cell of a CSV file, with a ' before a text that a spreadsheet would take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def csv_lines(rows: Iterable[Sequence[object]]) -> bytes:
+    """Return rows as CSV, disarmed."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([disarmed(value) for value in row] for row in rows)
+    return text.getvalue().encode("utf-8", "backslashreplace")
