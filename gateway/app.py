@@ -10,12 +10,31 @@ from fastapi.staticfiles import StaticFiles
 
 import sluice
 from gateway import problems
-from gateway.api import predictions
+from gateway.api import feedback, predictions, quarantine, results
+from gateway.api import jobs as jobs_api
+from gateway.api import models as models_api
 from gateway.pages import classify
+from gateway.pages import jobs as jobs_pages
+from gateway.pages import models as models_pages
+from gateway.pages import reports as reports_pages
+from gateway.pages import results as results_pages
 from gateway.parts import Parts
 
-API: Final = (predictions.router,)
-PAGES: Final = (classify.router,)
+API: Final = (
+    predictions.router,
+    jobs_api.router,
+    results.router,
+    quarantine.router,
+    models_api.router,
+    feedback.router,
+)
+PAGES: Final = (
+    classify.router,
+    results_pages.router,
+    jobs_pages.router,
+    models_pages.router,
+    reports_pages.router,
+)
 STATIC: Final = Path(__file__).parent / "static"
 
 

@@ -9,6 +9,8 @@ from fastapi import Request
 
 from gateway.classifier import Classifier
 from gateway.doors.doors import Doors
+from gateway.exports import Exports
+from gateway.feed import JobFeed
 from gateway.ledgers import LedgerPool
 from gateway.live_models import LiveModels
 from gateway.store import PictureStore
@@ -25,6 +27,8 @@ class Parts:
     store: PictureStore
     classifier: Classifier
     doors: Doors
+    exports: Exports
+    feed: JobFeed
 
 
 def parts_of(request: Request) -> Parts:

@@ -15,6 +15,8 @@ from gateway.admission import Admission
 from gateway.app import make_app
 from gateway.classifier import Classifier
 from gateway.doors.doors import Doors
+from gateway.exports import Exports
+from gateway.feed import JobFeed
 from gateway.ledgers import LedgerPool
 from gateway.live_models import LiveModels
 from gateway.parts import Parts
@@ -49,6 +51,7 @@ class GatewayService:
         admission = Admission(settings.gateway_queue, settings.gateway_queue_bytes)
         self._classifier = Classifier(settings, admission, self._ledger, predictor, store)
         self._store = store
+        self._feed = JobFeed(self._ledger)
         self.app = make_app(
             Parts(
                 settings=settings,
@@ -57,6 +60,8 @@ class GatewayService:
                 store=store,
                 classifier=self._classifier,
                 doors=Doors(settings),
+                exports=Exports(self._ledger),
+                feed=self._feed,
             )
         )
 
@@ -65,9 +70,14 @@ class GatewayService:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._balancer.run())
             group.create_task(self._classifier.run())
+            group.create_task(self._feed.run())
             group.create_task(self._keep_knowing_models())
             group.create_task(self._keep_trimming())
             group.create_task(self._beat())
+
+    def drain(self) -> None:
+        """End what would go on for as long as somebody looks."""
+        self._feed.close()
 
     def close(self) -> None:
         """Let go of threads and connections; whatever still hangs in one must not keep the process."""
@@ -142,6 +152,7 @@ async def serve_until_stopped(settings: Settings) -> None:
     def stop(number: signal.Signals) -> None:
         log.info("draining")
         health.set("draining", ok=False, why="the gateway drains")
+        service.drain()
         server.should_exit = True
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import sluice
 from gateway.parts import parts_of
+from sluice.cli.screen import duration, finished_of, percent, rate
 
 FOLDER: Final = Path(__file__).parents[1] / "templates"
 
@@ -27,12 +28,20 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda score: f"{100 * score:.2f} %"
+    environment.filters["number"] = lambda number: f"{number:,}"
+    environment.filters["moment"] = lambda moment: f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    environment.filters |= {"duration": duration, "rate": rate, "finished": finished_of, "done_percent": percent}
     environment.globals["version"] = sluice.__version__
     return environment
 
 
 async def page(request: Request, template: str, status: int = HTTPStatus.OK, **context: object) -> HTMLResponse:
     """Return a page, or the part of one that htmx asked for: the template decides."""
+    return HTMLResponse(await part(request, template, status, **context), status)
+
+
+async def part(request: Request, template: str, status: int = HTTPStatus.OK, **context: object) -> str:
+    """Return a template's HTML."""
     parts = parts_of(request)
     person = await parts.doors.identify(request)
     known = {
@@ -43,4 +52,4 @@ async def page(request: Request, template: str, status: int = HTTPStatus.OK, **c
         "settings": parts.settings,
         "csrf": parts.doors.csrf(request),
     }
-    return HTMLResponse(_environment().get_template(template).render(known | context), status)
+    return _environment().get_template(template).render(known | context)

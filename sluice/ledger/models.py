@@ -50,6 +50,12 @@ def get(cursor: LedgerCursor, model_id: int) -> Model | None:
     return found[0] if found else None
 
 
+def find(cursor: LedgerCursor, name: str, version: str) -> Model | None:
+    """Return a version of a model."""
+    found = _find(cursor, "name = %s AND version = %s", (name, version))
+    return found[0] if found else None
+
+
 def resolve(cursor: LedgerCursor, spec: str) -> Model:
     """Return the model that a job means by '', 'name' or 'name@version'."""
     name, at, version = spec.partition("@")
@@ -73,6 +79,11 @@ def resolve(cursor: LedgerCursor, spec: str) -> Model:
 def list_models(cursor: LedgerCursor) -> list[Model]:
     """Return all models by name, versions in the order they came."""
     return _find(cursor, "1 = 1 ORDER BY name, id", ())
+
+
+def page(cursor: LedgerCursor, after_id: int, limit: int) -> list[Model]:
+    """Return the next versions after an id, in the order they came."""
+    return _find(cursor, "id > %s ORDER BY id LIMIT %s", (after_id, limit))
 
 
 def _find(cursor: LedgerCursor, where: str, values: tuple[object, ...]) -> list[Model]:

@@ -1,0 +1,146 @@
+"""What people do with jobs, for API and pages alike: see those that they may see, change those that are theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from gateway.doors.person import Person
+from gateway.parts import Parts
+from gateway.sources import permitted
+from sluice.domain import Reason
+from sluice.errors import ConfigurationError, RequestError
+from sluice.ledger import LedgerCursor, jobs, models, objects, owners, seen
+from sluice.ledger.objects import REPLAY_ROWS
+from sluice.ledger.quarantine_pages import quarantine_page
+from sluice.ledger.seen import SeenJob
+from sluice.telemetry import get_logger
+
+log = get_logger()
+
+REPLAY_TURNS: Final = 20
+"""Transactions of a thousand objects each that one request for a replay makes, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobWish:
+    """What somebody wants a job to be."""
+
+    source: str
+    model: str = ""
+    archives: bool = False
+    priority: int = 0
+    watch: bool = False
+    watch_seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOutcome:
+    """How many objects are pending again, and after which id the next request has to go on; None: that was all."""
+
+    replayed: int
+    after: int | None
+
+
+async def see(parts: Parts, person: Person, job_id: int) -> SeenJob:
+    """Return a job that the person may see; one of somebody else is as if it weren't there."""
+    found = await parts.ledger.run(seen.one, job_id, person.id, is_admin=person.is_admin)
+    if found is None:
+        raise no_job(job_id)
+    return found
+
+
+async def see_page(parts: Parts, person: Person, before_id: int, limit: int) -> list[SeenJob]:
+    """Return the next of the jobs that the person may see, the newest first."""
+    return await parts.ledger.run(seen.page, person.id, is_admin=person.is_admin, before_id=before_id, limit=limit)
+
+
+async def submit(parts: Parts, person: Person, wish: JobWish) -> SeenJob:
+    """Make a job of what a person wishes, and of what they may."""
+    source = permitted(wish.source, person, parts.settings, archives=wish.archives)
+    job_id = await parts.ledger.run(_submit, person.id, source, wish)
+    log.info("job submitted", job=job_id, by=person.id, source=source)
+    return await see(parts, person, job_id)
+
+
+async def change(parts: Parts, person: Person, job_id: int, to: str) -> SeenJob:
+    """Make a job of the person's paused, running (resumed), cancelled, or tried again ('retried')."""
+    await _check_may_change(parts, person, job_id)
+    if to == "retried":
+        await parts.ledger.run(jobs.retry, job_id)
+    else:
+        await parts.ledger.run(jobs.change_state, job_id, to)
+    log.info("job changed", job=job_id, by=person.id, to=to)
+    return await see(parts, person, job_id)
+
+
+async def prioritize(parts: Parts, person: Person, job_id: int, priority: int) -> SeenJob:
+    """Say how urgent a job of the person's is."""
+    await _check_may_change(parts, person, job_id)
+    await parts.ledger.run(jobs.set_priority, job_id, priority)
+    log.info("job changed", job=job_id, by=person.id, priority=priority)
+    return await see(parts, person, job_id)
+
+
+async def replay(
+    parts: Parts, person: Person, job_id: int, ids: list[int] | None, reason: str | None, after_id: int = 0
+) -> ReplayOutcome:
+    """Have quarantined objects tried again: those of the ids, of a reason, or all; each once, some thousand a call."""
+    known_reason(reason)
+    await _check_may_change(parts, person, job_id)
+    replayed = 0
+    if ids is not None:
+        replayed = await parts.ledger.run(objects.replay, job_id, ids=ids, reason=reason)
+        return ReplayOutcome(replayed, None)
+    after: int | None = after_id
+    for _ in range(REPLAY_TURNS):
+        if after is None:
+            break
+        # By id and each once: what fails again at once must not be replayed for ever.
+        page = await parts.ledger.run(quarantine_page, job_id, reason, after_id=after, limit=REPLAY_ROWS)
+        if page.rows:
+            chosen = [row.id for row in page.rows]
+            replayed += await parts.ledger.run(objects.replay, job_id, ids=chosen, reason=reason)
+        after = page.next
+    log.info("quarantine replayed", job=job_id, by=person.id, objects=replayed)
+    return ReplayOutcome(replayed, after)
+
+
+def no_job(job_id: int) -> RequestError:
+    """Return what is said of a job that isn't there, or not for this person."""
+    return RequestError(HTTPStatus.NOT_FOUND, f"there is no job {job_id} that you may see: /jobs lists those that are")
+
+
+def known_reason(reason: str | None) -> None:
+    """Refuse a reason that there isn't."""
+    if reason is not None and Reason.of_code(reason) is None:
+        raise RequestError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"there is no such reason: it is one of {', '.join(sorted(Reason))}"
+        )
+
+
+async def _check_may_change(parts: Parts, person: Person, job_id: int) -> None:
+    found = await see(parts, person, job_id)
+    if not found.owned.may_change(person.id, is_admin=person.is_admin):
+        raise RequestError(
+            HTTPStatus.FORBIDDEN, f"job {job_id} is none that you submitted: its owner and admins may change it"
+        )
+
+
+def _submit(cursor: LedgerCursor, person_id: int, source: str, wish: JobWish) -> int:
+    try:
+        models.resolve(cursor, wish.model)
+    except ConfigurationError:
+        # Without any live model a job may still be made: it waits until there is one, and says so.
+        if wish.model or any(model.live for model in models.list_models(cursor)):
+            raise
+    return owners.submit_for(
+        cursor,
+        person_id,
+        source,
+        wish.model,
+        priority=wish.priority,
+        watch=wish.watch,
+        watch_seconds=wish.watch_seconds,
+    )

@@ -1,0 +1,47 @@
+"""Pages of models: which versions there are, what they say, and which is live."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from gateway.api.bounds import ListCursor
+from gateway.api.models import CURSOR, ModelName, ModelVersion, find, promote
+from gateway.cursors import decode, encode
+from gateway.doors.callers import Admin, Viewer
+from gateway.pages.render import page
+from gateway.parts import parts_of
+from sluice.ledger import models
+
+router = APIRouter(include_in_schema=False)
+
+SHOWN: Final = 50
+
+
+@router.get("/models")
+async def show_models(request: Request, person: Viewer, cursor: ListCursor = "") -> Response:
+    """Show the versions of all models."""
+    del person
+    after = decode(CURSOR, cursor, (int,))
+    found = await parts_of(request).ledger.run(models.page, int(after[0]) if after else 0, SHOWN + 1)
+    following = encode(CURSOR, [found[SHOWN - 1].id]) if len(found) > SHOWN else None
+    return await page(request, "models.html", models=found[:SHOWN], next=following)
+
+
+@router.get("/models/{name}/{version}")
+async def show_model(request: Request, person: Viewer, name: ModelName, version: ModelVersion) -> Response:
+    """Show what a version expects and what it can say."""
+    del person
+    model = await find(parts_of(request), name, version)
+    return await page(request, "model.html", model=model, preprocessing=json.dumps(model.preprocessing, indent=2))
+
+
+@router.post("/models/{name}/{version}/promote")
+async def promote_model(request: Request, person: Admin, name: ModelName, version: ModelVersion) -> Response:
+    """Make a version live, and show it."""
+    await promote(parts_of(request), person, name, version)
+    return RedirectResponse(f"/models/{name}/{version}", HTTPStatus.SEE_OTHER)

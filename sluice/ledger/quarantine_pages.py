@@ -1,0 +1,53 @@
+"""A job's quarantine in pages: of one reason too, where few of many objects are of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sluice.ledger.connection import LedgerCursor
+from sluice.ledger.objects import list_quarantined
+from sluice.ledger.rows import QuarantinedObject
+
+WALKED: Final = 20_000
+"""Objects that one page looks at, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinePage:
+    """Some quarantined objects, and after which id the next page goes on; None: there is none."""
+
+    rows: list[QuarantinedObject]
+    next: int | None
+
+
+def quarantine_page(
+    cursor: LedgerCursor, job_id: int, reason: str | None = None, *, after_id: int = 0, limit: int = 100
+) -> QuarantinePage:
+    """Return the next of a job's quarantine, in order of id; a page may be short, or empty, though another follows."""
+    cursor.execute(
+        "SELECT id, reason FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'quarantined' "
+        "AND id > %s ORDER BY id LIMIT %s",
+        (job_id, after_id, limit + 1 if reason is None else WALKED),
+    )
+    walked = cursor.fetchall()
+    fitting = [row["id"] for row in walked if reason is None or row["reason"] == reason]
+    found = fitting[:limit]
+    following: int | None = None
+    if len(fitting) > limit:
+        following = found[-1]
+    elif reason is not None and len(walked) == WALKED:
+        following = walked[-1]["id"]
+    rows = list_quarantined(cursor, job_id, ids=found, limit=limit) if found else []
+    return QuarantinePage(rows, following)
+
+
+def frequent_reasons(cursor: LedgerCursor, job_id: int) -> dict[str, int]:
+    """Count the reasons of a job's first quarantined objects, so many at most as one page looks at."""
+    cursor.execute(
+        "SELECT reason, COUNT(*) AS n FROM (SELECT reason FROM objects FORCE INDEX (by_state) "
+        "WHERE job_id = %s AND state = 'quarantined' ORDER BY id LIMIT %s) first GROUP BY reason "
+        "ORDER BY n DESC, reason",
+        (job_id, WALKED),
+    )
+    return {row["reason"] or "": row["n"] for row in cursor.fetchall()}
