@@ -1,0 +1,75 @@
+"""The load's table and plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
+HEADS: Final = ("people", "asked", "answers/s", "ratio", "p50 ms", "p95 ms", "refused", "failed")
+WIDTHS: Final = (8, 12, 11, 8, 9, 9, 9, 8)
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the table."""
+    lines = [*(f"{key}: {value}" for key, value in results["machine"].items()), f"model: {results['model']}", ""]
+    lines.append(_row(HEADS))
+    for each in results["steps"]:
+        ratio = each["gateway"]["rate"] / max(each["direct"]["rate"], 1e-9)
+        lines.append(_step(each["users"], "TorchServe", each["direct"], ""))
+        lines.append(_step(each["users"], "gateway", each["gateway"], f"{ratio:.2f}"))
+    lines.append(_step(results["after"]["users"], "after it", results["after"], ""))
+    lines += ["", f"the last refusal after the largest step: {results['after']['last_refusal']:.1f} s after its end"]
+    lines.append(f"memory of a gateway at the end: {results['peak_mib']:.0f} MiB")
+    failures = {
+        f"{each['users']} people, {who}": each[who]["failed"]
+        for each in results["steps"]
+        for who in ("direct", "gateway")
+        if each[who]["failed"]
+    }
+    lines += [f"failures, {where}: {found}" for where, found in failures.items()]
+    return "\n".join(lines)
+
+
+def _row(values: tuple[str, ...]) -> str:
+    return "".join(f"{value:>{width}}" for value, width in zip(values, WIDTHS, strict=True))
+
+
+def _step(users: int, who: str, found: dict[str, Any], ratio: str) -> str:
+    return _row(
+        (
+            str(users),
+            who,
+            f"{found['rate']:.1f}",
+            ratio,
+            f"{1000 * found['p50']:.0f}",
+            f"{1000 * found['p95']:.0f}",
+            str(found["refused"]),
+            str(sum(found["failed"].values())),
+        )
+    )
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Draw answers a second and latency by the number of people."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    users = [each["users"] for each in results["steps"]]
+    for who, name, colour in (("direct", "TorchServe", "#999999"), ("gateway", "gateway", "#4477aa")):
+        found = [each[who] for each in results["steps"]]
+        left.plot(users, [each["rate"] for each in found], "o-", color=colour, label=name)
+        right.plot(users, [1000 * each["p50"] for each in found], "o-", color=colour, label=f"{name}, p50")
+        right.plot(users, [1000 * each["p95"] for each in found], "o--", color=colour, label=f"{name}, p95")
+    left.set_ylabel("answers a second")
+    right.set_ylabel("milliseconds to an answer")
+    for axes in (left, right):
+        axes.set_xlabel("people")
+        axes.set_ylim(bottom=0)
+        axes.legend()
+    figure.suptitle(results["machine"]["processor"])
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
