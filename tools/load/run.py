@@ -1,4 +1,4 @@
-"""Load the gateway as people would, beside TorchServe asked directly; print a table, and write JSON and a plot to bench/.
+"""Load the gateway as people would, beside TorchServe asked directly; print a table, write JSON and a plot to bench/.
 
 Each person sends a picture that nobody has sent before, looks at the answer for 1 to 5 seconds, and sends another. For
 each number of people the two take turns, on the same photos, so a machine that changes its speed changes it for both.
@@ -53,9 +53,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     with Servers(models=[arguments.model], say=say) as servers:
         servers.start()
         with Stack(servers, "load") as stack:
-            gateways = [
-                stack.add_gateway(gateway_anonymous="user", gateway_rate=0) for _ in range(arguments.gateways)
-            ]
+            gateways = [stack.add_gateway(gateway_anonymous="user", gateway_rate=0) for _ in range(arguments.gateways)]
             for gateway in gateways:
                 gateway.start()
             for gateway in gateways:
