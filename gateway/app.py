@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 
 import sluice
 from gateway import problems
-from gateway.api import feedback, predictions, quarantine, results
+from gateway.api import feedback, predictions, quarantine, results, uploads
 from gateway.api import jobs as jobs_api
 from gateway.api import models as models_api
 from gateway.pages import classify
@@ -27,6 +27,7 @@ API: Final = (
     quarantine.router,
     models_api.router,
     feedback.router,
+    uploads.router,
 )
 PAGES: Final = (
     classify.router,

@@ -13,7 +13,9 @@ from gateway.exports import Exports
 from gateway.feed import JobFeed
 from gateway.ledgers import LedgerPool
 from gateway.live_models import LiveModels
+from gateway.repeats import Repeats
 from gateway.store import PictureStore
+from gateway.uploads.receiver import ArchiveReceiver
 from sluice.settings import Settings
 
 
@@ -29,6 +31,8 @@ class Parts:
     doors: Doors
     exports: Exports
     feed: JobFeed
+    repeats: Repeats
+    receiver: ArchiveReceiver
 
 
 def parts_of(request: Request) -> Parts:

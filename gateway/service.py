@@ -21,10 +21,13 @@ from gateway.ledgers import LedgerPool
 from gateway.live_models import LiveModels
 from gateway.parts import Parts
 from gateway.predictor import Predictor
+from gateway.repeats import Repeats
 from gateway.store import PictureStore
+from gateway.uploads.bucket import ArchiveBucket
+from gateway.uploads.receiver import ArchiveReceiver
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.inference import Balancer, TorchServeClient
-from sluice.ledger import answers, models
+from sluice.ledger import answers, idempotency, models
 from sluice.settings import Settings
 from sluice.telemetry import Health, get_logger, serve
 
@@ -52,6 +55,8 @@ class GatewayService:
         self._classifier = Classifier(settings, admission, self._ledger, predictor, store)
         self._store = store
         self._feed = JobFeed(self._ledger)
+        self._archives = ArchiveBucket(settings, store)
+        self._receiver = ArchiveReceiver(settings, self._archives, self._ledger)
         self.app = make_app(
             Parts(
                 settings=settings,
@@ -62,6 +67,8 @@ class GatewayService:
                 doors=Doors(settings),
                 exports=Exports(self._ledger),
                 feed=self._feed,
+                repeats=Repeats(self._ledger),
+                receiver=self._receiver,
             )
         )
 
@@ -71,6 +78,7 @@ class GatewayService:
             group.create_task(self._balancer.run())
             group.create_task(self._classifier.run())
             group.create_task(self._feed.run())
+            group.create_task(self._receiver.run())
             group.create_task(self._keep_knowing_models())
             group.create_task(self._keep_trimming())
             group.create_task(self._beat())
@@ -84,6 +92,7 @@ class GatewayService:
         self._classifier.close()
         self._balancer.close()
         self._store.close()
+        self._archives.close()
         self._ledger.close()
 
     async def _keep_knowing_models(self) -> None:
@@ -100,13 +109,15 @@ class GatewayService:
             await asyncio.sleep(1.0 if self._ledger_why else MODELS_SECONDS)
 
     async def _keep_trimming(self) -> None:
-        """Keep the answers within their bounds; all replicas do, since any may be gone."""
+        """Keep answers and idempotency keys within their bounds; all replicas do, since any may be gone."""
         while True:
             await asyncio.sleep(TRIM_SECONDS)
             try:
                 while await self._ledger.run(
                     answers.trim, self._settings.gateway_answers, self._settings.gateway_answers_days
                 ):
+                    pass
+                while await self._ledger.run(idempotency.trim):
                     pass
             except LedgerError as error:
                 log.warning("old answers can't be deleted yet", why=str(error))

@@ -37,8 +37,7 @@ from sluice.images import (
 MAX_PIXELS: Final = 100_000_000
 """Of a person's photo. Consumers have their own setting and send pixels."""
 
-TOP_FOR_CONSUMERS: Final = 5
-TOP_FOR_PEOPLE: Final = 10
+TOP: Final = 10
 BAD_REQUEST: Final = 400
 FAILED: Final = 500
 SAID_MAX: Final = 300
@@ -144,7 +143,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
     def postprocess(self, probabilities: torch.Tensor) -> list[list[tuple[int, float]] | None]:
         """Return each image's best classes, best first; None where the network gave no numbers."""
         finite = probabilities.isfinite().all(1).tolist()
-        scores, classes = probabilities.topk(TOP_FOR_PEOPLE, dim=1)
+        scores, classes = probabilities.topk(TOP, dim=1)
         return [
             list(zip(numbers, (round(value, 6) for value in values), strict=True)) if good else None
             for numbers, values, good in zip(classes.tolist(), scores.tolist(), finite, strict=True)
@@ -169,9 +168,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         return images
 
     def _for_consumer(self, tops: Sequence[list[tuple[int, float]] | None]) -> str:
-        predictions = [
-            {"error": "the network's output is not finite"} if top is None else top[:TOP_FOR_CONSUMERS] for top in tops
-        ]
+        predictions = [{"error": "the network's output is not finite"} if top is None else top for top in tops]
         return json.dumps({**self.answer_head, "predictions": predictions}, separators=(",", ":"))
 
     def _for_person(self, top: list[tuple[int, float]] | None) -> str:

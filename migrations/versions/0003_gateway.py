@@ -108,14 +108,17 @@ TABLES = {
             size          BIGINT UNSIGNED NOT NULL,
             job_id        INT UNSIGNED NULL,
             created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-            KEY by_user (user_id, name, created)
+            KEY by_user (user_id, created),
+            KEY by_name (user_id, name, created)
         )""",
-    # What a request with an idempotency key was answered, so that its repeat creates nothing.
+    # What a request with an idempotency key was answered, so that its repeat creates nothing. Without a status: a
+    # gateway is at work on it, which `holder` tells from others.
     "idempotency": """
         CREATE TABLE IF NOT EXISTS idempotency (
             user_id       INT UNSIGNED NOT NULL,
             request_key   BINARY(32) NOT NULL,
             request       BINARY(32) NOT NULL,
+            holder        BINARY(16) NOT NULL,
             status        SMALLINT UNSIGNED NULL,
             body          MEDIUMBLOB NULL,
             created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),

@@ -1,0 +1,226 @@
+"""/api/v1/uploads: archives in, a job each; how far they are, and prediction.json."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, Field
+
+from gateway.api.answers import answers
+from gateway.api.bounds import MODEL_MAX, PAGE, PAGE_MAX, PRIORITY_MAX, Moment, PlainText
+from gateway.doors.callers import User
+from gateway.doors.person import Person
+from gateway.parts import parts_of
+from gateway.repeats import KEY_PARAMETER, body_of
+from gateway.uploads.body import ArchiveBody
+from gateway.uploads.found import FoundUpload, find_upload, prediction_json
+from gateway.uploads.names import NAME_MAX
+from sluice.errors import RequestError
+from sluice.ledger import LedgerCursor, idempotency, uploads
+from sluice.ledger.idempotency import RequestTicket
+from sluice.ledger.uploads import ArchiveUpload, UploadState
+
+router = APIRouter(tags=["uploads"])
+
+BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+OCTETS: Final[dict[str, Any]] = {
+    "application/zip": BINARY,
+    "application/x-tar": BINARY,
+    "application/octet-stream": BINARY,
+}
+FORM: Final = {
+    "schema": {
+        "type": "object",
+        "properties": {
+            "model": {"type": "string", "maxLength": MODEL_MAX},
+            "priority": {"type": "integer", "minimum": -PRIORITY_MAX, "maximum": PRIORITY_MAX},
+            "file": {"type": "string", "format": "binary"},
+        },
+        "required": ["file"],
+    }
+}
+
+UploadId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As the upload was answered")]
+ModelSpec = Annotated[
+    PlainText, Query(alias="model", max_length=MODEL_MAX, description="name or name@version; empty: the live one")
+]
+Priority = Annotated[int, Query(ge=-PRIORITY_MAX, le=PRIORITY_MAX, description="Jobs with more come first")]
+
+
+class UploadAnswer(BaseModel):
+    """An archive that was sent, and how far its job is."""
+
+    id: str = Field(examples=["0f" * 16])
+    name: str = Field(examples=["holiday.zip"])
+    size: int
+    created: Moment
+    job: int | None
+    state: str = Field(description="The job's: pending, running, paused, cancelled, done, failed; deleted")
+    message: str = Field(default="", description="What the job waits for, or failed of")
+    listed: int = 0
+    done: int = 0
+    quarantined: int = 0
+    listing_complete: bool | None = None
+    images_per_second: float | None = None
+    eta_seconds: float | None = None
+    prediction: str = Field(description="Where prediction.json is, once the job is done")
+
+
+class UploadsAnswer(BaseModel):
+    """Uploads, the newest first; `next` is where the next page begins, if there is one."""
+
+    uploads: list[UploadAnswer]
+    next: str | None = None
+
+
+@router.put(
+    "/uploads/{name}",
+    status_code=HTTPStatus.CREATED,
+    response_model=UploadAnswer,
+    responses=answers(400, 401, 403, 404, 408, 409, 413, 415, 422, 503),
+    openapi_extra={"requestBody": {"required": True, "content": OCTETS}, "parameters": [KEY_PARAMETER]},
+    summary="Upload an archive",
+)
+async def put(
+    request: Request,
+    person: User,
+    name: Annotated[str, Path(max_length=NAME_MAX, description="Ends in .zip or .tar", examples=["holiday.zip"])],
+    model: ModelSpec = "",
+    priority: Priority = 0,
+) -> Response:
+    """Take an archive as the request's body, streamed, and make it a job."""
+    return await receive(request, person, ArchiveBody(request, name), model, priority)
+
+
+@router.post(
+    "/uploads",
+    status_code=HTTPStatus.CREATED,
+    response_model=UploadAnswer,
+    responses=answers(400, 401, 403, 404, 408, 409, 413, 415, 422, 503),
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"multipart/form-data": FORM, **OCTETS}},
+        "parameters": [KEY_PARAMETER],
+    },
+    summary="Upload an archive",
+)
+async def post(
+    request: Request,
+    person: User,
+    name: Annotated[str, Query(max_length=NAME_MAX, description="Needed unless a form says it")] = "",
+    model: ModelSpec = "",
+    priority: Priority = 0,
+) -> Response:
+    """Take an archive as the body or as form field `file`, streamed, and make it a job."""
+    return await receive(request, person, ArchiveBody(request, name), model, priority)
+
+
+@router.get("/uploads", responses=answers(401, 403, 422, 503), summary="Uploads of your own")
+async def listed(
+    request: Request,
+    person: User,
+    before: Annotated[str, Query(pattern="^([0-9a-f]{32})?$", description="`next` of the page before")] = "",
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE,
+) -> UploadsAnswer:
+    """List your uploads, the newest first; people who aren't signed in have theirs together."""
+    found = await parts_of(request).ledger.run(uploads.of_person, person.id, before, limit)
+    more = found[-1].upload.id if len(found) == limit else None
+    return UploadsAnswer(uploads=[answer_of_state(each) for each in found], next=more)
+
+
+@router.get("/uploads/{upload_id}", responses=answers(401, 403, 404, 422, 503), summary="How far an upload is")
+async def one(request: Request, person: User, upload_id: UploadId) -> UploadAnswer:
+    """Say how far an upload's job is."""
+    return answer_of_found(await find_upload(parts_of(request).ledger, person, upload_id))
+
+
+@router.get(
+    "/uploads/{upload_id}/prediction.json",
+    response_class=StreamingResponse,
+    responses={**answers(401, 403, 404, 409, 422, 503), 200: {"content": {"application/json": {}}}},
+    summary="All predictions of an archive",
+)
+async def prediction(request: Request, person: User, upload_id: UploadId) -> StreamingResponse:
+    """Give `{"holiday.zip": [["a/b.jpg", [["Egyptian_cat", 0.93], ... 10]], ...]}`, streamed, in the archive's order.
+
+    While the job isn't done that is 409, with how far it is.
+    """
+    parts = parts_of(request)
+    found = await find_upload(parts.ledger, person, upload_id)
+    found.check_done()
+    return StreamingResponse(
+        prediction_json(parts.ledger, parts.store.bucket, found.upload),
+        media_type="application/json",
+        headers={"Content-Disposition": "attachment; filename=prediction.json"},
+    )
+
+
+async def receive(request: Request, person: Person, body: ArchiveBody, model: str = "", priority: int = 0) -> Response:
+    """Take an archive in, once for an idempotency key."""
+    parts = parts_of(request)
+
+    async def wanted(fields: dict[str, str]) -> tuple[str, int]:
+        spec = fields.get("model", "").strip() or model
+        if len(spec) > MODEL_MAX:
+            raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "model: give name or name@version")
+        await parts.models.get(spec)  # rather now than after the last byte
+        return spec, _priority(fields.get("priority", "").strip() or str(priority))
+
+    async def work(ticket: RequestTicket | None) -> UploadAnswer:
+        def keep(cursor: LedgerCursor, made: ArchiveUpload) -> None:
+            if ticket is not None:
+                idempotency.finish(cursor, ticket, HTTPStatus.CREATED, body_of(answer_of_new(made)))
+
+        return answer_of_new(await parts.receiver.receive(person.id, body, wanted, keep))
+
+    length = str(body.declared).encode()
+    return await parts.repeats.once(request, person, [length], HTTPStatus.CREATED, work)
+
+
+def answer_of_new(made: ArchiveUpload) -> UploadAnswer:
+    """Return what is said of an archive that has just come."""
+    return answer_of_state(UploadState(made, "pending", 0, 0, 0, ""))
+
+
+def answer_of_state(state: UploadState) -> UploadAnswer:
+    """Return what is said of an upload in a list."""
+    return UploadAnswer(
+        id=state.upload.id,
+        name=state.upload.name,
+        size=state.upload.size,
+        created=state.upload.created,
+        job=state.upload.job_id,
+        state=state.state or "deleted",
+        message=state.message,
+        listed=state.listed,
+        done=state.done,
+        quarantined=state.quarantined,
+        prediction=f"/api/v1/uploads/{state.upload.id}/prediction.json",
+    )
+
+
+def answer_of_found(found: FoundUpload) -> UploadAnswer:
+    """Return what is said of one upload."""
+    answer = answer_of_new(found.upload)
+    if found.progress is None:
+        answer.state = "deleted"
+        return answer
+    for name in ("state", "message", "listed", "done", "quarantined", "listing_complete"):
+        setattr(answer, name, getattr(found.progress, name))
+    answer.images_per_second = found.progress.images_per_second
+    answer.eta_seconds = found.progress.eta_seconds
+    return answer
+
+
+def _priority(said: str) -> int:
+    digits = said.removeprefix("-")
+    if (
+        digits.isascii()
+        and digits.isdecimal()
+        and len(digits) <= len(str(PRIORITY_MAX))
+        and int(digits) <= PRIORITY_MAX
+    ):
+        return int(said)
+    raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, f"priority: {said[:20]!r} is no whole number")

@@ -1,0 +1,1 @@
+"""Archives that people send: streamed into the bucket as they come, then a job."""
