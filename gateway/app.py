@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 import sluice
@@ -13,12 +14,17 @@ from gateway import problems
 from gateway.api import feedback, predictions, quarantine, results, uploads
 from gateway.api import jobs as jobs_api
 from gateway.api import models as models_api
-from gateway.pages import classify
+from gateway.doors.bodies import Bodies
+from gateway.doors.forms import form_token
+from gateway.doors.gate import Gate
+from gateway.dropped import archive_bytes, form_bytes
+from gateway.pages import classify, login
 from gateway.pages import jobs as jobs_pages
 from gateway.pages import models as models_pages
 from gateway.pages import reports as reports_pages
 from gateway.pages import results as results_pages
 from gateway.parts import Parts
+from sluice.settings import Settings
 
 API: Final = (
     predictions.router,
@@ -31,11 +37,19 @@ API: Final = (
 )
 PAGES: Final = (
     classify.router,
+    login.router,
     results_pages.router,
     jobs_pages.router,
     models_pages.router,
     reports_pages.router,
 )
+SIZES: Final[dict[str, Callable[[Settings], int]]] = {
+    "/": form_bytes,
+    "/api/v1/predictions": form_bytes,
+    "/api/v1/uploads": archive_bytes,
+    "/api/v1/uploads/*": archive_bytes,
+}
+"""Where bodies may be larger than a small form, and how large."""
 STATIC: Final = Path(__file__).parent / "static"
 
 
@@ -49,6 +63,9 @@ def make_app(parts: Parts) -> FastAPI:
         api.include_router(router)
     app.include_router(api)
     for router in PAGES:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(form_token)])
     app.mount("/static", StaticFiles(directory=STATIC))
+    # What is added last comes first: who it is and where from, then the body.
+    app.add_middleware(Bodies, settings=parts.settings, sizes=SIZES)
+    app.add_middleware(Gate, settings=parts.settings, doors=parts.doors)
     return app

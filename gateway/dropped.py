@@ -6,8 +6,8 @@ from http import HTTPStatus
 from typing import Final
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 
 from gateway.classifier import DroppedPicture
 from sluice.errors import RequestError
@@ -28,11 +28,7 @@ async def read_pictures(request: Request, settings: Settings, field: str = "file
         _check_length(request, most)
         name = request.headers.get("x-file-name", "picture")[:NAME_MAX]
         return [DroppedPicture(name, await _read_body(request, most))]
-    _check_length(request, settings.gateway_files * most + OVERHEAD)
-    try:
-        form = await request.form(max_files=settings.gateway_files, max_fields=MOST_FIELDS, max_part_size=FIELD_BYTES)
-    except MultiPartException as error:
-        raise _unreadable(error.message, settings) from error
+    form = await read_form(request, settings)
     files = [part for part in form.getlist(field) if isinstance(part, UploadFile) and part.filename]
     if not files:
         raise RequestError(HTTPStatus.BAD_REQUEST, f"no picture was sent: send one or more as form field {field!r}")
@@ -42,6 +38,28 @@ async def read_pictures(request: Request, settings: Settings, field: str = "file
             raise too_large(most)
         pictures.append(DroppedPicture((part.filename or "picture")[:NAME_MAX], await part.read()))
     return pictures
+
+
+async def read_form(request: Request, settings: Settings) -> FormData:
+    """Return the request's form; whoever asks again is given the same."""
+    _check_length(request, form_bytes(settings))
+    try:
+        return await request.form(max_files=settings.gateway_files, max_fields=MOST_FIELDS, max_part_size=FIELD_BYTES)
+    except HTTPException as error:
+        # What starlette makes of a form that can't be parsed; a body that came too slowly says so itself.
+        if error.status_code != HTTPStatus.BAD_REQUEST:
+            raise
+        raise _unreadable(str(error.detail), settings) from error
+
+
+def form_bytes(settings: Settings) -> int:
+    """Return how large a form with pictures may be."""
+    return settings.gateway_files * settings.gateway_picture_bytes + OVERHEAD
+
+
+def archive_bytes(settings: Settings) -> int:
+    """Return how large a form with an archive may be."""
+    return settings.gateway_archive_bytes + OVERHEAD
 
 
 def too_many(settings: Settings) -> RequestError:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from gateway.pages.render import page
@@ -63,41 +64,45 @@ def headers_of(error: SluiceError, status: int) -> dict[str, str]:
     return {}
 
 
-async def _answer(request: Request, status: int, detail: str, headers: dict[str, str]) -> Response:
+async def answer_error(request: Request, status: int, detail: str, headers: dict[str, str]) -> Response:
     """Answer a program with a problem, a person with a page."""
     is_page = not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
     if not is_page:
         return problem(status, detail, instance=request.url.path, headers=headers)
+    if status == HTTPStatus.UNAUTHORIZED and request.method == "GET":
+        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/login?{urlencode({'next': asked})}", HTTPStatus.SEE_OTHER)
     title, seconds = HTTPStatus(status).phrase, headers.get("Retry-After")
     answer = await page(request, "error.html", status, title=title, detail=detail, seconds=seconds)
     answer.headers.update(headers)
     return answer
 
 
-async def _sluice(request: Request, error: Exception) -> Response:
+async def answer_sluice_error(request: Request, error: Exception) -> Response:
+    """Answer what was raised on purpose."""
     if not isinstance(error, SluiceError):
         raise error
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Busy):
         log.warning("a request can't be answered", path=request.url.path, why=str(error))
-    return await _answer(request, status, str(error), headers_of(error, status))
+    return await answer_error(request, status, str(error), headers_of(error, status))
 
 
 async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    return await _answer(request, error.status_code, str(error.detail), dict(error.headers or {}))
+    return await answer_error(request, error.status_code, str(error.detail), dict(error.headers or {}))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-    return await _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong, {})
+    return await answer_error(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong, {})
 
 
 def install(app: FastAPI) -> None:
     """Have every error answered as a problem."""
-    app.add_exception_handler(SluiceError, _sluice)
+    app.add_exception_handler(SluiceError, answer_sluice_error)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -15,6 +15,7 @@ from gateway.admission import Admission
 from gateway.app import make_app
 from gateway.classifier import Classifier
 from gateway.doors.doors import Doors
+from gateway.doors.edge import Edge
 from gateway.exports import Exports
 from gateway.feed import JobFeed
 from gateway.ledgers import LedgerPool
@@ -57,20 +58,20 @@ class GatewayService:
         self._feed = JobFeed(self._ledger)
         self._archives = ArchiveBucket(settings, store)
         self._receiver = ArchiveReceiver(settings, self._archives, self._ledger)
-        self.app = make_app(
-            Parts(
-                settings=settings,
-                ledger=self._ledger,
-                models=LiveModels(self._ledger),
-                store=store,
-                classifier=self._classifier,
-                doors=Doors(settings),
-                exports=Exports(self._ledger),
-                feed=self._feed,
-                repeats=Repeats(self._ledger),
-                receiver=self._receiver,
-            )
+        self._doors = Doors(settings, self._ledger)
+        parts = Parts(
+            settings=settings,
+            ledger=self._ledger,
+            models=LiveModels(self._ledger),
+            store=store,
+            classifier=self._classifier,
+            doors=self._doors,
+            exports=Exports(self._ledger),
+            feed=self._feed,
+            repeats=Repeats(self._ledger),
+            receiver=self._receiver,
         )
+        self.app = Edge(make_app(parts), settings)
 
     async def run(self) -> None:
         """Do what goes on beside requests, until cancelled."""
@@ -79,6 +80,7 @@ class GatewayService:
             group.create_task(self._classifier.run())
             group.create_task(self._feed.run())
             group.create_task(self._receiver.run())
+            group.create_task(self._doors.run())
             group.create_task(self._keep_knowing_models())
             group.create_task(self._keep_trimming())
             group.create_task(self._beat())
@@ -93,6 +95,7 @@ class GatewayService:
         self._balancer.close()
         self._store.close()
         self._archives.close()
+        self._doors.close()
         self._ledger.close()
 
     async def _keep_knowing_models(self) -> None:

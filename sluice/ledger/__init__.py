@@ -4,7 +4,20 @@ with Database(settings) as database:
     job = database.run(jobs.submit, "s3://photos")
 """
 
-from sluice.ledger import answers, check, jobs, listing, models, objects, pictures, predictions, progress
+from sluice.ledger import (
+    answers,
+    check,
+    jobs,
+    listing,
+    models,
+    objects,
+    pictures,
+    predictions,
+    progress,
+    sessions,
+    tokens,
+    users,
+)
 from sluice.ledger.asynchronous import AsyncLedger
 from sluice.ledger.connection import Database, LedgerCursor
 from sluice.ledger.rows import (
@@ -41,4 +54,7 @@ __all__ = [
     "pictures",
     "predictions",
     "progress",
+    "sessions",
+    "tokens",
+    "users",
 ]

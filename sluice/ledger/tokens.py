@@ -1,0 +1,73 @@
+"""The table `tokens`: personal tokens for programs, by digest; the token itself is shown once and kept nowhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sluice.ledger.connection import LedgerCursor
+from sluice.ledger.users import COLUMNS, Account, account_of
+
+MOST: Final = 50
+"""Tokens of one person."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalToken:
+    """A row of `tokens`, for its owner."""
+
+    id: int
+    name: str
+    created: datetime
+    expires: datetime | None
+    used: datetime | None
+
+
+def make(cursor: LedgerCursor, user_id: int, name: str, digest: bytes, days: int | None) -> int | None:
+    """Insert a token that lasts so many days (None: until it is revoked); None where there are too many."""
+    cursor.execute("SELECT id, digest FROM tokens WHERE user_id = %s ORDER BY id FOR UPDATE", (user_id,))
+    there = {bytes(row["digest"]): int(row["id"]) for row in cursor.fetchall()}
+    if digest in there:
+        return there[digest]
+    if len(there) >= MOST:
+        return None
+    cursor.execute(
+        "INSERT INTO tokens (user_id, name, digest, expires) "
+        "VALUES (%s, %s, %s, CURRENT_TIMESTAMP(3) + INTERVAL %s DAY)",
+        (user_id, name, digest, days),
+    )
+    return int(cursor.lastrowid)
+
+
+def list_tokens(cursor: LedgerCursor, user_id: int, after: int = 0, limit: int = MOST) -> list[PersonalToken]:
+    """Return a person's tokens by id beyond `after`."""
+    cursor.execute(
+        "SELECT id, name, created, expires, used FROM tokens WHERE user_id = %s AND id > %s ORDER BY id LIMIT %s",
+        (user_id, after, limit),
+    )
+    return [PersonalToken(**row) for row in cursor.fetchall()]
+
+
+def revoke(cursor: LedgerCursor, user_id: int, token_id: int) -> bool:
+    """Delete a person's token; say whether it was there."""
+    if cursor.execute("DELETE FROM tokens WHERE id = %s AND user_id = %s", (token_id, user_id)):
+        cursor.memory["revoked"] = token_id
+    return cursor.memory.get("revoked") == token_id
+
+
+def find(cursor: LedgerCursor, digest: bytes) -> Account | None:
+    """Return whose token it is, if it lasts and they may sign in; note the use, to the minute."""
+    cursor.execute(
+        f"SELECT {COLUMNS}, t.id AS token_id, "
+        "t.used IS NULL OR t.used < CURRENT_TIMESTAMP(3) - INTERVAL 1 MINUTE AS unnoted "
+        "FROM tokens t JOIN users u ON u.id = t.user_id "
+        "WHERE t.digest = %s AND (t.expires IS NULL OR t.expires > CURRENT_TIMESTAMP(3)) AND u.active",
+        (digest,),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    if row["unnoted"]:
+        cursor.execute("UPDATE tokens SET used = CURRENT_TIMESTAMP(3) WHERE id = %s", (row["token_id"],))
+    return account_of(row)
