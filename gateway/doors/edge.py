@@ -111,7 +111,7 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
     """Count a request; log it without its query, which may hold what nobody else should read."""
     is_static = scope["path"].startswith(STATIC)
     route = STATIC if is_static else getattr(scope.get("route"), "path", "unknown")
-    metrics.GATEWAY_REQUESTS.labels(route=route, status=status).inc()
+    metrics.GATEWAY_REQUESTS.labels(route=route, status=int(status)).inc()
     metrics.GATEWAY_SECONDS.labels(route=route).observe(seconds)
     if is_static:
         return
@@ -121,7 +121,7 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
         method=scope["method"],
         # As it was sent: decoded, it could begin a new line.
         path=scope.get("raw_path", b"").decode("ascii", "replace")[:PATH_SHOWN],
-        status=status,
+        status=int(status),
         milliseconds=round(1000 * seconds, 1),
         user=person.id if person else None,
         address=scope["client"][0] if scope.get("client") else None,
