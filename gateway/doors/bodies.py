@@ -25,7 +25,7 @@ SLOWEST: Final = 8 * 1024
 
 
 class Bodies:
-    """Bounds the body of each request; `sizes` says for which paths more than a little is taken, `/*` at the end for all below."""
+    """Bounds the body of each request; `sizes` says for which paths (or `/above/*`) more than a little is taken."""
 
     def __init__(
         self,
