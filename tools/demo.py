@@ -21,11 +21,13 @@ from sluice.errors import SluiceError
 from tools.cache import cache_folder
 from tools.contact_sheet import write_contact_sheet
 from tools.photos import bad_files, photos
-from tools.stack import Servers, Stack, StackError, orderly_end
+from tools.stack import Servers, Stack, StackError, free_port, orderly_end
 
 MODEL: Final = "efficientnet-lite0"
 BUCKET: Final = "photos"
 PHOTOS: Final = 310
+PAGE_PORT: Final = 8000
+"""Where the page is, unless something else is there."""
 BEST: Final = "SELECT url, label, ROUND(score, 3) AS score, model FROM results ORDER BY score DESC, url LIMIT 10"
 ALL: Final = "SELECT url, label, score FROM results ORDER BY score DESC, url"
 TO_TRY: Final = (
@@ -68,6 +70,14 @@ class Demo:
         self.say(f"bucket s3://{BUCKET} has {len(good)} different photos and {len(bad)} bad files")
         stack.start_workers(consumers=2)
         self.say("one producer and two consumers are ready")
+        gateway = stack.start_gateway(
+            gateway_bind=f"127.0.0.1:{free_port(PAGE_PORT)}",
+            gateway_anonymous="user",
+            gateway_classic=True,
+            gateway_sources=f"s3://{BUCKET}/",
+        )
+        self.say(f"the page is {gateway.url}/ and asks nobody to sign in; the API is described at {gateway.url}/docs")
+        self.say(f"its admin, for this run: {stack.settings.gateway_admin}, password {stack.admin_password}")
 
         command = ["sluice", "submit", f"s3://{BUCKET}", "--wait"]
         self.say(f"$ {' '.join(command)}")
@@ -127,12 +137,18 @@ class Demo:
         stack.write_environment(environment)
         lines = [
             "",
-            "All of it stays up until Ctrl-C, which removes it. To look around, in another terminal:",
+            "All of it stays up until Ctrl-C, which removes it. Drop pictures of your own here:",
+            "",
+            f"  {stack.gateways[0].url}/",
+            f"    as admin: {stack.settings.gateway_admin}, password {stack.admin_password}",
+            "",
+            "To look around, in another terminal:",
             "",
             f"  {'mariadb' if shutil.which('mariadb') else 'mysql'} --defaults-extra-file={client}",
             *(f"    {sql}" for sql in TO_TRY),
             "",
             f"  source {environment}; {Path(sys.executable).parent / 'sluice'} status",
+            f"  curl -F file=@some-photo.jpg {stack.gateways[0].url}/api/v1/predictions",
             f"  curl -T some-photo.jpg {stack.servers.torchserve.address}/predictions/{MODEL}",
             f"  curl {stack.consumers[0].metrics_url}",
         ]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 from PIL import Image
 
 from tests.support.signals import ctrl_c_heard
@@ -35,18 +36,28 @@ def test_there_are_20_bad_files() -> None:
     assert len(dict(photos.bad_files())) == 20
 
 
-def test_every_photo_gets_its_row_and_every_bad_file_its_reason(tmp_path: Path) -> None:
+def test_every_photo_gets_its_row_every_bad_file_its_reason_and_the_page_is_there(tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
-    done = subprocess.run(
-        [*COMMAND, "--output", sheet], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{demo.PHOTOS} done, 20 quarantined" in done.stdout
+    command = [*COMMAND, "--output", str(sheet)]
+    output, page = "", None
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            output += line
+            # The page is shown before the photos are classified: it is there for as long as that takes.
+            if shown := re.search(r"the page is (\S+)", line):
+                page = requests.get(shown[1], timeout=60)
+    assert running.returncode == 0, output
+    assert f"{demo.PHOTOS} done, 20 quarantined" in output
     for reason in ("empty", "not_an_image", "truncated", "corrupt", "too_many_pixels"):
-        assert reason in done.stdout
+        assert reason in output
     with Image.open(sheet) as opened:
         assert opened.width > 2000
-    assert not left_behind(done.stdout)
+    assert page is not None
+    assert page.status_code == 200
+    assert 'type="file"' in page.text
+    assert re.search(r"its admin, for this run: admin@localhost, password \S{12,}", output)
+    assert not left_behind(output)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -21,11 +21,11 @@ _held: dict[int, int] = {}
 """Port -> the lock file's descriptor."""
 
 
-def free_port() -> int:
-    """Reserve a port of 127.0.0.1 for this process's servers."""
+def free_port(wanted: int | None = None) -> int:
+    """Reserve a port of 127.0.0.1 for this process's servers: the wanted one where it is free."""
     locks = Path(tempfile.gettempdir()) / f"sluice-ports-{os.getuid()}"
     locks.mkdir(mode=0o700, exist_ok=True)
-    for port in random.sample(RANGE, TRIES):
+    for port in (*([] if wanted is None else [wanted]), *random.sample(RANGE, TRIES)):
         if port in _held:
             continue
         descriptor = os.open(locks / str(port), os.O_CREAT | os.O_RDWR, 0o600)
