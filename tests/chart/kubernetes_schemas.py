@@ -1,4 +1,4 @@
-"""What Kubernetes, KEDA and the Prometheus operator say that a resource may hold, from their own Go modules."""
+"""What Kubernetes, KEDA, the Gateway API and the Prometheus operator say that a resource may hold, from their own Go modules."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ Schema = dict[str, Any]
 
 KEDA: Final = "github.com/kedacore/keda/v2@v2.21.0"
 OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
+GATEWAY_API: Final = "sigs.k8s.io/gateway-api@v1.3.0"
 CRDS: Final = {
     "keda.sh/v1alpha1": (KEDA, "config/crd/bases/keda.sh_{plural}.yaml"),
+    "gateway.networking.k8s.io/v1": (GATEWAY_API, "config/crd/standard/gateway.networking.k8s.io_{plural}.yaml"),
     "monitoring.coreos.com/v1": (OPERATOR, "example/prometheus-operator-crd/monitoring.coreos.com_{plural}.yaml"),
 }
 TYPES: Final[dict[str, tuple[type, ...]]] = {

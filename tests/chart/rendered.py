@@ -27,6 +27,7 @@ EXTERNAL: Final[Values] = {
     "s3": {"enabled": False},
     "database": {"url": "mysql://me@db.example.com:3307/led", "existingSecret": "mine", "passwordKey": "pw"},
     "objectStore": {"region": "eu-central-1"},
+    "gateway": {"store": "s3://photos/sluice/"},
 }
 PROFILES: Final[dict[str, Values]] = {
     "default": {},
@@ -43,6 +44,13 @@ PROFILES: Final[dict[str, Values]] = {
         "producer": {"shards": 3},
         "consumer": {"keda": {"enabled": True}},
         "torchserve": {"autoscaling": {"enabled": True}, "gpu": {"enabled": True}},
+        "gateway": {
+            "url": "https://sluice.example.com",
+            "autoscaling": {"enabled": True},
+            "ingress": {"enabled": True},
+            "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]},
+            "oidc": {"issuer": "https://id.example.com/realms/a", "clientId": "sluice", "existingSecret": "oidc"},
+        },
         "metrics": {
             "serviceMonitor": {"enabled": True},
             "prometheusRule": {"enabled": True},

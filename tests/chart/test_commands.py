@@ -38,7 +38,7 @@ def test_each_pod_runs_a_command_that_sluice_has(profile: Rendered) -> None:
 
 
 def test_producer_and_consumer_are_modules_that_can_be_run(default: Rendered) -> None:
-    for component in ("producer", "consumer"):
+    for component in ("producer", "consumer", "gateway"):
         assert default.pod(component).main["args"] == ["python", "-m", component]
         assert importlib.util.find_spec(f"{component}.__main__")
 

@@ -53,12 +53,14 @@ def test_production_runs_nothing_of_the_try_out_and_holds_no_password(production
     assert {pod.component for pod in production.pods} == {
         "producer",
         "consumer",
+        "gateway",
+        "gateway-test",
         "torchserve",
         "migrate",
         "register",
         "test",
     }
-    assert set(production.of("Secret")) == {"sluice-curve"}
+    assert set(production.of("Secret")) == {"sluice-curve", "sluice-gateway"}
 
 
 def test_torchserve_goes_to_the_nodes_that_the_prerequisites_make(production: Rendered) -> None:

@@ -113,19 +113,20 @@ def test_each_monitor_reads_the_pods_of_one_headless_service(everything: Rendere
     assert read == {
         "sluice-producer": ("sluice-producer", "producer", 9100),
         "sluice-consumer": ("sluice-consumer", "consumer", 9100),
+        "sluice-gateway": ("sluice-gateway-pods", "gateway", 9100),
         "sluice-torchserve": ("sluice-torchserve-pods", "torchserve", 8082),
     }
 
 
 def test_pods_that_are_not_ready_are_read_too(everything: Rendered) -> None:
-    for name in ("sluice-producer", "sluice-consumer"):
+    for name in ("sluice-producer", "sluice-consumer", "sluice-gateway-pods"):
         assert everything.get("Service", name)["spec"]["publishNotReadyAddresses"] is True
 
 
 def test_a_monitor_is_as_its_values_say() -> None:
     values = {"enabled": True, "interval": "1m", "labels": {"release": "prometheus"}}
     monitors = render({"metrics": {"serviceMonitor": values}}).of("ServiceMonitor")
-    assert len(monitors) == 3
+    assert len(monitors) == 4
     for monitor in monitors.values():
         assert monitor["metadata"]["labels"]["release"] == "prometheus"
         assert monitor["spec"]["endpoints"] == [{"port": "metrics", "path": "/metrics", "interval": "1m"}]

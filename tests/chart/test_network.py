@@ -145,6 +145,7 @@ def test_metrics_are_open_only_where_they_are_read() -> None:
         }
         assert (("producer", 9100) in ports) is on
         assert (("consumer", 9100) in ports) is on
+        assert (("gateway", 9100) in ports) is on
         assert (("torchserve", 8082) in ports) is on
 
 

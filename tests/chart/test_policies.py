@@ -88,7 +88,7 @@ def test_only_pods_that_ask_s3_have_the_account_with_the_role(profile: Rendered)
     has_role = {pod.component for pod in profile.pods if "serviceAccountName" in pod.spec}
     asks = {pod.component for pod in profile.pods if any("SLUICE_S3_REGION" in pod.env(c) for c in pod.containers)}
     assert has_role >= asks
-    assert has_role <= {"producer", "consumer", "test", "torchserve"}
+    assert has_role <= {"producer", "consumer", "gateway", "test", "torchserve"}
 
 
 def test_every_container_says_what_it_needs(profile: Rendered) -> None:
@@ -210,7 +210,7 @@ def test_what_the_chart_makes_up_stands_in_secrets_only(default: Rendered) -> No
         if not name.endswith(".pub")
         for text in (encoded, b64decode(encoded).decode())
     ]
-    assert len(hidden) == 2 * 5
+    assert len(hidden) == 2 * 7
     others = json.dumps([r for r in default.resources if r["kind"] != "Secret"])
     assert not any(text in others for text in hidden)
 

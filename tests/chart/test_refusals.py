@@ -91,6 +91,19 @@ def external(**changed: object) -> Values:
             },
             "marks a@1 and b@1 as live, and jobs that name no model could not choose: set live on one model",
         ),
+        (external(gateway={}), "set gateway.store=s3://bucket/prefix/"),
+        ({"gateway": {"oidc": {"issuer": "https://id.example.com"}}}, "set gateway.oidc.clientId"),
+        ({"gateway": {"oidc": {"clientId": "sluice"}}}, "set gateway.oidc.issuer"),
+        ({"gateway": {"oidc": {"issuer": "https://id.example.com", "clientId": "sluice"}}}, "set gateway.url"),
+        ({"gateway": {"httpRoute": {"enabled": True}}}, "set gateway.httpRoute.parentRefs"),
+        (
+            {"gateway": {"service": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}}},
+            "set gateway.service.type=LoadBalancer",
+        ),
+        (
+            {"gateway": {"strategy": {"rollingUpdate": {"maxSurge": 0}}}},
+            "set gateway.strategy.rollingUpdate.maxSurge",
+        ),
         ({"fullnameOverride": "my.rel"}, "set fullnameOverride"),
         ({"fullnameOverride": "2024-run"}, 'names would start with "2024-run"'),
         ({"nameOverride": "Photos"}, "set fullnameOverride"),
@@ -151,6 +164,7 @@ def test_what_only_looks_like_one_is_taken() -> None:
     render({"consumer": {"podLabels": {"app.kubernetes.io/part-of": "photos"}}})
     render({"torchserve": {"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 0}}}})
     render({"torchserve": {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "10%"}}}})
+    render(external(gateway={"enabled": False}))
     render({"fullnameOverride": "run-2024"}, release="2024-run")
     for host in ("db", "10.0.0.1:3306", "[fd00::1]:3306"):
         render(external(database={**DATABASE, "url": f"mysql://me@{host}/led"}))

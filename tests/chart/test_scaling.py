@@ -10,7 +10,7 @@ import pytest
 from sluice.ledger import progress
 from tests.chart.rendered import EXTERNAL, Rendered, Values, render
 
-COMPONENTS = ("consumer", "torchserve")
+COMPONENTS = ("consumer", "gateway", "torchserve")
 
 
 def flat(sql: str) -> str:

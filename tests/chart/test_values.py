@@ -80,6 +80,10 @@ def test_a_typo_is_refused_and_named(values: Values, named: str) -> None:
         ({"torchserve": {"service": {"type": "ExternalName"}}}, "/torchserve/service/type"),
         ({"mysql": {"storage": {"size": "8 GB"}}}, "/mysql/storage/size"),
         ({"s3": {"buckets": ["A_b"]}}, "/s3/buckets/0"),
+        ({"gateway": {"store": "s3://images/no-slash"}}, "/gateway/store"),
+        ({"gateway": {"anonymous": "admin"}}, "/gateway/anonymous"),
+        ({"gateway": {"proxies": ["10.0.0.1"]}}, "/gateway/proxies/0"),
+        ({"gateway": {"sources": ["photos"]}}, "/gateway/sources/0"),
         ({"test": {"source": "s3://images/no-slash"}}, "/test/source"),
     ],
 )
@@ -103,7 +107,7 @@ def test_config_becomes_the_environment_of_workers_and_jobs() -> None:
     rendered = render(
         {"config": {"batch": 64, "prefetch_bytes": 1073741824, "poll_seconds": 0.25, "log_level": "debug"}}
     )
-    for component in ("producer", "consumer", "migrate", "register", "test"):
+    for component in ("producer", "consumer", "gateway", "migrate", "register", "test"):
         env = rendered.pod(component).env()
         assert env["SLUICE_BATCH"] == "64"
         assert env["SLUICE_PREFETCH_BYTES"] == "1073741824"

@@ -25,7 +25,7 @@ def secret_key(name: str, key: str) -> dict[str, Any]:
 
 def test_without_values_everything_is_there(default: Rendered) -> None:
     assert {pod.component for pod in default.pods} == {
-        *("producer", "consumer", "torchserve", "mysql", "s3", "migrate", "register", "test")
+        *("producer", "consumer", "gateway", "torchserve", "mysql", "s3", "migrate", "register", "test", "gateway-test")
     }
 
 

@@ -17,6 +17,7 @@ from tools.cluster.errors import ClusterError
 
 KUBERNETES: Final = "v1.34.4"
 METALLB: Final = "v0.15.2"
+COMPOSE: Final = "v2.40.3"
 VERSITYGW: Final = (Path(__file__).parents[2] / "docker" / "versitygw" / "VERSION").read_text().strip()
 
 
@@ -67,6 +68,13 @@ PIECES: Final = {
     "cosign": Piece("github.com/sigstore/cosign/v3", "v3.1.3", ("cmd/cosign",)),
     "trivy": Piece("github.com/aquasecurity/trivy", "v0.74.0", ("cmd/trivy",), experiments="jsonv2"),
     "versitygw": Piece("github.com/versity/versitygw", VERSITYGW, ("cmd/versitygw",)),
+    "compose": Piece(
+        "github.com/docker/compose/v2",
+        COMPOSE,
+        ("cmd",),
+        ("docker-compose",),
+        linked={"github.com/docker/compose/v2/internal.Version": COMPOSE},
+    ),
     "keda": Piece(
         "github.com/kedacore/keda/v2", "v2.21.0", ("cmd/operator", "cmd/adapter"), ("keda-operator", "keda-adapter")
     ),
@@ -77,8 +85,11 @@ DEBIAN: Final = {
     "containerd": "usr/bin/containerd",
     "runc": "usr/sbin/runc",
     "containernetworking-plugins": "usr/lib/cni/bridge",
+    "docker.io": "usr/sbin/dockerd",
 }
 """Packages that are unpacked into the cache, not installed: installed, some would start a service of the machine's."""
+CLUSTERS: Final = tuple(package for package in DEBIAN if package != "docker.io")
+"""Those that a cluster needs."""
 
 INSTALLED: Final = {
     "iptables": "iptables",
@@ -121,9 +132,9 @@ class BuildCache:
             _build(piece, self.programs)
             mark.touch()
 
-    def unpack_debian(self) -> None:
+    def unpack_debian(self, packages: Iterable[str] = CLUSTERS) -> None:
         """Unpack what isn't there."""
-        missing = [package for package, file in DEBIAN.items() if not (self.debian / file).exists()]
+        missing = [package for package in packages if not (self.debian / DEBIAN[package]).exists()]
         if not missing:
             return
         print(f"cluster: unpacking {', '.join(missing)}", flush=True)

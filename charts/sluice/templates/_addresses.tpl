@@ -12,6 +12,20 @@
 http://{{ include "sluice.host" (list . (include "sluice.torchservePods.name" .)) }}:8080
 {{- end }}
 
+{{/* Where dropped pictures are kept; nothing where that isn't known. */}}
+{{- define "sluice.gateway.store" -}}
+{{- if .Values.gateway.store }}{{ .Values.gateway.store }}
+{{- else if .Values.s3.enabled }}s3://{{ first .Values.s3.buckets }}/sluice/{{ end }}
+{{- end }}
+
+{{/* The name, and port where it isn't the usual one, that people reach the gateway at; nothing where it takes any. */}}
+{{- define "sluice.gateway.netloc" }}{{ .Values.gateway.url | trimSuffix "/" | regexFind "//[^/]+$" | trimPrefix "//" }}{{ end }}
+{{- define "sluice.gateway.host" }}{{ regexReplaceAll ":[0-9]+$" (include "sluice.gateway.netloc" .) "" }}{{ end }}
+
+{{- define "sluice.gateway.secret" -}}
+{{- default (include "sluice.gateway.name" .) .Values.gateway.existingSecret }}
+{{- end }}
+
 {{/*
 Restarts pods when a Secret created from the values changes. The hash must not reveal a password to a dictionary attack:
 scrypt makes each guess slow, and the salt limits a guess to one release.

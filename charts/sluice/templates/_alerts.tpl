@@ -19,7 +19,8 @@ this release's processes.
 {{- $pods := printf "namespace=%q,pod=~\"%s-%%s-.+\"" .Release.Namespace (include "sluice.fullname" .) }}
 {{- $producers := printf $pods "producer" }}
 {{- $consumers := printf $pods "consumer" }}
-{{- $here := printf $pods "(producer|consumer)" }}
+{{- $gateways := printf $pods "gateway" }}
+{{- $here := printf $pods "(producer|consumer|gateway)" }}
 {{ include "sluice.alert" (list . "SluiceShardWithoutProducer" "5m" "critical"
   (printf "(count(up{%s} == 1) or vector(0)) < %d" $producers (int .Values.producer.shards))
   "A shard has no producer: its part of every job is stopped.") }}
@@ -66,4 +67,12 @@ this release's processes.
 {{ include "sluice.alert" (list . "SluiceFramesRejected" "0m" "warning"
   (printf "sum(increase(sluice_rejected_frames_total{%s}[15m])) > 0" $here)
   "Invalid messages arrive: processes run different versions, or something else connects to the port.") }}
+{{- if .Values.gateway.enabled }}
+{{ include "sluice.alert" (list . "SluiceGatewayGone" "5m" "critical"
+  (printf "(count(up{%s} == 1) or vector(0)) == 0" $gateways)
+  "No gateway runs: pages and API are unavailable.") }}
+{{ include "sluice.alert" (list . "SluiceGatewayRefuses" "15m" "warning"
+  (printf "sum(rate(sluice_gateway_refused_total{%s}[10m])) > 0.1" $gateways)
+  "The gateway has been full for a quarter of an hour: it tells requests to come back later.") }}
+{{- end }}
 {{- end }}

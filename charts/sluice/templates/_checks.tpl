@@ -7,15 +7,19 @@
 {{- include "sluice.checks.objectStore" . }}
 {{- include "sluice.checks.autoscaling" (list "consumer" .Values.consumer) }}
 {{- include "sluice.checks.autoscaling" (list "torchserve" .Values.torchserve) }}
+{{- include "sluice.checks.autoscaling" (list "gateway" .Values.gateway) }}
+{{- include "sluice.checks.gateway" . }}
 {{- include "sluice.checks.consumer" . }}
 {{- include "sluice.checks.torchserve" . }}
 {{- include "sluice.checks.strategy" (list "consumer" .Values.consumer.strategy) }}
 {{- include "sluice.checks.strategy" (list "torchserve" .Values.torchserve.strategy) }}
+{{- include "sluice.checks.strategy" (list "gateway" .Values.gateway.strategy) }}
 {{- include "sluice.checks.models" . }}
 {{- include "sluice.checks.environment" (list "extraEnv" .Values.extraEnv) }}
 {{- include "sluice.checks.environment" (list "producer.extraEnv" .Values.producer.extraEnv) }}
 {{- include "sluice.checks.environment" (list "consumer.extraEnv" .Values.consumer.extraEnv) }}
-{{- range list "producer" "consumer" }}
+{{- include "sluice.checks.environment" (list "gateway.extraEnv" .Values.gateway.extraEnv) }}
+{{- range list "producer" "consumer" "gateway" }}
 {{- $variables := include "sluice.env.worker" (list $ (index $.Values .)) | fromYamlArray }}
 {{- include "sluice.checks.twice" (list . (printf "extraEnv or %s.extraEnv" .) $variables) }}
 {{- end }}
@@ -132,6 +136,35 @@
 {{- end }}
 {{- end }}
 
+{{- define "sluice.checks.gateway" -}}
+{{- with .Values.gateway }}
+{{- if .enabled }}
+{{- if not (include "sluice.gateway.store" $) }}
+{{- fail (print
+  "the gateway has no place to keep dropped pictures: set gateway.store=s3://bucket/prefix/ (it may write there), "
+  "or gateway.enabled=false") }}
+{{- end }}
+{{- if and .oidc.issuer (not .oidc.clientId) }}
+{{- fail "gateway.oidc.issuer is set: set gateway.oidc.clientId to the id that the issuer has for the gateway" }}
+{{- end }}
+{{- if and (or .oidc.clientId .oidc.existingSecret) (not .oidc.issuer) }}
+{{- fail "gateway.oidc.clientId or existingSecret is set: set gateway.oidc.issuer, or leave both empty" }}
+{{- end }}
+{{- if and .oidc.issuer (not .url) }}
+{{- fail "gateway.oidc.issuer is set: set gateway.url, the address that the issuer sends people back to" }}
+{{- end }}
+{{- if and .httpRoute.enabled (not .httpRoute.parentRefs) }}
+{{- fail "gateway.httpRoute has no Gateway to attach to: set gateway.httpRoute.parentRefs=[{name: …}]" }}
+{{- end }}
+{{- if and (ne .service.type "LoadBalancer") .service.loadBalancerSourceRanges }}
+{{- fail (print
+  "gateway.service.loadBalancerSourceRanges needs a load balancer: set gateway.service.type=LoadBalancer, "
+  "or networkPolicy.gatewayPeers for peers in the cluster") }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "sluice.checks.torchserve" -}}
 {{- with .Values.torchserve }}
 {{- if and (eq .modelStore.type "pvc") (not .modelStore.claim) }}
@@ -228,7 +261,7 @@
 {{- end }}
 {{- $own = append $own "helm.sh/chart" }}
 {{- $given := dict "commonLabels" .Values.commonLabels }}
-{{- range list "producer" "consumer" "torchserve" "mysql" "s3" }}
+{{- range list "producer" "consumer" "gateway" "torchserve" "mysql" "s3" }}
 {{- $_ := set $given (printf "%s.podLabels" .) (index $.Values .).podLabels }}
 {{- end }}
 {{- range list "serviceMonitor" "prometheusRule" "dashboard" }}

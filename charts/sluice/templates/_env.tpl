@@ -111,7 +111,47 @@
 {{- end }}
 {{- end }}
 
-{{/* The environment variables of producers and consumers: (list $ component-values). */}}
+{{/* The environment variables that only the gateway has. */}}
+{{- define "sluice.env.gateway" -}}
+{{- $secret := include "sluice.gateway.secret" . }}
+{{- with .Values.gateway -}}
+- {name: SLUICE_TORCHSERVE, value: {{ include "sluice.torchserve.url" $ | quote }}}
+- {name: SLUICE_GATEWAY_BIND, value: "0.0.0.0:8000"}
+- {name: SLUICE_GATEWAY_STORE, value: {{ include "sluice.gateway.store" $ | quote }}}
+- {name: SLUICE_GATEWAY_ANONYMOUS, value: {{ .anonymous }}}
+- {name: SLUICE_GATEWAY_SIGNUP, value: {{ .signup }}}
+- {name: SLUICE_GATEWAY_CLASSIC, value: {{ .classic.enabled | quote }}}
+- {name: SLUICE_GATEWAY_ADMIN, value: {{ .admin | quote }}}
+- name: SLUICE_GATEWAY_ADMIN_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ $secret }}, key: admin-password}
+- name: SLUICE_GATEWAY_KEY
+  valueFrom:
+    secretKeyRef: {name: {{ $secret }}, key: key}
+{{- with .url }}
+- {name: SLUICE_GATEWAY_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with .sources }}
+- {name: SLUICE_GATEWAY_SOURCES, value: {{ join "," . | quote }}}
+{{- end }}
+{{- with .proxies }}
+- {name: SLUICE_GATEWAY_PROXIES, value: {{ join "," . | quote }}}
+{{- end }}
+{{- with .oidc }}
+{{- if .issuer }}
+- {name: SLUICE_GATEWAY_OIDC_ISSUER, value: {{ .issuer | quote }}}
+- {name: SLUICE_GATEWAY_OIDC_CLIENT, value: {{ .clientId | quote }}}
+{{- if .existingSecret }}
+- name: SLUICE_GATEWAY_OIDC_SECRET
+  valueFrom:
+    secretKeyRef: {name: {{ .existingSecret }}, key: clientSecret}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The environment variables of producers, consumers and the gateway: (list $ component-values). */}}
 {{- define "sluice.env.worker" -}}
 {{- $root := index . 0 }}{{ $values := index . 1 -}}
 - name: SLUICE_NAME

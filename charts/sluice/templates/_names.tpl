@@ -9,6 +9,9 @@
 
 {{- define "sluice.producer.name" }}{{ include "sluice.fullname" . }}-producer{{ end }}
 {{- define "sluice.consumer.name" }}{{ include "sluice.fullname" . }}-consumer{{ end }}
+{{- define "sluice.gateway.name" }}{{ include "sluice.fullname" . }}-gateway{{ end }}
+{{- define "sluice.gatewayPods.name" }}{{ include "sluice.fullname" . }}-gateway-pods{{ end }}
+{{- define "sluice.gatewayTest.name" }}{{ include "sluice.fullname" . }}-gateway-test{{ end }}
 {{- define "sluice.torchserve.name" }}{{ include "sluice.fullname" . }}-torchserve{{ end }}
 {{- define "sluice.torchservePods.name" }}{{ include "sluice.fullname" . }}-torchserve-pods{{ end }}
 {{- define "sluice.mysql.name" }}{{ include "sluice.fullname" . }}-mysql{{ end }}

@@ -1,0 +1,99 @@
+"""A Docker engine of one's own: Debian's, unpacked and not installed, with its data in a folder of its own.
+
+It has no bridge and starts with no image. What networks it makes are gone when they are removed, as Compose does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from tools.cluster.errors import ClusterError
+from tools.cluster.pieces import BuildCache
+
+PACKAGE: Final = "docker.io"
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 60.0
+FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+class Engine:
+    """One dockerd, from `with` to its end; what it built stays in the folder for the next time."""
+
+    def __init__(self, cache: BuildCache, folder: Path) -> None:
+        self._cache = cache
+        self._folder = folder
+        self._run = Path(tempfile.mkdtemp(prefix="sluice-docker-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log = folder / "dockerd.log"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What docker's commands need to ask this engine, and no other."""
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "COMPOSE_"))},
+            "PATH": self._cache.path,
+            "DOCKER_HOST": f"unix://{self._run}/docker.sock",
+            "DOCKER_CONFIG": str(self._run / "config"),
+            "DOCKER_BUILDKIT": "1",
+        }
+
+    def __enter__(self) -> Self:
+        """Start it, and wait until it answers."""
+        self._cache.unpack_debian((PACKAGE,))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        plugins = self._run / "config/cli-plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "docker-compose").symlink_to(self._cache.program("docker-compose"))
+        # The engine would set the policy of forwarding to DROP, for all of the machine, if it had to turn it on itself.
+        FORWARDING.write_text("1")
+        command = [
+            *("dockerd", f"--host=unix://{self._run}/docker.sock", f"--data-root={self._folder / 'data'}"),
+            *(f"--exec-root={self._run / 'exec'}", f"--pidfile={self._run / 'dockerd.pid'}"),
+            *("--storage-driver=overlay2", "--bridge=none", "--log-level=warn"),
+        ]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while self.docker("version", check=False).returncode != 0:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise ClusterError(f"dockerd doesn't start: see {self.log}")
+            time.sleep(0.2)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def docker(
+        self, *arguments: str, check: bool = True, words: str = "", variables: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a docker command; a failure shows the end of what it said."""
+        done = subprocess.run(
+            ["docker", *arguments],
+            env={**self.environment, **(variables or {})},
+            input=words,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise ClusterError(f"docker {' '.join(arguments)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        return done
