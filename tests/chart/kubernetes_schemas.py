@@ -1,4 +1,4 @@
-"""What Kubernetes, KEDA, the Gateway API and the Prometheus operator say that a resource may hold, from their own Go modules."""
+"""What Kubernetes, KEDA, the Gateway API and the Prometheus operator understand, from their own Go modules."""
 
 from __future__ import annotations
 

@@ -54,7 +54,8 @@ def test_both_kustomizations_build() -> None:
         assert done.returncode == 0, done.stderr
         # `kubectl delete -k` must not take the namespace, and with it Secrets and volumes.
         assert Rendered(done.stdout).of("Namespace") == {}
-        assert Rendered(done.stdout).of("Deployment").keys() == {"sluice-consumer", "sluice-gateway", "sluice-torchserve"}
+        deployments = {f"sluice-{component}" for component in ("consumer", "gateway", "torchserve")}
+        assert Rendered(done.stdout).of("Deployment").keys() == deployments
 
 
 def test_the_kustomizations_show_each_image_that_is_pulled() -> None:

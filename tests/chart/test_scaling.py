@@ -142,8 +142,12 @@ def test_no_default_request_is_larger_than_a_small_node_has() -> None:
         text = str(quantity)
         return int(text[:-1]) if re.fullmatch(r"\d+m", text) else int(float(text) * 1000)
 
-    total = sum(
-        int(pod.owner["spec"].get("replicas", 1)) * millicores(pod.main["resources"]["requests"]["cpu"])
-        for pod in render().pods
-    )
-    assert total <= 1500
+    beside, passing = 0, [0]
+    for pod in render().pods:
+        wanted = millicores(pod.main["resources"]["requests"]["cpu"])
+        if pod.owner["kind"] in {"Job", "Pod"}:
+            passing.append(wanted)
+        else:
+            beside += int(pod.owner["spec"].get("replicas", 1)) * wanted
+    # Jobs and the pods of `helm test` come one after the other.
+    assert beside + max(passing) <= 1500

@@ -52,6 +52,7 @@ ENVIRONMENT: Final = {
     "tools/cluster/image.py": "hands its own on to programs",
     "tools/cluster/node.py": "hands its own on to programs",
     "tools/cluster/pieces.py": "hands its own on to programs",
+    "tools/compose/engine.py": "hands its own on to docker, cleaned",
 }
 """Who reads or hands on environment variables, and why; beside tests."""
 CONSTANTS_PATCHED: Final = {"SLICE", "BLOCK", "PAGE", "WORK", "TEMPLATE", "MANAGEMENT_PORT", "LEAST_ROOM", "SLEEP_TIME"}
