@@ -16,9 +16,9 @@ from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.predictions import make_result
 from sluice.ledger.rows import Result
 
-WALKED: Final = 10_000
+WALKED: Final = 4_000
 """Entries of an index that one page looks at, at most."""
-STRIDE: Final = 2_500
+STRIDE: Final = 2_000
 """Of them at once."""
 
 Place = tuple[str | float, ...]

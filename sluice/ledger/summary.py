@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from sluice.ledger.connection import LedgerCursor
 
 WHOLE: Final = 10_000
 """Results that are all looked at; of more, a sample."""
-STARTS: Final = 25
-RUN: Final = 200
+STARTS: Final = 20
+RUN: Final = 100
 """A sample is so many runs of so many neighbours, spread evenly over the job."""
 BARS: Final = 10
 LABELS: Final = 50
@@ -37,37 +38,37 @@ def summarize(cursor: LedgerCursor, job_id: int) -> ResultsSummary:
     cursor.execute("SELECT COALESCE(SUM(done), 0) AS done FROM counters WHERE job_id = %s", (job_id,))
     row = cursor.fetchone()
     done = max(0, int(row["done"])) if row else 0
-    entries = _all(cursor, job_id) if done <= WHOLE else _sample(cursor, job_id)
-    labels = Counter(label for label, _ in entries)
-    bars = Counter(min(BARS - 1, max(0, int(score * BARS))) for _, score in entries)
+    counts = _all(cursor, job_id) if done <= WHOLE else _sample(cursor, job_id)
+    labels, bars = Counter[str](), Counter[int]()
+    for label, bar, count in counts:
+        labels[label] += count
+        bars[min(BARS - 1, max(0, bar))] += count
     # Of equally frequent ones the alphabet decides, so that a page looks the same twice.
     frequent = sorted(labels.items(), key=lambda item: (-item[1], item[0]))[:LABELS]
-    return ResultsSummary(done, len(entries), tuple(frequent), tuple(bars[number] for number in range(BARS)))
+    return ResultsSummary(done, labels.total(), tuple(frequent), tuple(bars[number] for number in range(BARS)))
 
 
-def _all(cursor: LedgerCursor, job_id: int) -> list[tuple[str, float]]:
-    cursor.execute(
-        "SELECT label, score FROM predictions FORCE INDEX (by_label) WHERE job_id = %s LIMIT %s", (job_id, WHOLE)
-    )
-    return [(row["label"], row["score"]) for row in cursor.fetchall()]
+def _all(cursor: LedgerCursor, job_id: int) -> list[tuple[str, int, int]]:
+    return _counted(cursor, "(SELECT label, score FROM predictions FORCE INDEX (by_label) WHERE job_id = %s) p", job_id)
 
 
-def _sample(cursor: LedgerCursor, job_id: int) -> list[tuple[str, float]]:
+def _sample(cursor: LedgerCursor, job_id: int) -> list[tuple[str, int, int]]:
     first, last = (_end(cursor, job_id, direction) for direction in ("ASC", "DESC"))
-    found: list[tuple[str, float]] = []
-    seen = 0
-    for number in range(STARTS):
-        start = max(seen + 1, first + (last - first) * number // STARTS)
-        cursor.execute(
-            "SELECT p.object_id, p.label, p.score FROM (SELECT id FROM objects FORCE INDEX (by_state) "
-            "WHERE job_id = %s AND state = 'done' AND id >= %s ORDER BY id LIMIT %s) run "
-            "JOIN predictions p ON p.object_id = run.id",
-            (job_id, start, RUN),
-        )
-        rows = cursor.fetchall()
-        found += [(row["label"], row["score"]) for row in rows]
-        seen = max([seen, *(row["object_id"] for row in rows)])
-    return found
+    starts = [first + (last + 1 - first) * number // STARTS for number in range(STARTS + 1)]
+    run = (
+        "(SELECT id FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'done' AND id >= %s AND id < %s "
+        f"ORDER BY id LIMIT {RUN})"
+    )
+    runs = f"({' UNION ALL '.join([run] * STARTS)}) run STRAIGHT_JOIN predictions p ON p.object_id = run.id"
+    return _counted(cursor, runs, *(value for pair in pairwise(starts) for value in (job_id, *pair)))
+
+
+def _counted(cursor: LedgerCursor, source: str, *values: int) -> list[tuple[str, int, int]]:
+    """Return how often each label is there in each part of the scores."""
+    cursor.execute(
+        f"SELECT p.label, FLOOR(p.score * {BARS}) AS bar, COUNT(*) AS n FROM {source} GROUP BY p.label, bar", values
+    )
+    return [(row["label"], int(row["bar"]), row["n"]) for row in cursor.fetchall()]
 
 
 def _end(cursor: LedgerCursor, job_id: int, direction: str) -> int:

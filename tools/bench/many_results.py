@@ -1,51 +1,60 @@
-"""A job with many results, made by the database itself: as quick as a test needs it."""
+"""A job with many results, made by the database itself in seconds: for the bench and the tests."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sluice.ledger import Database, LedgerCursor
-from tests.support.ledger_rows import running_job
+from sluice.ledger import Database, LedgerCursor, jobs, models
 
 LABELS: Final = 50
 SCORES: Final = 97
 BATCH: Final = 20_000
 
 
-def many_results(database: Database, count: int) -> int:
-    """Return a done job with so many results.
+def many_results(database: Database, count: int) -> tuple[int, int]:
+    """Return a done job with so many results, and the id of its first object.
 
     The n-th has the name dir/n.jpg (n in nine digits), the label `label-{n % 50}` and the score (n % 97) / 97: other
     scores for each label, and many results of each score.
     """
-    job_id = running_job(database)
+    job_id, model_id = database.run(_begin)
     for first in range(0, count, BATCH):
-        database.run(_add, job_id, first, min(BATCH, count - first))
-    database.run(_finish, job_id, count)
-    return job_id
+        database.run(_add, job_id, model_id, first, min(BATCH, count - first))
+    return job_id, database.run(_finish, job_id, count)
 
 
-def _add(cursor: LedgerCursor, job_id: int, first: int, count: int) -> None:
+def _begin(cursor: LedgerCursor) -> tuple[int, int]:
+    model = models.register(cursor, "many", "1", "1" * 64, {"resize": 256}, [f"label-{n}" for n in range(LABELS)])
+    job_id = jobs.submit(cursor, "s3://photos", "many@1")
+    jobs.start(cursor, job_id, model.id)
+    return job_id, model.id
+
+
+def _add(cursor: LedgerCursor, job_id: int, model_id: int, first: int, count: int) -> None:
     digits = " UNION ALL ".join(f"SELECT {digit} AS d" for digit in range(10))
     tens = [f"({digits}) t{place}" for place in range(5)]
     number = " + ".join(f"t{place}.d * {10**place}" for place in range(5))
     cursor.execute(
-        "INSERT IGNORE INTO objects (job_id, object_key, etag, size, state) "
+        "INSERT IGNORE INTO objects (job_id, object_key, etag, size, state) "  # noqa: S608 - of constants
         "SELECT %s, CONCAT('dir/', LPAD(n, 9, '0'), '.jpg'), 'e', 1, 'done' FROM "
-        f"(SELECT %s + {number} AS n, {number} AS place FROM {', '.join(tens)}) numbers WHERE place < %s ORDER BY n",
+        f"(SELECT %s + {number} AS n, {number} AS place FROM {', '.join(tens)}) numbers "
+        "WHERE place < %s ORDER BY n",
         (job_id, first, count),
     )
     cursor.execute(
         "INSERT IGNORE INTO predictions (object_id, job_id, model_id, label, score, top, sha256, consumer) "
-        "SELECT id, job_id, 1, CONCAT('label-', n % %s), (n % %s) / %s, "
+        "SELECT id, job_id, %s, CONCAT('label-', n % %s), (n % %s) / %s, "
         "JSON_ARRAY(JSON_ARRAY(CONCAT('label-', n % %s), (n % %s) / %s)), REPEAT('x', 32), 'test' FROM "
         "(SELECT id, job_id, CAST(SUBSTR(CONVERT(object_key USING ascii), 5, 9) AS UNSIGNED) AS n FROM objects "
         "WHERE job_id = %s AND object_key >= CONCAT('dir/', LPAD(%s, 9, '0'))) made".replace("n % %s", "n %% %s"),
-        (LABELS, SCORES, SCORES, LABELS, SCORES, SCORES, job_id, first),
+        (model_id, LABELS, SCORES, SCORES, LABELS, SCORES, SCORES, job_id, first),
     )
 
 
-def _finish(cursor: LedgerCursor, job_id: int, count: int) -> None:
+def _finish(cursor: LedgerCursor, job_id: int, count: int) -> int:
     cursor.execute("REPLACE INTO counters (job_id, slot, listed, done) VALUES (%s, 0, %s, %s)", (job_id, count, count))
     cursor.execute("REPLACE INTO listings (job_id, repeat_no, passes, complete) VALUES (%s, 1, 1, TRUE)", (job_id,))
     cursor.execute("UPDATE jobs SET state = 'done', finished = CURRENT_TIMESTAMP(3) WHERE id = %s", (job_id,))
+    cursor.execute("SELECT COALESCE(MIN(id), 0) AS first FROM objects WHERE job_id = %s", (job_id,))
+    row = cursor.fetchone()
+    return int(row["first"]) if row else 0
