@@ -1,8 +1,8 @@
 """Whose a job is, and so who may see it and who may change it.
 
 A job belongs to who submitted it on the gateway (`job_owners`). One without an owner was made by command line or SQL:
-whoever may look at anything may see it, admins may change it. The standing jobs of people who aren't signed in are
-nobody's: admins alone see them, since nobody else can be told from those who dropped the pictures.
+whoever may look at anything may see it, admins may change it. What people drop or upload who aren't signed in is
+nobody's (user 0): admins alone see it here, since nobody else can be told from those who sent it.
 """
 
 from __future__ import annotations
@@ -88,10 +88,15 @@ def submit_for(
     priority: int = 0,
     watch: bool = False,
     watch_seconds: int = 60,
+    shared: bool = True,
 ) -> int:
-    """Insert a person's job and return its id; one by somebody who isn't signed in has no owner, so all may see it."""
+    """Insert a person's job and return its id.
+
+    One by somebody who isn't signed in has no owner, so all may see it; where it is not to be `shared` (what somebody
+    uploaded, say), it is nobody's, so that only admins see it.
+    """
     job_id = submit(cursor, source, model, priority=priority, watch=watch, watch_seconds=watch_seconds)
-    if person_id != ANONYMOUS:
+    if person_id != ANONYMOUS or not shared:
         cursor.execute("INSERT IGNORE INTO job_owners (job_id, user_id) VALUES (%s, %s)", (job_id, person_id))
     return job_id
 

@@ -63,7 +63,7 @@ def create(
     """Make an archive a job of the person who sent it; what is done `beside` it belongs to the same transaction."""
     if (found := get(cursor, new.id)) is not None:
         return found
-    job_id = submit_for(cursor, new.user_id, new.source, new.model, priority=new.priority)
+    job_id = submit_for(cursor, new.user_id, new.source, new.model, priority=new.priority, shared=False)
     cursor.execute(
         "INSERT INTO uploads (id, user_id, name, object_key, size, job_id) VALUES (%s, %s, %s, %s, %s, %s)",
         (new.id, new.user_id, new.name, new.key.encode(), new.size, job_id),

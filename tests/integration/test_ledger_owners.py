@@ -22,6 +22,8 @@ def make_jobs(cursor: LedgerCursor) -> dict[str, int]:
     for name, person in (("anna", ANNA), ("bert", BERT)):
         cursor.memory.clear()
         made[name] = owners.submit_for(cursor, person, f"s3://{name}")
+    cursor.memory.clear()
+    made["anybody's upload"] = owners.submit_for(cursor, ANONYMOUS, "s3://uploads/a.zip", shared=False)
     for name, person in (("anna's pictures", ANNA), ("anybody's pictures", ANONYMOUS)):
         (object_id,) = pictures.record(cursor, [dropped(person)])
         found = owners.job_of_object(cursor, object_id, ADMIN, is_admin=True)
