@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from gateway.ledgers import LedgerPool
@@ -29,8 +29,10 @@ SILENT_SECONDS: Final = 15.0
 class JobFeed:
     """Looks at jobs while anybody watches, and tells all of them."""
 
-    def __init__(self, ledger: LedgerPool) -> None:
+    def __init__(self, ledger: LedgerPool, look_seconds: float = LOOK_SECONDS, most: int = MOST) -> None:
         self._ledger = ledger
+        self._look_seconds = look_seconds
+        self._most = most
         self._watching = 0
         self._begun = asyncio.Event()
         self._looked = asyncio.Event()
@@ -50,14 +52,14 @@ class JobFeed:
             else:
                 self._looks += 1
                 self._tell()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._look_seconds)
 
     def check_room(self) -> None:
         """Raise Busy while as many watch as may."""
-        if self._watching >= MOST:
-            raise Busy(f"{MOST} people watch jobs: load the page again in a while", RETRY_SECONDS)
+        if self._watching >= self._most:
+            raise Busy(f"{self._most} people watch jobs: load the page again in a while", RETRY_SECONDS)
 
-    async def watch(self) -> AsyncIterator[list[SeenJob] | None]:
+    async def watch(self) -> AsyncGenerator[list[SeenJob] | None]:
         """Return everybody's newest and unfinished jobs, again and again for some minutes; None: there is no news."""
         self._watching += 1
         self._begun.set()

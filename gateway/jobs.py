@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -18,6 +19,8 @@ from sluice.ledger.seen import SeenJob
 from sluice.telemetry import get_logger
 
 log = get_logger()
+
+Beside = Callable[[LedgerCursor, SeenJob], None]
 
 REPLAY_TURNS: Final = 20
 """Transactions of a thousand objects each that one request for a replay makes, at most."""
@@ -56,12 +59,12 @@ async def see_page(parts: Parts, person: Person, before_id: int, limit: int) -> 
     return await parts.ledger.run(seen.page, person.id, is_admin=person.is_admin, before_id=before_id, limit=limit)
 
 
-async def submit(parts: Parts, person: Person, wish: JobWish) -> SeenJob:
-    """Make a job of what a person wishes, and of what they may."""
+async def submit(parts: Parts, person: Person, wish: JobWish, beside: Beside | None = None) -> SeenJob:
+    """Make a job of what a person wishes, and of what they may; what is done `beside` it is of the same transaction."""
     source = permitted(wish.source, person, parts.settings, archives=wish.archives)
-    job_id = await parts.ledger.run(_submit, person.id, source, wish)
-    log.info("job submitted", job=job_id, by=person.id, source=source)
-    return await see(parts, person, job_id)
+    made = await parts.ledger.run(_submit, person, source, wish, beside)
+    log.info("audit", did="job submitted", user=person.id, job=made.owned.job.id, source=source)
+    return made
 
 
 async def change(parts: Parts, person: Person, job_id: int, to: str) -> SeenJob:
@@ -71,7 +74,7 @@ async def change(parts: Parts, person: Person, job_id: int, to: str) -> SeenJob:
         await parts.ledger.run(jobs.retry, job_id)
     else:
         await parts.ledger.run(jobs.change_state, job_id, to)
-    log.info("job changed", job=job_id, by=person.id, to=to)
+    log.info("audit", did="job changed", user=person.id, job=job_id, to=to)
     return await see(parts, person, job_id)
 
 
@@ -79,7 +82,7 @@ async def prioritize(parts: Parts, person: Person, job_id: int, priority: int) -
     """Say how urgent a job of the person's is."""
     await _check_may_change(parts, person, job_id)
     await parts.ledger.run(jobs.set_priority, job_id, priority)
-    log.info("job changed", job=job_id, by=person.id, priority=priority)
+    log.info("audit", did="job changed", user=person.id, job=job_id, priority=priority)
     return await see(parts, person, job_id)
 
 
@@ -103,7 +106,7 @@ async def replay(
             chosen = [row.id for row in page.rows]
             replayed += await parts.ledger.run(objects.replay, job_id, ids=chosen, reason=reason)
         after = page.next
-    log.info("quarantine replayed", job=job_id, by=person.id, objects=replayed)
+    log.info("audit", did="quarantine replayed", user=person.id, job=job_id, objects=replayed)
     return ReplayOutcome(replayed, after)
 
 
@@ -128,19 +131,24 @@ async def _check_may_change(parts: Parts, person: Person, job_id: int) -> None:
         )
 
 
-def _submit(cursor: LedgerCursor, person_id: int, source: str, wish: JobWish) -> int:
+def _submit(cursor: LedgerCursor, person: Person, source: str, wish: JobWish, beside: Beside | None) -> SeenJob:
     try:
         models.resolve(cursor, wish.model)
     except ConfigurationError:
         # Without any live model a job may still be made: it waits until there is one, and says so.
         if wish.model or any(model.live for model in models.list_models(cursor)):
             raise
-    return owners.submit_for(
+    job_id = owners.submit_for(
         cursor,
-        person_id,
+        person.id,
         source,
         wish.model,
         priority=wish.priority,
         watch=wish.watch,
         watch_seconds=wish.watch_seconds,
     )
+    made = seen.one(cursor, job_id, person.id, is_admin=person.is_admin)
+    assert made is not None, "the row stands in this transaction"  # noqa: S101 - for the type checker
+    if beside is not None:
+        beside(cursor, made)
+    return made

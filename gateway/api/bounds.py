@@ -35,7 +35,7 @@ def in_utc(moment: datetime) -> datetime:
 
 PlainText = Annotated[str, AfterValidator(plain)]
 Moment = Annotated[datetime, AfterValidator(in_utc)]
-JobId = Annotated[int, Path(ge=1, le=ID_MAX, description="The job's number")]
+JobId = Annotated[int, Path(ge=1, le=ID_MAX, description="The job's number", examples=[1])]
 ObjectId = Annotated[int, Path(ge=1, le=OBJECT_MAX, description="The object's number")]
 ListCursor = Annotated[
     PlainText, Query(alias="cursor", max_length=CURSOR_MAX, description="`next` of the page before; empty: the first")

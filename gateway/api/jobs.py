@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Final
 
 from fastapi import APIRouter, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import jobs
@@ -16,7 +17,10 @@ from gateway.doors.callers import User, Viewer
 from gateway.doors.person import Person
 from gateway.jobs import JobWish
 from gateway.parts import parts_of
+from gateway.repeats import KEY_PARAMETER, body_of
 from sluice.domain.source import SOURCE_MAX
+from sluice.ledger import LedgerCursor, idempotency
+from sluice.ledger.idempotency import RequestTicket
 from sluice.ledger.seen import SeenJob
 
 router = APIRouter(tags=["jobs"])
@@ -95,14 +99,29 @@ async def list_jobs(request: Request, person: Viewer, cursor: ListCursor = "", l
     return JobsAnswer(jobs=[answer_of(each, person) for each in found[:limit]], next=following)
 
 
-@router.post("/jobs", status_code=HTTPStatus.CREATED, responses=CHANGED, summary="Submit a job")
-async def submit(request: Request, person: User, wish: JobRequest) -> JobAnswer:
+@router.post(
+    "/jobs",
+    status_code=HTTPStatus.CREATED,
+    response_model=JobAnswer,
+    responses=answers(400, 401, 403, 404, 409, 422, 503),
+    openapi_extra={"parameters": [KEY_PARAMETER]},
+    summary="Submit a job",
+)
+async def submit(request: Request, person: User, wish: JobRequest) -> Response:
     """Have all images of a bucket, prefix or archive classified.
 
     Users may submit sources below SLUICE_GATEWAY_SOURCES, admins any s3:// source.
     """
-    made = await jobs.submit(parts_of(request), person, JobWish(**wish.model_dump()))
-    return answer_of(made, person)
+    parts = parts_of(request)
+
+    async def work(ticket: RequestTicket | None) -> JobAnswer:
+        def keep(cursor: LedgerCursor, made: SeenJob) -> None:
+            if ticket is not None:
+                idempotency.finish(cursor, ticket, HTTPStatus.CREATED, body_of(answer_of(made, person)))
+
+        return answer_of(await jobs.submit(parts, person, JobWish(**wish.model_dump()), keep), person)
+
+    return await parts.repeats.once(request, person, [wish.model_dump_json().encode()], HTTPStatus.CREATED, work)
 
 
 @router.get("/jobs/{job_id}", responses=FOUND, summary="How far a job is")
@@ -129,16 +148,16 @@ async def resume(request: Request, person: User, job_id: JobId) -> JobAnswer:
     return answer_of(await jobs.change(parts_of(request), person, job_id, "running"), person)
 
 
-@router.post("/jobs/{job_id}/cancel", responses=CHANGED, summary="Cancel a job")
-async def cancel(request: Request, person: User, job_id: JobId) -> JobAnswer:
-    """End a job for good; the predictions that it has stay."""
-    return answer_of(await jobs.change(parts_of(request), person, job_id, "cancelled"), person)
-
-
 @router.post("/jobs/{job_id}/retry", responses=CHANGED, summary="Try a failed job again")
 async def retry(request: Request, person: User, job_id: JobId) -> JobAnswer:
     """Let a job that failed go on where it was, now that what it failed of is mended."""
     return answer_of(await jobs.change(parts_of(request), person, job_id, "retried"), person)
+
+
+@router.post("/jobs/{job_id}/cancel", responses=CHANGED, summary="Cancel a job")
+async def cancel(request: Request, person: User, job_id: JobId) -> JobAnswer:
+    """End a job for good; the predictions that it has stay."""
+    return answer_of(await jobs.change(parts_of(request), person, job_id, "cancelled"), person)
 
 
 def answer_of(seen: SeenJob, person: Person) -> JobAnswer:

@@ -92,7 +92,7 @@ async def promote(parts: Parts, person: Person, name: str, version: str) -> Mode
     """Make a version live, and leave a line in the log that says who did."""
     before = await find(parts, name, version)
     promoted = await parts.ledger.run(models.promote, name, version)
-    log.info("model promoted", model=f"{name}@{version}", by=person.id, name=person.name, was_live=before.live)
+    log.info("audit", did="model promoted", user=person.id, model=f"{name}@{version}", was_live=before.live)
     return promoted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Annotated, Final
 from urllib.parse import urlencode
@@ -177,20 +178,19 @@ async def _events(request: Request, person: Person, job: int | None) -> AsyncIte
     sent: dict[int, SeenJob] = {}
     template = "job_row.html" if job is None else "job_state.html"
     yield b"retry: 3000\n\n"
-    async for found in parts_of(request).feed.watch():
-        if found is None:
-            yield b": no news\n\n"
-            continue
-        # The oldest first, so that a page that puts new ones on top ends with the newest there.
-        for seen in reversed(found):
-            number = seen.owned.job.id
-            if job not in (None, number) or not seen.owned.is_visible(person.id, is_admin=person.is_admin):
-                continue
-            if sent.get(number) != seen:
-                sent[number] = seen
-                html = await part(request, template, seen=seen, may_change=_may_change(seen, person))
-                lines = "\n".join(f"data: {line}" for line in html.splitlines())
-                yield f"event: row\n{lines}\n\n".encode()
+    async with aclosing(parts_of(request).feed.watch()) as watched:
+        async for found in watched:
+            if found is None:
+                yield b": no news\n\n"
+            # The oldest first, so that a page that puts new ones on top ends with the newest there.
+            for seen in reversed(found or []):
+                number = seen.owned.job.id
+                is_wanted = job in (None, number) and seen.owned.is_visible(person.id, is_admin=person.is_admin)
+                if is_wanted and sent.get(number) != seen:
+                    sent[number] = seen
+                    html = await part(request, template, seen=seen)
+                    lines = "\n".join(f"data: {line}" for line in html.splitlines())
+                    yield f"event: row\n{lines}\n\n".encode()
 
 
 def _may_change(seen: SeenJob, person: Person) -> bool:
