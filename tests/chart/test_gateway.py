@@ -98,8 +98,8 @@ def test_a_new_pod_answers_before_an_old_one_goes(default: Rendered) -> None:
     container = default.pod("gateway").main
     assert container["startupProbe"]["httpGet"] == {"path": "/ready", "port": "metrics"}
     assert container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"] >= 900
-    for probe in ("readinessProbe", "livenessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/live", "port": "metrics"}
+    assert container["readinessProbe"]["tcpSocket"] == {"port": "http"}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/live", "port": "metrics"}
 
 
 def test_there_is_time_to_leave_the_service_and_to_answer_what_is_under_way() -> None:

@@ -112,7 +112,8 @@ def release(shared: Release) -> Release:
     """The shared installation, as its values say: all its pods ready, and no job under way."""
     shared.scale("consumer", 2)
     shared.scale("torchserve", 1)
-    shared.wait_ready(producer=1, consumer=2, torchserve=1, mysql=1, s3=1)
+    shared.scale("gateway", 1)
+    shared.wait_ready(producer=1, consumer=2, gateway=1, torchserve=1, mysql=1, s3=1)
     shared.sql("UPDATE jobs SET state = 'cancelled' WHERE state IN ('pending', 'running')")
     return shared
 

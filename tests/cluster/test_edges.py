@@ -18,17 +18,19 @@ PORTS = {
     "s3": {"s3": 7070},
     "producer": {"producer": 5600, "producer's metrics": 9100},
     "consumer": {"consumer's metrics": 9100},
+    "gateway": {"gateway": 8000, "gateway's metrics": 9100},
     "torchserve": {"torchserve": 8080, "torchserve's management": 8081, "torchserve's metrics": 8082},
 }
 OPEN = {
     "producer": {"mysql", "s3", "names"},
     "consumer": {"mysql", "s3", "names", "producer", "torchserve"},
+    "gateway": {"mysql", "s3", "names", "torchserve"},
     "test": {"mysql", "s3", "names"},
     "torchserve": set[str](),
     "mysql": set[str](),
     "s3": set[str](),
-    # No policy is for it. TorchServe has a load balancer, and is open to all.
-    "stranger": {"names", "torchserve", "kubernetes"},
+    # No policy is for it. TorchServe has a load balancer, and is open to all; an Ingress may be in any namespace.
+    "stranger": {"names", "torchserve", "gateway", "kubernetes"},
 }
 """Whoever asks, and whom it reaches."""
 LOOPBACK = {"torchserve's management", "torchserve's metrics"}
@@ -53,7 +55,7 @@ def test_the_system_works_behind_its_policies(release: Release) -> None:
 def test_exactly_the_named_edges_are_open(release: Release, stranger: V1Pod) -> None:
     """From within each kind of pod, to each port of each other: a server that is closed to one is open to another."""
     assert reached(release, stranger) == OPEN
-    for component in ("producer", "consumer"):
+    for component in ("producer", "consumer", "gateway"):
         assert release.metrics(release.pods(component)[-1].metadata.name), "closed to pods; the node may read them"
 
 

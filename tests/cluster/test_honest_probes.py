@@ -26,6 +26,7 @@ def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release) -
             "resources": {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
         },
         "consumer": {"replicas": 0},
+        "gateway": {"enabled": False},
     }
     with broken:
         told = broken.helm("install", str(CHART), "--wait", "--timeout=20s", values=values, check=False)

@@ -22,6 +22,7 @@ DATA = {
     "persistentvolumeclaim/data-sluice-mysql-0",
     "persistentvolumeclaim/data-sluice-s3-0",
     "secret/sluice-mysql",
+    "secret/sluice-gateway",
 }
 CLUSTERS_OWN = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
@@ -57,13 +58,13 @@ def test_install_upgrade_uninstall_and_install_again(alone: Release, tmp_path: P
     alone.tools.run(*shlex.split(command[0]))
     assert {pod.metadata.uid for pod in alone.pods()} == before, "the pods work on"
     alone.upgrade(VALUES)
-    alone.wait_ready(producer=1, consumer=2, torchserve=1, mysql=1, s3=1)
+    alone.wait_ready(producer=1, consumer=2, gateway=1, torchserve=1, mysql=1, s3=1)
     assert all(pod.metadata.owner_references for pod in alone.pods() if pod.metadata.name != alone.loader)
     alone.check([job], 50)
     alone.tools.core.delete_namespaced_pod(alone.loader, alone.namespace, grace_period_seconds=0)
 
     alone.helm("uninstall", "--wait")
-    wait_until(lambda: resources(alone) == DATA, "only data and its password are left")
+    wait_until(lambda: resources(alone) == DATA, "only data and its passwords are left")
 
     alone.install(VALUES)
     alone.start_loader()

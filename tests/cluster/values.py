@@ -22,6 +22,10 @@ SHARED: Final[dict[str, Any]] = {
     # Each image is inferred: tests count them.
     "config": {"cache_entries": 0},
     "consumer": {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}},
+    "gateway": {
+        "replicas": 1,
+        "resources": {"requests": {"cpu": "50m", "memory": "192Mi"}, "limits": {"memory": "1Gi"}},
+    },
     # A release beside this one borrows its S3 server.
     "networkPolicy": {"s3Peers": [{"podSelector": {"matchLabels": {"app.kubernetes.io/instance": "broken"}}}]},
 }

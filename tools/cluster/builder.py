@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -64,11 +64,13 @@ class Builder:
         self._cluster = cluster
         self._socket = cluster.place.run / "buildkitd.sock"
 
-    def build(self, folders: Iterable[str], tag: str, stages: Mapping[str, Path] | None = None) -> None:
+    def build(self, folders: Collection[str], tag: str, stages: Mapping[str, Path] | None = None) -> None:
         """Build images of docker/; what didn't change since the last time is taken from the cache.
 
         `stages` lends folders in place of a Dockerfile's stages: what those would build is in them already.
         """
+        if "sluice" in folders:
+            _fetch_page_script()
         with locked(self._cluster.place.lock):
             self._start()
             self._load_base()
@@ -157,3 +159,11 @@ class Builder:
     def _buildctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self._cluster.cache.program("buildctl")), f"--addr=unix://{self._socket}", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def _fetch_page_script() -> None:
+    """Have the gateway's pages carry the script that isn't among this checkout's own files."""
+    command = [str(ROOT / "scripts/setup"), "--run", "page_script"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ClusterError(f"{' '.join(command)} failed: {done.stdout[-600:]}{done.stderr[-600:]}")
