@@ -30,6 +30,8 @@ class ResultsSearch:
 
     wanted: ResultsFilter
     order: ResultsOrder
+    asked_order: ResultsOrder | None
+    """None: the usual one."""
 
     def place(self, cursor: str) -> Place | None:
         """Return where a cursor goes on."""
@@ -53,7 +55,7 @@ async def search_of(
 ) -> ResultsSearch:
     """Return what a request asks for."""
     usual = ResultsOrder.SCORE_DOWN if label else ResultsOrder.OBJECT
-    return ResultsSearch(ResultsFilter(label, score_from, score_to, text), order or usual)
+    return ResultsSearch(ResultsFilter(label, score_from, score_to, text), order or usual, order)
 
 
 Search = Annotated[ResultsSearch, Depends(search_of)]

@@ -58,6 +58,6 @@ def _said(search: ResultsSearch) -> list[tuple[str, str]]:
         "score_from": "" if wanted.score_from is None else f"{wanted.score_from:g}",
         "score_to": "" if wanted.score_to is None else f"{wanted.score_to:g}",
         "text": wanted.text,
-        "order": str(search.order),
+        "order": str(search.asked_order or ""),
     }
     return [(name, value) for name, value in said.items() if value]

@@ -91,32 +91,33 @@ class _Walk:
             condition = f"{self.where}{equal} AND {self.columns[depth]} {sign} %s"
             yield condition, (*self.values, *after[: depth + 1]), self.columns[depth:]
 
-    def entries(self, cursor: LedgerCursor, after: Place | None, count: int) -> list[Place]:
-        """Return the next entries of the index after a place; fewer than asked for: they are the last."""
+    def stride(self, cursor: LedgerCursor, after: Place | None, count: int) -> tuple[list[Place], Place | None]:
+        """Return what fits of the next so many entries, and the last of those looked at; None: there are no more."""
         direction = " DESC" if self.down else ""
+        names = ", ".join(self.columns)
         found: list[Place] = []
         for where, values, columns in self.steps(after):
             order = ", ".join(f"{column}{direction}" for column in columns)
-            cursor.execute(
-                f"SELECT {', '.join(self.columns)} FROM {self.table} WHERE {where} ORDER BY {order} LIMIT %s",
-                (*values, count - len(found)),
+            run = f"SELECT {names} FROM {self.table} WHERE {where} ORDER BY {order} LIMIT %s"
+            if not self.tried:
+                found += self._places(cursor, run, (*values, count - len(found)))
+                if len(found) == count:
+                    return found, found[-1]
+                continue
+            fitting = (
+                f"SELECT run.* FROM ({run}) run STRAIGHT_JOIN predictions p ON p.object_id = run.{self.columns[-1]} "
+                f"STRAIGHT_JOIN objects o ON o.id = p.object_id LEFT JOIN pictures n ON n.object_id = o.id "
+                f"WHERE {self.tried}"
             )
-            found += [tuple(row[column] for column in self.columns) for row in cursor.fetchall()]
-            if len(found) == count:
-                break
-        return found
+            found += sorted(self._places(cursor, fitting, (*values, count, *self.tried_values)), reverse=self.down)
+            last = self._places(cursor, f"{run} OFFSET %s", (*values, 1, count - 1))
+            if last:
+                return found, last[0]
+        return found, None
 
-    def fitting(self, cursor: LedgerCursor, entries: Sequence[Place]) -> list[Place]:
-        """Return those of the entries that pass what has to be tried."""
-        if not self.tried or not entries:
-            return list(entries)
-        cursor.execute(
-            "SELECT p.object_id FROM predictions p FORCE INDEX (PRIMARY) JOIN objects o ON o.id = p.object_id "
-            f"LEFT JOIN pictures n ON n.object_id = p.object_id WHERE p.object_id IN %s{self.tried}",
-            ([entry[-1] for entry in entries], *self.tried_values),
-        )
-        fit = {row["object_id"] for row in cursor.fetchall()}
-        return [entry for entry in entries if entry[-1] in fit]
+    def _places(self, cursor: LedgerCursor, statement: str, values: tuple[object, ...]) -> list[Place]:
+        cursor.execute(statement, values)
+        return [tuple(row[column] for column in self.columns) for row in cursor.fetchall()]
 
 
 def results_page(
@@ -134,20 +135,14 @@ def results_page(
     walked, place = 0, after
     while True:
         # One more than asked for tells whether there is a next page.
-        lacking = limit + 1 - len(found)
-        stride = min(STRIDE, WALKED - walked) if walk.tried else lacking
-        entries = walk.entries(cursor, place, stride)
-        found += walk.fitting(cursor, entries)
-        walked += len(entries)
-        place = entries[-1] if entries else place
+        some, place = walk.stride(cursor, place, STRIDE if walk.tried else limit + 1)
+        found += some
+        walked += STRIDE
         if len(found) > limit:
             found = found[:limit]
             place = found[-1]
             break
-        if len(entries) < stride:
-            place = None
-            break
-        if walked >= WALKED:
+        if place is None or walked >= WALKED:
             break
     return ResultsPage(read_results(cursor, [int(entry[-1]) for entry in found]), place)
 
@@ -186,7 +181,7 @@ def _walk(job_id: int, order: ResultsOrder, wanted: ResultsFilter) -> _Walk:
             "job_id = %s AND state = 'done'",
             (job_id,),
             ("id",),
-            tried=f"{label.replace('label', 'p.label')}{score.replace('score', 'p.score')}{text}",
+            tried=_first(f"{label.replace('label', 'p.label')}{score.replace('score', 'p.score')}{text}"),
             tried_values=(*label_values, *score_values, *text_values),
         )
     if order is ResultsOrder.LABEL and not wanted.label:
@@ -195,7 +190,7 @@ def _walk(job_id: int, order: ResultsOrder, wanted: ResultsFilter) -> _Walk:
             "job_id = %s",
             (job_id,),
             ("label", "score", "object_id"),
-            tried=f"{score.replace('score', 'p.score')}{text}",
+            tried=_first(f"{score.replace('score', 'p.score')}{text}"),
             tried_values=(*score_values, *text_values),
         )
     return _Walk(
@@ -204,7 +199,7 @@ def _walk(job_id: int, order: ResultsOrder, wanted: ResultsFilter) -> _Walk:
         (job_id, *label_values, *score_values),
         ("score", "object_id"),
         down=order is ResultsOrder.SCORE_DOWN,
-        tried=text,
+        tried=_first(text),
         tried_values=text_values,
     )
 
@@ -213,6 +208,11 @@ def _score_range(wanted: ResultsFilter) -> tuple[str, tuple[float, ...]]:
     bounds = [(">=", wanted.score_from), ("<=", wanted.score_to)]
     given = [(sign, bound) for sign, bound in bounds if bound is not None]
     return "".join(f" AND score {sign} %s" for sign, _ in given), tuple(bound for _, bound in given)
+
+
+def _first(conditions: str) -> str:
+    """Return conditions that each begin with AND as the first ones of a WHERE."""
+    return conditions.removeprefix(" AND ")
 
 
 def _found(row: dict[str, Any]) -> FoundResult:
