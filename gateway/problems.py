@@ -22,12 +22,15 @@ from sluice.errors import (
     SourceError,
     TablesMissing,
 )
+from sluice.ledger.rows import shortened
 from sluice.telemetry import get_logger
 
 log = get_logger()
 
 PROBLEM: str = "application/problem+json"
 RETRY_SECONDS: int = 5
+FAULT_MAX: int = 300
+FAULTS: int = 10
 
 
 def problem(status: int, detail: str, *, instance: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
@@ -97,7 +100,11 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    # Names of fields are the sender's: they may be long, or have halves of characters.
+    wrong = "; ".join(
+        shortened(f"{'.'.join(map(str, each['loc']))}: {each['msg']}", FAULT_MAX)
+        for each in list(error.errors())[:FAULTS]
+    )
     return await answer_error(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong, {})
 
 
