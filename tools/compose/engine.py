@@ -6,6 +6,7 @@ It has no bridge and starts with no image. What networks it makes are gone when 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -66,6 +67,7 @@ class Engine:
         deadline = time.monotonic() + START_SECONDS
         while self.docker("version", check=False).returncode != 0:
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self._stop()
                 raise ClusterError(f"dockerd doesn't start: see {self.log}")
             time.sleep(0.2)
         return self
@@ -73,14 +75,18 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._stop()
+
+    def _stop(self) -> None:
+        """End the engine, by force if that takes too long, and what belongs to this run only."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+        shutil.rmtree(self._run, ignore_errors=True)
 
     def docker(
         self, *arguments: str, check: bool = True, words: str = "", variables: Mapping[str, str] | None = None
