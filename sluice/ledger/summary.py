@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 from sluice.ledger.connection import LedgerCursor
@@ -54,19 +53,23 @@ def _all(cursor: LedgerCursor, job_id: int) -> list[tuple[str, int, int]]:
 
 def _sample(cursor: LedgerCursor, job_id: int) -> list[tuple[str, int, int]]:
     first, last = (_end(cursor, job_id, direction) for direction in ("ASC", "DESC"))
-    starts = [first + (last + 1 - first) * number // STARTS for number in range(STARTS + 1)]
-    run = (
-        "(SELECT id FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'done' AND id >= %s AND id < %s "
-        f"ORDER BY id LIMIT {RUN})"
-    )
-    runs = f"({' UNION ALL '.join([run] * STARTS)}) run STRAIGHT_JOIN predictions p ON p.object_id = run.id"
-    return _counted(cursor, runs, *(value for pair in pairwise(starts) for value in (job_id, *pair)))
+    sampled: list[int] = []
+    for number in range(STARTS):
+        # Where ids have a gap, a run begins behind it, and the next one behind that run.
+        start = max(first + (last - first) * number // STARTS, sampled[-1] + 1 if sampled else first)
+        cursor.execute(
+            "SELECT id FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'done' AND id >= %s "
+            "ORDER BY id LIMIT %s",
+            (job_id, start, RUN),
+        )
+        sampled += [row["id"] for row in cursor.fetchall()]
+    return _counted(cursor, "predictions p FORCE INDEX (PRIMARY) WHERE p.object_id IN %s", sampled or [0])
 
 
-def _counted(cursor: LedgerCursor, source: str, *values: int) -> list[tuple[str, int, int]]:
+def _counted(cursor: LedgerCursor, source: str, value: int | list[int]) -> list[tuple[str, int, int]]:
     """Return how often each label is there in each part of the scores."""
     cursor.execute(
-        f"SELECT p.label, FLOOR(p.score * {BARS}) AS bar, COUNT(*) AS n FROM {source} GROUP BY p.label, bar", values
+        f"SELECT p.label, FLOOR(p.score * {BARS}) AS bar, COUNT(*) AS n FROM {source} GROUP BY p.label, bar", (value,)
     )
     return [(row["label"], int(row["bar"]), row["n"]) for row in cursor.fetchall()]
 
