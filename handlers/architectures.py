@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 CLASSES: Final = 1000
+MAP_DIMENSIONS: Final = 4
 
 
 def build(name: str) -> nn.Module:
@@ -40,6 +44,30 @@ class Noop(nn.Module):
         """Mix every 28th pixel of each 28th row into 1000 numbers."""
         seen = images[:, :, :: self.STEP, :: self.STEP].float().reshape(images.shape[0], -1)
         return seen @ self.mixing.to(seen.dtype)
+
+
+class LastFeatures:
+    """The last maps of features, (n, channels, height, width), that a network makes of a picture; None without any."""
+
+    def __init__(self) -> None:
+        self.maps: torch.Tensor | None = None
+
+    @contextmanager
+    def watch(self, network: nn.Module) -> Iterator[None]:
+        """Look at what the network's layers give while the block runs."""
+        hooks: list[RemovableHandle] = [layer.register_forward_hook(self._look) for layer in network.modules()]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _look(self, layer: nn.Module, given: object, made: object) -> None:
+        del given
+        if isinstance(layer, nn.MultiheadAttention):
+            self.maps = None  # what comes before attention says nothing of places any more
+        elif isinstance(made, torch.Tensor) and made.dim() == MAP_DIMENSIONS and min(made.shape[2:]) > 1:
+            self.maps = made
 
 
 def _efficientnet_lite0() -> nn.Module:

@@ -1,9 +1,11 @@
-"""The TorchServe handler of every model: images in, top classes out.
+"""The TorchServe handler of every model: images in, top classes out; and, where asked, what a class was seen in.
 
 Two ways in. Consumers send packed uint8 batches (sluice.images.batch) and get class numbers; a person sends a file
 (`curl -T cat.jpg`) and gets labels. What TorchServe collected into one server-side batch goes through the network
 together; what can't be read is answered with 400 and a reason, and what the network fails on with 500 and its words,
 alone. And whoever asks for the archive's card, with a Content-Type of its own, gets model.json as it stands.
+
+`POST /explanations/NAME` takes one picture, either way, and answers with a map (`handlers.explanation`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from ts.torch_handler.base_handler import BaseHandler
 
 from handlers.architectures import build
+from handlers.explanation import explain
 from sluice.images import (
     BATCH_TYPE,
     CARD_TYPE,
@@ -89,7 +92,11 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[str]:  # noqa: ANN401
         """Answer a server-side batch of requests, each a packed batch, a file, or a question for the card."""
         readings = [self._read(row, _content_type(context, index)) for index, row in enumerate(data)]
-        results = iter(self._results([reading for reading in readings if isinstance(reading, np.ndarray)]))
+        wanted = [_wants_explanation(context, index) for index in range(len(data))]
+        together = [
+            each for each, alone in zip(readings, wanted, strict=True) if isinstance(each, np.ndarray) and not alone
+        ]
+        results = iter(self._results(together))
         answers = []
         for index, (row, reading) in enumerate(zip(data, readings, strict=True)):
             context.set_response_content_type(index, "application/json")
@@ -99,6 +106,9 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
             if isinstance(reading, ImageError):
                 context.set_response_status(BAD_REQUEST, f"Bad image: {reading.reason}", index)
                 answers.append(json.dumps({"error": reading.detail, "reason": reading.reason}))
+                continue
+            if wanted[index]:
+                answers.append(json.dumps(self._explain(reading)))
                 continue
             mine = next(results)
             if isinstance(mine, str):
@@ -125,6 +135,15 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
             return [" ".join(f"{type(error).__name__}: {error}".split())[:SAID_MAX]]
         ends = np.cumsum([len(request) for request in requests]).tolist()
         return [tops[end - len(request) : end] for request, end in zip(requests, ends, strict=True)]
+
+    def _explain(self, images: NDArray[np.uint8]) -> dict[str, Any]:
+        """Return what the best class of a request's one picture was seen in, or why there is no saying."""
+        if len(images) != 1:
+            return {**self.answer_head, "error": f"{len(images)} pictures were sent: one at a time is explained"}
+        found = explain(self.model, self.preprocess([images]))
+        if isinstance(found, str):
+            return {**self.answer_head, "error": found}
+        return {**self.answer_head, "label": self.labels[found["class"]], **found}
 
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
         """Put (n, height, width, 3) bytes onto the device and normalise them there, without reordering them."""
@@ -188,6 +207,11 @@ def _load_weights(network: torch.nn.Module, folder: Path, card: Mapping[str, Any
 
 def _content_type(context: Any, index: int) -> str:  # noqa: ANN401
     return (context.get_request_header(index, "Content-Type") or "").lower()
+
+
+def _wants_explanation(context: Any, index: int) -> bool:  # noqa: ANN401
+    """Return whether a request came to /explanations: TorchServe tells by a header of its own."""
+    return str(context.get_request_header(index, "explain")) == "True"
 
 
 def _is_packed(content_type: str, row: Mapping[str, Any]) -> bool:

@@ -38,6 +38,7 @@ CARRIED: Final = (
     "sluice/images/*.py",
     "handlers/__init__.py",
     "handlers/architectures.py",
+    "handlers/explanation.py",
 )
 WEIGHTS_NAME: Final = "weights.pth"
 SHA256: Final = re.compile("[0-9a-f]{64}")

@@ -2,6 +2,6 @@
 
 from sluice.inference.balancer import Balancer
 from sluice.inference.client import TorchServeClient
-from sluice.inference.wire import Answer, Refusal
+from sluice.inference.wire import Answer, Explanation, Refusal
 
-__all__ = ["Answer", "Balancer", "Refusal", "TorchServeClient"]
+__all__ = ["Answer", "Balancer", "Explanation", "Refusal", "TorchServeClient"]

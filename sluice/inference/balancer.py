@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from typing import Final
 
 from sluice.domain import Model
@@ -19,7 +20,7 @@ from sluice.inference.client import Endpoint
 from sluice.inference.evidence import BatchDecision, BatchEvidence, SentBatch
 from sluice.inference.route import Route
 from sluice.inference.routes import RouteTable
-from sluice.inference.wire import Answer, Refusal
+from sluice.inference.wire import Answer, Explanation, Refusal
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
@@ -47,6 +48,24 @@ class Balancer(RouteTable):
     async def predict(self, model: Model, body: bytes | bytearray, count: int) -> list[Outcome]:
         """Return an outcome for each of the `count` images packed in `body`, however long that takes."""
         return await self._judge(model, body, BatchEvidence(count))
+
+    async def explain(self, model: Model, body: bytes | bytearray) -> Explanation | Refusal:
+        """Return what the one image in `body` was recognised by, or raise one of the InferenceErrors.
+
+        Asked once: a person waits, and nothing is lost that couldn't be asked for again.
+        """
+        self._want(model)
+        routes = [route for route in self._routes_of(model) if route.can_take(self._clock())]
+        if not routes:
+            raise EndpointDown(self.why_not(model) or "TorchServe is full")
+        route = min(routes, key=lambda route: self._busy(route.endpoint))
+        route.outstanding += 1
+        try:
+            call = partial(self._client.explain, route.endpoint, model, body)
+            return await asyncio.get_running_loop().run_in_executor(self._requests, call)
+        finally:
+            route.outstanding -= 1
+            self._notify()
 
     async def _judge(self, model: Model, body: bytes | bytearray, evidence: BatchEvidence) -> list[Outcome]:
         """Ask until there are predictions, or until it is known why there are none."""

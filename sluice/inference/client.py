@@ -17,7 +17,17 @@ from requests.adapters import HTTPAdapter
 from sluice.domain import Model
 from sluice.errors import BatchRefused, EndpointDown, Exhausted, InferenceError, Overloaded, TimedOut
 from sluice.images import BATCH_TYPE, CARD_TYPE
-from sluice.inference.wire import WORKER_DIED, Answer, Refusal, fault, parse, path
+from sluice.inference.wire import (
+    WORKER_DIED,
+    Answer,
+    Explanation,
+    Refusal,
+    explanation_path,
+    fault,
+    parse,
+    parse_explanation,
+    path,
+)
 from sluice.settings import Settings
 
 CONNECT_SECONDS: Final = 3.0
@@ -82,6 +92,14 @@ class TorchServeClient:
         answer = self._post(endpoint, path(model), BATCH_TYPE, body, timeout or self._timeout)
         try:
             return parse(answer, model, count)
+        except EndpointDown as error:
+            raise EndpointDown(f"{endpoint.url}: {error}") from None
+
+    def explain(self, endpoint: Endpoint, model: Model, body: bytes | bytearray) -> Explanation | Refusal:
+        """Return what the best class of the one image in `body` was seen in, or raise one of the InferenceErrors."""
+        answer = self._post(endpoint, explanation_path(model), BATCH_TYPE, body, self._timeout)
+        try:
+            return parse_explanation(answer, model)
         except EndpointDown as error:
             raise EndpointDown(f"{endpoint.url}: {error}") from None
 

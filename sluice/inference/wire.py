@@ -30,6 +30,18 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Explanation:
+    """How much each part of the square that the model saw speaks for its best class."""
+
+    label: int
+    score: float
+    rows: int
+    columns: int
+    parts: bytes
+    """Row by row from the top; 255 speaks loudest."""
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorAnswer:
     """What an answer other than 200 says, for a person; and whether it comes from a worker that had the batch."""
 
@@ -55,7 +67,19 @@ class _Reply(msgspec.Struct, frozen=True):
     predictions: list[list[tuple[int, float]] | _Error]
 
 
+class _ExplanationReply(msgspec.Struct, frozen=True):
+    model: str
+    digest: str
+    error: str = ""
+    label: int = msgspec.field(default=-1, name="class")
+    score: float = 0.0
+    rows: int = 0
+    columns: int = 0
+    map: bytes = b""
+
+
 _decoder: Final = msgspec.json.Decoder(_Reply)
+_explanation_decoder: Final = msgspec.json.Decoder(_ExplanationReply)
 _trouble_decoder: Final = msgspec.json.Decoder(_Trouble)
 
 FROM_WORKER: Final = "InternalServerException"
@@ -69,20 +93,44 @@ def path(model: Model) -> str:
     return f"/predictions/{model.name}/{model.version}"
 
 
+def explanation_path(model: Model) -> str:
+    """Return the path that says what a prediction of `model` was made from."""
+    return f"/explanations/{model.name}/{model.version}"
+
+
 def parse(body: bytes, model: Model, count: int) -> list[Answer | Refusal]:
     """Return the answers for `count` images, or raise EndpointDown because this is no answer of `model`."""
     try:
         reply = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EndpointDown(f"the answer can't be read ({error}): is this TorchServe with Sluice's handler?") from None
-    if reply.digest != model.digest:
-        raise EndpointDown(
-            f"{reply.model[:100]} answers with digest {reply.digest[:64]}, the ledger has {model.digest} for "
-            f"{model.name}@{model.version}: the endpoint serves another archive; deploy the registered one"
-        )
+    _check_digest(reply, model)
     if len(reply.predictions) != count:
         raise EndpointDown(f"{count} images were sent, {len(reply.predictions)} predictions came back")
     return [_answer(entry, len(model.labels)) for entry in reply.predictions]
+
+
+def parse_explanation(body: bytes, model: Model) -> Explanation | Refusal:
+    """Return what an explanation says, or why the model gives none; EndpointDown if it is no explanation of `model`."""
+    try:
+        reply = _explanation_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise EndpointDown(f"the answer can't be read ({error}): is this TorchServe with Sluice's handler?") from None
+    _check_digest(reply, model)
+    if reply.error:
+        return Refusal(reply.error[:SAID_MAX])
+    if reply.label < 0:
+        raise EndpointDown(
+            f"the archive of {model.name}@{model.version} was built before there were explanations: build it again "
+            f"with scripts/build-model, and deploy it"
+        )
+    is_whole = reply.rows > 0 and reply.columns > 0 and len(reply.map) == reply.rows * reply.columns
+    if reply.label >= len(model.labels) or not 0.0 <= reply.score <= 1.0 or not is_whole:
+        raise EndpointDown(
+            f"no explanation: label {reply.label} of {len(model.labels)}, score {reply.score}, {reply.rows} rows of "
+            f"{reply.columns} and {len(reply.map)} parts"
+        )
+    return Explanation(reply.label, reply.score, reply.rows, reply.columns, reply.map)
 
 
 def fault(body: bytes) -> ErrorAnswer:
@@ -93,6 +141,14 @@ def fault(body: bytes) -> ErrorAnswer:
         found = _Trouble()
     said = found.error or found.message or body[:SAID_MAX].decode(errors="replace")
     return ErrorAnswer(" ".join(said.split())[:SAID_MAX], found.type == FROM_WORKER)
+
+
+def _check_digest(reply: _Reply | _ExplanationReply, model: Model) -> None:
+    if reply.digest != model.digest:
+        raise EndpointDown(
+            f"{reply.model[:100]} answers with digest {reply.digest[:64]}, the ledger has {model.digest} for "
+            f"{model.name}@{model.version}: the endpoint serves another archive; deploy the registered one"
+        )
 
 
 def _answer(entry: list[tuple[int, float]] | _Error, labels: int) -> Answer | Refusal:

@@ -26,10 +26,13 @@ class Context:
     def __init__(self, folder: Path, content_types: Sequence[str | None] = ()) -> None:
         self.system_properties = {"model_dir": str(folder), "gpu_id": None}
         self.content_types = content_types
+        self.explained: set[int] = set()
         self.statuses: dict[int, tuple[int, str]] = {}
         self.response_types: dict[int, str] = {}
 
     def get_request_header(self, index: int, name: str) -> str | None:
+        if name == "explain":
+            return "True" if index in self.explained else None
         return self.content_types[index] if name == "Content-Type" else None
 
     def set_response_content_type(self, index: int, value: str) -> None:
@@ -72,10 +75,10 @@ def noise(count: int, seed: int = 1) -> list[Any]:
     return [dice.integers(0, 256, (224, 224, 3)).astype(np.uint8) for _ in range(count)]
 
 
-def test_a_packed_batch_gets_five_numbered_classes_an_image(handler: SluiceHandler) -> None:
+def test_a_packed_batch_gets_ten_numbered_classes_an_image(handler: SluiceHandler) -> None:
     (answer,), context = ask(handler, ({"body": pack(noise(3))}, BATCH_TYPE))
     assert (answer["model"], answer["digest"]) == ("noop@1.0", DIGEST)
-    assert [len(top) for top in answer["predictions"]] == [5, 5, 5]
+    assert [len(top) for top in answer["predictions"]] == [10, 10, 10]
     for top in answer["predictions"]:
         scores = [score for _, score in top]
         assert scores == sorted(scores, reverse=True)

@@ -1,0 +1,43 @@
+"""What a network's best class was seen in: Grad-CAM (Selvaraju et al., 2017) on its last maps of features.
+
+Each map counts by how much the class's score would grow with it; what counts against the class is left out.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import torch
+from torch import nn
+
+from handlers.architectures import LastFeatures
+
+
+def explain(network: nn.Module, image: torch.Tensor) -> dict[str, Any] | str:
+    """Return the best class of one normalised picture and how much each part speaks for it; or why that can't be said.
+
+    The parts are rows of the square that the network saw, from the top, as bytes in base64: 255 speaks loudest.
+    """
+    features = LastFeatures()
+    with torch.enable_grad(), features.watch(network):
+        scores = network(image)
+    number = int(scores[0].argmax())
+    if features.maps is None or not features.maps.requires_grad:
+        return "this model has no maps of features, so it can't be said where it looked"
+    (slopes,) = torch.autograd.grad(scores[0, number], features.maps)
+    with torch.no_grad():
+        weights = slopes.float().mean(dim=(2, 3), keepdim=True)
+        parts = (weights * features.maps.float()).sum(dim=1)[0].relu()
+        most = float(parts.max())
+        if not most > 0:
+            return "no part of this picture speaks for the label by itself"
+        rows = (parts * (255 / most)).round().to(torch.uint8).cpu()
+        probability = float(scores.float().softmax(1)[0, number])
+    return {
+        "class": number,
+        "score": round(probability, 6),
+        "rows": rows.shape[0],
+        "columns": rows.shape[1],
+        "map": base64.b64encode(rows.numpy().tobytes()).decode("ascii"),
+    }
