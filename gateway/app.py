@@ -11,18 +11,20 @@ from fastapi.staticfiles import StaticFiles
 
 import sluice
 from gateway import problems
-from gateway.api import feedback, predictions, quarantine, results, uploads
+from gateway.api import feedback, predictions, quarantine, results, tokens, uploads
 from gateway.api import jobs as jobs_api
 from gateway.api import models as models_api
+from gateway.api import users as users_api
 from gateway.doors.bodies import Bodies
 from gateway.doors.forms import form_token
 from gateway.doors.gate import Gate
 from gateway.dropped import archive_bytes, form_bytes
-from gateway.pages import classify, login
+from gateway.pages import account, classify, login
 from gateway.pages import jobs as jobs_pages
 from gateway.pages import models as models_pages
 from gateway.pages import reports as reports_pages
 from gateway.pages import results as results_pages
+from gateway.pages import users as users_pages
 from gateway.parts import Parts
 from sluice.settings import Settings
 
@@ -34,10 +36,14 @@ API: Final = (
     models_api.router,
     feedback.router,
     uploads.router,
+    users_api.router,
+    tokens.router,
 )
 PAGES: Final = (
     classify.router,
     login.router,
+    account.router,
+    users_pages.router,
     results_pages.router,
     jobs_pages.router,
     models_pages.router,

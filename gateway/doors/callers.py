@@ -35,7 +35,15 @@ class AtLeast:
         )
 
 
+async def signed_in(person: Annotated[Person, Depends(caller)]) -> Person:
+    """Return the person, who has an account, or raise RequestError."""
+    if not person.is_signed_in:
+        raise RequestError(HTTPStatus.UNAUTHORIZED, "this is for people with an account: sign in first")
+    return person
+
+
 Caller = Annotated[Person, Depends(caller)]
 Viewer = Annotated[Person, Depends(AtLeast(Role.VIEWER))]
 User = Annotated[Person, Depends(AtLeast(Role.USER))]
 Admin = Annotated[Person, Depends(AtLeast(Role.ADMIN))]
+SignedIn = Annotated[Person, Depends(signed_in)]

@@ -15,7 +15,7 @@ from gateway.doors.cookies import SEED, SESSION, delete_cookie, read_cookie, set
 from gateway.doors.keys import GatewayKeys, digest
 from gateway.doors.origins import SAFE, origin_of
 from gateway.doors.passwords import Passwords
-from gateway.doors.person import Person, Role
+from gateway.doors.person import Person, Role, person_of
 from gateway.doors.remembered import Remembered
 from gateway.ledgers import LedgerPool
 from sluice.errors import Busy, LedgerError, RequestError
@@ -92,7 +92,7 @@ class Doors:
         account = None
         if key is not None:
             account = self._sessions.peek(key) or self._tokens.peek(key)
-        return _person(account) if account is not None else None
+        return person_of(account) if account is not None else None
 
     def way(self, request: HTTPConnection) -> Way:
         """Return what the person showed; after `identify`."""
@@ -117,7 +117,7 @@ class Doors:
             raise RequestError(HTTPStatus.UNAUTHORIZED, "the e-mail address or the password is wrong")
         await self._ledger.run(sessions.forgive, account_key, address_key)
         log.info("audit", did="signed in", user=account.id, address=address)
-        return _person(account)
+        return person_of(account)
 
     async def begin_session(self, request: HTTPConnection, response: Response, person: Person) -> None:
         """Sign a person in with a new session; the one that the browser had ends."""
@@ -194,7 +194,7 @@ class Doors:
             is_personal = request.headers.get("authorization", "").partition(" ")[2].startswith(TOKEN_PREFIX)
             account = await (self._tokens if is_personal else self._sessions).get(key)
         if account is not None:
-            return _person(account), way
+            return person_of(account), way
         if way == "bearer":
             raise RequestError(
                 HTTPStatus.UNAUTHORIZED,
@@ -231,10 +231,6 @@ class Doors:
                 "there is no admin, and somebody else has the address of the first one",
                 remedy="set SLUICE_GATEWAY_ADMIN to another address",
             )
-
-
-def _person(account: Account) -> Person:
-    return Person(account.id, account.name, account.email, Role[account.role.upper()])
 
 
 def _state(request: HTTPConnection) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from sluice.ledger.users import Account
+
 
 class Role(IntEnum):
     """What a person may do; each role may do what those before it may."""
@@ -37,3 +39,8 @@ class Person:
     def is_admin(self) -> bool:
         """Return whether this person may see and change everybody's."""
         return self.role >= Role.ADMIN
+
+
+def person_of(account: Account) -> Person:
+    """Return the person whose account it is."""
+    return Person(account.id, account.name, account.email, Role[account.role.upper()])

@@ -7,9 +7,11 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
+from gateway import people
 from gateway.doors.callers import Caller
 from gateway.doors.fields import field
 from gateway.doors.origins import address_of, safe_path
+from gateway.doors.person import person_of
 from gateway.pages.render import page
 from gateway.parts import parts_of
 from gateway.problems import headers_of
@@ -48,4 +50,28 @@ async def logout(request: Request) -> Response:
     """Sign out: the session ends on all replicas."""
     answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
     await parts_of(request).doors.end_session(request, answer)
+    return answer
+
+
+@router.get("/signup")
+async def show_signup(request: Request) -> Response:
+    """Show the form, where everybody may make an account."""
+    if parts_of(request).settings.gateway_signup != "open":
+        raise RequestError(HTTPStatus.NOT_FOUND, "sign-up is closed here: ask an admin for an account")
+    return await page(request, "signup.html", name="", email="", error="")
+
+
+@router.post("/signup")
+async def signup(request: Request) -> Response:
+    """Make an account and sign in."""
+    parts = parts_of(request)
+    name, email = await field(request, "name"), await field(request, "email")
+    try:
+        account = await people.sign_up(parts, name, email, await field(request, "password"), address_of(request))
+    except RequestError as error:
+        again = await page(request, "signup.html", error.status, name=name, email=email, error=error.detail)
+        again.headers.update(headers_of(error, error.status))
+        return again
+    answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+    await parts.doors.begin_session(request, answer, person_of(account))
     return answer
