@@ -61,7 +61,8 @@ STATIC: Final = Path(__file__).parent / "static"
 
 def make_app(parts: Parts) -> FastAPI:
     """Return the application that answers with these parts."""
-    app = FastAPI(title="Sluice", version=sluice.__version__, redoc_url=None, description=__doc__ or "")
+    # Without FastAPI's own pages of the API: they run scripts of another site, which the pages' policy forbids.
+    app = FastAPI(title="Sluice", version=sluice.__version__, description=__doc__ or "", docs_url=None, redoc_url=None)
     app.state.parts = parts
     problems.install(app)
     api = APIRouter(prefix="/api/v1")

@@ -108,8 +108,16 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return await answer_error(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong, {})
 
 
+async def _unexpected(request: Request, error: Exception) -> Response:
+    # Raised again behind this answer, so that the log has where it came from.
+    log.error("a fault of the gateway's own", path=request.url.path, kind=type(error).__name__)
+    why = "this is a fault of Sluice's own: try again; whoever runs it finds more in its log"
+    return await answer_error(request, HTTPStatus.INTERNAL_SERVER_ERROR, why, {})
+
+
 def install(app: FastAPI) -> None:
     """Have every error answered as a problem."""
+    app.add_exception_handler(Exception, _unexpected)
     app.add_exception_handler(SluiceError, answer_sluice_error)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)

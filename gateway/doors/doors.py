@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from gateway.doors.cookies import SEED, SESSION, delete_cookie, read_cookie, set_cookie
 from gateway.doors.keys import GatewayKeys, digest
+from gateway.doors.oidc import CompanySignIn
 from gateway.doors.origins import SAFE, origin_of
 from gateway.doors.passwords import Passwords
 from gateway.doors.person import Person, Role, person_of
@@ -54,6 +55,7 @@ class Doors:
         self._anybody = Person(ANONYMOUS, "", "", Role[settings.gateway_anonymous.upper()])
         self.keys = GatewayKeys(settings)
         self.passwords = passwords or Passwords()
+        self.company = CompanySignIn(settings, self.keys, ledger)
         self._sessions = Remembered[bytes, Account | None](lambda key: ledger.run(sessions.find, key), FRESH_SECONDS)
         self._tokens = Remembered[bytes, Account | None](lambda key: ledger.run(tokens.find, key), FRESH_SECONDS)
 

@@ -45,6 +45,31 @@ async def login(request: Request) -> Response:
     return answer
 
 
+@router.get("/login/oidc")
+async def begin_company(request: Request) -> Response:
+    """Send somebody to the company's sign-in."""
+    asked = safe_path(request.query_params.get("next", "/"))
+    return await parts_of(request).doors.company.begin(request, asked)
+
+
+@router.get("/login/oidc/callback")
+async def finish_company(request: Request) -> Response:
+    """Sign in whoever comes back from there."""
+    doors = parts_of(request).doors
+    try:
+        person, asked = await doors.company.finish(request)
+    except RequestError as error:
+        refusal = await page(request, "login.html", error.status, next="/", email="", error=error.detail)
+        doors.company.end(request, refusal)
+        return refusal
+    answer = RedirectResponse(safe_path(asked), HTTPStatus.SEE_OTHER)
+    doors.company.end(request, answer)
+    # An account may have been linked just now, which ended what opened it before.
+    doors.forget()
+    await doors.begin_session(request, answer, person)
+    return answer
+
+
 @router.post("/logout")
 async def logout(request: Request) -> Response:
     """Sign out: the session ends on all replicas."""

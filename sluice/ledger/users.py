@@ -154,7 +154,25 @@ def set_password(cursor: LedgerCursor, user_id: int, password: str, keep: bytes 
     return find(cursor, user_id) is not None
 
 
-def link(cursor: LedgerCursor, user_id: int, subject: str) -> None:
+def enter(cursor: LedgerCursor, subject: str, name: str, email: str, is_verified: bool) -> Account | None:  # noqa: FBT001 - a fact of the address, beside it
+    """Return the account that the company's sign-in opens; the first time it is made, or linked by a verified address.
+
+    None where somebody else has the address.
+    """
+    account = find_subject(cursor, subject)
+    if account is not None:
+        return account
+    account = find_email(cursor, email)
+    if account is None:
+        made = add(cursor, name, email, "user", None, subject)
+        return find(cursor, made) if made is not None else None
+    if account.has_subject or not is_verified:
+        return None
+    _link(cursor, account.id, subject)
+    return find(cursor, account.id)
+
+
+def _link(cursor: LedgerCursor, user_id: int, subject: str) -> None:
     """Have the company's sign-in open an account from now on, and only that.
 
     Whoever made the account may not have owned the address: what opened it before opens it no more.
