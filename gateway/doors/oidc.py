@@ -127,7 +127,7 @@ class CompanySignIn:
                 token = await client.fetch_token(
                     found["token_endpoint"], code=code, code_verifier=kept["verifier"], grant_type="authorization_code"
                 )
-                keys = (await client.get(found["jwks_uri"], withhold_token=True)).raise_for_status().json()
+                keys = (await client.request("GET", found["jwks_uri"], withhold_token=True)).raise_for_status().json()
                 claims = self._read(token["id_token"], keys, kept["nonce"])
                 if not claims.get("email") and "userinfo_endpoint" in found:
                     more = (await client.get(found["userinfo_endpoint"])).raise_for_status().json()
@@ -166,7 +166,7 @@ class CompanySignIn:
 
     async def _discover(self, client: AsyncOAuth2Client) -> dict[str, Any]:
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        found: dict[str, Any] = (await client.get(url, withhold_token=True)).raise_for_status().json()
+        found: dict[str, Any] = (await client.request("GET", url, withhold_token=True)).raise_for_status().json()
         if found["issuer"] != self._issuer:
             raise ValueError(f"it calls itself {found['issuer']!r}, SLUICE_GATEWAY_OIDC_ISSUER is {self._issuer!r}")
         return found
