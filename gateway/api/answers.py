@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
@@ -20,7 +20,12 @@ class ProblemAnswer(BaseModel):
     instance: str | None = Field(default=None, description="The path that was asked")
 
 
+BODY: Final = (400, 408, 413)
+"""What routes that read a body may answer too: it can't be read, comes too slowly, is too large."""
+
+
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return these statuses for `responses` of a route: each is a problem."""
+    """Return these statuses for `responses` of a route, and 429, which any may answer: each is a problem."""
     content = {PROBLEM: {"schema": ProblemAnswer.model_json_schema()}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+    declared = sorted({*statuses, HTTPStatus.TOO_MANY_REQUESTS})
+    return {int(status): {"description": HTTPStatus(status).phrase, "content": content} for status in declared}

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.api.answers import answers
+from gateway.api.answers import BODY, answers
 from gateway.api.bounds import COMMENT_MAX, OBJECT_MAX, PAGE, ListCursor, Moment, PageSize, PlainText
 from gateway.cursors import decode, encode
 from gateway.doors.callers import Admin, User
@@ -87,7 +87,7 @@ async def list_feedback(
 @router.post(
     "/feedback",
     status_code=HTTPStatus.CREATED,
-    responses=answers(401, 403, 404, 422, 503),
+    responses=answers(*BODY, 401, 403, 404, 422, 503),
     summary="Say what a picture really shows",
 )
 async def post_feedback(request: Request, person: User, said: ReportRequest) -> ReportAnswer:

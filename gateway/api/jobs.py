@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import jobs
-from gateway.api.answers import answers
+from gateway.api.answers import BODY, answers
 from gateway.api.bounds import ID_MAX, MODEL_MAX, PAGE, PRIORITY_MAX, JobId, ListCursor, Moment, PageSize, PlainText
 from gateway.cursors import decode, encode
 from gateway.doors.callers import User, Viewer
@@ -103,7 +103,7 @@ async def list_jobs(request: Request, person: Viewer, cursor: ListCursor = "", l
     "/jobs",
     status_code=HTTPStatus.CREATED,
     response_model=JobAnswer,
-    responses=answers(400, 401, 403, 404, 409, 422, 503),
+    responses=answers(*BODY, 401, 403, 404, 409, 422, 503),
     openapi_extra={"parameters": [KEY_PARAMETER]},
     summary="Submit a job",
 )
@@ -130,7 +130,7 @@ async def get_job(request: Request, person: Viewer, job_id: JobId) -> JobAnswer:
     return answer_of(await jobs.see(parts_of(request), person, job_id), person)
 
 
-@router.patch("/jobs/{job_id}", responses=CHANGED, summary="Say how urgent a job is")
+@router.patch("/jobs/{job_id}", responses=CHANGED | answers(*BODY), summary="Say how urgent a job is")
 async def set_priority(request: Request, person: User, job_id: JobId, wish: PriorityRequest) -> JobAnswer:
     """Set a job's priority; it counts from the next object on that is handed out."""
     return answer_of(await jobs.prioritize(parts_of(request), person, job_id, wish.priority), person)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import jobs
-from gateway.api.answers import answers
+from gateway.api.answers import BODY, answers
 from gateway.api.bounds import OBJECT_MAX, PAGE, JobId, ListCursor, Moment, PageSize, PlainText
 from gateway.cursors import CURSOR_MAX, decode, encode
 from gateway.doors.callers import User, Viewer
@@ -86,7 +86,7 @@ async def list_quarantine(
 
 @router.post(
     "/jobs/{job_id}/quarantine/replay",
-    responses=answers(400, 401, 403, 404, 409, 422, 503),
+    responses=answers(*BODY, 401, 403, 404, 409, 422, 503),
     summary="Try quarantined objects again",
 )
 async def replay(request: Request, person: User, job_id: JobId, wish: ReplayRequest) -> ReplayAnswer:

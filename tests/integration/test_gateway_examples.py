@@ -69,7 +69,10 @@ def test_each_operation_declares_what_can_go_wrong(described: dict[str, Any]) ->
     for path, operations in described["paths"].items():
         for method, operation in operations.items():
             if TAGS & set(operation.get("tags", [])):
-                assert {"401", "403", "503"} <= operation["responses"].keys(), f"{method} {path}"
+                expected = {"401", "403", "429", "503"}
+                if "requestBody" in operation:
+                    expected |= {"400", "408", "413", "422"}
+                assert expected <= operation["responses"].keys(), f"{method} {path}"
 
 
 def test_texts_and_lists_of_requests_have_bounds(described: dict[str, Any]) -> None:
