@@ -7,7 +7,7 @@ know this package alone, so its errors are found here too.
 
 from sluice.errors import BatchError, CardError, ImageError
 from sluice.images.batch import BATCH_TYPE, CARD_TYPE, pack, unpack
-from sluice.images.decode import FORMATS, decode
+from sluice.images.decode import FORMATS, decode, decode_whole
 from sluice.images.identity import NO_WEIGHTS, check_card, check_weights, digest_of
 from sluice.images.preprocessing import VERSION, Preprocessing
 
@@ -24,6 +24,7 @@ __all__ = [
     "check_card",
     "check_weights",
     "decode",
+    "decode_whole",
     "digest_of",
     "pack",
     "unpack",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 from sluice.domain import Reason
 from sluice.errors import ImageError
 from sluice.images.budget import PixelBudget
-from sluice.images.pixels import UPRIGHT, Rotation, square, window
+from sluice.images.pixels import UPRIGHT, Rotation, square, whole, window
 from sluice.images.preprocessing import Preprocessing
 from sluice.images.refusal import FAILURES, unopened, unreadable
 
@@ -41,6 +42,11 @@ _budget: Final = PixelBudget(64_000_000)
 SCALED_FROM: Final = 8
 """libjpeg's own scaling stays this many times above the wanted size, where the resizer smooths out what it does."""
 
+Extent = tuple[float, float] | None
+"""How much of an image there is where libjpeg has scaled it down."""
+Make = Callable[[Image.Image, tuple[int, int], Rotation, Extent], Image.Image]
+"""Makes what is wanted of a loaded image of some size that is to be turned."""
+
 _ORIENTATION: Final = 0x0112
 _TURNS: Final = {
     2: Rotation(Image.Transpose.FLIP_LEFT_RIGHT, (True, False)),
@@ -59,11 +65,29 @@ def decode(data: bytes | bytearray, spec: Preprocessing, max_pixels: int) -> NDA
 
     An image of more than `max_pixels` is refused by its header, before memory is taken for it.
     """
+
+    def cut(image: Image.Image, size: tuple[int, int], turn: Rotation, extent: Extent) -> Image.Image:
+        return square(image, spec, window(size, spec, turn, extent))
+
+    return _decode(data, SCALED_FROM * spec.resize, cut, max_pixels)
+
+
+def decode_whole(data: bytes | bytearray, longest: int, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode all of an image for people to see, its longest side at most `longest`; else as `decode`."""
+
+    def shrink(image: Image.Image, size: tuple[int, int], turn: Rotation, extent: Extent) -> Image.Image:
+        del size, turn, extent
+        return whole(image, longest)
+
+    return _decode(data, 2 * longest, shrink, max_pixels)
+
+
+def _decode(data: bytes | bytearray, least: int, make: Make, max_pixels: int) -> NDArray[np.uint8]:
     if not data:
         raise ImageError(Reason.EMPTY, "the file has 0 bytes")
     try:
         with _open(data, max_pixels) as image:
-            return _pixels(image, data, spec, max_pixels)
+            return _pixels(image, data, least, make, max_pixels)
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\((\d+) pixels\)", str(error))
         said = f"{pixels[1]} pixels" if pixels else "too many pixels"
@@ -91,14 +115,14 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 
 
 def _pixels(
-    image: ImageFile.ImageFile, data: bytes | bytearray, spec: Preprocessing, max_pixels: int
+    image: ImageFile.ImageFile, data: bytes | bytearray, least: int, make: Make, max_pixels: int
 ) -> NDArray[np.uint8]:
     name = image.format or "image"
     size, extent = image.size, None
     try:
         if isinstance(image, JpegImagePlugin.JpegImageFile):
             # libjpeg scales by 1/2, 1/4 or 1/8 while it decodes, for a fraction of the time and memory.
-            scaled = image.draft(None, (SCALED_FROM * spec.resize, SCALED_FROM * spec.resize))
+            scaled = image.draft(None, (least, least))
             extent = scaled[1][2:] if scaled else None
         image.decodermaxblock = max(len(data), image.decodermaxblock)
         with _budget.hold(image.width * image.height):
@@ -106,7 +130,7 @@ def _pixels(
             _check_size(image, max_pixels)
             turn = _turn(image)
             size = size if extent else image.size  # others may be another size once they are loaded
-            small = square(image, spec, window(size, spec, turn, extent))
+            small = make(image, size, turn, extent)
     except FAILURES as error:
         raise unreadable(data, name, error) from error
     return np.array(small if turn.transpose is None else small.transpose(turn.transpose))

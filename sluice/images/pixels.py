@@ -86,8 +86,24 @@ def window(
 def square(image: Image.Image, spec: Preprocessing, kept: CropWindow) -> Image.Image:
     """Resize and cut in one go."""
     if image.mode in _DEEP or image.mode.startswith("I;"):
-        return _resized_deep(image, spec, kept)
-    small = _resized(_resizable(image), spec, kept)
+        box = (kept.left, kept.top, kept.left + kept.width, kept.top + kept.height)
+        return _eight_bits(image, (spec.crop, spec.crop), _DEEP_FILTERS[spec.interpolation], box)
+    return _on_white(_resized(_resizable(image), spec, kept))
+
+
+def whole(image: Image.Image, longest: int) -> Image.Image:
+    """Return all of an image in 8-bit RGB, on white, its longest side at most so long."""
+    scale = min(1.0, longest / max(image.size))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    if image.mode in _DEEP or image.mode.startswith("I;"):
+        return _eight_bits(image, size, Image.Resampling.BILINEAR, None)
+    image = _resizable(image)
+    small = Image.new(image.mode, size)
+    Resizer().resize_pil(image, small, ResizeOptions(ResizeAlg.convolution(FilterType.bilinear)))
+    return _on_white(small)
+
+
+def _on_white(small: Image.Image) -> Image.Image:
     if small.mode == "RGBa":
         small = small.convert("RGBA")
         small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small)
@@ -135,13 +151,17 @@ def _resizable(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _resized_deep(image: Image.Image, spec: Preprocessing, kept: CropWindow) -> Image.Image:
+def _eight_bits(
+    image: Image.Image,
+    size: tuple[int, int],
+    filtered: Image.Resampling,
+    box: tuple[float, float, float, float] | None,
+) -> Image.Image:
     """Resize at full depth, then scale to 8 bits: the other way round loses a dark image."""
     low, high = (0.0, 65535.0) if image.mode.startswith("I;") else _range(image)
     if image.mode.startswith("I;") and image.mode != "I;16":
         image = image.convert("I")
-    box = (kept.left, kept.top, kept.left + kept.width, kept.top + kept.height)
-    small = image.resize((spec.crop, spec.crop), _DEEP_FILTERS[spec.interpolation], box)
+    small = image.resize(size, filtered, box)
     values = np.asarray(small, np.float32)
     if not (math.isfinite(low) and math.isfinite(high) and np.isfinite(values).all()):
         raise ImageError(Reason.CORRUPT, "some pixels are not finite numbers")
