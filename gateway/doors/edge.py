@@ -25,6 +25,7 @@ log = get_logger()
 
 STATIC: Final = "/static/"
 PATH_SHOWN: Final = 200
+HEAD_BYTES: Final = 32 * 1024
 CLOSED: Final = 499
 """Logged where the client went away before there was an answer."""
 HOST: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
@@ -66,7 +67,7 @@ class Edge:
             await send(message)
 
         try:
-            refusal = self._refusal(Headers(scope=scope).get("host", ""))
+            refusal = _too_much(scope) or self._refusal(Headers(scope=scope).get("host", ""))
             await (refusal or self._app)(scope, receive, send_safely)
         finally:
             _note(scope, status, time.perf_counter() - begun)
@@ -80,6 +81,14 @@ class Edge:
                 "this name is not where Sluice is reached: SLUICE_GATEWAY_URL says where",
             )
         return None
+
+
+def _too_much(scope: Scope) -> Response | None:
+    """Refuse a head that came in one piece: uvicorn bounds only what comes in several."""
+    if sum(len(name) + len(value) for name, value in scope["headers"]) <= HEAD_BYTES:
+        return None
+    why = f"a request's headers may have {HEAD_BYTES:,} bytes at most: send fewer, or delete this site's cookies"
+    return problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
 
 
 def _host_of(url: str | None) -> str | None:
