@@ -19,7 +19,7 @@ from gateway.doors.bodies import Bodies
 from gateway.doors.forms import form_token
 from gateway.doors.gate import Gate
 from gateway.dropped import archive_bytes, form_bytes
-from gateway.pages import account, classify, login
+from gateway.pages import account, batch, classify, login
 from gateway.pages import jobs as jobs_pages
 from gateway.pages import models as models_pages
 from gateway.pages import reports as reports_pages
@@ -44,6 +44,7 @@ PAGES: Final = (
     login.router,
     account.router,
     users_pages.router,
+    batch.router,
     results_pages.router,
     jobs_pages.router,
     models_pages.router,
@@ -54,6 +55,7 @@ SIZES: Final[dict[str, Callable[[Settings], int]]] = {
     "/api/v1/predictions": form_bytes,
     "/api/v1/uploads": archive_bytes,
     "/api/v1/uploads/*": archive_bytes,
+    "/batch": archive_bytes,
 }
 """Where bodies may be larger than a small form, and how large."""
 STATIC: Final = Path(__file__).parent / "static"

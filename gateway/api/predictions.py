@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from http import HTTPStatus
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from gateway.api.answers import answers
 from gateway.classifier import Classified
 from gateway.doors.callers import User
 from gateway.dropped import read_pictures
 from gateway.parts import parts_of
+from gateway.repeats import KEY_PARAMETER
+from sluice.ledger.idempotency import RequestTicket
 
 router = APIRouter(tags=["predictions"])
 
 TOP_MAX: Final = 10
-BODIES: Final = {
+BODIES: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -63,13 +68,19 @@ class PredictionsAnswer(BaseModel):
     predictions: list[PictureAnswer]
 
 
-@router.post("/predictions", openapi_extra=BODIES, summary="Classify pictures")
+@router.post(
+    "/predictions",
+    response_model=PredictionsAnswer,
+    responses=answers(400, 401, 403, 404, 409, 413, 422, 503),
+    openapi_extra={**BODIES, "parameters": [KEY_PARAMETER]},
+    summary="Classify pictures",
+)
 async def predict(
     request: Request,
     person: User,
     model: Annotated[str, Query(max_length=97, description="name or name@version; empty: the live one")] = "",
     top: Annotated[int, Query(ge=1, le=TOP_MAX, description="So many classes, the best first")] = 5,
-) -> PredictionsAnswer:
+) -> Response:
     """Classify the pictures of a form (field `file`, several times) or one picture that is the body itself.
 
     A picture that can't be classified has its reason beside the others' answers.
@@ -77,8 +88,13 @@ async def predict(
     parts = parts_of(request)
     usable = await parts.models.get(model)
     pictures = await read_pictures(request, parts.settings)
-    found = await parts.classifier.classify(person.id, usable, pictures)
-    return PredictionsAnswer(predictions=[answer_of(each, top) for each in found])
+
+    async def work(_: RequestTicket | None) -> PredictionsAnswer:
+        found = await parts.classifier.classify(person.id, usable, pictures)
+        return PredictionsAnswer(predictions=[answer_of(each, top) for each in found])
+
+    what = (part for each in pictures for part in (each.name.encode(errors="replace"), each.data))
+    return await parts.repeats.once(request, person, what, HTTPStatus.OK, work)
 
 
 def answer_of(found: Classified, top: int) -> PictureAnswer:

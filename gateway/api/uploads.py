@@ -13,19 +13,24 @@ from gateway.api.answers import answers
 from gateway.api.bounds import MODEL_MAX, PAGE, PAGE_MAX, PRIORITY_MAX, Moment, PlainText
 from gateway.doors.callers import User
 from gateway.doors.person import Person
+from gateway.exports import MEDIA
 from gateway.parts import parts_of
 from gateway.repeats import KEY_PARAMETER, body_of
+from gateway.search import ResultsSearch
 from gateway.uploads.body import ArchiveBody
 from gateway.uploads.found import FoundUpload, find_upload, prediction_json
 from gateway.uploads.names import NAME_MAX
-from sluice.errors import RequestError
+from gateway.uploads.taking import take_archive
+from sluice.exports import ExportFormat
 from sluice.ledger import LedgerCursor, idempotency, uploads
+from sluice.ledger.browse import ResultsFilter, ResultsOrder
 from sluice.ledger.idempotency import RequestTicket
 from sluice.ledger.uploads import ArchiveUpload, UploadState
 
 router = APIRouter(tags=["uploads"])
 
 BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+ALL: Final = ResultsSearch(ResultsFilter(), ResultsOrder.OBJECT, None)
 OCTETS: Final[dict[str, Any]] = {
     "application/zip": BINARY,
     "application/x-tar": BINARY,
@@ -92,7 +97,7 @@ async def put(
     priority: Priority = 0,
 ) -> Response:
     """Take an archive as the request's body, streamed, and make it a job."""
-    return await receive(request, person, ArchiveBody(request, name), model, priority)
+    return await _receive(request, person, ArchiveBody(request, name), model, priority)
 
 
 @router.post(
@@ -114,7 +119,7 @@ async def post(
     priority: Priority = 0,
 ) -> Response:
     """Take an archive as the body or as form field `file`, streamed, and make it a job."""
-    return await receive(request, person, ArchiveBody(request, name), model, priority)
+    return await _receive(request, person, ArchiveBody(request, name), model, priority)
 
 
 @router.get("/uploads", responses=answers(401, 403, 422, 503), summary="Uploads of your own")
@@ -124,7 +129,9 @@ async def listed(
     before: Annotated[str, Query(pattern="^([0-9a-f]{32})?$", description="`next` of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE,
 ) -> UploadsAnswer:
-    """List your uploads, the newest first; people who aren't signed in have theirs together."""
+    """List your uploads, the newest first. Who isn't signed in has none listed, and asks for each by its id."""
+    if not person.is_signed_in:
+        return UploadsAnswer(uploads=[])
     found = await parts_of(request).ledger.run(uploads.of_person, person.id, before, limit)
     more = found[-1].upload.id if len(found) == limit else None
     return UploadsAnswer(uploads=[answer_of_state(each) for each in found], next=more)
@@ -134,6 +141,28 @@ async def listed(
 async def one(request: Request, person: User, upload_id: UploadId) -> UploadAnswer:
     """Say how far an upload's job is."""
     return answer_of_found(await find_upload(parts_of(request).ledger, person, upload_id))
+
+
+@router.get(
+    "/uploads/{upload_id}/results",
+    response_class=StreamingResponse,
+    responses={
+        **answers(401, 403, 404, 409, 422, 501, 503),
+        200: {"content": {media.partition(";")[0]: BINARY for media in MEDIA.values()}},
+    },
+    summary="All predictions of an archive as a file",
+)
+async def results(
+    request: Request,
+    person: User,
+    upload_id: UploadId,
+    as_format: Annotated[ExportFormat, Query(alias="format", description="What kind of file")] = ExportFormat.CSV,
+) -> StreamingResponse:
+    """Give all predictions as CSV, JSON lines or Parquet, streamed; while the job isn't done that is 409."""
+    parts = parts_of(request)
+    found = await find_upload(parts.ledger, person, upload_id)
+    job_id = found.check_done()
+    return await parts.exports.results(person, job_id, ALL, as_format)
 
 
 @router.get(
@@ -157,23 +186,16 @@ async def prediction(request: Request, person: User, upload_id: UploadId) -> Str
     )
 
 
-async def receive(request: Request, person: Person, body: ArchiveBody, model: str = "", priority: int = 0) -> Response:
+async def _receive(request: Request, person: Person, body: ArchiveBody, model: str, priority: int) -> Response:
     """Take an archive in, once for an idempotency key."""
     parts = parts_of(request)
-
-    async def wanted(fields: dict[str, str]) -> tuple[str, int]:
-        spec = fields.get("model", "").strip() or model
-        if len(spec) > MODEL_MAX:
-            raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "model: give name or name@version")
-        await parts.models.get(spec)  # rather now than after the last byte
-        return spec, _priority(fields.get("priority", "").strip() or str(priority))
 
     async def work(ticket: RequestTicket | None) -> UploadAnswer:
         def keep(cursor: LedgerCursor, made: ArchiveUpload) -> None:
             if ticket is not None:
                 idempotency.finish(cursor, ticket, HTTPStatus.CREATED, body_of(answer_of_new(made)))
 
-        return answer_of_new(await parts.receiver.receive(person.id, body, wanted, keep))
+        return answer_of_new(await take_archive(parts, person, body, model=model, priority=priority, beside=keep))
 
     length = str(body.declared).encode()
     return await parts.repeats.once(request, person, [length], HTTPStatus.CREATED, work)
@@ -212,15 +234,3 @@ def answer_of_found(found: FoundUpload) -> UploadAnswer:
     answer.images_per_second = found.progress.images_per_second
     answer.eta_seconds = found.progress.eta_seconds
     return answer
-
-
-def _priority(said: str) -> int:
-    digits = said.removeprefix("-")
-    if (
-        digits.isascii()
-        and digits.isdecimal()
-        and len(digits) <= len(str(PRIORITY_MAX))
-        and int(digits) <= PRIORITY_MAX
-    ):
-        return int(said)
-    raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, f"priority: {said[:20]!r} is no whole number")

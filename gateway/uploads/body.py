@@ -10,14 +10,13 @@ from typing import Final
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from sluice.errors import RequestError
 
 FORM: Final = "multipart/form-data"
 FILE: Final = "file"
-SILENCE_SECONDS: Final = 30
-"""A client that sends nothing for so long is gone."""
 MOST_FIELDS: Final = 20
 FIELD_BYTES: Final = 4096
 DRAIN_BYTES: Final = 16 * 1024 * 1024
@@ -66,20 +65,15 @@ class ArchiveBody:
                     left -= len(chunk)
                     if left < 0:
                         return
-        except (TimeoutError, ClientDisconnect):
+        except (TimeoutError, ClientDisconnect, HTTPException):
             return  # the answer goes out all the same
 
     async def _incoming(self) -> AsyncIterator[bytes]:
         while True:
             try:
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    chunk = await anext(self._stream)
+                chunk = await anext(self._stream)
             except StopAsyncIteration:
                 return
-            except TimeoutError as error:
-                raise RequestError(
-                    HTTPStatus.REQUEST_TIMEOUT, f"nothing came for {SILENCE_SECONDS} s, nothing was kept: send it again"
-                ) from error
             except ClientDisconnect as error:
                 raise RequestError(HTTPStatus.BAD_REQUEST, "the client went before all was sent") from error
             if chunk:

@@ -34,12 +34,17 @@ class FoundUpload:
         """Return whether all that will be predicted is predicted."""
         return self.progress is not None and self.progress.state == "done"
 
-    def check_done(self) -> None:
-        """Say how far the job is, if it isn't done."""
+    @property
+    def is_under_way(self) -> bool:
+        """Return whether the job may still come to its end."""
+        return self.progress is not None and self.progress.state not in ("done", "failed", "cancelled")
+
+    def check_done(self) -> int:
+        """Return the job's number, or say how far it is if it isn't done."""
         if self.progress is None:
             raise RequestError(HTTPStatus.NOT_FOUND, "the upload's job was deleted, and its predictions with it")
         if self.is_done:
-            return
+            return self.progress.job
         if self.progress.state in ("failed", "cancelled"):
             why = f": {self.progress.message}" if self.progress.message else ""
             raise RequestError(HTTPStatus.CONFLICT, f"job {self.progress.job} is {self.progress.state}{why}")
@@ -63,6 +68,7 @@ class FoundUpload:
 async def find_upload(ledger: LedgerPool, person: Person, upload_id: str) -> FoundUpload:
     """Return an upload that is this person's, or that an admin asks for; for others there is none."""
     found = await ledger.run(_find, upload_id)
+    # Who isn't signed in knows an upload by its id alone, which nobody can guess.
     if found is None or (found.upload.user_id != person.id and not person.is_admin):
         raise RequestError(HTTPStatus.NOT_FOUND, "there is no such upload: the list of uploads shows yours")
     return found
