@@ -15,6 +15,7 @@ from gateway.api import feedback, predictions, quarantine, results, tokens, uplo
 from gateway.api import jobs as jobs_api
 from gateway.api import models as models_api
 from gateway.api import users as users_api
+from gateway.classic import routes as classic_routes
 from gateway.doors.bodies import Bodies
 from gateway.doors.forms import form_token
 from gateway.doors.gate import Gate
@@ -56,6 +57,10 @@ SIZES: Final[dict[str, Callable[[Settings], int]]] = {
     "/api/v1/uploads": archive_bytes,
     "/api/v1/uploads/*": archive_bytes,
     "/batch": archive_bytes,
+    "/predict": form_bytes,
+    "/predict/": form_bytes,
+    "/model/predict": form_bytes,
+    "/upload": archive_bytes,
 }
 """Where bodies may be larger than a small form, and how large."""
 STATIC: Final = Path(__file__).parent / "static"
@@ -71,6 +76,10 @@ def make_app(parts: Parts) -> FastAPI:
     for router in API:
         api.include_router(router)
     app.include_router(api)
+    if parts.settings.gateway_classic:
+        # Before the pages: POST /login is both, and this one hands the pages' own form on.
+        for router in classic_routes.ROUTERS:
+            app.include_router(router)
     for router in PAGES:
         app.include_router(router, dependencies=[Depends(form_token)])
     app.mount("/static", StaticFiles(directory=STATIC))

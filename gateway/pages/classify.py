@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
+from starlette.datastructures import UploadFile
 
 from gateway.doors.callers import User
-from gateway.dropped import read_pictures
+from gateway.dropped import FORM, read_form, read_pictures
 from gateway.pages.render import page
 from gateway.parts import parts_of
 
@@ -22,8 +25,12 @@ async def show(request: Request, person: User) -> Response:
 
 @router.post("/")
 async def classify(request: Request, person: User) -> Response:
-    """Show the form's pictures with their labels."""
+    """Show the form's pictures with their labels; without any, the form with a word about it."""
     parts = parts_of(request)
+    if request.headers.get("content-type", "").startswith(FORM):
+        files = (await read_form(request, parts.settings)).getlist("file")
+        if not any(isinstance(each, UploadFile) and each.filename for each in files):
+            return RedirectResponse("/?missing", HTTPStatus.SEE_OTHER)
     usable = await parts.models.get("")
     pictures = await read_pictures(request, parts.settings)
     found = await parts.classifier.classify(person.id, usable, pictures)

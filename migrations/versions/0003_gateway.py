@@ -86,6 +86,7 @@ TABLES = {
             name          VARCHAR(255) NOT NULL,
             created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
             KEY by_user (user_id, object_id),
+            KEY by_name (user_id, name, created),
             KEY by_age (created)
         )""",
     # Answers by content, for all replicas.

@@ -62,6 +62,17 @@ def recall(cursor: LedgerCursor, user_id: int, model_id: int, sha256: bytes, key
     return KnownPicture(answers.find(cursor, sha256, model_id, days), int(row["id"]) if row else None)
 
 
+def newest(cursor: LedgerCursor, user_id: int, name: str) -> int | None:
+    """Return the object of the picture that a person dropped last under a name."""
+    cursor.execute(
+        "SELECT object_id FROM pictures FORCE INDEX (by_name) WHERE user_id = %s AND name = %s "
+        "ORDER BY created DESC, object_id DESC LIMIT 1",
+        (user_id, name),
+    )
+    row = cursor.fetchone()
+    return int(row["object_id"]) if row else None
+
+
 def record(cursor: LedgerCursor, pictures: Sequence[Picture]) -> list[int]:
     """Make each picture an object with its prediction, and keep its answer; return the objects' ids.
 

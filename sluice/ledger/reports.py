@@ -38,6 +38,18 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """What somebody says without naming an object, of the service or of a picture that they describe themselves."""
+
+    user_id: int
+    author: str
+    comment: str
+    predicted: str = ""
+    score: float | None = None
+    file_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WrongShare:
     """Of the reports on predictions of one label, how many say another one."""
 
@@ -87,6 +99,28 @@ def report(
     return _by_id(cursor, int(cursor.lastrowid))
 
 
+def remark(cursor: LedgerCursor, said: Remark) -> Report:
+    """Keep a remark, and return it as a report whose object is 0."""
+    found = _by_id(cursor, cursor.memory.get("remarked", 0))
+    if found is None:
+        cursor.execute(
+            "INSERT INTO feedback (object_id, user_id, author, label, comment, predicted, score, file_name) "
+            "VALUES (0, %s, %s, '', %s, %s, %s, %s)",
+            (
+                said.user_id,
+                shortened(said.author, AUTHOR_MAX),
+                shortened(said.comment, COMMENT_MAX),
+                shortened(said.predicted, LABEL_MAX),
+                said.score,
+                shortened(said.file_name, NAME_MAX),
+            ),
+        )
+        cursor.memory["remarked"] = cursor.lastrowid
+        found = _by_id(cursor, int(cursor.lastrowid))
+    assert found is not None, "the row stands in this transaction"  # noqa: S101 - for the type checker
+    return found
+
+
 def list_reports(
     cursor: LedgerCursor, user_id: int | None, *, before_id: int = 2**63, limit: int = 100
 ) -> list[Report]:
@@ -105,8 +139,8 @@ def wrong_shares(cursor: LedgerCursor) -> list[WrongShare]:
     """Return by predicted label how many of the reports say another; those with most wrong ones first."""
     cursor.execute(
         "SELECT predicted, COUNT(*) AS reports, SUM(label <> predicted) AS wrong FROM "
-        "(SELECT predicted, label FROM feedback WHERE predicted <> '' ORDER BY id DESC LIMIT %s) newest "
-        "GROUP BY predicted ORDER BY wrong DESC, predicted LIMIT %s",
+        "(SELECT predicted, label FROM feedback WHERE predicted <> '' AND label <> '' "
+        "ORDER BY id DESC LIMIT %s) newest GROUP BY predicted ORDER BY wrong DESC, predicted LIMIT %s",
         (COUNTED, LABELS),
     )
     return [WrongShare(row["predicted"], int(row["reports"]), int(row["wrong"])) for row in cursor.fetchall()]
