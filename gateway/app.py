@@ -23,6 +23,7 @@ from gateway.dropped import archive_bytes, form_bytes
 from gateway.pages import account, batch, classify, login
 from gateway.pages import jobs as jobs_pages
 from gateway.pages import models as models_pages
+from gateway.pages import pictures as pictures_pages
 from gateway.pages import reports as reports_pages
 from gateway.pages import results as results_pages
 from gateway.pages import users as users_pages
@@ -50,6 +51,7 @@ PAGES: Final = (
     jobs_pages.router,
     models_pages.router,
     reports_pages.router,
+    pictures_pages.router,
 )
 SIZES: Final[dict[str, Callable[[Settings], int]]] = {
     "/": form_bytes,

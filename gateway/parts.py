@@ -16,6 +16,7 @@ from gateway.live_models import LiveModels
 from gateway.repeats import Repeats
 from gateway.store import PictureStore
 from gateway.uploads.receiver import ArchiveReceiver
+from gateway.viewer import PictureViewer
 from sluice.settings import Settings
 
 
@@ -33,6 +34,7 @@ class Parts:
     feed: JobFeed
     repeats: Repeats
     receiver: ArchiveReceiver
+    viewer: PictureViewer
 
 
 def parts_of(request: Request) -> Parts:

@@ -26,6 +26,7 @@ from gateway.repeats import Repeats
 from gateway.store import PictureStore
 from gateway.uploads.bucket import ArchiveBucket
 from gateway.uploads.receiver import ArchiveReceiver
+from gateway.viewer import PictureViewer
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.inference import Balancer, TorchServeClient
 from sluice.ledger import answers, idempotency, models
@@ -59,6 +60,7 @@ class GatewayService:
         self._archives = ArchiveBucket(settings, store)
         self._receiver = ArchiveReceiver(settings, self._archives, self._ledger)
         self._doors = Doors(settings, self._ledger)
+        self._viewer = PictureViewer(settings)
         parts = Parts(
             settings=settings,
             ledger=self._ledger,
@@ -70,6 +72,7 @@ class GatewayService:
             feed=self._feed,
             repeats=Repeats(self._ledger),
             receiver=self._receiver,
+            viewer=self._viewer,
         )
         self.app = Edge(make_app(parts), settings)
 
@@ -94,6 +97,7 @@ class GatewayService:
         self._classifier.close()
         self._balancer.close()
         self._store.close()
+        self._viewer.close()
         self._archives.close()
         self._doors.close()
         self._ledger.close()
