@@ -1,0 +1,99 @@
+"""Pictures on pages: drawn anew from their pixels, and for those who may see them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from PIL import Image
+
+from sluice.ledger import Database
+from tests.support.gateway_programs import ApiClient
+from tools.stack import Servers, Stack
+
+COMMENT = b"<script>alert(1)</script>"
+
+
+def photo(colour: str, size: tuple[int, int] = (900, 600)) -> bytes:
+    """Make a JPEG with a comment in it that a browser might run."""
+    written = io.BytesIO()
+    Image.new("RGB", size, colour).save(written, "JPEG", comment=COMMENT)
+    return written.getvalue()
+
+
+@dataclass
+class TwoViewers:
+    """Anna dropped a picture; Bert and strangers didn't."""
+
+    anna: ApiClient
+    bert: ApiClient
+    admin: ApiClient
+    stranger: ApiClient
+    picture: int
+
+
+@pytest.fixture(scope="module")
+def viewers(servers: Servers) -> Iterator[TwoViewers]:
+    servers.start()
+    with Stack(servers, "viewers") as stack, Database(stack.settings) as database:
+        url = stack.start_gateway(gateway_anonymous="none").url
+        anna, bert, admin = (
+            ApiClient.make(database, url, name, role)
+            for name, role in (("anna", "user"), ("bert", "user"), ("admin", "admin"))
+        )
+        answer = anna.post("/api/v1/predictions", data=photo("teal"), headers={"Content-Type": "image/jpeg"})
+        assert answer.status_code == 200, answer.text
+        picture = answer.json()["predictions"][0]["id"]
+        yield TwoViewers(anna, bert, admin, ApiClient(url), picture)
+
+
+@pytest.mark.parametrize(("size", "longest"), [("thumbnail", 320), ("large", 900)])
+def test_a_picture_is_drawn_anew(viewers: TwoViewers, size: str, longest: int) -> None:
+    answer = viewers.anna.get(f"/pictures/{viewers.picture}/{size}")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"] == "image/jpeg"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"].startswith("private")
+    assert COMMENT not in answer.content
+    with Image.open(io.BytesIO(answer.content)) as drawn:
+        assert (drawn.format, max(drawn.size)) == ("JPEG", longest)
+    again = viewers.anna.get(f"/pictures/{viewers.picture}/{size}", headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_its_page_says_what_it_is(viewers: TwoViewers) -> None:
+    answer = viewers.anna.get(f"/pictures/{viewers.picture}", headers={"Accept": "text/html"})
+    assert answer.status_code == 200
+    assert f"/pictures/{viewers.picture}/large" in answer.text
+    assert "Report incorrect answer" in answer.text
+    assert answer.text.count("<meter") == 10
+
+
+@pytest.mark.parametrize("path", ["", "/thumbnail", "/large"])
+def test_nobody_sees_another_s_picture(viewers: TwoViewers, path: str) -> None:
+    theirs, none = (f"/pictures/{number}{path}" for number in (viewers.picture, 4_000_000_000))
+    assert viewers.admin.get(theirs).status_code == 200
+    assert viewers.bert.get(theirs).status_code == viewers.bert.get(none).status_code == 404
+    assert viewers.stranger.get(theirs).status_code == viewers.stranger.get(none).status_code
+    assert viewers.stranger.get(theirs).status_code in {401, 404}
+
+
+def test_strangers_who_may_classify_have_their_picture_in_the_page(servers: Servers) -> None:
+    with Stack(servers, "strangers") as stack:
+        url = stack.start_gateway(gateway_anonymous="user").url
+        anybody = ApiClient(url)
+        form = anybody.get("/", headers={"Accept": "text/html"})
+        token = form.text.partition('name="csrf" value="')[2].partition('"')[0]
+        answer = anybody.post(
+            "/",
+            data={"csrf": token},
+            files=[("file", ("<b>.jpg", photo("navy"))), ("file", ("bad.jpg", b"no picture"))],
+            headers={"Accept": "text/html", "Origin": url},
+        )
+        assert answer.status_code == 200, answer.text
+        assert answer.text.count('src="data:image/jpeg;base64,') == 1
+        assert "&lt;b&gt;.jpg" in answer.text
+        assert "<b>.jpg" not in answer.text
+        assert "Not classified" in answer.text
