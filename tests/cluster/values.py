@@ -24,8 +24,10 @@ SHARED: Final[dict[str, Any]] = {
     "consumer": {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}},
     "gateway": {
         "replicas": 1,
-        "resources": {"requests": {"cpu": "50m", "memory": "192Mi"}, "limits": {"memory": "1Gi"}},
+        "resources": {"requests": {"cpu": "10m", "memory": "192Mi"}, "limits": {"memory": "1Gi"}},
     },
+    "producer": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}},
+    "mysql": {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}},
     # A release beside this one borrows its S3 server.
     "networkPolicy": {"s3Peers": [{"podSelector": {"matchLabels": {"app.kubernetes.io/instance": "broken"}}}]},
 }
