@@ -39,11 +39,12 @@ def forwarded(release: Release, service: str) -> Iterator[str]:
 
 def test_the_notes_lead_to_the_page_and_its_admin(release: Release) -> None:
     """The password is read as NOTES say; strangers are sent to sign in."""
-    notes = release.helm("get", "notes")
-    command = re.search(r"kubectl .* get secret .* \| base64 -d", notes)
+    notes = release.tools.run("helm", "get", "notes", release.name, "--namespace", release.namespace).stdout
+    command = re.search(r"kubectl .* get secret .*admin-password.* \| base64 -d", notes)
     assert command
     password = release.tools.run("bash", "-c", command[0]).stdout
     with forwarded(release, "sluice-gateway") as url, requests.Session() as browser:
+        browser.headers["Origin"] = url  # as a browser says
         assert requests.get(f"{url}/api/v1/jobs", timeout=30).status_code == HTTPStatus.UNAUTHORIZED
         form = browser.get(f"{url}/login", timeout=30).text
         csrf = re.search(r'name="csrf" value="([^"]*)"', form)
