@@ -81,7 +81,9 @@ def test_a_rolling_update_is_not_seen(changeable: Release) -> None:
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        wait_until(lambda: answers, "a first answer")
+        # The network learns of a new pod, and of what it may ask, a moment after its start.
+        wait_until(lambda: "200" in answers, "a first answer")
+        answers.clear()
         changeable.upgrade({**SHARED, "gateway": {**SHARED["gateway"], "signup": "open"}})
         wait_until(
             lambda: not first & {pod.metadata.name for pod in changeable.pods("gateway") if is_ready(pod)},
