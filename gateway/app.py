@@ -20,7 +20,7 @@ from gateway.doors.bodies import Bodies
 from gateway.doors.forms import form_token
 from gateway.doors.gate import Gate
 from gateway.dropped import archive_bytes, form_bytes
-from gateway.pages import account, batch, classify, login
+from gateway.pages import account, batch, classify, docs, login
 from gateway.pages import jobs as jobs_pages
 from gateway.pages import models as models_pages
 from gateway.pages import pictures as pictures_pages
@@ -52,6 +52,7 @@ PAGES: Final = (
     models_pages.router,
     reports_pages.router,
     pictures_pages.router,
+    docs.router,
 )
 SIZES: Final[dict[str, Callable[[Settings], int]]] = {
     "/": form_bytes,

@@ -71,6 +71,14 @@ def test_its_page_says_what_it_is(viewers: TwoViewers) -> None:
     assert answer.text.count("<meter") == 10
 
 
+def test_the_api_is_described_without_scripts_of_others(viewers: TwoViewers) -> None:
+    page = viewers.stranger.get("/docs", headers={"Accept": "text/html"})
+    assert page.status_code == 200
+    paths = viewers.stranger.get("/openapi.json").json()["paths"]
+    assert [path for path in paths if path not in page.text] == []
+    assert "<script" not in page.text.replace('<script src="/static/', "")
+
+
 @pytest.mark.parametrize("path", ["", "/thumbnail", "/large"])
 def test_nobody_sees_another_s_picture(viewers: TwoViewers, path: str) -> None:
     theirs, none = (f"/pictures/{number}{path}" for number in (viewers.picture, 4_000_000_000))
