@@ -9,6 +9,7 @@ from fastapi import Request
 
 from gateway.classifier import Classifier
 from gateway.doors.doors import Doors
+from gateway.explainer import Explainer
 from gateway.exports import Exports
 from gateway.feed import JobFeed
 from gateway.ledgers import LedgerPool
@@ -35,6 +36,7 @@ class Parts:
     repeats: Repeats
     receiver: ArchiveReceiver
     viewer: PictureViewer
+    explainer: Explainer
 
 
 def parts_of(request: Request) -> Parts:

@@ -16,6 +16,7 @@ from gateway.app import make_app
 from gateway.classifier import Classifier
 from gateway.doors.doors import Doors
 from gateway.doors.edge import Edge
+from gateway.explainer import Explainer
 from gateway.exports import Exports
 from gateway.feed import JobFeed
 from gateway.ledgers import LedgerPool
@@ -73,6 +74,7 @@ class GatewayService:
             repeats=Repeats(self._ledger),
             receiver=self._receiver,
             viewer=self._viewer,
+            explainer=Explainer(settings, self._balancer, self._viewer),
         )
         self.app = Edge(make_app(parts), settings)
 

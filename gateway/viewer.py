@@ -41,11 +41,14 @@ class PictureViewer:
         self._inside += 1
         try:
             async with self._turns:
-                source = self._source(shown.source)
-                data = await source.read(shown.key, shown.etag, self._settings.object_max_bytes)
-                return await self.drawn(data, longest)
+                return await self.drawn(await self.read(shown), longest)
         finally:
             self._inside -= 1
+
+    async def read(self, shown: ShownPicture) -> bytes:
+        """Return an object's bytes, those that its prediction is about."""
+        source = self._source(shown.source)
+        return await source.read(shown.key, shown.etag, self._settings.object_max_bytes)
 
     async def drawn(self, data: bytes, longest: int) -> bytes:
         """Return a picture's pixels as a JPEG of this size at most."""

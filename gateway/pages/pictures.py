@@ -44,6 +44,22 @@ async def large(request: Request, person: Caller, object_id: ObjectId) -> Respon
     return await _drawn(request, person, object_id, LARGE)
 
 
+@router.get("/pictures/{object_id}/why")
+async def why(request: Request, person: Viewer, object_id: ObjectId) -> Response:
+    """Show what the model recognised the picture by."""
+    found = await _find(request, person, object_id)
+    return await page(request, "why.html", picture=found)
+
+
+@router.get("/pictures/{object_id}/why.jpg")
+async def heat_map(request: Request, person: Viewer, object_id: ObjectId) -> Response:
+    """Give the square that the model saw, with what spoke for the class in warm colours."""
+    found = await _find(request, person, object_id)
+    parts = parts_of(request)
+    jpeg = await parts.explainer.jpeg(found, await parts.models.get(found.model))
+    return Response(jpeg, media_type=KIND, headers={"Cache-Control": f"private, max-age={KEPT_SECONDS}"})
+
+
 async def _find(request: Request, person: Person, object_id: int) -> ShownPicture:
     found = await parts_of(request).ledger.run(shown.find, object_id, person.id, is_admin=person.is_admin)
     if found is None or person.role < Role.VIEWER:

@@ -71,6 +71,26 @@ def test_its_page_says_what_it_is(viewers: TwoViewers) -> None:
     assert answer.text.count("<meter") == 10
 
 
+def test_a_heat_map_shows_what_the_model_looked_at(viewers: TwoViewers) -> None:
+    query = "/api/v1/predictions?model=efficientnet-lite0@1.0"
+    sent = viewers.anna.post(query, data=photo("teal"), headers={"Content-Type": "image/jpeg"})
+    picture = sent.json()["predictions"][0]["id"]
+    page = viewers.anna.get(f"/pictures/{picture}/why", headers={"Accept": "text/html"})
+    assert page.status_code == 200
+    assert f"/pictures/{picture}/why.jpg" in page.text
+    map_of_it = viewers.anna.get(f"/pictures/{picture}/why.jpg")
+    assert map_of_it.status_code == 200, map_of_it.text
+    with Image.open(io.BytesIO(map_of_it.content)) as drawn:
+        assert (drawn.format, drawn.size) == ("JPEG", (640, 640))
+    assert viewers.bert.get(f"/pictures/{picture}/why.jpg").status_code == 404
+
+
+def test_a_model_that_cannot_say_why_says_so(viewers: TwoViewers) -> None:
+    answer = viewers.anna.get(f"/pictures/{viewers.picture}/why.jpg")
+    assert answer.status_code == 404
+    assert "noop@1.0 can't say why" in answer.json()["detail"]
+
+
 def test_the_api_is_described_without_scripts_of_others(viewers: TwoViewers) -> None:
     page = viewers.stranger.get("/docs", headers={"Accept": "text/html"})
     assert page.status_code == 200
