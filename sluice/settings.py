@@ -154,7 +154,6 @@ class Settings(BaseSettings):
     gateway_store: str | None = Field(
         None, description="s3://bucket/prefix/ that dropped pictures and archives are kept under."
     )
-    gateway_keep_days: int = Field(0, ge=0, description="Days that dropped pictures are kept in S3; 0: for good.")
     gateway_key: SecretStr | None = Field(
         None, description="Signs sessions and tokens: 32 characters or more, the same for all replicas."
     )
