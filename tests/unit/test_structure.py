@@ -226,3 +226,9 @@ def test_sluice_errors_names_every_error() -> None:
 def test_each_error_says_when_it_is_raised() -> None:
     told = {name: ast.get_docstring(node) or "" for name, (_, node) in own_errors().items()}
     assert [name for name, text in told.items() if not text.startswith("Raised when")] == []
+
+
+def test_names_of_test_files_are_unique() -> None:
+    """pytest imports them by name alone: of two that share one, a whole run can't collect the second."""
+    counts = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in counts.items() if count > 1] == []
