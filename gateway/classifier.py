@@ -147,7 +147,7 @@ class Classifier:
         )
         metrics.DECODED.inc()
         metrics.STAGE_SECONDS.labels(stage="decode").observe(time.perf_counter() - started)
-        # Kept before it has an answer: one that the model refuses stays behind, and goes with the others of its age.
+        # Kept while it waits for its answer: of one that the model refuses the bytes may stay behind, without a row.
         put = asyncio.ensure_future(self._store.put(key, data))
         try:
             answer = await self._predictor.predict(usable.model, pixels)

@@ -58,8 +58,7 @@ class GatewayService:
         self._classifier = Classifier(settings, admission, self._ledger, predictor, store)
         self._store = store
         self._feed = JobFeed(self._ledger)
-        self._archives = ArchiveBucket(settings, store)
-        self._receiver = ArchiveReceiver(settings, self._archives, self._ledger)
+        self._receiver = ArchiveReceiver(settings, ArchiveBucket(store), self._ledger)
         self._doors = Doors(settings, self._ledger)
         self._viewer = PictureViewer(settings)
         parts = Parts(
@@ -100,7 +99,6 @@ class GatewayService:
         self._balancer.close()
         self._store.close()
         self._viewer.close()
-        self._archives.close()
         self._doors.close()
         self._ledger.close()
 

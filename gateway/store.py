@@ -1,21 +1,26 @@
-"""The place in S3 where dropped pictures are kept, one object a person and content."""
+"""The place in S3 where dropped pictures are kept, one object a person and content; archives stand beside them."""
 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
+from obstore.store import S3Store
 
 from sluice.errors import ConfigurationError, SourceError
-from sluice.objects import Bucket
 from sluice.objects.aws import AWS_ERRORS
 from sluice.objects.clients import BucketClients
 from sluice.objects.entries import bare
 from sluice.objects.files import split
 from sluice.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
 
 PICTURES: Final = "pictures"
 ARCHIVES: Final = "archives"
@@ -33,7 +38,6 @@ class PictureStore:
         self.bucket, prefix = split(settings.gateway_store)
         self._prefix = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
         self._clients = BucketClients(self.bucket, settings)
-        self._reader = Bucket(self.bucket, self._prefix, settings)
 
     def picture_key(self, user_id: int, sha256: bytes) -> bytes:
         """Return the key of a person's picture."""
@@ -49,25 +53,41 @@ class PictureStore:
 
     async def put(self, key: bytes, data: bytes) -> str:
         """Keep a picture; return its ETag."""
+        name = key.decode()
+        with self._clients.used():
+            _, fast = await self._open()
+            if fast is None:
+                answer = await self.call(
+                    lambda client: client.put_object(Bucket=self.bucket, Key=name, Body=data), name
+                )
+                return bare(answer["ETag"])
+            try:
+                return bare((await obstore.put_async(fast, name, data))["e_tag"])
+            except (*AWS_ERRORS, BaseError) as error:
+                raise self._unwritable(name, error) from error
+
+    async def call(self, work: Callable[[S3Client], T], key: str) -> T:
+        """Call `work(client)` in a thread; SourceError says what keeps `key` from being written."""
         loop = asyncio.get_running_loop()
         with self._clients.used():
-            client, fast = await loop.run_in_executor(self._clients.threads, self._clients.open)
+            client, _ = await self._open()
             try:
-                if fast is not None:
-                    return bare((await obstore.put_async(fast, key.decode(), data))["e_tag"])
-                put = partial(client.put_object, Bucket=self.bucket, Key=key.decode(), Body=data)
-                return bare((await loop.run_in_executor(self._clients.threads, put))["ETag"])
-            except (*AWS_ERRORS, BaseError, OSError) as error:
-                raise SourceError(
-                    f"s3://{self.bucket}/{key.decode()} can't be written: {error}: check SLUICE_GATEWAY_STORE, its "
-                    "bucket and this process's right to write there"
-                ) from error
-
-    async def read(self, key: bytes, etag: str, limit: int) -> bytes:
-        """Return a kept picture, the very bytes that were put, or raise an ObjectError."""
-        return await self._reader.read(key, etag, limit)
+                return await loop.run_in_executor(self._clients.threads, work, client)
+            except AWS_ERRORS as error:
+                raise self._unwritable(key, error) from error
 
     def close(self) -> None:
         """Let go of the connections."""
         self._clients.close()
-        self._reader.close()
+
+    async def _open(self) -> tuple[S3Client, S3Store | None]:
+        """Return the clients; only the first use has to wait for a thread to make them."""
+        if self._clients.opened is not None:
+            return self._clients.opened
+        return await asyncio.get_running_loop().run_in_executor(self._clients.threads, self._clients.open)
+
+    def _unwritable(self, key: str, error: Exception) -> SourceError:
+        return SourceError(
+            f"s3://{self.bucket}/{key} can't be written: {error}: check SLUICE_GATEWAY_STORE, its bucket and this "
+            "process's right to write there"
+        )

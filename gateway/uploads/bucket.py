@@ -6,24 +6,17 @@ bucket s3:ListBucketMultipartUploads.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from gateway.store import PictureStore
 from sluice.errors import SourceError
-from sluice.objects.aws import AWS_ERRORS
-from sluice.objects.clients import BucketClients
-from sluice.settings import Settings
 from sluice.telemetry import get_logger
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
-
-T = TypeVar("T")
 
 log = get_logger()
 
@@ -42,12 +35,11 @@ class PartsUpload:
 
 
 class ArchiveBucket:
-    """Where archives are kept; the calls wait in threads of their own."""
+    """Where archives are kept, by the store's own connections."""
 
-    def __init__(self, settings: Settings, store: PictureStore) -> None:
+    def __init__(self, store: PictureStore) -> None:
         self.name = store.bucket
         self._store = store
-        self._clients = BucketClients(store.bucket, settings)
 
     def key(self, upload_id: str, name: str) -> str:
         """Return the key that an archive is kept under."""
@@ -55,7 +47,7 @@ class ArchiveBucket:
 
     async def begin(self, key: str) -> PartsUpload:
         """Begin to put an object in parts."""
-        answer = await self._call(
+        answer = await self._store.call(
             lambda client: client.create_multipart_upload(
                 Bucket=self.name, Key=key, ContentType=TYPES[key[-4:].lower()]
             ),
@@ -65,7 +57,7 @@ class ArchiveBucket:
 
     async def put_part(self, upload: PartsUpload, number: int, data: bytes) -> None:
         """Put one part; parts count from 1."""
-        answer = await self._call(
+        answer = await self._store.call(
             lambda client: client.upload_part(
                 Bucket=self.name, Key=upload.key, UploadId=upload.id, PartNumber=number, Body=data
             ),
@@ -75,7 +67,7 @@ class ArchiveBucket:
 
     async def complete(self, upload: PartsUpload) -> None:
         """Make the object of its parts."""
-        await self._call(
+        await self._store.call(
             lambda client: client.complete_multipart_upload(
                 Bucket=self.name, Key=upload.key, UploadId=upload.id, MultipartUpload={"Parts": upload.parts}
             ),
@@ -85,7 +77,7 @@ class ArchiveBucket:
     async def abort(self, upload: PartsUpload) -> None:
         """Drop the parts; where that fails, the sweep does it a day later."""
         try:
-            await self._call(
+            await self._store.call(
                 lambda client: client.abort_multipart_upload(Bucket=self.name, Key=upload.key, UploadId=upload.id),
                 upload.key,
             )
@@ -95,17 +87,13 @@ class ArchiveBucket:
     async def remove(self, key: str) -> None:
         """Remove an archive that became no job."""
         try:
-            await self._call(lambda client: client.delete_object(Bucket=self.name, Key=key), key)
+            await self._store.call(lambda client: client.delete_object(Bucket=self.name, Key=key), key)
         except SourceError as error:
             log.warning("an archive without a job stays in the bucket", key=key, why=str(error))
 
     async def sweep(self) -> int:
         """Drop the parts of uploads that were begun more than a day ago: their gateway died. Return how many."""
-        return await self._call(self._sweep, self.key("", ""))
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._clients.close()
+        return await self._store.call(self._sweep, self.key("", ""))
 
     def _sweep(self, client: S3Client) -> int:
         before = datetime.now(UTC) - LEFT_FOR
@@ -124,15 +112,3 @@ class ArchiveBucket:
                 break
             marker, id_marker = page["NextKeyMarker"], page.get("NextUploadIdMarker", "")
         return gone
-
-    async def _call(self, work: Callable[[S3Client], T], key: str) -> T:
-        loop = asyncio.get_running_loop()
-        with self._clients.used():
-            client, _ = await loop.run_in_executor(self._clients.threads, self._clients.open)
-            try:
-                return await loop.run_in_executor(self._clients.threads, work, client)
-            except AWS_ERRORS as error:
-                raise SourceError(
-                    f"s3://{self.name}/{key} can't be written: {error}: check SLUICE_GATEWAY_STORE, its bucket and "
-                    "this process's right to write there"
-                ) from error
