@@ -13,6 +13,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from sluice.errors import ObjectError
 from sluice.ledger import Database, JobProgress, listing, progress
 from sluice.objects import open_source
 from sluice.protocol import Done, Failed, Failure, WorkItem
@@ -95,8 +96,8 @@ def test_an_archive_that_is_replaced_before_its_members_are_read(
         """Take what came along, or read the reference, as a consumer does."""
         try:
             return data if data is not None else await source.read(item.key, item.etag, 1000)
-        except Exception as error:  # noqa: BLE001 - the test looks at it
-            return str(getattr(error, "reason", error))
+        except ObjectError as error:
+            return str(error.reason)
 
     async def part(consumer: FakeConsumer) -> None:
         if delivery == "reference":

@@ -15,6 +15,7 @@ import requests
 from sluice.ledger import Database
 from tests.support.gateway_house import House, open_house
 from tests.support.gateway_visitors import PASSWORD, TIMEOUT, Visitor
+from tests.support.jobs_running import until
 from tools.stack import Servers
 
 
@@ -227,10 +228,11 @@ def test_unknown_people_and_wrong_passwords_are_answered_alike(house: House) -> 
 
 def wait_until_refused(url: str, path: str = "/api/v1/users/me", status: int = 401, **shown: dict[str, str]) -> None:
     """Wait until a replica obeys."""
-    deadline = time.monotonic() + TIMEOUT
-    while requests.get(url + path, timeout=TIMEOUT, **shown).status_code != status:  # type: ignore[arg-type]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(
+        lambda: requests.get(url + path, timeout=TIMEOUT, **shown).status_code == status,  # type: ignore[arg-type]
+        f"{path} is answered {status}",
+        TIMEOUT,
+    )
 
 
 def test_strangers_are_sent_to_the_login_page_and_back(house: House) -> None:
