@@ -229,6 +229,6 @@ def test_each_error_says_when_it_is_raised() -> None:
 
 
 def test_names_of_test_files_are_unique() -> None:
-    """pytest imports them by name alone: of two that share one, a whole run can't collect the second."""
+    """Files are imported by name alone: of two that share one, a whole run can't collect the second."""
     counts = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name, count in counts.items() if count > 1] == []
