@@ -25,6 +25,7 @@ from typing import Final
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+from PIL import Image
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -74,6 +75,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and isinstance(stack, Stack):
         report.sections.append(("logs", stack.log_tails()))
     return report
+
+
+@pytest.fixture(autouse=True)
+def _pillow_s_limit() -> Iterator[None]:
+    """Put Pillow's limit of pixels back: decoding sets it for the whole process, whose settings never change."""
+    before = Image.MAX_IMAGE_PIXELS
+    yield
+    Image.MAX_IMAGE_PIXELS = before
 
 
 @pytest.fixture(scope="session")
