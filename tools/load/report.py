@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 
+from tools.load.alone import added
+
 HEADS: Final = ("people", "asked", "answers/s", "ratio", "p50 ms", "p95 ms", "refused", "failed")
 WIDTHS: Final = (8, 12, 11, 8, 9, 9, 9, 8)
 
@@ -18,6 +21,7 @@ WIDTHS: Final = (8, 12, 11, 8, 9, 9, 9, 8)
 def table(results: dict[str, Any]) -> str:
     """Return the table."""
     lines = [*(f"{key}: {value}" for key, value in results["machine"].items()), f"model: {results['model']}", ""]
+    lines += [*_alone(results["alone"]), ""]
     lines.append(_row(HEADS))
     for each in results["steps"]:
         ratio = each["gateway"]["rate"] / max(each["direct"]["rate"], 1e-9)
@@ -26,6 +30,7 @@ def table(results: dict[str, Any]) -> str:
     lines.append(_step(results["after"]["users"], "after it", results["after"], ""))
     lines += ["", f"the last refusal after the largest step: {results['after']['last_refusal']:.1f} s after its end"]
     lines.append(f"memory of a gateway at the end: {results['peak_mib']:.0f} MiB")
+    lines.append(f"processors' time that the host gave to others: {results['stolen']:.0%}")
     failures = {
         f"{each['users']} people, {who}": each[who]["failed"]
         for each in results["steps"]
@@ -34,6 +39,20 @@ def table(results: dict[str, Any]) -> str:
     }
     lines += [f"failures, {where}: {found}" for where, found in failures.items()]
     return "\n".join(lines)
+
+
+def _alone(found: dict[str, list[float]]) -> list[str]:
+    """Return the lines about one person at a time."""
+    named = (("TorchServe", "direct"), ("gateway", "gateway"), ("gateway, known", "again"))
+    return [
+        "one person at a time, ms            p50     p95",
+        *(f"  {name:<26}" + "".join(f"{1000 * value:>8.1f}" for value in _p50_p95(found[key])) for name, key in named),
+        f"  gateway minus TorchServe  {1000 * added(found):>8.1f}",
+    ]
+
+
+def _p50_p95(seconds: list[float]) -> tuple[float, float]:
+    return statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
 
 
 def _row(values: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 Each person sends a picture that nobody has sent before, looks at the answer for 1 to 5 seconds, and sends another. For
 each number of people the two take turns, on the same photos, so a machine that changes its speed changes it for both.
+Before that, one person at a time sends each picture to both, and to the gateway once more, which then knows it.
 After the largest number a few people go on at once: by when are they answered as before?
 """
 
@@ -17,9 +18,11 @@ from typing import Any, Final
 
 import requests
 
+from tools.bench import host
 from tools.bench.photos import write_photos
 from tools.bench.run import machine
 from tools.cache import cache_folder
+from tools.load.alone import measure_alone
 from tools.load.report import plot, table
 from tools.stack import ROOT, Servers, Stack, orderly_end
 
@@ -35,11 +38,15 @@ def say(text: str) -> None:
     print(f"load: {text}", file=sys.stderr, flush=True)
 
 
+def seed() -> str:
+    """Return what makes pictures different from all that were ever sent."""
+    return str(datetime.now(UTC).timestamp())
+
+
 def step(url: str, path: str, photos: Path, users: int, seconds: float, *options: str) -> dict[str, Any]:
     """Run one step in a process of its own."""
-    seed = f"{users}-{datetime.now(UTC).timestamp()}"
     command = [sys.executable, "-m", "tools.load.swarm", "--url", url, "--path", path, "--photos", str(photos)]
-    command += ["--users", str(users), "--seconds", str(seconds), "--seed", seed, *options]
+    command += ["--users", str(users), "--seconds", str(seconds), "--seed", f"{users}-{seed()}", *options]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -59,6 +66,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             for gateway in gateways:
                 gateway.wait_ready()
             torchserve, path = servers.torchserve.address, f"/predictions/{arguments.model}"
+            say(f"one person at a time, {arguments.pictures} pictures")
+            clocks = host.clocks()
+            results["alone"] = measure_alone(
+                torchserve + path, gateways[0].url + PREDICTIONS, folder, arguments.pictures, seed()
+            )
             for users in arguments.users:
                 say(f"{users} people, {arguments.seconds:g} s each: TorchServe, then the gateway")
                 direct = step(torchserve, path, folder, users, arguments.seconds, "--direct")
@@ -66,6 +78,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 results["steps"].append({"users": users, "direct": direct, "gateway": ours})
             say(f"after the largest: {FEW} people, {RECOVERY_SECONDS:g} s")
             results["after"] = step(gateways[0].url, PREDICTIONS, folder, FEW, RECOVERY_SECONDS)
+            results["stolen"] = host.stolen(clocks)
             results["peak_mib"] = max(_peak_mib(gateway.metrics_url) for gateway in gateways)
     return results
 
@@ -90,6 +103,7 @@ def main() -> None:
         default=[10, 25, 50, 100, 200],
         help="people at once, one step each (default: 10,25,50,100,200)",
     )
+    parser.add_argument("--pictures", type=int, default=200, help="of one person at a time (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each step (default: %(default)s)")
     parser.add_argument("--model", default="efficientnet-lite0", help="archive in the cache (default: %(default)s)")
     parser.add_argument("--gateways", type=int, default=1, help="gateway processes (default: %(default)s)")

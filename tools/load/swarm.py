@@ -22,9 +22,8 @@ gevent.monkey.patch_all()
 from locust import FastHttpUser, between, task  # noqa: E402 - after the patch, which must come first
 from locust.env import Environment  # noqa: E402 - the same
 
-JPEG_START: Final = b"\xff\xd8"
-JPEG: Final = {"Content-Type": "image/jpeg"}
-COMMENT: Final = b"\xff\xfe"
+from tools.load.pictures import JPEG, distinct  # noqa: E402 - the same
+
 REFUSALS: Final = (429, 503)
 OK: Final = 200
 SECONDS_MAX: Final = 60.0
@@ -56,12 +55,6 @@ class Tally:
 def pictures(folder: Path) -> itertools.cycle[bytes]:
     """Return the photos, round and round; `distinct` makes each of them bytes that nobody has sent."""
     return itertools.cycle([path.read_bytes() for path in sorted(folder.glob("*.jpg"))])
-
-
-def distinct(photo: bytes, mark: str) -> bytes:
-    """Return the same picture as other bytes: with a comment, which decoders pass over."""
-    said = mark.encode()
-    return JPEG_START + COMMENT + (len(said) + 2).to_bytes(2, "big") + said + photo[len(JPEG_START) :]
 
 
 def user_class(arguments: argparse.Namespace, tally: Tally) -> type[FastHttpUser]:

@@ -1,0 +1,134 @@
+"""Upload a large zip as one person would: the gateway's memory, and how soon the first rows are there.
+
+A zip of photos is streamed to a gateway, with a producer and a consumer at work and a model that computes nothing.
+Printed: seconds of the upload, the most memory that the gateway had from its start on, seconds from the upload's end to
+the first row and to the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import requests
+
+from tools.bench.photos import write_photos
+from tools.bench.run import machine
+from tools.cache import cache_folder
+from tools.load.pictures import distinct
+from tools.stack import Servers, Stack, orderly_end
+
+DIFFERENT: Final = 200
+TIMEOUT: Final = 600.0
+LIMIT_SECONDS: Final = 1800.0
+SAMPLE_SECONDS: Final = 0.05
+MIB: Final = 2**20
+
+
+class MemoryWatch(threading.Thread):
+    """Reads how much memory a process has, until it is stopped."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._process = psutil.Process(pid)
+        self._stopped = threading.Event()
+        self.peak = 0
+
+    def run(self) -> None:
+        """Read until stopped."""
+        while not self._stopped.wait(SAMPLE_SECONDS):
+            self.peak = max(self.peak, self._process.memory_info().rss)
+
+    def stop(self) -> float:
+        """Stop reading; return the peak in MiB."""
+        self._stopped.set()
+        self.join()
+        return self.peak / MIB
+
+
+def write_zip(path: Path, mib: float) -> int:
+    """Write a zip of that size at least, each member of other bytes; return how many it has."""
+    photos = [file.read_bytes() for file in write_photos(path.parent / f"photos-{DIFFERENT}", DIFFERENT)]
+    written = 0
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for number in itertools.count():
+            if written >= mib * MIB:
+                return number
+            data = distinct(photos[number % DIFFERENT], str(number))
+            archive.writestr(f"{number % DIFFERENT:03}/{number:06}.jpg", data)
+            written += len(data)
+    raise AssertionError("never")
+
+
+def wait_until(done: Callable[[dict[str, Any]], bool], url: str) -> float:
+    """Return when an upload's state fulfils `done`."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while time.monotonic() < deadline:
+        answer = requests.get(url, timeout=TIMEOUT)
+        answer.raise_for_status()
+        if done(answer.json()):
+            return time.monotonic()
+        time.sleep(SAMPLE_SECONDS)
+    raise SystemExit(f"load: after {LIMIT_SECONDS:g} s the job isn't done: {answer.text}")
+
+
+def measure(path: Path, members: int) -> None:
+    """Upload, wait, print."""
+    with Servers(models=["noop"]) as servers:
+        servers.start()
+        with Stack(servers, "zip") as stack:
+            stack.start_workers(consumers=1)
+            gateway = stack.start_gateway(gateway_anonymous="user", gateway_rate=0)
+            watch = MemoryWatch(gateway.pid or 0)
+            watch.start()
+            url = f"{gateway.url}/api/v1/uploads/photos.zip"
+            began = time.monotonic()
+            with path.open("rb") as body:
+                answer = requests.put(url, data=body, timeout=TIMEOUT)
+            ended = time.monotonic()
+            answer.raise_for_status()
+            state = f"{gateway.url}/api/v1/uploads/{answer.json()['id']}"
+            first = wait_until(lambda found: found["done"] > 0, state)
+            last = wait_until(lambda found: found["state"] == "done", state)
+            found = requests.get(state, timeout=TIMEOUT).json()
+            if (found["done"], found["quarantined"]) != (members, 0):
+                raise SystemExit(f"load: {members} members, but the job says {found}")
+            peak = watch.stop()
+    size = path.stat().st_size / MIB
+    print(f"the zip: {size:.0f} MiB, {members:,} members")
+    print(f"upload: {ended - began:.1f} s, {size / (ended - began):.0f} MiB/s")
+    print(f"gateway's memory at most: {peak:.0f} MiB")
+    print(f"from the upload's end to the first row: {first - ended:.1f} s, to the last: {last - ended:.1f} s")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/load zip",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: scripts/load zip --mib 500",
+    )
+    parser.add_argument("--mib", type=float, default=500.0, help="size of the zip (default: %(default)s)")
+    arguments = parser.parse_args()
+    for key, value in machine().items():
+        print(f"{key}: {value}")
+    path = cache_folder() / "bench" / "large.zip"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        members = write_zip(path, arguments.mib)
+        with orderly_end():
+            measure(path, members)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()
