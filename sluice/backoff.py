@@ -1,4 +1,4 @@
-"""How long to wait before something is tried again: longer each time, and of no two processes the same."""
+"""How long to wait before a retry: longer each time, and different for each process."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ MOST_DOUBLINGS: Final = 30
 
 
 def jittered(seconds: float) -> float:
-    """Return something between half of the seconds and all of them, so that processes don't come in step."""
+    """Return a random time between half of the seconds and all of them, so that processes don't retry in step."""
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
 def wait_after(tries: int, first: float, longest: float) -> float:
-    """Return the wait after so many tries in vain: twice as long after each, up to the longest; jittered."""
+    """Return the wait after a number of failed tries: it doubles each time, up to the longest, and is jittered."""
     return jittered(min(longest, first * 2.0 ** min(max(tries - 1, 0), MOST_DOUBLINGS)))
 
 
 class Backoff:
-    """The waits of one thing that is tried again and again until it works."""
+    """The waits between the retries of one operation."""
 
     def __init__(self, first: float, longest: float) -> None:
         self._first = first
@@ -32,5 +32,5 @@ class Backoff:
         return wait_after(self._tries, self._first, self._longest if longest is None else longest)
 
     def reset(self) -> None:
-        """Begin anew: it worked."""
+        """Start again with the shortest wait, after a success."""
         self._tries = 0

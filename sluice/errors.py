@@ -2,31 +2,31 @@
 
 SluiceError
 ├── ConfigurationError      a setting or an argument is wrong
-├── ProtocolError           a frame that can't be understood
-├── LedgerError             the database refused what was asked
+├── ProtocolError           a frame that can't be read
+├── LedgerError             the database rejected a statement
 │   ├── LedgerUnavailable   the database can't be reached, for now
-│   ├── TablesMissing       the database answers, but has no tables yet, or older ones
+│   ├── TablesMissing       the database answers, but its tables are missing or outdated
 │   ├── LockLost            the connection that held a lock is gone
 │   └── ShardTaken          another producer owns the shard now
 ├── SourceError             the bucket or folder as a whole can't be read
 │   ├── SourceMissing       the bucket or folder does not exist
-│   ├── ReadRefused         the storage refuses one read: the object's fault, or everybody's
+│   ├── ReadRefused         the storage refuses one read: the fault of the object, or of the storage
 │   └── ObjectError         one object can't be classified, by its own fault
 │       └── ObjectChanged   (sluice.objects) the key holds other bytes now
-├── ImageError              bytes can't become pixels, by their own fault
-├── BatchError              a request's body is no packed batch
+├── ImageError              bytes can't be decoded, by their own fault
+├── BatchError              a request's body isn't a packed batch
 ├── CardError               a model's card and its archive don't belong together
 ├── InferenceError          TorchServe gave no prediction
 │   ├── Overloaded          TorchServe is full: try again later
 │   ├── BatchRefused        TorchServe answered this batch with an error
 │   │   └── Exhausted       the model lacked memory for it
-│   └── EndpointDown        TorchServe doesn't answer with predictions
+│   └── EndpointDown        TorchServe returns no predictions
 │       └── TimedOut        TorchServe took the batch and gave no answer in time
-└── RequestError            a request to the gateway can't be answered as it was meant
-    └── Busy                the gateway has as much work as it takes: come back in some seconds
+└── RequestError            a request to the gateway can't be answered
+    └── Busy                the gateway is full: retry in some seconds
 
-ObjectChanged stands where sources do: it carries the object as it is listed now, and nothing is imported here. Archives
-of models carry this file beside sluice.images, so it needs the standard library only.
+ObjectChanged is defined with the sources: it includes the object as it is listed now, and this module imports nothing.
+Model archives include this file next to sluice.images, so it needs only the standard library.
 
 A message says what was expected, what was found, and what to do next.
 """
@@ -35,7 +35,7 @@ from __future__ import annotations
 
 
 class SluiceError(Exception):
-    """Raised when nothing more precise fits; catch it to catch all of Sluice's errors."""
+    """Raised when no other error fits; the base class of all of Sluice's errors."""
 
 
 class ConfigurationError(SluiceError):
@@ -47,7 +47,7 @@ class ProtocolError(SluiceError):
 
 
 class LedgerError(SluiceError):
-    """Raised when the database refuses a statement that should have worked (no such job, say)."""
+    """Raised when the database rejects a statement that should have worked (for example, there is no such job)."""
 
 
 class LedgerUnavailable(LedgerError):
@@ -55,11 +55,11 @@ class LedgerUnavailable(LedgerError):
 
 
 class TablesMissing(LedgerError):
-    """Raised when the database answers but lacks a table or column: `sluice db upgrade` is still to come."""
+    """Raised when the database answers but lacks a table or column: `sluice db upgrade` hasn't run yet."""
 
 
 class LockLost(LedgerError):
-    """Raised when the connection that held a lock was lost: another process may own what the lock stood for."""
+    """Raised when the connection that held a lock is lost: another process may hold the lock now."""
 
 
 class ShardTaken(LedgerError):
@@ -71,13 +71,13 @@ class SourceError(SluiceError):
 
 
 class SourceMissing(SourceError):
-    """Raised when the bucket or folder does not exist, as opposed to not answering."""
+    """Raised when the bucket or folder doesn't exist; SourceError if it doesn't answer."""
 
 
 class ReadRefused(SourceError):
-    """Raised when the storage answers the read of one object with an error that may be the object's own or everybody's.
+    """Raised when the storage refuses the read of one object, which may be the object's fault or the storage's.
 
-    Only what else can be read of the source meanwhile tells which.
+    Whether other objects of the source can be read meanwhile decides.
     """
 
 
@@ -91,7 +91,7 @@ class ObjectError(SourceError):
 
 
 class ImageError(SluiceError):
-    """Raised when bytes can't become pixels, by their own fault; `reason` is the quarantine's code."""
+    """Raised when bytes can't be decoded, by their own fault; `reason` is the quarantine's code."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -104,11 +104,11 @@ class BatchError(SluiceError, ValueError):
 
 
 class CardError(SluiceError, ValueError):
-    """Raised when a card and what it names don't belong together."""
+    """Raised when a card doesn't match its archive."""
 
 
 class InferenceError(SluiceError):
-    """Raised when TorchServe answered, but not with predictions for what was sent."""
+    """Raised when TorchServe's answer has no predictions for the batch."""
 
 
 class Overloaded(InferenceError):
@@ -128,11 +128,11 @@ class EndpointDown(InferenceError):
 
 
 class TimedOut(EndpointDown):
-    """Raised when an endpoint took a batch and gave no answer in time: it hangs on this batch, or on another's."""
+    """Raised when an endpoint doesn't answer a batch in time: it hangs on this batch, or on one before it."""
 
 
 class RequestError(SluiceError):
-    """Raised when a request to the gateway can't be answered as it was meant; `status` is the HTTP status of that."""
+    """Raised when a request to the gateway can't be answered; `status` is the HTTP status."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -141,7 +141,7 @@ class RequestError(SluiceError):
 
 
 class Busy(RequestError):
-    """Raised when nothing more can be taken for now; `seconds` says when to come back."""
+    """Raised when the gateway is full; the client may retry after `seconds`."""
 
     def __init__(self, detail: str, seconds: int, status: int = 503) -> None:
         super().__init__(status, detail)

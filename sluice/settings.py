@@ -1,6 +1,6 @@
 """All settings of all processes, in one typed table: name, type, default, sentence.
 
-Each is read from the environment variable SLUICE_<NAME>, else from the TOML file that SLUICE_CONFIG names, else it has
+Each is read from the environment variable SLUICE_<NAME>, then from the TOML file that SLUICE_CONFIG names, then from
 the default below. `python -m sluice.settings` prints the table in README.md.
 """
 
@@ -29,11 +29,11 @@ from sluice.errors import ConfigurationError
 MIB = 1024 * 1024
 
 OTHERS: Final = ("CONFIG", "CACHE")
-"""Variables that aren't settings: the path of the TOML file, and the folder where scripts keep what they download."""
+"""Variables that aren't settings: the path of the TOML file, and the folder for the scripts' downloads."""
 
 OF_TESTS: Final = "SLUICE_TEST_"
 
-# Kubernetes sets variables like these in pods for a Service of their namespace that is called sluice-producer.
+# Kubernetes sets such variables in pods for a Service of their namespace that is called sluice-producer.
 OF_A_SERVICE: Final = re.compile(
     r"SLUICE_(\w+_)?((SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)=.*|PORT=(tcp|udp|sctp)://.*)"
 )
@@ -56,11 +56,11 @@ def _process_name() -> str:
 
 
 class Settings(BaseSettings):
-    """What can be set; immutable once read."""
+    """All settings; immutable."""
 
     model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="forbid", validate_default=True)
 
-    # The ledger
+    # Database
     database_url: SecretStr = Field(
         SecretStr("mysql://sluice@127.0.0.1:3306/sluice"),
         description="MySQL 8.0+ or MariaDB 10.11+: mysql://user:password@host:port/database, %-encoded.",
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         30.0, gt=0, description="Seconds to retry a statement before it fails and the process becomes unready."
     )
 
-    # The source
+    # S3 and folders
     s3_endpoint: str | None = Field(None, description="S3 endpoint URL; empty: AWS, or AWS_ENDPOINT_URL.")
     s3_region: str | None = Field(None, description="S3 region; empty: boto3's default chain.")
     s3_profile: str | None = Field(None, description="Profile of ~/.aws/config; empty: boto3's default chain.")
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
         200, gt=0, description="Members above 1 MiB that grow to more times their size are quarantined as member_ratio."
     )
 
-    # The producer
+    # Producer
     bind: str = Field("tcp://127.0.0.1:5600", description="Address the producer's ZeroMQ socket listens on.")
     shard: int = Field(0, ge=0, description="This producer's number, from 0.")
     shards: int = Field(1, ge=1, le=64, description="How many producers share the work.")
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     fetch_concurrency: int = Field(32, ge=1, description="Objects a producer (or a consumer) reads at once.")
     poll_seconds: float = Field(0.5, gt=0, le=1.0, description="Seconds between two looks at the jobs table.")
 
-    # The consumer
+    # Consumer
     producers: Annotated[tuple[str, ...], NoDecode] = Field(
         ("tcp://127.0.0.1:5600",), description="Addresses of all producer shards, comma-separated."
     )
@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(25.0, gt=0, description="Seconds after SIGTERM to finish work; the rest goes back.")
 
-    # The gateway
+    # Gateway
     gateway_bind: str = Field("127.0.0.1:8000", description="Address and port of the pages and the API.")
     gateway_url: str | None = Field(
         None,
@@ -189,7 +189,7 @@ class Settings(BaseSettings):
     gateway_oidc_client: str | None = Field(None, description="OpenID Connect: the client's id.")
     gateway_oidc_secret: SecretStr | None = Field(None, description="OpenID Connect: the client's secret.")
 
-    # All
+    # All processes
     name: str = Field(default_factory=_process_name, max_length=64, description="Name of the process in logs and rows.")
     heartbeat: float = Field(2.0, gt=0, description="Seconds between PINGs; leases are lost after three missed ones.")
     curve_key: Path | None = Field(
@@ -230,7 +230,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments first, then the environment, then the file."""
+        """Take arguments first, then the environment, then the file."""
         del dotenv_settings, file_secret_settings
         config = os.environ.get("SLUICE_CONFIG")
         if config is None:
@@ -243,12 +243,12 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"SLUICE_CONFIG names {config!r}, which is no TOML: {error}") from error
 
     def shown(self) -> dict[str, Any]:
-        """What differs from the defaults, for the one log line at start; secrets stay hidden."""
+        """Return the settings that differ from their defaults, for the log line at start; secrets are hidden."""
         return {name: str(getattr(self, name)) for name in sorted(self.model_fields_set)}
 
 
 def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - pydantic checks each value
-    """Read the settings, or say in one line each what is wrong with them."""
+    """Read the settings, or list what is wrong with them, one per line."""
     given = {name: value for name, value in overrides.items() if value is not None}
     lines = [_unknown(name) for name, value in sorted(os.environ.items()) if _is_misspelt(name.upper(), value)]
     try:
@@ -268,7 +268,7 @@ def _line(problem: ErrorDetails) -> str:
 
 
 def _is_misspelt(name: str, value: str) -> bool:
-    """Return whether an environment variable looks like a setting, and is neither one nor anything else known."""
+    """Return whether an environment variable looks like a misspelt setting."""
     if not name.startswith("SLUICE_") or name.startswith(OF_TESTS):
         return False
     own = name.removeprefix("SLUICE_")
@@ -289,7 +289,7 @@ def markdown_tables() -> str:
 
 
 def by_part() -> dict[str, list[str]]:
-    """Return the names of all settings by the part that they are for."""
+    """Return the names of all settings by the part that they belong to."""
     return {part: [name for name in Settings.model_fields if re.match(begins, name)] for part, begins in PARTS.items()}
 
 

@@ -1,6 +1,6 @@
-"""The command `sluice`: what people and scripts ask of the ledger. It holds no state and talks to no process.
+"""The command `sluice`, for people and scripts. It holds no state and connects to no producer or consumer.
 
-Commands import what only they need when they run (boto3, numpy, pyarrow, alembic), so that `sluice status` is quick.
+Commands import boto3, numpy, pyarrow and alembic only when they need them, so that `sluice status` is quick.
 """
 
 from sluice.cli.app import main

@@ -1,4 +1,4 @@
-"""All commands put together, and how they end: exit codes, errors in a sentence, Ctrl-C."""
+"""All commands together, and how they end: exit codes, errors in a sentence, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ SLUICE_CONFIG names: `sluice config` shows them."""
 
 
 class CommandGroup(TyperGroup):
-    """Runs a command, and turns what goes wrong into a sentence and an exit code."""
+    """Runs a command, and turns errors into a sentence and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own context has no public name
-        """Run the command that was asked for."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except SluiceError as error:
@@ -62,7 +62,7 @@ class CommandGroup(TyperGroup):
             complain(str(error), hint=_hint(error))
             raise typer.Exit(exit_code(error)) from None
         except BrokenPipeError:
-            raise  # the reader (head, say) has what it wanted: typer ends quietly
+            raise  # the reader (for example head) closed the pipe: typer ends quietly
         except OSError as error:
             _trace()
             complain(f"the system refuses: {error}", hint="a full disk or a missing permission is the usual cause")
@@ -123,7 +123,7 @@ app.command("config", epilog=config_command.EXAMPLES)(config_command.config)
 
 def main() -> None:
     """Run the command line; ends the process."""
-    # Names from a bucket may hold what the terminal's encoding can't show; that is no reason to fail.
+    # Names from a bucket may contain characters that the terminal's encoding lacks; that must not fail the command.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -137,7 +137,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(NOT_SO)
     except OSError as error:
-        # What is buffered still can't be written at Python's end; it was said here, and goes nowhere.
+        # Python flushes buffers at exit. That would fail again, and the error is already reported.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         complain(f"the output can't be written: {error.strerror}", hint="it is not whole: make room, and run it again")
         sys.exit(NOT_SO)
@@ -152,7 +152,7 @@ def _hint(error: SluiceError) -> str:
 
 
 def _trace() -> None:
-    """Show where an error came from to one who asked for it with SLUICE_LOG_LEVEL=debug."""
+    """Print the traceback of an error if SLUICE_LOG_LEVEL is debug."""
     import traceback  # noqa: PLC0415 - only when something went wrong
 
     from sluice.settings import read_settings  # noqa: PLC0415 - the same

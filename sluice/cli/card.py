@@ -1,4 +1,4 @@
-"""A model's card: what its archive says of it, read from the archive or from a TorchServe that serves it."""
+"""A model's card: the description in its archive, read from the archive or from a TorchServe that serves it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_card(source: str, settings: Settings) -> dict[str, Any]:
 
 
 def archived_card(archive: Path, called: str = "") -> dict[str, Any]:
-    """Read what an archive says of its model; `called` is what errors name it by."""
+    """Read the card in an archive; errors call the archive `called`."""
     from sluice.images import CardError, check_weights  # noqa: PLC0415 - brings numpy and Pillow
 
     shown = called or str(archive)
@@ -49,7 +49,7 @@ def archived_card(archive: Path, called: str = "") -> dict[str, Any]:
 
 
 def served_card(url: str, settings: Settings) -> dict[str, Any]:
-    """Ask a TorchServe what it says of the model that it serves under this URL."""
+    """Request the card of the model that TorchServe serves under this URL."""
     from sluice.inference import card as served  # noqa: PLC0415 - brings an HTTP client, numpy and Pillow
 
     _, name, version = served.split(url)

@@ -1,4 +1,4 @@
-"""`sluice check`: do I1 to I7 hold? The database answers for most; bytes and live processes are asked if named."""
+"""`sluice check`: checks I1 to I7. Most are checked in the database; bytes and processes only if options name them."""
 
 from __future__ import annotations
 
@@ -110,5 +110,5 @@ def _show(results: dict[str, CheckResult]) -> None:
 
 
 def safe_lines(lines: list[str]) -> str:
-    """Put lines below each other, each made safe."""
+    """Join lines, each made safe for a terminal."""
     return "\n".join(safe(line) for line in lines)

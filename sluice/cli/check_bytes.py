@@ -1,4 +1,4 @@
-"""I3 for `sluice check --bytes N`: done objects are read again, and their digest compared with the prediction's."""
+"""I3 for `sluice check --bytes N`: reads done objects again and compares their digest with the prediction's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AT_ONCE: Final = 4
 
 
 def check_bytes(result: CheckResult, count: int) -> None:
-    """Read `count` done objects again. One that changed or went since then can't be compared any more."""
+    """Read `count` done objects again. Objects that have changed or were deleted since then can't be compared."""
     settings = settings_of_a_person()
     configure(settings)
     with open_database(settings) as database:

@@ -1,7 +1,7 @@
-"""I4 and I7 for `sluice check --metrics URL`: what running processes say of themselves.
+"""I4 and I7 for `sluice check --metrics URL`: checks the metrics of running processes.
 
-A consumer takes no message that goes beyond its credit: it refuses it and counts it. So I4 holds where the credit never
-was below zero and nothing was refused. Of memory only the present is seen, not the peak.
+A consumer rejects and counts each message that exceeds its credit. So I4 holds if the credit was never below zero and
+nothing was rejected. Memory is checked as it is now, not at its peak.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RESIDENT: Final = "process_resident_memory_bytes"
 
 
 def figures_of(url: str) -> dict[str, float] | None:
-    """Return a process's metrics without labels; None if it doesn't answer with any."""
+    """Return a process's metrics without labels; None if it doesn't answer with metrics."""
     whole = url if "://" in url else f"http://{url}"
     if whole.count("/") <= 2:  # noqa: PLR2004 - scheme://host without a path
         whole += "/metrics"
@@ -41,7 +41,7 @@ def check_processes(
     limit_mb: int,
     ask: Callable[[str], dict[str, float] | None] = figures_of,
 ) -> list[str]:
-    """Ask each process; return the URLs that gave no answer."""
+    """Check each process; return the URLs that didn't answer."""
     unanswered: list[str] = []
     consumers = 0
     for url in urls:

@@ -1,4 +1,4 @@
-"""What `sluice check` and its parts say of one invariant."""
+"""The result of checking one invariant."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 ROWS_SHOWN: Final = 10
-"""Rows that are named of those which break an invariant."""
+"""Number of rows to name of those that break an invariant."""
 
 
 @dataclass
 class CheckResult:
-    """What was found out about one invariant."""
+    """The result of checking one invariant."""
 
     verified: bool = False
     breaches: list[str] = field(default_factory=list)

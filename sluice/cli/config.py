@@ -1,4 +1,4 @@
-"""`sluice config`: the settings as they are in effect, without secrets."""
+"""`sluice config`: the settings in effect, without secrets."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ README.md describes each setting."""
 def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show the settings in effect; passwords and tokens are hidden."""
     settings = read_settings()
-    connect_options(settings)  # refuses an address that no ledger can have
+    connect_options(settings)  # rejects an address that is neither MySQL's nor MariaDB's
     shown = {name: shown_value(settings, name) for name in Settings.model_fields}
     if as_json:
-        # Line by line: the breaks between the lines are JSON's own, a value's never stand as such.
+        # Line by line: line breaks between the lines are JSON's own; within values JSON escapes them.
         for line in json.dumps(shown, ensure_ascii=False, indent=1).split("\n"):
             print(json_safe(line))
         return
@@ -51,7 +51,7 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 def shown_value(settings: Settings, name: str) -> Any:  # noqa: ANN401 - any setting's
-    """Return a setting as it may be shown: a URL keeps its host, no secret stays."""
+    """Return a setting without secrets: a URL keeps its host."""
     value = getattr(settings, name)
     if isinstance(value, SecretStr):
         text = value.get_secret_value()
@@ -64,7 +64,7 @@ def shown_value(settings: Settings, name: str) -> Any:  # noqa: ANN401 - any set
 
 
 def without_password(text: str) -> str:
-    """Hide a URL's password, also one that should have been %-encoded: all between the first ':' and the last '@'."""
+    """Hide a URL's password, even if it isn't %-encoded: everything between the first ':' and the last '@'."""
     scheme, separator, rest = text.partition("://")
     user, at, place = rest.rpartition("@")
     if not separator or not at:

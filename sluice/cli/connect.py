@@ -1,4 +1,4 @@
-"""What commands share when they ask the ledger: settings, a connection, and which job a person means."""
+"""Code that commands share: settings, a connection to the ledger, and the job that a person means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluice.ledger import jobs as ledger_jobs
 from sluice.settings import Settings, read_settings
 
 PATIENCE: Final = 5.0
-"""A person waits shorter than a process does; SLUICE_DATABASE_PATIENCE, where it is set, counts."""
+"""People wait for less time than processes do; if SLUICE_DATABASE_PATIENCE is set, it applies."""
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's number, or 'last'.")]
 OptionalJob = Annotated[
@@ -21,7 +21,7 @@ OptionalJob = Annotated[
 
 
 def settings_of_a_person() -> Settings:
-    """Read the settings, with a person's patience."""
+    """Read the settings, with a shorter patience for people."""
     settings = read_settings()
     if "database_patience" in settings.model_fields_set:
         return settings
@@ -29,12 +29,12 @@ def settings_of_a_person() -> Settings:
 
 
 def open_database(settings: Settings | None = None) -> Database:
-    """Return the ledger's connection."""
+    """Open the connection to the ledger."""
     return Database(settings or settings_of_a_person())
 
 
 def find_job(cursor: LedgerCursor, asked: str) -> Job:
-    """Return the job that 'last' or a number means."""
+    """Return the job with this number, or the last one."""
     if asked == "last":
         job = ledger_jobs.last(cursor)
         if job is None:

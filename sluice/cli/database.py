@@ -1,4 +1,4 @@
-"""`sluice db`: bring the tables up or down."""
+"""`sluice db`: upgrade or downgrade the tables."""
 
 from __future__ import annotations
 

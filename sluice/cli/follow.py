@@ -1,4 +1,4 @@
-"""Follow jobs until they end: a live bar on a terminal, plain lines elsewhere. Survives a restart of the database."""
+"""Follow jobs until they end: a live bar on a terminal, plain lines elsewhere. Survives database restarts."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from sluice.ledger import Database, JobProgress, LedgerCursor
 ENDED: Final = frozenset({"done", "failed", "cancelled"})
 POLL_SECONDS: Final = 0.5
 LINE_SECONDS: Final = 5.0
-"""Without a terminal: at least so long between two lines that say nothing but a new count."""
+"""Without a terminal: minimum time between two lines that differ only in their counts."""
 POLL_PATIENCE: Final = 2.0
 OUTAGE_SECONDS: Final = 600.0
-"""So long a database may be away before the watching ends; the jobs don't need it."""
+"""How long the database may be away before following ends; the jobs continue without it."""
 
 Look = Callable[[LedgerCursor], list[JobProgress]]
 Poll = tuple[list[JobProgress], str]
 
 
 def follow(look: Look, screen: Console, seconds: float = math.inf) -> list[JobProgress]:
-    """Show what `look` gives until all of it has ended, or for so long; return the last of it."""
+    """Show the progress that `look` returns until all jobs have ended, or for so long; return the last progress."""
     settings = settings_of_a_person().model_copy(update={"database_patience": POLL_PATIENCE})
     with Database(settings) as database:
         polls = polls_of(database, look, time.monotonic() + seconds)
@@ -47,7 +47,7 @@ def polls_of(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Poll]:
-    """Return the progress and what is wrong with the database, again and again until all jobs have ended or in time."""
+    """Yield the jobs' progress and the database's trouble, repeatedly until all jobs have ended or time is up."""
     seen: list[JobProgress] = []
     away_since: float | None = None
     while True:
@@ -78,7 +78,7 @@ def _live(polls: Iterator[Poll], screen: Console) -> list[JobProgress]:
 
 
 def lines(polls: Iterator[Poll], screen: Console) -> list[JobProgress]:
-    """Write a line for what is news, and now and then for a new count; return the last progress."""
+    """Write a line for each change of state, and now and then for a new count; return the last progress."""
     seen: list[JobProgress] = []
     said: dict[int, tuple[tuple[str, str], float]] = {}
     was_away = False
@@ -96,7 +96,7 @@ def lines(polls: Iterator[Poll], screen: Console) -> list[JobProgress]:
 
 
 def view(seen: list[JobProgress], trouble: str, width: int) -> RenderableType:
-    """Draw a line and a bar a job."""
+    """Draw a line and a bar for each job."""
     parts: list[RenderableType] = []
     for progress in seen:
         parts += [_head(progress), _bar(progress, width)]

@@ -1,4 +1,4 @@
-"""`sluice jobs`: list jobs and steer them. A producer obeys within a second."""
+"""`sluice jobs`: list and control jobs. Producers act within a second."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def priority(
 
 def _change(asked: str, to: str) -> None:
     with open_database() as database:
-        # The number is found out once: 'last' may mean another job when the transaction is tried again.
+        # The id is looked up once: 'last' may mean another job when the transaction is retried.
         job_id = database.run(find_job, asked).id
         changed = database.run(ledger_jobs.change_state, job_id, to)
     print(f"job {changed.id} is {changed.state}")

@@ -1,4 +1,4 @@
-"""`sluice models`: which models there are, and which version of each is live."""
+"""`sluice models`: the registered models, and the live version of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sluice quarantine`: what was given up, why, and trying it again."""
+"""`sluice quarantine`: list quarantined objects, explain them, and replay them."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def replay(
     replayed, after = 0, 0
     with open_database() as database:
         job_id = _job_id(database, job)
-        # Page by page and each object once: what fails again at once must not be replayed for ever.
+        # Page by page and each object once: an object that fails again immediately must not be replayed endlessly.
         while page := _page(database, job_id, reason, after, PAGE, ids):
             chosen = [row.id for row in page]
             after = chosen[-1]

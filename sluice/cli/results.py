@@ -1,6 +1,6 @@
 """`sluice results`: a job's predictions as a table, CSV, JSON lines or Parquet.
 
-Rows come in pages by object id and leave at once, so a job of any size takes the same memory.
+Rows are read in pages by object id and written immediately, so memory doesn't grow with the job.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ The best rows first, in SQL:
 
 
 class OutputFormat(StrEnum):
-    """What the rows are written as."""
+    """The format of the output."""
 
     TABLE = "table"
     CSV = "csv"
@@ -104,7 +104,7 @@ def _pages(database: Database, job_id: int, most: int | None) -> Iterator[list[R
 
 @contextlib.contextmanager
 def _opened(output: Path | None) -> Iterator[IO[bytes]]:
-    """Open what is written to. A file gets its name when it is whole; a pipe or device is written to as it is."""
+    """Open the output. A file gets its name when it is complete; a pipe or device is written to directly."""
     if output is None:
         sys.stdout.flush()
         yield sys.stdout.buffer
@@ -131,7 +131,7 @@ def _write_table(pages: Iterable[list[Result]], file: IO[bytes]) -> Iterator[int
     with text:
         screen = console(text)
         for number, page in enumerate(pages):
-            # Columns have the same width on each page, so that pages make one table.
+            # Columns have the same width on each page, so that the pages form one table.
             table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=number == 0, expand=True)
             table.add_column("url", overflow="fold", ratio=3)
             table.add_column("label", overflow="fold", ratio=2)
@@ -152,7 +152,7 @@ def _write(as_format: OutputFormat, pages: Iterable[list[Result]], file: IO[byte
 
 
 def _writer(as_format: OutputFormat, file: IO[bytes]) -> ResultsWriter:
-    """Return what makes a file of pages; a CSV on a terminal shows what the terminal would obey."""
+    """Return a writer for a format; for CSV on a terminal it escapes control characters."""
     if as_format is OutputFormat.CSV and file.isatty():
         return CsvResults(safe)
     return results_writer(ExportFormat(as_format))

@@ -1,6 +1,6 @@
-"""How things are shown to people: safely, since names come from buckets, and in words.
+"""How output is shown to people: safely, since names come from buckets, and in words.
 
-A key may hold line breaks, terminal escape codes, text that turns itself around, or what rich would take for markup.
+A key may contain line breaks, terminal escape codes, characters that reverse the text's direction, or rich's markup.
 Everything shown goes through `safe`, and the consoles interpret no markup.
 """
 
@@ -26,13 +26,13 @@ def console(stream: TextIO | None = None, width: int | None = None) -> Console:
     """Return a console that shows text as it is."""
     shown = Console(file=stream or sys.stdout, markup=False, highlight=False, emoji=False, width=width)
     if width is None and not shown.is_terminal:
-        # Nobody's window: wide enough for a log or a pipe not to be cut at 80.
+        # Not a terminal: wide enough that a log or pipe isn't cut at 80 columns.
         shown.width = 200
     return shown
 
 
 def safe(text: object) -> str:
-    r"""Escape what a terminal would obey, as \xNN or \uNNNN."""
+    r"""Escape characters that control a terminal, as \xNN or \uNNNN."""
     return UNSAFE.sub(_escaped, str(text))
 
 
@@ -43,7 +43,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def complain(message: str, hint: str = "") -> None:
-    """Say on standard error what is wrong, in red, and what to do."""
+    """Print an error to standard error, in red, with a hint."""
     first, *more = message.split("\n")
     shown = console(sys.stderr)
     shown.print(Text(f"error: {safe(first)}", style="bold red"), soft_wrap=True)
@@ -52,12 +52,12 @@ def complain(message: str, hint: str = "") -> None:
 
 
 def warn(message: str) -> None:
-    """Say on standard error what a person should know."""
+    """Print a warning to standard error."""
     console(sys.stderr).print(Text(safe(message), style="yellow"), soft_wrap=True)
 
 
 def meaning_and_remedy(code: str) -> tuple[str, str]:
-    """Return what a reason's code means and what to do about it, also of one that only a newer version knows."""
+    """Return a reason's meaning and remedy, also for codes that only a newer version knows."""
     known = Reason.of_code(code)
     if known is None:
         return "", "a newer version gave this reason: see its docs/operations.md"
@@ -92,12 +92,12 @@ def rate(images_per_second: float) -> str:
 
 
 def finished_of(progress: JobProgress) -> tuple[int, int]:
-    """Return how many objects need nothing more, and how many are known that count (superseded ones don't)."""
+    """Return how many objects are finished, and how many there are (without superseded ones)."""
     return progress.done + progress.quarantined, progress.listed - progress.superseded
 
 
 def percent(progress: JobProgress) -> str:
-    """Return the share that is finished; never 100 % while something is pending or the listing goes on."""
+    """Return the finished share; less than 100 % while objects are pending or the listing continues."""
     finished, known = finished_of(progress)
     if not known:
         return "100 %" if progress.listing_complete else "0 %"
@@ -106,7 +106,7 @@ def percent(progress: JobProgress) -> str:
 
 
 def sentence(progress: JobProgress) -> str:
-    """Say in one line how far a job is."""
+    """Describe a job's progress in one line."""
     finished, known = finished_of(progress)
     parts = [f"job {progress.job} {progress.state}: {finished:,} of {known:,} ({percent(progress)})"]
     if not progress.listing_complete:

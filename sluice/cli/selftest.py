@@ -1,4 +1,4 @@
-"""`sluice selftest`: one picture through all of it, and which part it got stuck in if it did."""
+"""`sluice selftest`: sends one picture through the whole system, and names the part where it got stuck."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def selftest(
 
 @contextmanager
 def _put(opened: BucketFiles, key: str) -> Iterator[None]:
-    """Have a picture there that no other run ever had, so that its answer is nobody's memory."""
+    """Store a new random picture for the length of the block, so that no cache knows its answer."""
     opened.put(key, _picture())
     try:
         yield
@@ -79,7 +79,7 @@ def _put(opened: BucketFiles, key: str) -> Iterator[None]:
 
 @contextmanager
 def _submitted(database: Database, source: str, model: str) -> Iterator[int]:
-    """Have a job for it, which doesn't outlive the question."""
+    """Submit a job for the picture; cancel it at the end of the block."""
     job = database.run(ledger_jobs.submit, source, model)
     try:
         yield job
@@ -107,7 +107,7 @@ def _progress(cursor: LedgerCursor, job: int) -> list[JobProgress]:
 
 
 def _where_it_stands(seen: list[JobProgress]) -> str:
-    """Name the part that the picture waits for, and what to look at."""
+    """Name the part that the picture waits for, and what to check."""
     if not seen:
         return "the database gave no answer since the job was made"
     (last,) = seen
@@ -124,7 +124,7 @@ def _where_it_stands(seen: list[JobProgress]) -> str:
 
 
 def _show_row(database: Database, last: JobProgress) -> None:
-    """Print the row, or say what the job came to instead."""
+    """Print the row, or how the job ended instead."""
     if last.state != "done":
         raise LedgerError(f"the job is {last.state}: {last.message or 'somebody ended it'}")
     if not last.listed:

@@ -1,4 +1,4 @@
-"""`sluice sql`: one statement to the database, for where no database client is at hand."""
+"""`sluice sql`: sends one statement to the database, for places without a database client."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sql(
     with '.
     """
     with open_database() as database:
-        # Tried once: what a person typed need not have the same effect when it is done twice.
+        # Not retried: a person's statement may not be idempotent.
         said = database.try_once(query.ask, statement)
     if not said.columns:
         print(f"{counted(said.changed, 'row')} changed")
@@ -52,7 +52,7 @@ def sql(
 
 
 def _text(value: object) -> object:
-    """Return keys and other bytes as text, and everything else as it is."""
+    """Return keys and other bytes as text, everything else unchanged."""
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
 
 

@@ -1,4 +1,4 @@
-"""`sluice status`: how far jobs are."""
+"""`sluice status`: the progress of jobs."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _table(shown: list[JobProgress], width: int) -> Table:
         for progress in shown
     ]
     heads = ("job", "state", "finished", "quar.", "rate", "left")
-    # The source gets what the figures leave, since they must never be cut.
+    # The source gets the space that the figures leave, because figures must never be cut.
     taken = sum(max(map(len, column)) + GAP for column in zip(heads, *figures, strict=True))
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     table.add_column(heads[0], justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""`sluice submit`: make a job, and wait for its end if asked to."""
+"""`sluice submit`: inserts a job, and optionally waits for its end."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def submit(
     screen = console()
     if watch_seconds is not None and not watch:
         raise ConfigurationError("--watch-seconds is for jobs with --watch: add --watch, or leave it out")
-    source = go_inside(check_source(source)) if archives else check_source(source)  # before a word about models
+    source = go_inside(check_source(source)) if archives else check_source(source)  # before any message about models
     with open_database() as database:
         know_model(database, model)
         job_id = database.run(
@@ -84,7 +84,7 @@ def submit(
 
 
 def wait_for(job_id: int, screen: Console) -> None:
-    """Follow a job to its end, sum it up, and exit with 1 if it didn't come to a good one."""
+    """Follow a job to its end and print a summary; exit with 1 if it didn't succeed."""
 
     def look(cursor: LedgerCursor) -> list[JobProgress]:
         found = ledger_progress.progress(cursor, job_id)
@@ -143,7 +143,7 @@ def _reasons_table(reasons: dict[str, int]) -> Table:
 
 
 def know_model(database: Database, model: str) -> None:
-    """Refuse a name of no model, and no name where several are live. With none, only say so: one may still come."""
+    """Reject an unknown model, and an empty name if several are live. Without any model, only warn: one may come."""
     try:
         database.run(ledger_models.resolve, model)
     except ConfigurationError as error:

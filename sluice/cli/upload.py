@@ -1,4 +1,4 @@
-"""`sluice upload`: files and folders into a bucket, several at once."""
+"""`sluice upload`: uploads files and folders to a bucket, several at once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Exit code 3 if the bucket isn't there or can't be written."""
 
 @dataclass(frozen=True, slots=True)
 class UploadItem:
-    """One file, and the key that it gets."""
+    """A file and its key."""
 
     path: Path
     key: str
@@ -71,7 +71,7 @@ def upload(
 
 
 def find(paths: Sequence[Path], prefix: str) -> list[UploadItem]:
-    """Find what is to be uploaded, and refuse what can't be before anything is."""
+    """Find the files to upload, and reject names that can't be uploaded before anything is."""
     items = [item for path in paths for item in _below(path, prefix)]
     keys: dict[str, Path] = {}
     for item in items:
@@ -112,7 +112,7 @@ def _put_all(opened: BucketFiles, items: Sequence[UploadItem], screen: Console) 
         with ThreadPoolExecutor(AT_ONCE, "upload") as pool, _shown(items, screen) as note:
             for start in range(0, len(items), CHUNK):
                 some = items[start : start + CHUNK]
-                # The first error ends the loop, and with it those that have not begun.
+                # The first error ends the loop and cancels uploads that haven't begun.
                 for item, _ in zip(some, pool.map(lambda item: opened.upload(item.path, item.key), some), strict=True):
                     finished += 1
                     note(item)
@@ -123,7 +123,7 @@ def _put_all(opened: BucketFiles, items: Sequence[UploadItem], screen: Console) 
 
 @contextmanager
 def _shown(items: Sequence[UploadItem], screen: Console) -> Iterator[Callable[[UploadItem], None]]:
-    """Show a bar on a terminal, elsewhere a line from time to time; gives what is to be told of each finished file."""
+    """Show a bar on a terminal, elsewhere a line now and then; yield a function to call for each finished file."""
     if screen.is_terminal:
         columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         with Progress(*columns, console=screen, transient=True) as bar:

@@ -1,4 +1,4 @@
-"""Waiting for what is still starting: --wait SECONDS of commands that are run while everything else starts too."""
+"""--wait SECONDS, for commands that run while the rest of the system is still starting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Wait = Annotated[
 
 
 def wait_until(deadline: float, attempt: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
-    """Try again each second while something isn't there yet; a line is written when what is missing changes."""
+    """Retry each second while something is missing; print a line when the missing thing changes."""
     said = ""
     while True:
         try:

@@ -1,7 +1,6 @@
-"""What all processes talk about and none owns: objects as listed, models, sources, and why an object is given up.
+"""Types that all processes share: listed objects, models, sources, and the reasons of the quarantine.
 
-The ground floor: it imports `sluice.errors` and the standard library, so whoever needs one of these words loads neither
-SQL nor S3 nor HTTP.
+The lowest floor: it imports only `sluice.errors` and the standard library, so importing it loads no SQL, S3 or HTTP.
 """
 
 from sluice.domain.listed import ListedObject

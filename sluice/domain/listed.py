@@ -16,10 +16,10 @@ class ListedObject:
     size: int
     archived: bool = False
     refused: str = ""
-    """Why the object can't be read as it is listed; it goes straight into quarantine."""
+    """Why the object can't be read; it is quarantined directly."""
     reason: Reason = Reason.UNLISTABLE
-    """The reason of one that is refused."""
+    """The reason if it is refused."""
     archive_etag: str = ""
-    """Of an entry for an archive itself: its ETag. Not refused, it says that all members are listed, and has no row."""
+    """An entry for an archive itself has its ETag here. If not refused, it says that all members are listed; no row."""
     cursor: bytes = b""
-    """Where a listing goes on after this object, if its key doesn't say so."""
+    """Where a listing resumes after this object, if its key doesn't say so."""

@@ -1,7 +1,7 @@
-"""Why an object is in quarantine, and what kept one from being read without condemning it.
+"""Why an object is in quarantine, and the read failures that don't quarantine it.
 
-Only an object's own fault is a reason. Overload, a dead database or an absent TorchServe are none: those are waited for
-(invariant I5). Archives of models carry this file, so it imports the standard library only.
+Only an object's own fault is a reason. Overload, a database outage or an absent TorchServe aren't: processes wait for
+those to end (invariant I5). Model archives include this file, so it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Self
 
 
 class Reason(StrEnum):
-    """A code in `objects.reason`, with what it means and what a person can do about it."""
+    """A code in `objects.reason`, with its meaning and what to do about it."""
 
     description: str
     remedy: str
@@ -26,7 +26,7 @@ class Reason(StrEnum):
 
     @classmethod
     def of_code(cls, code: str) -> Self | None:
-        """Return the reason of this code; None for one that this version doesn't know."""
+        """Return the reason with this code; None if this version doesn't know it."""
         return next((reason for reason in cls if reason == code), None)
 
     EMPTY = (
@@ -142,9 +142,9 @@ class Reason(StrEnum):
 
 
 class ReadFailure(StrEnum):
-    """What a consumer may say of an object that it could not read, and that only the producer can judge."""
+    """What a consumer reports of an object that it couldn't read; only the producer can judge it."""
 
     CHANGED = "changed"
-    """The key holds other bytes now: the producer looks which."""
+    """The key holds other bytes now: the producer finds out which."""
     STORAGE_ERROR = "storage_error"
     """The storage refuses this read: the producer finds out whose fault that is."""

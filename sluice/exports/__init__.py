@@ -1,4 +1,4 @@
-"""Rows as files for other programs: CSV, JSON lines, Parquet. For the command and for the gateway."""
+"""Rows as files for other programs: CSV, JSON lines, Parquet. Used by the command line and the gateway."""
 
 from sluice.exports.cells import csv_lines, disarmed, json_safe
 from sluice.exports.results import (

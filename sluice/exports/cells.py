@@ -1,4 +1,4 @@
-"""Text that strangers chose, in files that other programs open."""
+"""Untrusted text, made safe for files that other programs open."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ UNSAFE: Final = re.compile(
 )
 """Controls (C0, DEL, C1), line and paragraph separators, invisible and direction-changing characters, surrogates."""
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""Characters with which a spreadsheet's formula begins."""
 
 
 def json_safe(text: str) -> str:
-    r"""Escape in JSON text what a terminal would obey; it stays the same JSON."""
+    r"""Escape terminal control characters in JSON text; it stays equivalent JSON."""
     return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def disarmed(value: object) -> object:
-    """Return a cell of a CSV file, with a ' before a text that a spreadsheet would take for a formula."""
+    """Return a cell of a CSV file; text that a spreadsheet would read as a formula is prefixed with '."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 

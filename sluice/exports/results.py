@@ -1,4 +1,4 @@
-"""A job's results as CSV, JSON lines or Parquet, page by page: a job of any size takes the same memory."""
+"""A job's results as CSV, JSON lines or Parquet, page by page, so that memory doesn't grow with the job."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sluice.ledger.rows import Result
 
 COLUMNS: Final = ("url", "label", "score", "model", "predicted", "object_id")
 GROUP_ROWS: Final = 50_000
-"""Rows of a Parquet row group: it compresses badly in small ones."""
+"""Rows of a Parquet row group: small groups compress badly."""
 
 
 class ExportFormat(StrEnum):
-    """What rows are written as, for other programs."""
+    """The file format of exported rows."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -26,20 +26,20 @@ class ExportFormat(StrEnum):
 
 
 class ResultsWriter(Protocol):
-    """Makes bytes of pages; what all calls returned, one after the other, is the file."""
+    """Turns pages into bytes; the results of all calls, concatenated, are the file."""
 
     def page(self, rows: Sequence[Result]) -> bytes:
-        """Return what a page adds to the file."""
+        """Return the bytes that a page adds to the file."""
 
     def end(self) -> bytes:
         """Return the file's end."""
 
 
 class CsvResults:
-    """CSV with a line of names; texts that a spreadsheet would take for a formula get a ' before them."""
+    """CSV with a header line; texts that a spreadsheet would read as a formula are prefixed with '."""
 
     def __init__(self, shown: Callable[[object], object] = lambda cell: cell) -> None:
-        """`shown` is done to each cell, for a terminal."""
+        """`shown` is applied to each cell, for a terminal."""
         self._shown = shown
         self._begun = False
 
@@ -48,7 +48,7 @@ class CsvResults:
         return self._head() + csv_lines([self._shown(value) for value in _values(row)] for row in rows)
 
     def end(self) -> bytes:
-        """Return nothing, or the names where there was no row."""
+        """Return nothing, or the header if there was no row."""
         return self._head()
 
     def _head(self) -> bytes:
@@ -59,7 +59,7 @@ class CsvResults:
 
 
 class JsonLinesResults:
-    """An object a line, with all that the model said."""
+    """A JSON object per line, with the model's whole answer."""
 
     def page(self, rows: Sequence[Result]) -> bytes:
         """Return the rows' lines."""
@@ -76,7 +76,7 @@ class JsonLinesResults:
 
 
 class ParquetResults:
-    """Parquet; needs pyarrow, which `has_parquet` looks for."""
+    """Parquet; needs pyarrow, which `has_parquet` checks for."""
 
     def __init__(self, group_rows: int = GROUP_ROWS) -> None:
         import pyarrow as pa  # noqa: PLC0415 - larger than all the rest together
@@ -102,7 +102,7 @@ class ParquetResults:
         self._group: list[dict[str, Any]] = []
 
     def page(self, rows: Sequence[Result]) -> bytes:
-        """Return a row group where the rows fill one."""
+        """Return a row group if there are enough rows for one."""
         self._group += [
             {name: getattr(row, name) for name in COLUMNS}
             | {"top": [{"label": label, "score": score} for label, score in row.top]}
@@ -124,7 +124,7 @@ class ParquetResults:
         self._group = []
 
     def _taken(self) -> bytes:
-        """Return what was written since the last time. The writer counts for itself where it stands in the file."""
+        """Return the bytes written since the last call. The writer itself counts its position in the file."""
         made = self._written.getvalue()
         self._written.seek(0)
         self._written.truncate()

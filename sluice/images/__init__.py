@@ -1,8 +1,8 @@
-"""Bytes of an image to the pixels a model wants, and many of those to one request's body.
+"""Decodes images to the pixels that a model wants, and packs many of them into one request's body.
 
-TorchServe's archives carry this package too, so that a person's photo and a consumer's are decoded by the same lines.
-It therefore imports Pillow, numpy, cykooz-resizer and what else archives carry: sluice.errors, sluice.domain. Handlers
-know this package alone, so its errors are found here too.
+TorchServe's archives include this package too, so that people's and consumers' photos are decoded by the same code. So
+it imports only packages that archives have: Pillow, numpy, cykooz-resizer, sluice.errors and sluice.domain. Handlers
+import only this package, so it exports its errors too.
 """
 
 from sluice.errors import BatchError, CardError, ImageError

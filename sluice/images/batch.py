@@ -15,7 +15,7 @@ BATCH_TYPE: Final = "application/x-sluice-batch"
 """The request's Content-Type."""
 
 CARD_TYPE: Final = "application/x-sluice-card"
-"""The Content-Type of a request, of whatever body, that asks for the archive's model.json instead."""
+"""The Content-Type of a request that asks for the archive's model.json, whatever its body."""
 
 MAGIC: Final = b"SLB1"
 CHANNELS: Final = 3
@@ -40,7 +40,7 @@ def pack(images: Sequence[NDArray[np.uint8]]) -> bytearray:
 
 
 def unpack(body: bytes | bytearray | memoryview) -> NDArray[np.uint8]:
-    """View a body as (n, height, width, 3), without a copy; BatchError if it is anything else."""
+    """Return a view of a body as (n, height, width, 3), without a copy; raise BatchError if it isn't a packed batch."""
     if len(body) < _HEADER.size:
         raise BatchError(f"a packed batch begins with {_HEADER.size} bytes of header: the body has {len(body)} bytes")
     magic, count, height, width = _HEADER.unpack_from(body)

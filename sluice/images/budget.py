@@ -9,7 +9,7 @@ from typing import Final
 
 
 class PixelBudget:
-    """Lets images in while their pixels fit; one that is larger than the room is let in alone."""
+    """Admits images while their pixels fit; an image larger than the budget is admitted alone."""
 
     def __init__(self, pixels: int) -> None:
         self._pixels: Final = pixels
@@ -19,9 +19,9 @@ class PixelBudget:
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
-        """Wait until there is room, and keep it for the length of the block."""
+        """Wait until there is space, and reserve it during the block."""
         share = min(pixels, self._pixels)
-        # Who waits stands in the door: small images that come later don't keep a large one out for ever.
+        # The first in the queue holds the lock, so small images that come later can't delay a large one forever.
         with self._door, self._changed:
             self._changed.wait_for(lambda: self._taken + share <= self._pixels)
             self._taken += share

@@ -1,6 +1,6 @@
-"""Bytes of an image, of whatever format Pillow reads, to the square of pixels a model wants; or the reason why not.
+"""Decodes bytes of any format that Pillow reads to the square of pixels that a model wants, or says why not.
 
-Pillow and the resizer release the GIL while they work, so threads decode in parallel. No Pillow exception leaves here.
+Pillow and the resizer release the GIL, so threads decode in parallel. Pillow's exceptions become ImageErrors here.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from sluice.images.pixels import UPRIGHT, Rotation, square, whole, window
 from sluice.images.preprocessing import Preprocessing
 from sluice.images.refusal import FAILURES, unopened, unreadable
 
-# EPS is missing since reading it runs Ghostscript; WMF, MPEG, HDF5, GRIB and BUFR since Pillow can't read their pixels;
-# IPTC since it opens another image inside itself, of any format. Formats without a signature come last.
+# EPS is missing because reading it runs Ghostscript; WMF, MPEG, HDF5, GRIB and BUFR because Pillow can't read their
+# pixels; IPTC because it opens an embedded image of any format. Formats without a signature come last.
 _WANTED: Final = (
     *("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "ICO", "CUR", "PSD", "ICNS", "DDS"),
     *("QOI", "DIB", "PCX", "DCX", "SGI", "SUN", "XBM", "XPM", "MSP", "FITS", "FLI", "BLP", "FTEX", "GBR", "MCIDAS"),
@@ -33,19 +33,19 @@ Image.init()
 FORMATS: Final = tuple(name for name in _WANTED if name in Image.OPEN)
 """The formats that are tried, in this order."""
 
-# Pillow warns of odd metadata and large images; what matters of it is an ImageError here.
+# Pillow warns about odd metadata and large images; the cases that matter raise an ImageError here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _budget: Final = PixelBudget(64_000_000)
 """Four bytes a pixel: 256 MB at most, however many threads decode."""
 
 SCALED_FROM: Final = 8
-"""libjpeg's own scaling stays this many times above the wanted size, where the resizer smooths out what it does."""
+"""libjpeg scales only down to this many times the wanted size; from there the resizer smooths out its errors."""
 
 Extent = tuple[float, float] | None
-"""How much of an image there is where libjpeg has scaled it down."""
+"""The image's size, with fractions, if libjpeg has scaled it down."""
 Make = Callable[[Image.Image, tuple[int, int], Rotation, Extent], Image.Image]
-"""Makes what is wanted of a loaded image of some size that is to be turned."""
+"""Makes the result from a loaded image of a size that has to be rotated."""
 
 _ORIENTATION: Final = 0x0112
 _TURNS: Final = {
@@ -61,9 +61,9 @@ _TURNS: Final = {
 
 
 def decode(data: bytes | bytearray, spec: Preprocessing, max_pixels: int) -> NDArray[np.uint8]:
-    """Decode to (crop, crop, 3) uint8, upright, on white; ImageError with a reason if that can't be.
+    """Decode to (crop, crop, 3) uint8, upright, on white; raise an ImageError with a reason if that fails.
 
-    An image of more than `max_pixels` is refused by its header, before memory is taken for it.
+    An image of more than `max_pixels` is rejected by its header, before memory is allocated for it.
     """
 
     def cut(image: Image.Image, size: tuple[int, int], turn: Rotation, extent: Extent) -> Image.Image:
@@ -73,7 +73,7 @@ def decode(data: bytes | bytearray, spec: Preprocessing, max_pixels: int) -> NDA
 
 
 def decode_whole(data: bytes | bytearray, longest: int, max_pixels: int) -> NDArray[np.uint8]:
-    """Decode all of an image for people to see, its longest side at most `longest`; else as `decode`."""
+    """Decode a whole image for people to see, its longest side at most `longest`; otherwise like `decode`."""
 
     def shrink(image: Image.Image, size: tuple[int, int], turn: Rotation, extent: Extent) -> Image.Image:
         del size, turn, extent
@@ -97,8 +97,8 @@ def _decode(data: bytes | bytearray, least: int, make: Make, max_pixels: int) ->
 
 
 def _open(data: bytes | bytearray, max_pixels: int) -> ImageFile.ImageFile:
-    # Pillow checks images inside others (ICO, BLP, WebP) itself, and refuses twice this number. It is a global, and
-    # the same for every call in a process, so threads don't disturb each other.
+    # Pillow checks embedded images (ICO, BLP, WebP) itself, and rejects twice this number. The limit is global and the
+    # same for every call in a process, so threads don't interfere.
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -121,7 +121,7 @@ def _pixels(
     size, extent = image.size, None
     try:
         if isinstance(image, JpegImagePlugin.JpegImageFile):
-            # libjpeg scales by 1/2, 1/4 or 1/8 while it decodes, for a fraction of the time and memory.
+            # libjpeg scales by 1/2, 1/4 or 1/8 while it decodes, which saves most of the time and memory.
             scaled = image.draft(None, (least, least))
             extent = scaled[1][2:] if scaled else None
         image.decodermaxblock = max(len(data), image.decodermaxblock)
@@ -129,7 +129,7 @@ def _pixels(
             image.load()
             _check_size(image, max_pixels)
             turn = _turn(image)
-            size = size if extent else image.size  # others may be another size once they are loaded
+            size = size if extent else image.size  # other formats may change their size when they are loaded
             small = make(image, size, turn, extent)
     except FAILURES as error:
         raise unreadable(data, name, error) from error
@@ -137,7 +137,7 @@ def _pixels(
 
 
 def _turn(image: Image.Image) -> Rotation:
-    """Read the EXIF orientation; broken metadata is no reason to refuse a good picture."""
+    """Read the EXIF orientation; broken metadata must not reject a good picture."""
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1), UPRIGHT)
     except FAILURES:

@@ -1,8 +1,8 @@
-"""What makes a model the one that its card says: a digest of all that decides a prediction.
+"""A model's identity: a digest of everything that determines a prediction.
 
-Whoever makes a card, reads one or serves one computes it here. It covers architecture, weights, preprocessing and
-labels. The preprocessing's version is left out: it tells which code an archive carries, and new code must not make
-another model of a registered one.
+It is computed wherever a card is made, read or served. It covers architecture, weights, preprocessing and labels. The
+preprocessing's version isn't part of it: the version says which code an archive includes, and new code must not turn a
+registered model into another one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ NO_WEIGHTS: Final = hashlib.sha256(b"").hexdigest()
 
 
 def digest_of(architecture: str, weights_sha256: str, preprocessing: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """Digest all that decides a prediction."""
+    """Return the digest of everything that determines a prediction."""
     recipe = {name: value for name, value in preprocessing.items() if name != "version"}
     told = [architecture, weights_sha256, recipe, list(labels)]
     return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def check_card(card: Mapping[str, Any]) -> None:
-    """Refuse a card whose digest is not that of what it says."""
+    """Raise CardError if a card's digest doesn't match its contents."""
     weights = card["weights"]
     found = digest_of(
         card["architecture"], weights["sha256"] if weights else NO_WEIGHTS, card["preprocessing"], card["labels"]
@@ -39,7 +39,7 @@ def check_card(card: Mapping[str, Any]) -> None:
 
 
 def check_weights(card: Mapping[str, Any], file: IO[bytes]) -> None:
-    """Refuse weights that are not those the card's digest was made from."""
+    """Raise CardError if the weights aren't those that the card's digest was made from."""
     found, wanted = hashlib.file_digest(file, "sha256").hexdigest(), card["weights"]["sha256"]  # type: ignore[arg-type]
     if found != wanted:
         raise CardError(

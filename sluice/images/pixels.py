@@ -1,7 +1,7 @@
-"""From any of Pillow's modes to a square of 8-bit RGB: depth, palettes, CMYK, transparency (shown on white).
+"""Converts any of Pillow's modes to a square of 8-bit RGB: depth, palettes, CMYK, transparency (shown on white).
 
-The square is the one that torchvision's Resize and CenterCrop leave, for accuracies are published for these: the whole
-image resized to whole pixels, then cut at a whole pixel. Only what is kept is computed.
+The square is that of torchvision's Resize and CenterCrop, for which accuracies are published: the whole image is
+resized to whole pixels, then cropped at a whole pixel. Only the pixels that are kept are computed.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from sluice.images.preprocessing import Preprocessing
 
 _FILTERS: Final = {"bilinear": FilterType.bilinear, "bicubic": FilterType.catmull_rom}
 _REACH: Final = {"bilinear": 1.0, "bicubic": 2.0}
-"""How far a filter looks to either side, in pixels of the smaller image."""
+"""How many pixels of the smaller image a filter reads on either side."""
 _DEEP_FILTERS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 _AS_THEY_ARE: Final = frozenset({"RGB", "L"})
 _DEEP: Final = frozenset({"I", "F"})
 _WHOLE_SIXTEEN_BITS: Final = frozenset({"PNG", "PPM"})
-"""Formats that fill the 16 bits of an 'I' image, however dark it is."""
+"""Formats that use all 16 bits of an 'I' image, even if it is dark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """How an image has to be turned to stand upright.
+    """How an image has to be rotated to be upright.
 
-    `mirrored`: what is left, and what is at the top of the stored image, will be at the other end. `sideways`: its rows
-    will be columns.
+    `mirrored`: whether left and right, and top and bottom of the stored image, are swapped. `sideways`: whether its
+    rows become columns.
     """
 
     transpose: Image.Transpose | None = None
@@ -54,15 +54,15 @@ class CropWindow:
     width: float
     height: float
     height_first: bool
-    """Is the height resized before the width? What bicubic overshoots is cut off in between, so it matters."""
+    """Whether the height is resized before the width. It matters: bicubic's overshoots are clipped in between."""
 
 
 def window(
     size: tuple[int, int], spec: Preprocessing, turn: Rotation = UPRIGHT, extent: tuple[float, float] | None = None
 ) -> CropWindow:
-    """Say which part of an image of `size` Resize and CenterCrop keep.
+    """Return the part of an image of `size` that Resize and CenterCrop keep.
 
-    `extent`: how much of it there is where libjpeg has scaled it down.
+    `extent`: the image's size after libjpeg has scaled it down.
     """
     short = min(size)
     resized = [spec.resize if side == short else int(spec.resize * side / short) for side in size]
@@ -71,20 +71,20 @@ def window(
         margin = side - spec.crop
         first = round(
             margin / 2
-        )  # to the even one of two, as torchvision rounds: it matters which side is counted from
+        )  # to the nearest even number, as torchvision does: so it matters which side is counted from
         scale = there / side
         lefts.append((margin - first if mirrored else first) * scale)
         widths.append(min(spec.crop * scale, there - lefts[-1]))
     across, down = (before - after for before, after in zip(size, resized, strict=True))
     if turn.sideways:
         across, down = down, across
-    # Pillow 13 begins with the height where that takes away more than twice as much.
+    # Pillow 13 begins with the height if the height loses more than twice as many pixels as the width.
     height_first = down > max(0, 2 * across)
     return CropWindow(lefts[0], lefts[1], widths[0], widths[1], height_first is not turn.sideways)
 
 
 def square(image: Image.Image, spec: Preprocessing, kept: CropWindow) -> Image.Image:
-    """Resize and cut in one go."""
+    """Resize and crop in one step."""
     if image.mode in _DEEP or image.mode.startswith("I;"):
         box = (kept.left, kept.top, kept.left + kept.width, kept.top + kept.height)
         return _eight_bits(image, (spec.crop, spec.crop), _DEEP_FILTERS[spec.interpolation], box)
@@ -92,7 +92,7 @@ def square(image: Image.Image, spec: Preprocessing, kept: CropWindow) -> Image.I
 
 
 def whole(image: Image.Image, longest: int) -> Image.Image:
-    """Return all of an image in 8-bit RGB, on white, its longest side at most so long."""
+    """Return a whole image in 8-bit RGB, on white, its longest side at most `longest`."""
     scale = min(1.0, longest / max(image.size))
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     if image.mode in _DEEP or image.mode.startswith("I;"):
@@ -111,10 +111,10 @@ def _on_white(small: Image.Image) -> Image.Image:
 
 
 def _resized(image: Image.Image, spec: Preprocessing, kept: CropWindow) -> Image.Image:
-    """Resize with the processor's vector instructions, which Pillow's own resize doesn't use: the same filters.
+    """Resize with vector instructions, which Pillow's own resize doesn't use; the filters are the same.
 
-    In two steps, in Pillow's order: left alone, the resizer rounds differently, and where bicubic overshoots at sharp
-    edges, it cuts off something else between the steps.
+    In two steps, in Pillow's order: in a single step the resizer rounds differently, and clips bicubic's overshoots at
+    sharp edges differently.
     """
     filtered = ResizeAlg.convolution(_FILTERS[spec.interpolation])
     left, columns = _within_reach(kept.left, kept.width, image.width, spec)
@@ -134,14 +134,14 @@ def _resized(image: Image.Image, spec: Preprocessing, kept: CropWindow) -> Image
 
 
 def _within_reach(start: float, length: float, end: int, spec: Preprocessing) -> tuple[int, int]:
-    """Say which whole pixels the filter looks at: the first, and how many."""
+    """Return the whole pixels that the filter reads: the first, and their number."""
     reach = _REACH[spec.interpolation] * max(1.0, length / spec.crop)
     first = max(0, math.floor(start - reach))
     return first, min(end, math.ceil(start + length + reach)) - first
 
 
 def _resizable(image: Image.Image) -> Image.Image:
-    """Return a mode whose values can be averaged: palette indices, CMYK's products and colours nobody sees can't."""
+    """Return the image in a mode that can be averaged: palette indices, CMYK and hidden colours can't."""
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:
@@ -157,7 +157,7 @@ def _eight_bits(
     filtered: Image.Resampling,
     box: tuple[float, float, float, float] | None,
 ) -> Image.Image:
-    """Resize at full depth, then scale to 8 bits: the other way round loses a dark image."""
+    """Resize at full depth, then scale to 8 bits: in the other order a dark image loses detail."""
     low, high = (0.0, 65535.0) if image.mode.startswith("I;") else _range(image)
     if image.mode.startswith("I;") and image.mode != "I;16":
         image = image.convert("I")
@@ -170,7 +170,7 @@ def _eight_bits(
 
 
 def _range(image: Image.Image) -> tuple[float, float]:
-    """Which values are black and white. Formats of 32 bits don't say; the usual ranges are tried from the smallest."""
+    """Return the values of black and white. 32-bit formats don't say; the smallest usual range that fits is taken."""
     if image.format in _WHOLE_SIXTEEN_BITS:
         return 0.0, 65535.0
     low, high = (float(value) for value in image.getextrema())  # type: ignore[arg-type]  # one band: two numbers

@@ -1,4 +1,4 @@
-"""What a model wants done to an image before it sees it."""
+"""How an image is prepared for a model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Final
 INTERPOLATIONS = ("bilinear", "bicubic")
 CHANNELS = 3
 VERSION: Final = 2
-"""Which pixels `decode` makes of a recipe. 2: those of torchvision's Resize and CenterCrop. 1 cut between pixels."""
+"""The version of the pixels that `decode` makes. 2: those of torchvision's Resize and CenterCrop. 1: subpixel crops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """Resize the short side to `resize`, cut the centre square of `crop`, then (value / 255 - mean) / std.
+    """Resize the short side to `resize`, crop the centre square of `crop`, then (value / 255 - mean) / std.
 
-    Consumers do the first two and send bytes; the division happens beside the model, where it costs a quarter of the
-    traffic and, on a GPU, no time.
+    Consumers do the first two steps and send bytes. The normalization happens next to the model: that needs a quarter
+    of the traffic and, on a GPU, no time.
     """
 
     resize: int
@@ -28,7 +28,7 @@ class Preprocessing:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        """Refuse what can't be meant."""
+        """Raise ValueError for impossible values."""
         if not 1 <= self.crop <= self.resize:
             raise ValueError(f"crop is {self.crop}: expected 1 to resize, which is {self.resize}")
         if self.interpolation not in INTERPOLATIONS:
@@ -43,9 +43,9 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Preprocessing:
-        """Read what `to_dict` gave; ValueError says what is missing or wrong.
+        """Read the result of `to_dict`; raise ValueError if something is missing or wrong.
 
-        Cards from before there were versions say none, which is 1. Their recipe is the same, and so is what is done.
+        Cards without a version have version 1. Their recipe is the same, so they are decoded the same way.
         """
         names = set(cls.__dataclass_fields__)
         if set(given) | {"version"} != names:
@@ -61,5 +61,5 @@ class Preprocessing:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
+        """Return a dictionary for JSON."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}

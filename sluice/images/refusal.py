@@ -1,7 +1,7 @@
-"""Why an image can't be decoded, in a code of `sluice.domain` and a sentence for a person.
+"""Why an image can't be decoded: a code of `sluice.domain` and a sentence for people.
 
-Pillow answers the same fault with different exceptions from one format to the next. The fault is looked up in the
-bytes instead: what format do they begin as, and do they end where that format says they should?
+Pillow raises different exceptions for the same fault, depending on the format. So the fault is determined from the
+bytes: which format do they begin with, and do they end where that format says they should?
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FAILURES: Final = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's plug-ins were seen to raise for broken bytes, beside MemoryError and DecompressionBombError."""
+"""What Pillow's plug-ins were seen to raise for broken bytes, besides MemoryError and DecompressionBombError."""
 
 _SIGNATURES: Final = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -75,7 +75,7 @@ _CUT: Final = ("truncat", "not enough", "too short", "end of file", "eof", "unex
 
 
 def begins_as(data: Bytes) -> str | None:
-    """Name the format that the first bytes leave no doubt of."""
+    """Return the format that the first bytes identify with certainty."""
     head = bytes(data[:16])
     for signature, name in _SIGNATURES:
         if head.startswith(signature):
@@ -90,13 +90,13 @@ def _u32(data: Bytes, at: int, order: str = "<") -> int:
 
 
 def _boxes_end_early(data: Bytes) -> bool:
-    """Walk the boxes of an AVIF or JPEG 2000 file: is the last one longer than what is left?"""
+    """Return whether the last box of an AVIF or JPEG 2000 file is longer than the remaining bytes."""
     at = 0
     while at < len(data):
         size = _u32(data, at, ">")
-        if size == 0:  # the box reaches to the end
+        if size == 0:  # the box extends to the end of the file
             return False
-        if size == 1:  # its size stands in eight more bytes
+        if size == 1:  # eight more bytes hold its size
             size = struct.unpack_from(">Q", data, at + 8)[0] if len(data) >= at + 16 else len(data) + 1
         at += max(size, 8)
     return at > len(data)
@@ -119,7 +119,7 @@ _ENDS_EARLY: Final[dict[str, Callable[[Bytes], bool]]] = {
 
 
 def _guess(data: Bytes) -> str:
-    """Say in words what the bytes are instead."""
+    """Describe what the bytes are instead of an image."""
     head = bytes(data[:512])
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     known = next((words for signature, words in _OTHERS if head.startswith(signature)), None)
@@ -136,14 +136,14 @@ def _guess(data: Bytes) -> str:
 
 def _is_text(head: bytes) -> bool:
     try:
-        # The last character may be cut in two.
+        # The last character may be cut off in the middle.
         return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
         return False
 
 
 def unopened(data: Bytes, error: BaseException) -> ImageError:
-    """Say why Pillow could not even read the header."""
+    """Return the error for a header that Pillow couldn't read."""
     name = begins_as(data)
     if name is None:
         return ImageError(Reason.NOT_AN_IMAGE, f"the file's content is {_guess(data)}")
@@ -157,7 +157,7 @@ def unopened(data: Bytes, error: BaseException) -> ImageError:
 
 
 def unreadable(data: Bytes, name: str, error: BaseException) -> ImageError:
-    """Say why the pixels behind a readable header could not be read."""
+    """Return the error for pixels that couldn't be read although the header could."""
     said = str(error) or type(error).__name__
     cut = isinstance(error, EOFError) or any(word in said.lower() for word in _CUT)
     if cut or (name in _ENDS_EARLY and _ENDS_EARLY[name](data)):

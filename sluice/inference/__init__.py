@@ -1,4 +1,4 @@
-"""Asking TorchServe: one request (client), which endpoint gets it (balancer), and what its answer means (wire)."""
+"""Requests to TorchServe: sending one (client), choosing the endpoint (balancer), and reading the answer (wire)."""
 
 from sluice.inference.balancer import Balancer
 from sluice.inference.client import TorchServeClient

@@ -1,9 +1,9 @@
-"""Which TorchServe endpoint gets a batch, and what happens when no prediction comes back.
+"""Chooses the TorchServe endpoint for a batch, and handles batches that get no prediction.
 
-Three causes are told apart. The endpoint is full, or its model has no worker: wait, send less at once. The endpoint is
-down (refused, another model, nonsense): another one gets the batch. The batch fails (an error of the model's, its
-worker died, no answer in time): `evidence` says whether the batch or the endpoint is to blame, and the batch is halved
-until the image that fails stands alone. Only that last one is ever an object's own fault.
+There are three causes. The endpoint is full, or its model has no worker: wait, and send fewer at once. The endpoint is
+down (refused, another model, nonsense): another endpoint gets the batch. The batch fails (an error of the model, a dead
+worker, no answer in time): `evidence` decides whether the batch or the endpoint is to blame, and the batch is halved
+until the failing image is alone. Only this last case is an object's own fault.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from sluice.telemetry import get_logger, metrics
 log = get_logger()
 
 Outcome = Answer | Refusal | None
-"""What becomes of an image; None: nothing, for now, so its object goes back to the producer."""
+"""The result for an image; None: no result for now, so its object goes back to the producer."""
 
 GIVE_UP_LEAST: Final = 1.0
-"""Even a model that has been silent for long is waited for this long, so that nothing spins."""
+"""Minimum patience, even with a model that has been silent for long, so that the loop doesn't spin."""
 RESTART_SECONDS: Final = 120.0
-"""A worker that died loads its model anew: so long the batch that it died of waits, where no other address is up."""
+"""How long a batch waits for its dead worker to load the model again, if no other address is up."""
 PAUSE_SHARE: Final = 0.3
-"""A random part of what a failure cost, before the next try: two suspects mustn't meet in one worker each time."""
+"""The random part of a failure's cost to wait before a retry, so that two suspects don't always share a worker."""
 
 
 class Balancer(RouteTable):
-    """Has batches predicted by whichever endpoint can."""
+    """Gets batches predicted by any endpoint that can."""
 
     def why_back(self, model: Model) -> str:
-        """Say what is the matter with a model whose pictures go back; nothing where it isn't the only one."""
+        """Return why a model's pictures go back; empty if other models have the same trouble."""
         if not self.is_healthy:
             return ""
         return self.why_not(model) or self._said.get(model.id, "")
@@ -50,9 +50,9 @@ class Balancer(RouteTable):
         return await self._judge(model, body, BatchEvidence(count))
 
     async def explain(self, model: Model, body: bytes | bytearray) -> Explanation | Refusal:
-        """Return what the one image in `body` was recognised by, or raise one of the InferenceErrors.
+        """Return what the one image in `body` was recognised by, or raise an InferenceError.
 
-        Asked once: a person waits, and nothing is lost that couldn't be asked for again.
+        Not retried: a person waits, and can simply ask again.
         """
         self._want(model)
         routes = [route for route in self._routes_of(model) if route.can_take(self._clock())]
@@ -68,7 +68,7 @@ class Balancer(RouteTable):
             self._notify()
 
     async def _judge(self, model: Model, body: bytes | bytearray, evidence: BatchEvidence) -> list[Outcome]:
-        """Ask until there are predictions, or until it is known why there are none."""
+        """Ask until there are predictions, or until the cause of failure is known."""
         self._silent.setdefault(model.id, self._clock())
         give_up_least = self._clock() + GIVE_UP_LEAST
         turns = 0
@@ -95,7 +95,7 @@ class Balancer(RouteTable):
         return [None] * evidence.count
 
     async def _try(self, route: Route, body: bytes | bytearray, evidence: BatchEvidence) -> list[Outcome] | None:
-        """Send a batch once; None where that gave no predictions."""
+        """Send a batch once; return None if it got no predictions."""
         sent = SentBatch(route, self._clock())
         try:
             seconds = evidence.seconds(self._settings.torchserve_timeout)
@@ -114,7 +114,7 @@ class Balancer(RouteTable):
         return None
 
     def _suspect(self, sent: SentBatch, evidence: BatchEvidence, error: InferenceError) -> None:
-        """Note that a batch failed; its endpoint is probed, and stays up for others while their predictions come."""
+        """Record that a batch failed. Its endpoint is probed, and stays up while other batches get predictions."""
         route = sent.route
         log.warning(
             "a batch fails",
@@ -130,7 +130,7 @@ class Balancer(RouteTable):
         self._notify()
 
     async def _prove(self, model: Model, evidence: BatchEvidence) -> None:
-        """Wait until each endpoint where the batch failed has shown whether it is well; it may have to start anew."""
+        """Wait until each endpoint where the batch failed has proved up or down; its worker may have to restart."""
         began = self._clock()
         while not evidence.look(routes := self._routes_of(model)):
             is_elsewhere = any(route.is_up and not evidence.failures_on(route) for route in routes)
@@ -142,7 +142,7 @@ class Balancer(RouteTable):
         await asyncio.sleep(random.uniform(0, PAUSE_SHARE) * (self._clock() - began))  # noqa: S311 - no secret
 
     async def _halve(self, model: Model, body: bytes | bytearray, evidence: BatchEvidence) -> list[Outcome]:
-        """Look in which half of a batch the fault is."""
+        """Find out which half of a batch has the fault."""
         rows = unpack(body)
         middle = evidence.count // 2
         first, second = pack(list(rows[:middle])), pack(list(rows[middle:]))
@@ -155,7 +155,7 @@ class Balancer(RouteTable):
     async def _ask_alone_again(
         self, model: Model, body: bytes | bytearray, answers: list[Answer | Refusal]
     ) -> list[Outcome]:
-        """One bad image fails alone; it is believed to be bad only after it failed with no other beside it."""
+        """Ask again for an image that failed alone: it counts as bad only after failing in a batch of its own."""
         outcomes: list[Outcome] = list(answers)
         for number, answer in enumerate(answers):
             if isinstance(answer, Refusal):
@@ -164,7 +164,7 @@ class Balancer(RouteTable):
         return outcomes
 
     async def _choose(self, model: Model, evidence: BatchEvidence, give_up_least: float) -> Route | None:
-        """Wait for a route that can take a batch, the least busy endpoint first; None when patience ends."""
+        """Wait for a route that can take a batch, least busy endpoint first; return None when patience ends."""
         self._want(model)
         while True:
             now = self._clock()
@@ -176,7 +176,7 @@ class Balancer(RouteTable):
             silent = self._silent.setdefault(model.id, now)
             give_up = max(silent + self._settings.torchserve_patience, give_up_least)
             if now >= give_up and not any(route.outstanding for route in routes):
-                # Full for so long is down: probes find out when it is worth asking for work again.
+                # An endpoint that is full for so long counts as down: probes find out when to ask for work again.
                 for route in routes:
                     why = route.why or "full for longer than SLUICE_TORCHSERVE_PATIENCE"
                     self._down(route, why, is_outage=False)

@@ -1,4 +1,4 @@
-"""What a TorchServe says of a model that it serves: the archive's card, asked for by the model's own address."""
+"""The card of a model that TorchServe serves, requested from the model's own address."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def split(url: str) -> tuple[str, str, str]:
 
 
 def fetch(url: str, settings: Settings, look_up: Callable[[str], list[Endpoint]] = resolve.endpoints) -> bytes:
-    """Ask every address of a served model's URL until one gives the card; EndpointDown says why none does."""
+    """Request the card from each address of a served model's URL until one returns it; else raise EndpointDown."""
     server, name, version = split(url)
     client = TorchServeClient(settings)
     try:

@@ -1,4 +1,4 @@
-"""One request to one TorchServe endpoint, blocking; which endpoint and what then is the balancer's."""
+"""One blocking request to one TorchServe endpoint. The balancer chooses the endpoint and handles failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ANSWER_MAX_BYTES: Final = 4 * 1024 * 1024
 SESSIONS_PER_THREAD: Final = 64
 CHUNK: Final = 64 * 1024
 
-# The endpoint itself is wrong for these, whatever the batch is: no such model, no right to ask, not TorchServe.
+# For these the endpoint is wrong, whatever the batch: no such model, no permission, or not a TorchServe.
 WRONG_ENDPOINT: Final = frozenset(
     {
         HTTPStatus.UNAUTHORIZED,
@@ -53,19 +53,19 @@ LATE: Final = (requests.Timeout, urllib3.exceptions.ReadTimeoutError)
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address of TorchServe: `url` is connected to, `host` is the name it was found by."""
+    """One address of TorchServe: `url` to connect to, and `host`, the name that was resolved to it."""
 
     url: str
     host: str
 
     @property
     def is_tls(self) -> bool:
-        """Return whether the name must be checked against a certificate."""
+        """Return whether the name must be verified with a certificate."""
         return self.url.startswith("https://")
 
 
 class _NamedAdapter(HTTPAdapter):
-    """Connects to an address, and checks the certificate against the name that the address came from."""
+    """Connects to an address, and verifies the certificate for the name that was resolved to it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -78,7 +78,7 @@ class _NamedAdapter(HTTPAdapter):
 
 
 class TorchServeClient:
-    """Keeps a connection open from each thread to each endpoint; safe to call from many threads."""
+    """Keeps a connection per thread and endpoint; may be used from many threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._timeout = settings.torchserve_timeout
@@ -96,7 +96,7 @@ class TorchServeClient:
             raise EndpointDown(f"{endpoint.url}: {error}") from None
 
     def explain(self, endpoint: Endpoint, model: Model, body: bytes | bytearray) -> Explanation | Refusal:
-        """Return what the best class of the one image in `body` was seen in, or raise one of the InferenceErrors."""
+        """Return what the best class of the one image in `body` was recognised by, or raise an InferenceError."""
         answer = self._post(endpoint, explanation_path(model), BATCH_TYPE, body, self._timeout)
         try:
             return parse_explanation(answer, model)
@@ -104,7 +104,7 @@ class TorchServeClient:
             raise EndpointDown(f"{endpoint.url}: {error}") from None
 
     def card(self, endpoint: Endpoint, where: str, timeout: float) -> bytes:
-        """Return what the model at the path `where` says of itself, or raise one of the InferenceErrors."""
+        """Return the card of the model at the path `where`, or raise an InferenceError."""
         return self._post(endpoint, where, CARD_TYPE, b"", timeout)
 
     def _post(
@@ -114,7 +114,7 @@ class TorchServeClient:
         try:
             with self._session(endpoint).post(
                 endpoint.url + where,
-                data=cast("bytes", body),  # any buffer is sent as it is, without a copy
+                data=cast("bytes", body),  # any buffer is sent without a copy
                 headers={"Content-Type": content_type, "Host": endpoint.host},
                 timeout=(min(CONNECT_SECONDS, seconds), seconds),
                 allow_redirects=False,
@@ -130,7 +130,7 @@ class TorchServeClient:
         return answer
 
     def _session(self, endpoint: Endpoint) -> requests.Session:
-        """Return this thread's own session with an endpoint: sessions aren't made to be shared."""
+        """Return this thread's own session with an endpoint, since sessions aren't thread-safe."""
         sessions: OrderedDict[Endpoint, requests.Session] | None = getattr(self._local, "sessions", None)
         if sessions is None:
             sessions = self._local.sessions = OrderedDict()
@@ -144,7 +144,7 @@ class TorchServeClient:
 
     def _open(self, endpoint: Endpoint) -> requests.Session:
         session = requests.Session()
-        # No proxy and no .netrc: endpoints are addresses of one's own network, and looking those up costs each request.
+        # No proxy and no .netrc: endpoints are in the same network, and each request would look these up.
         session.trust_env = False
         if endpoint.is_tls:
             session.mount(endpoint.url, _NamedAdapter(endpoint.host.rsplit(":", 1)[0]))
@@ -154,21 +154,21 @@ class TorchServeClient:
 
 
 def _judged(endpoint: Endpoint, status: int, answer: bytes) -> InferenceError:
-    """Say what an answer other than 200 means."""
+    """Return the error that an answer other than 200 means."""
     found = fault(answer)
     said = f"{endpoint.url} answers {status}: {found.said}"
     if status in FULL and not found.is_workers:
         return Overloaded(said)
     if status in WRONG_ENDPOINT or status < HTTPStatus.BAD_REQUEST:
         return EndpointDown(said)
-    # A worker that was killed is a 507 at times and a 500 at others; what it died of may well be an image.
+    # A killed worker is answered as 507 or 500; an image may well be the cause.
     if status == HTTPStatus.INSUFFICIENT_STORAGE and found.said != WORKER_DIED:
         return Exhausted(said)
     return BatchRefused(said)
 
 
 def _plain(error: Exception) -> str:
-    """Say what the system said, without the names of what stands between it and us."""
+    """Return the system's message, without the names of the libraries' wrappers."""
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return "no connection in time"
     found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
@@ -176,7 +176,7 @@ def _plain(error: Exception) -> str:
 
 
 def _read(response: requests.Response, deadline: float) -> bytes:
-    """Read an answer, but neither without end nor for ever."""
+    """Read an answer, with a bound on size and time."""
     parts = bytearray()
     while part := response.raw.read1(CHUNK, decode_content=True):
         parts += part

@@ -1,9 +1,9 @@
-"""Whose fault it is that a batch fails: the batch's or the address's? No I/O here, the balancer asks and waits.
+"""Decides whether a failing batch or its address is at fault. No I/O here: the balancer sends and waits.
 
-No answer is trusted for itself: TorchServe says 503 when a handler raises, and 500 when somebody else killed its
-worker. A failure speaks against a batch once its address has given a prediction of something else after it, and
-against the address if that went wrong in between. A batch that something speaks against is halved, until the image
-stands alone; that one is at fault after it failed three times on two addresses, or twice on the only one.
+No single answer is trusted: TorchServe says 503 when a handler raises, and 500 when another batch killed the worker.
+A failure counts against a batch once its address has predicted something else afterwards, and against the address if
+that failed in between. A batch with such evidence is halved until the image is alone. The image is at fault after
+three failures on two addresses, or two failures if there is only one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ FAILURES_ONLY_ADDRESS: Final = 2
 ADDRESSES: Final = 2
 PREDICTIONS_BATCH: Final = 1
 PREDICTIONS_ALONE: Final = 2
-"""Predictions of something else after each failure; halving in vain costs a request, a wrong verdict an image."""
+"""Predictions of something else after each failure: a needless halving costs a request, a wrong verdict an image."""
 LATE_FACTOR: Final = 3.0
-"""Where a batch got no answer in time, it gets more of it: TorchServe's own time-out then says whose fault it was."""
+"""A batch without an answer gets this much more time, so that TorchServe's own timeout shows whose fault it was."""
 
 
 class BatchDecision(Enum):
@@ -35,7 +35,7 @@ class BatchDecision(Enum):
 
 
 class SentBatch:
-    """One request for a batch: where it went, when, and how often that address had been unwell by then."""
+    """One request for a batch: its route, its time, and the route's number of outages at that time."""
 
     def __init__(self, route: Route, at: float) -> None:
         self.route = route
@@ -45,7 +45,7 @@ class SentBatch:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A request that gave no predictions, and how many its address had given by then."""
+    """A request without predictions, and the number of predictions that its address had given by then."""
 
     sent: SentBatch
     successes: int
@@ -57,7 +57,7 @@ class _Failure:
 
 
 class BatchEvidence:
-    """What speaks against one batch."""
+    """The evidence against one batch."""
 
     def __init__(self, count: int, *, is_late: bool = False) -> None:
         self.count = count
@@ -66,14 +66,14 @@ class BatchEvidence:
         self._failures: list[_Failure] = []
 
     def of_part(self, count: int) -> BatchEvidence:
-        """Begin anew with a part of the batch; only whether it needs more time is taken over."""
+        """Start again with a part of the batch; only whether it needs more time is kept."""
         return BatchEvidence(count, is_late=self._is_late)
 
     def add(self, sent: SentBatch, error: InferenceError) -> None:
-        """Note a failure.
+        """Record a failure.
 
-        A batch without an answer may have stood behind another one that hangs, and one that memory was lacking for is
-        merely too large: that is a reason to halve it, and never enough to condemn an image.
+        A batch without an answer may have queued behind another one that hangs, and a batch that ran out of memory is
+        only too large. Both are a reason to halve it, and never enough to quarantine an image.
         """
         condemns = not isinstance(error, TimedOut | Exhausted)
         self._failures.append(_Failure(sent, sent.route.successes, condemns))
@@ -86,7 +86,7 @@ class BatchEvidence:
         return usual * LATE_FACTOR if self._is_late else usual
 
     def look(self, routes: Sequence[Route]) -> bool:
-        """Forget what an outage, or an address that is gone, explains; say whether all the rest is proved."""
+        """Drop failures that an outage or a removed address explains; return whether the rest is proved."""
         self._failures = [
             failure
             for failure in self._failures
@@ -99,7 +99,7 @@ class BatchEvidence:
         return sum(failure.route is route for failure in self._failures)
 
     def decision(self, routes: Sequence[Route]) -> BatchDecision:
-        """Say what follows, where `routes` lead to all addresses of the model."""
+        """Return what to do next, given the `routes` to all addresses of the model."""
         proved = self._proved()
         if self.count > 1:
             return BatchDecision.HALVE if proved else BatchDecision.ASK
@@ -113,7 +113,7 @@ class BatchEvidence:
 
     @property
     def wanted(self) -> int:
-        """Return how many predictions of something else prove a failure."""
+        """Return the number of other predictions that prove a failure."""
         return PREDICTIONS_ALONE if self.count == 1 else PREDICTIONS_BATCH
 
     def _proved(self) -> list[_Failure]:

@@ -1,4 +1,4 @@
-"""From the addresses in the settings to the endpoints behind them: a name with several addresses is several."""
+"""Resolves the addresses in the settings to endpoints: a name with several addresses is several endpoints."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PORTS = {"http": 80, "https": 443}
 
 
 def check(url: str) -> None:
-    """Refuse an address that can't be one of TorchServe."""
+    """Raise an error for a URL that can't be TorchServe's."""
     parts = urlsplit(url)
     if parts.scheme not in PORTS or not parts.hostname:
         raise ConfigurationError(f"SLUICE_TORCHSERVE has {url!r}: expected http://host:port or https://host:port")
 
 
 def endpoints(url: str) -> list[Endpoint]:
-    """Look an address up, now; raises OSError where the name has no address."""
+    """Resolve an address now; raise OSError if the name has no address."""
     parts = urlsplit(url)
     port = parts.port or PORTS[parts.scheme]
     found = {

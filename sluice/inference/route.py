@@ -1,6 +1,6 @@
-"""What is known of one model at one endpoint; no I/O here, the balancer does that.
+"""The state of one model at one endpoint; no I/O here: the balancer sends the requests.
 
-A route is up while predictions come back. It starts down, and a probe (a prediction of one blank image) brings it up.
+A route is up while it returns predictions. It starts down, and a probe (predicting one blank image) brings it up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FULL_MOST: Final = 2.0
 
 
 class Route:
-    """One model at one endpoint: is it up, how much does it take, when is it looked at next."""
+    """One model at one endpoint: whether it is up, how many requests it takes, and when to probe it next."""
 
     def __init__(self, endpoint: Endpoint, model: Model, most: int) -> None:
         self.endpoint = endpoint
@@ -30,9 +30,9 @@ class Route:
         self.outstanding = 0
         self.successes = 0
         self.outages = 0
-        """How often it was found to be unwell by itself: unreachable, another server, or wrong about a blank image."""
+        """How often it was unwell without any batch: unreachable, another server, or wrong about a blank image."""
         self.failures = 0
-        """Predictions that it has to give before it is believed to be well again."""
+        """Predictions that it must return before it counts as well again."""
         self.last_success = 0.0
         self.next_probe = 0.0
         self.not_before = 0.0
@@ -46,7 +46,7 @@ class Route:
         return self.is_up and now >= self.not_before and self.outstanding < int(self._limit)
 
     def answered(self, now: float) -> None:
-        """Note a prediction: the route is up, and may carry a little more than before."""
+        """Record a prediction: the route is up, and may take slightly more than before."""
         self.is_up = True
         self.why = ""
         self.successes += 1
@@ -58,18 +58,18 @@ class Route:
         self.not_before = 0.0
 
     def overloaded(self, now: float) -> None:
-        """Note a 503: wait a little, then send half as much at once. The route stays as it was, up or down."""
+        """Record a 503: wait a little, then send half as much at once. The route stays up or down."""
         self._limit = max(1.0, self._limit / 2)
         self.not_before = now + self._full_waits.next()
 
     def doubted(self, now: float, wanted: int) -> None:
-        """Note that a batch failed here, by its own fault or not: probed at once, until it has predicted so often."""
+        """Record that a batch failed here, by any fault: probe at once, until there are `wanted` predictions."""
         if not self.failures:
             self.next_probe = min(self.next_probe, now)
         self.failures = max(self.failures, wanted)
 
     def failed(self, now: float, why: str, *, is_outage: bool) -> None:
-        """Note that no prediction came back: down, and probed at once."""
+        """Record a request without prediction: the route is down, and probed at once."""
         if self.is_up:
             self.next_probe = now
         self.is_up = False
@@ -77,7 +77,7 @@ class Route:
         self.outages += is_outage
 
     def next_look(self, idle_seconds: float) -> float | None:
-        """Return when to probe; None while that is running, or while requests tell as much."""
+        """Return when to probe; None while a probe runs, or while requests show its state anyway."""
         if self.is_probed or (self.is_up and self.outstanding and not self.failures):
             return None
         if self.is_up and not self.failures:
@@ -85,7 +85,7 @@ class Route:
         return self.next_probe
 
     def probe_failed(self, now: float, why: str, *, wanted: bool, is_outage: bool) -> None:
-        """Note that it is still down: probe again, later each time, though soon enough to see it return."""
+        """Record that it is still down: probe again, with increasing waits, but soon enough to notice its return."""
         self.is_up = False
         self.why = why
         self.outages += is_outage

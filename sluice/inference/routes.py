@@ -1,7 +1,7 @@
-"""The ways to TorchServe: which endpoints there are, which of them are up, and one request to one of them.
+"""The routes to TorchServe: which endpoints exist, which of them are up, and single requests to one of them.
 
-What is down is probed with a blank image: its prediction is the only proof that a model is loaded and right. Names are
-looked up again and again, and follow their addresses.
+Endpoints that are down are probed with a blank image: only a prediction proves that the right model is loaded. Names
+are resolved repeatedly, and routes follow their addresses.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ PROBE_THREADS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class RoutePatience:
-    """How often a name is looked up, how long a route is left alone, and how long it has to prove itself."""
+    """How often names are resolved, how long a route may be idle, and how long it has to prove itself."""
 
     resolve_seconds: float = 5.0
     unresolved_seconds: float = 1.0
-    """As resolve_seconds, while a name has no address."""
+    """Like resolve_seconds, while a name has no address."""
     idle_seconds: float = 10.0
-    """What is up and was asked nothing for so long is probed: it may have died unseen."""
+    """A route that is up but idle for so long is probed, since it may have died unnoticed."""
     wanted_seconds: float = 60.0
-    """A model that was asked for so lately is probed sooner."""
+    """A model that was requested this recently is probed sooner."""
     probe_timeout: float = 5.0
     turns: int = 6
-    """A batch that so many requests gave nothing for goes back: nothing is known against it, yet others must go on."""
+    """A batch without predictions after so many requests goes back: it isn't at fault, but others need their turn."""
 
 
 PATIENCE: Final = RoutePatience()
@@ -53,7 +53,7 @@ LookUp = Callable[[str], list[Endpoint]]
 
 
 class RouteTable:
-    """Keeps the routes to all endpoints; `run` must be running for any of them to come up."""
+    """Keeps the routes to all endpoints; they only come up while `run` is running."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class RouteTable:
         self._said: dict[int, str] = {}
         self._told: set[str] = set()
         self._changed = asyncio.Event()
-        # One more than the requests in flight: an object that is worked on alone doesn't wait for them.
+        # One more thread than requests in flight, so that an object that is processed alone needn't wait for one.
         self._most = settings.requests_in_flight + 1
         self._requests = ThreadPoolExecutor(self._most, "request")
         self._probes = ThreadPoolExecutor(PROBE_THREADS, "probe")
@@ -87,13 +87,13 @@ class RouteTable:
 
     @property
     def is_healthy(self) -> bool:
-        """Return whether predictions come back from anywhere; with no model known, whether there is anybody to ask."""
+        """Return whether any route returns predictions; if no model is known, whether there is any endpoint."""
         if not self._models:
             return any(self._resolved.values())
         return any(route.is_up for route in self._routes.values())
 
     def why_not(self, model: Model | None = None) -> str:
-        """Say, for a person, why no prediction comes back: of a model, or of any."""
+        """Describe, for a person, why there are no predictions: for one model, or for any."""
         if not self._routes:
             return (
                 f"{', '.join(self._settings.torchserve)} has no address: no TorchServe is ready, or the name is wrong"
@@ -102,19 +102,19 @@ class RouteTable:
         return "; ".join(sorted({_with_address(route) for route in routes if route.why}))
 
     def offer(self, models: Sequence[Model]) -> None:
-        """Name models that may be asked for, so that endpoints can be probed before any work comes."""
+        """Name models that may be requested, so that endpoints can be probed before any work arrives."""
         for model in models:
             self._models.setdefault(model.id, model)
         self._make_routes()
 
     async def run(self) -> None:
-        """Look names up and probe, until cancelled."""
+        """Resolve names and probe, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_resolving())
             group.create_task(self._keep_probing(group))
 
     def close(self) -> None:
-        """Let the threads go; one that still waits for an answer ends with it."""
+        """Release the threads; a thread that waits for an answer ends with it."""
         self._requests.shutdown(wait=False, cancel_futures=True)
         self._probes.shutdown(wait=False, cancel_futures=True)
 
@@ -124,7 +124,7 @@ class RouteTable:
     async def _ask(
         self, route: Route, body: bytes | bytearray, count: int, threads: Executor, seconds: float | None = None
     ) -> list[Answer | Refusal]:
-        """Send one request, and note on the route what came of it."""
+        """Send one request, and record its outcome on the route."""
         outcome = "ok"
         route.outstanding += 1
         try:
@@ -157,7 +157,7 @@ class RouteTable:
         self._notify()
 
     def _tell_endpoints(self) -> None:
-        """Show which endpoints are up; a name without any address is shown itself, as one that is not."""
+        """Export which endpoints are up; a name without an address is exported itself, as down."""
         up = {url: False for url in self._settings.torchserve if not self._resolved.get(url)}
         for route in self._routes.values():
             up[route.endpoint.url] = up.get(route.endpoint.url, False) or route.is_up
@@ -173,7 +173,7 @@ class RouteTable:
             self.offer([model])
 
     async def _keep_resolving(self) -> None:
-        """Follow the names' addresses; a name that can't be looked up now keeps those it had."""
+        """Follow the names' addresses; a name that can't be resolved now keeps its earlier addresses."""
         unknown: dict[str, str] = {}
         while True:
             for url in self._settings.torchserve:
@@ -192,7 +192,7 @@ class RouteTable:
             await asyncio.sleep(self._patience.unresolved_seconds if unknown else self._patience.resolve_seconds)
 
     def _make_routes(self) -> None:
-        """Have one route a model and endpoint, and none to an endpoint that is gone."""
+        """Keep one route for each model and endpoint, and drop those of removed endpoints."""
         current = dict.fromkeys(endpoint for found in self._resolved.values() for endpoint in found)
         self._routes = {
             (endpoint, model.id): self._routes.get((endpoint, model.id)) or Route(endpoint, model, self._most)
@@ -203,7 +203,7 @@ class RouteTable:
         self._notify()
 
     async def _keep_probing(self, group: asyncio.TaskGroup) -> None:
-        """Probe what is down, and what is up but was not asked for a while: it may have died unseen."""
+        """Probe routes that are down, and routes that were idle for a while, since they may have died unnoticed."""
         while True:
             now = self._clock()
             soonest = now + self._patience.idle_seconds
@@ -219,7 +219,7 @@ class RouteTable:
             await self._wait(soonest - now)
 
     async def _probe(self, route: Route) -> None:
-        """Ask for the prediction of one blank image: the only proof that a model is loaded and right."""
+        """Request the prediction of one blank image: only this proves that the right model is loaded."""
         side = Preprocessing.from_dict(route.model.preprocessing).crop
         body = pack([np.zeros((side, side, 3), np.uint8)])
         is_outage = is_late = False
@@ -235,7 +235,7 @@ class RouteTable:
             is_outage = not is_late and not isinstance(error, Overloaded)
         finally:
             route.is_probed = False
-        # It may merely stand behind others, whose predictions come back.
+        # The probe may only be queued behind batches that do get predictions.
         if why and not (is_late and route.successes > successes):
             if why != route.why:
                 log.warning("probe failed", endpoint=route.endpoint.url, model=route.model.name, why=why)
@@ -246,7 +246,7 @@ class RouteTable:
             self._tell_endpoints()
 
     async def _wait(self, seconds: float) -> None:
-        """Wait until something changed, or for so long."""
+        """Wait until something changed, for at most so many seconds."""
         changed = self._changed
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):

@@ -1,7 +1,7 @@
-"""What TorchServe's answer to a packed batch means; the request's bytes are `sluice.images.batch`.
+"""Reads TorchServe's answer to a packed batch; `sluice.images.batch` packs the request.
 
-The answer is read strictly: a prediction becomes a row that nobody looks at again, so an answer of another model, of
-another length or with a label that the model doesn't have is no answer.
+The answer is checked strictly, because a prediction becomes a row that nobody checks again: an answer of another model,
+of the wrong length or with a label that the model doesn't have is an error.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from sluice.errors import EndpointDown
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model says of one image: (index of label, score), best first."""
+    """The model's answer for one image: (index of label, score), best first."""
 
     top: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the model's handler says of an image that it can't take."""
+    """The handler's reason why it can't take an image."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How much each part of the square that the model saw speaks for its best class."""
+    """How much each part of the square that the model saw contributes to its best class."""
 
     label: int
     score: float
     rows: int
     columns: int
     parts: bytes
-    """Row by row from the top; 255 speaks loudest."""
+    """Row by row from the top; 255 contributes most."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """What an answer other than 200 says, for a person; and whether it comes from a worker that had the batch."""
+    """The message of an answer other than 200, and whether it comes from a worker that had the batch."""
 
     said: str
     is_workers: bool
@@ -54,7 +54,7 @@ class _Error(msgspec.Struct, frozen=True):
 
 
 class _Trouble(msgspec.Struct, frozen=True):
-    """TorchServe says `type` and `message`, the handler `error`."""
+    """TorchServe's errors have `type` and `message`, the handler's `error`."""
 
     type: str = ""
     message: str = ""
@@ -83,23 +83,23 @@ _explanation_decoder: Final = msgspec.json.Decoder(_ExplanationReply)
 _trouble_decoder: Final = msgspec.json.Decoder(_Trouble)
 
 FROM_WORKER: Final = "InternalServerException"
-"""TorchServe's type for what a worker did with a batch: it raised, died or took too long. A full queue has another."""
+"""TorchServe's error type for a batch that made a worker raise, die or time out. A full queue has another."""
 WORKER_DIED: Final = "Worker died."
 SAID_MAX: Final = 300
 
 
 def path(model: Model) -> str:
-    """Return the path that predictions of `model` come from."""
+    """Return the URL path for predictions of `model`."""
     return f"/predictions/{model.name}/{model.version}"
 
 
 def explanation_path(model: Model) -> str:
-    """Return the path that says what a prediction of `model` was made from."""
+    """Return the URL path for explanations of `model`."""
     return f"/explanations/{model.name}/{model.version}"
 
 
 def parse(body: bytes, model: Model, count: int) -> list[Answer | Refusal]:
-    """Return the answers for `count` images, or raise EndpointDown because this is no answer of `model`."""
+    """Return the answers for `count` images, or raise EndpointDown if this isn't an answer of `model`."""
     try:
         reply = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -111,7 +111,7 @@ def parse(body: bytes, model: Model, count: int) -> list[Answer | Refusal]:
 
 
 def parse_explanation(body: bytes, model: Model) -> Explanation | Refusal:
-    """Return what an explanation says, or why the model gives none; EndpointDown if it is no explanation of `model`."""
+    """Return an explanation, or why the model gives none; raise EndpointDown if it isn't an explanation of `model`."""
     try:
         reply = _explanation_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -134,7 +134,7 @@ def parse_explanation(body: bytes, model: Model) -> Explanation | Refusal:
 
 
 def fault(body: bytes) -> ErrorAnswer:
-    """Say what an error's body says; one that can't be read is shown as it is."""
+    """Read an error's body; one that can't be read is shown unchanged."""
     try:
         found = _trouble_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

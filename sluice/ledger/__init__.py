@@ -1,4 +1,4 @@
-"""The ledger: all SQL but the migrations'. Functions take a cursor; `Database.run` gives them one in a transaction.
+"""The ledger: all SQL except the migrations'. Functions take a cursor; `Database.run` passes it, in a transaction.
 
 with Database(settings) as database:
     job = database.run(jobs.submit, "s3://photos")

@@ -1,4 +1,4 @@
-"""The table `answers`: what models said of which bytes, so that a repeated picture costs no inference anywhere."""
+"""The table `answers`: models' answers by the bytes' digest, so that a repeated picture needs no inference."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from sluice.ledger.connection import LedgerCursor
 
 TRIM_ROWS: Final = 5000
-"""Deleted in one transaction, so that nobody waits long behind it."""
+"""Rows deleted in one transaction, few enough that nobody waits long."""
 
 
 def find(cursor: LedgerCursor, sha256: bytes, model_id: int, days: int) -> tuple[tuple[str, float], ...] | None:
-    """Return what a model said of these bytes within so many days."""
+    """Return a model's answer for these bytes if it is at most `days` old."""
     cursor.execute(
         "SELECT top FROM answers WHERE sha256 = %s AND model_id = %s "
         "AND created > CURRENT_TIMESTAMP(3) - INTERVAL %s DAY",
@@ -24,7 +24,7 @@ def find(cursor: LedgerCursor, sha256: bytes, model_id: int, days: int) -> tuple
 
 
 def keep(cursor: LedgerCursor, found: Mapping[tuple[bytes, int], tuple[tuple[str, float], ...]]) -> None:
-    """Keep answers by (content, model); what is there stays, unless it has become too old to be used."""
+    """Store answers by (content, model); existing ones stay, unless they are too old to be used."""
     cursor.executemany(
         "INSERT INTO answers (sha256, model_id, top) VALUES (%s, %s, %s) "
         "ON DUPLICATE KEY UPDATE top = VALUES(top), created = CURRENT_TIMESTAMP(3)",
@@ -33,7 +33,7 @@ def keep(cursor: LedgerCursor, found: Mapping[tuple[bytes, int], tuple[tuple[str
 
 
 def trim(cursor: LedgerCursor, most: int, days: int) -> int:
-    """Delete what is too old, and the oldest of what is too much, at most some thousand a call; return how many."""
+    """Delete answers that are too old, and the oldest beyond `most`, some thousand per call; return their number."""
     gone = cursor.execute(
         "DELETE FROM answers WHERE created <= CURRENT_TIMESTAMP(3) - INTERVAL %s DAY ORDER BY created LIMIT %s",
         (days, TRIM_ROWS),

@@ -1,4 +1,4 @@
-"""The ledger for coroutines: one connection, used in a thread of its own, so that no event loop waits for it.
+"""The ledger for coroutines: one connection, used in its own thread, so that no event loop waits for it.
 
 ledger = AsyncLedger(Database(settings))
 job = await ledger.run(jobs.submit, "s3://photos")    # calls jobs.submit(cursor, "s3://photos")
@@ -23,14 +23,14 @@ LONGEST_WAIT: Final = 1.5
 
 
 class AsyncLedger:
-    """One connection to the ledger, which it owns; it is asked one thing at a time, first come, first served.
+    """One connection to the ledger, which it owns. It serves one call at a time, first come, first served.
 
-    A database that is away, or has no tables, raises LedgerUnavailable or TablesMissing when the connection's patience
-    ends. With `on_wait` it is waited for instead, as long as it takes: that is told why each time, and "" when the
-    database answers again.
+    If the database is away or has no tables, LedgerUnavailable or TablesMissing is raised when the connection's
+    patience ends. With `on_wait` it waits as long as it takes instead, and calls `on_wait` with each reason, and with
+    "" when the database answers again.
 
-    Whoever is cancelled while it waits for its turn is not served. A transaction that has begun isn't stopped by that:
-    it ends in its thread, and may well be committed.
+    A call that is cancelled while it waits for its turn isn't served. A transaction that has begun isn't stopped: it
+    ends in its thread, and may be committed.
     """
 
     def __init__(self, database: Database, name: str = "ledger", on_wait: Callable[[str], None] | None = None) -> None:
@@ -43,7 +43,7 @@ class AsyncLedger:
         return await self.call(lambda database: database.run(work, *args, **kwargs))
 
     async def call(self, use: Callable[Concatenate[Database, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `use(database, ...)` in the connection's thread: for more than `run` does, as to take a lock."""
+        """Call `use(database, ...)` in the connection's thread: for example to take a lock."""
         loop = asyncio.get_running_loop()
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         while True:
@@ -60,6 +60,6 @@ class AsyncLedger:
             await asyncio.sleep(backoff.next())
 
     def close(self) -> None:
-        """Close the connection as soon as it isn't in use; a statement under way is not waited for."""
+        """Close the connection as soon as it isn't in use, without waiting for a running statement."""
         self._thread.submit(self.database.close)
         self._thread.shutdown(wait=False)

@@ -1,8 +1,8 @@
-"""A job's results in pages, by key: a page reads an index onwards from where the one before ended, and counts nothing.
+"""A job's results in pages, by key: a page continues in an index where the page before ended, and counts nothing.
 
-What an index is in order of is walked along it. A condition that the index doesn't help with (a part of the name, or a
-score where the order is the label's) is tried on what is walked over, up to a bound: such a page may have fewer rows
-than were asked for, or none, and says where the next one goes on.
+Results are read in an index's order. A condition that the index doesn't cover (a part of the name, or a score when the
+order is by label) is checked on each entry, for a bounded number of entries. So a page may have fewer rows than
+requested, or none, and says where the next page continues.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from sluice.ledger.predictions import make_result
 from sluice.ledger.rows import Result
 
 WALKED: Final = 4_000
-"""Entries of an index that one page looks at, at most."""
+"""Entries of an index that one page reads, at most."""
 STRIDE: Final = 2_000
-"""Of them at once."""
+"""Entries that one query reads."""
 
 Place = tuple[str | float, ...]
-"""Where a walk stands: the values of its last entry in the columns of its order; the last one is the object's id."""
+"""A position in a walk: the last entry's values in the columns of the order, then the object's id."""
 
 
 class ResultsOrder(StrEnum):
-    """What a job's results are in order of."""
+    """The order of a job's results."""
 
     OBJECT = "object"
-    """As they were listed."""
+    """In the order of the listing."""
     SCORE = "score"
-    """The least sure first."""
+    """Lowest score first."""
     SCORE_DOWN = "-score"
-    """The surest first."""
+    """Highest score first."""
     LABEL = "label"
-    """By label, and of one label the least sure first."""
+    """By label, and within a label lowest score first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultsFilter:
-    """Which results are wanted; what is empty, or None, wants all."""
+    """Which results to return; an empty field, or None, doesn't filter."""
 
     label: str = ""
     score_from: float | None = None
     score_to: float | None = None
     text: str = ""
-    """A part of the name, in small letters or capitals."""
+    """A part of the name, case-insensitive."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundResult:
-    """A result, and what people call the picture."""
+    """A result with the picture's name."""
 
     result: Result
     name: str
@@ -59,7 +59,7 @@ class FoundResult:
 
 @dataclass(frozen=True, slots=True)
 class ResultsPage:
-    """Some results, and where the next page goes on; None: there is none."""
+    """Some results, and where the next page continues; None: there is none."""
 
     rows: list[FoundResult]
     next: Place | None
@@ -67,7 +67,7 @@ class ResultsPage:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """An index, the part of it that is walked along, and the conditions that are tried on each entry."""
+    """An index, the range of it that is read, and the conditions that are checked on each entry."""
 
     table: str
     where: str
@@ -78,9 +78,10 @@ class _Walk:
     tried_values: tuple[object, ...] = ()
 
     def steps(self, after: Place | None) -> Iterator[tuple[str, tuple[object, ...], tuple[str, ...]]]:
-        """Return the ranges that follow a place, one after the other: condition, values, and what orders it.
+        """Yield the ranges that follow a position, one after the other: condition, values and order.
 
-        One range a column: servers read (a, b) > (x, y) from the index's beginning, and sort by what is all the same.
+        One range per column: for (a, b) > (x, y) servers read the index from its beginning, and sort by constant
+        columns.
         """
         if after is None:
             yield self.where, self.values, self.columns
@@ -92,7 +93,7 @@ class _Walk:
             yield condition, (*self.values, *after[: depth + 1]), self.columns[depth:]
 
     def stride(self, cursor: LedgerCursor, after: Place | None, count: int) -> tuple[list[Place], Place | None]:
-        """Return what fits of the next so many entries, and the last of those looked at; None: there are no more."""
+        """Return the matching ones of the next `count` entries, and the last entry read; None: there are no more."""
         direction = " DESC" if self.down else ""
         names = ", ".join(self.columns)
         found: list[Place] = []
@@ -129,12 +130,12 @@ def results_page(
     after: Place | None = None,
     limit: int = 100,
 ) -> ResultsPage:
-    """Return the next results after a place."""
+    """Return the next results after a position."""
     walk = _walk(job_id, order, wanted)
     found: list[Place] = []
     walked, place = 0, after
     while True:
-        # One more than asked for tells whether there is a next page.
+        # One more than requested shows whether there is a next page.
         some, place = walk.stride(cursor, place, STRIDE if walk.tried else limit + 1)
         found += some
         walked += STRIDE
@@ -148,16 +149,16 @@ def results_page(
 
 
 def columns_of(order: ResultsOrder, wanted: ResultsFilter) -> tuple[type, ...]:
-    """Return the kinds of values that a place has in this order: what a cursor from outside is checked by."""
+    """Return the types of a position's values in this order, to validate cursors from outside."""
     kinds: dict[str, type] = {"label": str, "score": float, "id": int, "object_id": int}
     return tuple(kinds[column] for column in _walk(0, order, wanted).columns)
 
 
 def read_results(cursor: LedgerCursor, ids: Sequence[int]) -> list[FoundResult]:
-    """Return the results of objects, in the order of the ids; what has none (any more) is left out."""
+    """Return the results of objects, in the order of the ids; objects without a result are left out."""
     if not ids:
         return []
-    # Straight: a server that has few jobs would begin with them, and read every object of theirs.
+    # STRAIGHT_JOIN: with few jobs a server would begin with the jobs, and read every object of theirs.
     cursor.execute(
         "SELECT STRAIGHT_JOIN r.*, n.name FROM results r LEFT JOIN pictures n ON n.object_id = r.object_id "
         "WHERE r.object_id IN %s",
@@ -168,7 +169,7 @@ def read_results(cursor: LedgerCursor, ids: Sequence[int]) -> list[FoundResult]:
 
 
 def _walk(job_id: int, order: ResultsOrder, wanted: ResultsFilter) -> _Walk:
-    """Return the walk that gives this order; as much of the filter as its index helps with is a part of the range."""
+    """Return the walk with this order; conditions that the index covers become part of the range."""
     label, label_values = (" AND label = %s", (wanted.label,)) if wanted.label else ("", ())
     score, score_values = _score_range(wanted)
     text, text_values = "", tuple[object, ...]()
@@ -211,7 +212,7 @@ def _score_range(wanted: ResultsFilter) -> tuple[str, tuple[float, ...]]:
 
 
 def _first(conditions: str) -> str:
-    """Return conditions that each begin with AND as the first ones of a WHERE."""
+    """Return conditions that each begin with AND as the beginning of a WHERE clause."""
     return conditions.removeprefix(" AND ")
 
 
@@ -221,5 +222,5 @@ def _found(row: dict[str, Any]) -> FoundResult:
 
 
 def name_of(url: str) -> str:
-    """Return what people call an object: the last part of where it is."""
+    """Return an object's name for people: the last part of its url."""
     return url.rpartition("/")[2] or url

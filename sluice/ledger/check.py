@@ -1,7 +1,7 @@
-"""Does what always holds, hold? Each rule is one query for the rows that break it.
+"""Checks the invariants. Each rule is one query for the rows that break it.
 
-All rows are read, in slices short enough for one answer each: this is for `sluice check` and for tests, never for a
-running process. I3 needs the bytes and I4 and I7 need live processes; `sluice check` asks those itself.
+All rows are read, in slices small enough for one answer each: this is for `sluice check` and tests, not for running
+processes. I3 needs the bytes, and I4 and I7 need running processes; `sluice check` checks those itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COUNTED: Final = ("listed", "done", "quarantined", "superseded")
 
 @dataclass(frozen=True, slots=True)
 class InvariantBreach:
-    """One invariant that does not hold, with the first rows that break it and how many there are."""
+    """One broken invariant, with the first rows that break it and their number."""
 
     invariant: str
     sentence: str
@@ -31,7 +31,7 @@ class InvariantBreach:
 
 @dataclass(frozen=True, slots=True)
 class InvariantRule:
-    """A query for the ids that break the invariant, among those between two ids; {deaths} is that column."""
+    """A query for the ids between two ids that break the invariant; {deaths} is the name of that column."""
 
     invariant: str
     sentence: str
@@ -91,8 +91,8 @@ RULES: Final = (
 
 
 def check(cursor: LedgerCursor) -> list[InvariantBreach]:
-    """Return the invariants that don't hold in this database."""
-    # One snapshot for all rules: between two queries a running consumer would change what they compare.
+    """Return the invariants that are broken in this database."""
+    # One snapshot for all rules: consumers would change rows between two queries.
     cursor.execute("COMMIT")
     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
@@ -124,7 +124,7 @@ def _unbalanced(cursor: LedgerCursor, slices: list[tuple[int, int]]) -> Invarian
 
 
 def _unfinished(cursor: LedgerCursor) -> InvariantBreach:
-    """Look for jobs that ended too early."""
+    """Find jobs that ended too early."""
     cursor.execute(
         "SELECT j.id FROM jobs j WHERE j.state = 'done' AND EXISTS (SELECT 1 FROM objects o FORCE INDEX (by_state) "
         "WHERE o.job_id = j.id AND o.state = 'pending') ORDER BY j.id"
@@ -133,7 +133,7 @@ def _unfinished(cursor: LedgerCursor) -> InvariantBreach:
 
 
 def _broken(cursor: LedgerCursor, rule: InvariantRule, slices: list[tuple[int, int]]) -> InvariantBreach:
-    """Look for the rows that break a rule, slice by slice."""
+    """Find the rows that break a rule, slice by slice."""
     ids: list[int] = []
     count = 0
     for ids_between in slices:
@@ -149,7 +149,7 @@ def _breach(invariant: str, sentence: str, ids: list[int]) -> InvariantBreach:
 
 
 def _slices(cursor: LedgerCursor) -> list[tuple[int, int]]:
-    """Return the ranges of ids that have rows, few enough in each for one answer."""
+    """Return ranges of ids with few enough rows for one answer each."""
     slices: list[tuple[int, int]] = []
     last = -1
     while True:

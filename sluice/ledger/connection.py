@@ -1,7 +1,7 @@
 """One connection to the database, and transactions on it that survive deadlocks, restarts and outages.
 
-A transaction may have been committed although its answer was lost, so whatever `run` is given must have the same effect
-when it is done twice. The ledger's functions all do.
+A transaction may have been committed although its answer was lost, so `run` must be given idempotent functions. All
+functions of the ledger are.
 
 job = database.run(jobs.submit, "s3://photos")    # calls jobs.submit(cursor, "s3://photos")
 """
@@ -37,40 +37,40 @@ UNREADABLE: Final = (
 )
 SLOTS: Final = 16
 IDLE_SECONDS: Final = 15
-"""So long the server keeps a silent connection and what it has locked: its process may be frozen, its machine gone."""
+"""The server closes a connection that is idle for so long, and frees its locks: its process may be frozen or gone."""
 STALE_SECONDS: Final = 10.0
-"""A connection that was not used for longer is replaced before the server ends it, or may have."""
+"""A connection that was idle for longer is replaced before the server closes it."""
 LOCK_WAIT_SECONDS: Final = 3.0
-"""Shorter than a silent connection lives: who waits holds locks too, and should rather begin again."""
+"""Shorter than IDLE_SECONDS: a waiting transaction holds locks too, and should rather start again."""
 CONTENDED_TRIES: Final = 20
 FIRST_WAIT: Final = 0.02
 LONGEST_WAIT: Final = 1.0
 LONGEST_CONTENDED_WAIT: Final = 0.2
 
-# Not the server's defaults but what the ledger is written for. MySQL takes the MariaDB part for a comment: it keeps
-# a long IN list from being made into a subquery, which would lock rows in another order.
+# The ledger relies on these, not on the server's defaults. The MariaDB part is a comment for MySQL: it prevents MariaDB
+# from converting a long IN list to a subquery, which would lock rows in another order.
 SESSION: Final = """
     SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',
     time_zone = '+00:00', innodb_lock_wait_timeout = {lock_wait},
     wait_timeout = {idle}, net_read_timeout = {idle}, net_write_timeout = {idle}
     /*M!100508 , in_predicate_conversion_threshold = 0 */"""
 ISOLATION: Final = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
-# Locks are the whole server's, and MySQL's names end at 64 characters. Newer MySQLs have no MD5().
+# Locks are per server, and MySQL limits their names to 64 characters. Newer MySQLs have no MD5().
 GET_LOCK: Final = "SELECT GET_LOCK(CONCAT('sluice.', LEFT(SHA2(CONCAT(DATABASE(), '.', %s), 256), 40)), %s) AS held"
 
 
 class LedgerCursor(DictCursor):
-    """What the ledger's functions are given: rows come as dictionaries, counters go to this connection's slot."""
+    """The cursor for the ledger's functions: rows are dictionaries, counters go to this connection's slot."""
 
     slot: int = 0
     deaths_column: str = DEATHS_COLUMN
-    """What the column with an object's deaths is called in these tables."""
+    """The name of the column with an object's deaths in these tables."""
     memory: dict[str, Any]
-    """Lasts for all tries of one `run`: a repeat finds here what an earlier try may have committed."""
+    """Kept for all tries of one `run`: a retry finds here what an earlier try may have committed."""
 
 
 class Database:
-    """One connection with one owner; it is opened at the first use. Each thread or task that writes makes its own."""
+    """One connection with one owner, opened at its first use. Each thread or task that writes has its own."""
 
     def __init__(
         self, settings: Settings, observer: LedgerObserver | None = None, *, stale_seconds: float = STALE_SECONDS
@@ -93,29 +93,29 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; its locks go with it."""
+        """Close the connection, which frees its locks."""
         self._drop()
         self._locks.clear()
 
     def run(self, work: Callable[Concatenate[LedgerCursor, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `work(cursor, ...)` in one transaction and return its result.
 
-        What may pass is tried again; after SLUICE_DATABASE_PATIENCE comes LedgerUnavailable.
+        Temporary errors are retried; after SLUICE_DATABASE_PATIENCE LedgerUnavailable is raised.
         """
         return self._repeat(lambda cursor: work(cursor, *args, **kwargs), self._patience)
 
     def try_once(self, work: Callable[Concatenate[LedgerCursor, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `work(cursor, ...)` as `run` does, but only once: whatever may pass raises LedgerUnavailable at once.
+        """Call `work(cursor, ...)` like `run`, but only once: a temporary error raises LedgerUnavailable immediately.
 
-        For those who wait themselves and tell why, and for what must not be done twice.
+        For callers that retry themselves and report why, and for work that must not be repeated.
         """
         return self._repeat(lambda cursor: work(cursor, *args, **kwargs), 0.0)
 
     def hold_lock(self, name: str) -> bool:
-        """Take a lock that lasts as long as this connection; say whether it is ours.
+        """Take a lock that lasts as long as this connection; return whether this connection has it.
 
-        The connection must be used more often than every IDLE_SECONDS from then on: that is how long the server keeps
-        the lock of a machine that vanished.
+        From then on the connection must be used at least every IDLE_SECONDS: the server keeps the lock of a vanished
+        machine only that long.
         """
         held = self.run(_take_lock, name)
         if held:
@@ -123,15 +123,15 @@ class Database:
         return held
 
     def holds(self, name: str) -> bool:
-        """Return whether this connection took a lock and has not been found lost since."""
+        """Return whether this connection took a lock and hasn't noticed its loss."""
         return name in self._locks
 
     def tell_of_locked(self, objects: int) -> None:
-        """Say who keeps so many objects' rows locked."""
+        """Report who keeps the rows of so many objects locked."""
         self.try_once(self._tell_holder, objects)
 
     def _repeat(self, work: Callable[[LedgerCursor], T], seconds: float) -> T:
-        """Do `work` in one transaction; retry what may pass for so many seconds."""
+        """Run `work` in one transaction; retry temporary errors for so many seconds."""
         memory: dict[str, Any] = {}
         deadline: float | None = None
         tries = 0
@@ -140,7 +140,7 @@ class Database:
             try:
                 return self._try(work, memory)
             except (pymysql.MySQLError, OSError) as error:
-                # Once: it may be another column that is missing.
+                # Once: another column may be the missing one.
                 if code_of(error) in RENAMED and self._deaths_column and not looked_again:
                     self._deaths_column, looked_again = None, True
                     continue
@@ -173,7 +173,7 @@ class Database:
                 result = work(cursor)
             connection.commit()
         except BaseException:
-            # Whatever it was, the transaction must not stay open; a connection that can't roll back is no good.
+            # Whatever the error was, the transaction must not stay open; a connection that can't roll back is closed.
             try:
                 connection.rollback()
             except (pymysql.MySQLError, OSError):
@@ -203,7 +203,7 @@ class Database:
                 connection.close()
 
     def _waited_in_vain(self) -> None:
-        """Say who held the row, and take another slot: it may have been the slot's row."""
+        """Report who held the row, and use another slot, since the row may have been the slot's."""
         self._slot = (self._slot + random.randrange(1, SLOTS)) % SLOTS  # noqa: S311 - as above
         if self._connection is not None:
             with self._connection.cursor() as cursor:
@@ -234,13 +234,13 @@ def _gave_up(error: Exception, cause: str, tries: int, seconds: float) -> Ledger
 
 
 def _wait(tries: int, cause: str) -> float:
-    """Return the seconds before the next try: twice as long each time, and different for each process."""
+    """Return the seconds before the next try: doubling each time, and different for each process."""
     longest = LONGEST_CONTENDED_WAIT if cause == "contention" else LONGEST_WAIT
     return wait_after(tries, FIRST_WAIT, longest)
 
 
 def lock_wait_seconds(settings: Settings) -> int:
-    """Return how long a statement waits for a row: it must stop before the driver stops waiting for the statement."""
+    """Return how long a statement waits for a row: less than the driver's own timeout for the statement."""
     return int(max(1.0, min(LOCK_WAIT_SECONDS, settings.database_timeout / 2)))
 
 
@@ -250,7 +250,7 @@ def connect_options(settings: Settings) -> dict[str, Any]:
         url = urlsplit(settings.database_url.get_secret_value())
         port = url.port or MYSQL_PORT
     except ValueError:
-        # Its message would show a part of the password, where that has a / or a : that is not %-encoded.
+        # Its message would show a part of a password that contains a / or a : without %-encoding.
         raise ConfigurationError(UNREADABLE) from None
     if url.scheme not in {"mysql", "mariadb"} or not url.hostname or len(url.path) <= 1:
         raise ConfigurationError(UNREADABLE)

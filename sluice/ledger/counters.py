@@ -1,4 +1,4 @@
-"""A job's counts, kept in slots so that many consumers don't queue for one row."""
+"""A job's counts, spread over slots so that many consumers don't queue for one row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sluice.ledger.connection import LedgerCursor
 def add(
     cursor: LedgerCursor, job_id: int, *, listed: int = 0, done: int = 0, quarantined: int = 0, superseded: int = 0
 ) -> None:
-    """Change a job's counts, in the transaction that changes its objects and after it."""
+    """Change a job's counts, in the transaction that changes its objects and after those."""
     change = (listed, done, quarantined, superseded)
     if not any(change):
         return

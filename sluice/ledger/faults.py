@@ -1,6 +1,6 @@
-"""What a database's error means: may it pass, and what is a person to do if it doesn't.
+"""What a database's error means: whether it is temporary, and what to do if it isn't.
 
-Codes with a name in pymysql are written by that name, the others by number.
+Codes that pymysql names are written by name, the others as numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOCKED: Final = frozenset({ER.LOCK_WAIT_TIMEOUT})
 """Another transaction held a row for longer than a statement waits."""
 
 DISK_FULL: Final = frozenset({ER.DISK_FULL, ER.RECORD_FILE_FULL})
-"""A statement found no room; the connection is good, and its lock must not go."""
+"""A statement found no space; the connection is good, and must be kept because it may hold a lock."""
 
 CONTENDED: Final = frozenset(
     {
@@ -25,7 +25,7 @@ CONTENDED: Final = frozenset(
         ER.LOCK_DEADLOCK,
         ER.LOCK_TABLE_FULL,
         ER.CHECKREAD,
-        # Two writers found no row of a key and both insert it: the second sees the first's row when it tries again.
+        # Two writers found no row for a key and both insert it: the second one finds the first one's row in its retry.
         ER.DUP_ENTRY,
     }
 )
@@ -48,7 +48,7 @@ UNAVAILABLE: Final = frozenset(
         ER.USER_LIMIT_REACHED,
         ER.CANT_CREATE_THREAD,
         ER.HOST_IS_BLOCKED,
-        # Stopping, starting or cut off
+        # Stopping, starting or disconnected
         ER.SERVER_SHUTDOWN,
         ER.NORMAL_SHUTDOWN,
         ER.FORCING_CLOSE,
@@ -58,7 +58,7 @@ UNAVAILABLE: Final = frozenset(
         ER.NET_READ_INTERRUPTED,
         ER.NET_ERROR_ON_WRITE,
         ER.NET_WRITE_INTERRUPTED,
-        ER.UNKNOWN_COM_ERROR,  # a Galera node that is not in sync answers so
+        ER.UNKNOWN_COM_ERROR,  # a Galera node that isn't in sync answers this
         ER.QUERY_INTERRUPTED,
         1927,  # MariaDB: connection was killed
         1969,  # MariaDB: max_statement_time exceeded
@@ -84,7 +84,7 @@ UNAVAILABLE: Final = frozenset(
         1637,  # too many active concurrent transactions
     }
 )
-"""The server can't for now; the connection may be bad."""
+"""Temporary errors of the server; the connection may be bad."""
 
 NO_SPACE: Final = re.compile(r"\bNo space left on device\b|\b(?:errno|error:?) 28\b", re.IGNORECASE)
 
@@ -98,20 +98,20 @@ REFUSED: Final = frozenset(
         ER.HOST_NOT_PRIVILEGED,
         ER.NOT_SUPPORTED_AUTH_MODE,
         1698,  # access denied for a user without a password
-        2059,  # the server wants a way to log in that the driver lacks
+        2059,  # the server wants an authentication method that the driver lacks
         4151,  # MariaDB: the account is locked
         3118,  # MySQL: the account is locked
-        3159,  # MySQL: TLS is asked for (SLUICE_DATABASE_CA)
+        3159,  # MySQL: TLS is required (SLUICE_DATABASE_CA)
     }
 )
 
 
 def cause_of(error: Exception) -> str:
-    """Say why a try failed that is worth another: 'contention' or 'unavailable'. Raise what no retry mends."""
+    """Return the cause of a temporary error: 'contention' or 'unavailable'. Raise any other error."""
     code = code_of(error)
     if code in CONTENDED:
         return "contention"
-    # A server that dies in the midst of an answer leaves the driver with packets it can't make sense of.
+    # If a server dies in the middle of an answer, the driver gets packets that it can't parse.
     torn = isinstance(error, pymysql.InternalError) and code is None
     if code in UNAVAILABLE or torn or isinstance(error, OSError | pymysql.InterfaceError):
         return "unavailable"
@@ -131,17 +131,17 @@ def cause_of(error: Exception) -> str:
 
 
 def is_disk_full(error: Exception) -> bool:
-    """Return whether the server has no room on its disk; with some codes the text alone says so."""
+    """Return whether the server's disk is full; for some codes only the message says so."""
     return code_of(error) in DISK_FULL or NO_SPACE.search(describe(error)) is not None
 
 
 def code_of(error: Exception) -> int | None:
-    """Return the server's or driver's number for an error, if it has one."""
+    """Return the server's or driver's error number, if there is one."""
     first = error.args[0] if error.args else None
     return first if isinstance(error, pymysql.MySQLError) and isinstance(first, int) else None
 
 
 def describe(error: BaseException) -> str:
-    """Say what the driver said, in one line."""
+    """Return the driver's message in one line."""
     parts = [str(part) for part in error.args] or [type(error).__name__]
     return ": ".join(parts).replace("\n", " ")

@@ -1,7 +1,7 @@
-"""The table `idempotency`: what a request with a key was answered, so that its repeat creates nothing.
+"""The table `idempotency`: the answers to requests with a key, so that repeating a request creates nothing.
 
-A row without a status is a request that some gateway is at work on. That gateway renews it; a row that isn't renewed is
-of a gateway that died, and whoever repeats the request takes it over.
+A row without a status is a request that a gateway is processing. The gateway renews the row; if it isn't renewed, the
+gateway has died, and a client's retry takes it over.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from sluice.errors import LedgerUnavailable
 from sluice.ledger.connection import LedgerCursor
 
 STALE_SECONDS: Final = 60
-"""A request that wasn't renewed for so long is nobody's any more."""
+"""A request that wasn't renewed for so long may be taken over."""
 KEPT: Final = "INTERVAL 1 DAY"
 TRIM_ROWS: Final = 1000
 BODY_MAX: Final = 4 * 1024 * 1024
-"""Bytes of an answer that is kept; a longer one is computed again."""
+"""Maximum size of a stored answer, in bytes; a longer one is computed again."""
 WHERE: Final = "WHERE user_id = %s AND request_key = %s"
 MINE: Final = f"{WHERE} AND holder = %s AND status IS NULL"
 
@@ -29,11 +29,11 @@ class RequestTicket:
 
     user_id: int
     request_key: bytes
-    """SHA-256 of the key that the client chose."""
+    """SHA-256 of the client's key."""
     request: bytes
-    """SHA-256 of what was asked."""
+    """SHA-256 of the request."""
     holder: bytes
-    """Which try this is."""
+    """Identifies this try."""
 
     @property
     def mine(self) -> tuple[object, ...]:
@@ -42,7 +42,7 @@ class RequestTicket:
 
 
 class Repeated(Enum):
-    """What an earlier request with the same key means for this one."""
+    """How a request relates to an earlier one with the same key."""
 
     OTHER = "other"
     RUNNING = "running"
@@ -50,14 +50,14 @@ class Repeated(Enum):
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """What an earlier request was answered."""
+    """The stored answer to an earlier request."""
 
     status: int
     body: bytes
 
 
 def begin(cursor: LedgerCursor, ticket: RequestTicket) -> KeptAnswer | Repeated | None:
-    """Take a key for a request; None: it is this request's own, and is to be finished or given back."""
+    """Take a key for a request; None: this try has it now, and must finish it or give it back."""
     cursor.execute(
         "INSERT INTO idempotency (user_id, request_key, request, holder) VALUES (%s, %s, %s, %s) "
         "ON DUPLICATE KEY UPDATE user_id = VALUES(user_id)",
@@ -87,14 +87,15 @@ def begin(cursor: LedgerCursor, ticket: RequestTicket) -> KeptAnswer | Repeated 
 
 
 def renew(cursor: LedgerCursor, ticket: RequestTicket) -> None:
-    """Say that the request is still being worked on."""
+    """Record that the request is still being processed."""
     cursor.execute(f"UPDATE idempotency SET created = CURRENT_TIMESTAMP(3) {MINE}", ticket.mine)
 
 
 def finish(cursor: LedgerCursor, ticket: RequestTicket, status: int, body: bytes) -> None:
-    """Keep the answer: in the transaction that creates what it tells of, where that must not exist twice.
+    """Store the answer, in the transaction that creates the request's rows if these must not be created twice.
 
-    Whoever lost its key to a later try must create nothing: that raises LedgerUnavailable, and the transaction is void.
+    A try that lost its key to a later one must create nothing: it gets LedgerUnavailable, and its transaction rolls
+    back.
     """
     if len(body) > BODY_MAX:
         give_back(cursor, ticket)
@@ -114,12 +115,12 @@ def finish(cursor: LedgerCursor, ticket: RequestTicket, status: int, body: bytes
 
 
 def give_back(cursor: LedgerCursor, ticket: RequestTicket) -> None:
-    """Let the request be sent again: it came to nothing."""
+    """Free the key of a failed request, so that the client can send it again."""
     cursor.execute(f"DELETE FROM idempotency {MINE}", ticket.mine)
 
 
 def trim(cursor: LedgerCursor) -> int:
-    """Delete what is older than a day, at most some hundred rows a call; return how many."""
+    """Delete rows older than a day, some hundred per call; return their number."""
     return int(
         cursor.execute(
             f"DELETE FROM idempotency WHERE created < CURRENT_TIMESTAMP(3) - {KEPT} ORDER BY created LIMIT {TRIM_ROWS}"

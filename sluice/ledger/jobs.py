@@ -1,4 +1,4 @@
-"""The table `jobs`: the control plane that people write and producers obey."""
+"""The table `jobs`: the control plane that people write and producers follow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS: Final = (
 )
 MESSAGE_MAX: Final = 1000
 NUMBER_MAX: Final = 2**32 - 1
-"""The most that a job's repeats and watch_seconds can be."""
+"""Maximum of a job's repeats and watch_seconds."""
 MODEL: Final = re.compile(r"[A-Za-z0-9._-]{1,64}(@[A-Za-z0-9._-]{1,32})?")
 
 ALLOWED: Final[dict[str, tuple[str, ...]]] = {
@@ -23,7 +23,7 @@ ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "running": ("paused",),
     "cancelled": ("pending", "running", "paused"),
 }
-"""What a person may ask for -> the states it may be asked in."""
+"""States that a person may set -> the states from which it is possible."""
 
 
 def submit(
@@ -44,7 +44,7 @@ def submit(
         raise ConfigurationError(f"a job can't be repeated {repeats} times: give 1 to {NUMBER_MAX}")
     if not 1 <= watch_seconds <= NUMBER_MAX:
         raise ConfigurationError(f"a job can't be listed every {watch_seconds} seconds: give 1 to {NUMBER_MAX}")
-    # An earlier try may have been committed although its answer was lost; there must be one job for one question.
+    # An earlier try may have been committed although its answer was lost; a submission must create only one job.
     cursor.execute("SELECT id FROM jobs WHERE id = %s AND source = %s", (cursor.memory.get("submitted", 0), source))
     if (row := cursor.fetchone()) is not None:
         return int(row["id"])
@@ -77,13 +77,13 @@ def list_jobs(cursor: LedgerCursor) -> list[Job]:
 
 
 def active(cursor: LedgerCursor) -> list[Job]:
-    """Return the jobs that a producer has to do with, the most urgent first."""
+    """Return the jobs that a producer works on, the most urgent first."""
     cursor.execute(f"SELECT {COLUMNS} FROM jobs WHERE state IN ('pending', 'running') ORDER BY priority DESC, id")
     return [make_job(row) for row in cursor.fetchall()]
 
 
 def start(cursor: LedgerCursor, job_id: int, model_id: int) -> bool:
-    """Move a job that has not begun to running with its model; say whether this was its beginning."""
+    """Set a job that hasn't begun to running, with its model; return whether this began it."""
     return bool(
         cursor.execute(
             "UPDATE jobs SET state = 'running', model_id = COALESCE(model_id, %s), message = '', "
@@ -95,10 +95,10 @@ def start(cursor: LedgerCursor, job_id: int, model_id: int) -> bool:
 
 
 def finish(cursor: LedgerCursor, job_id: int) -> bool:
-    """Move a running job to done if it is listed and nothing of it is pending; say whether it was moved.
+    """Set a running job to done if it is listed and has nothing pending; return whether it did.
 
-    The job's row is locked first, as `reopen` does, so that its end and what makes an object of it pending again (a
-    replay, a change that another shard found) come one after the other.
+    The job's row is locked first, as in `reopen`, so that the end of a job can't overlap with an object becoming
+    pending again (a replay, a change that another shard found).
     """
     if lock(cursor, job_id, wait=False) != "running":
         return False
@@ -117,14 +117,14 @@ def finish(cursor: LedgerCursor, job_id: int) -> bool:
 
 
 def lock(cursor: LedgerCursor, job_id: int, *, wait: bool = True) -> str | None:
-    """Lock a job's row until the transaction ends and return its state; None without one, or if others hold it."""
+    """Lock a job's row until the transaction ends and return its state; None if it is gone, or others hold the lock."""
     cursor.execute(f"SELECT state FROM jobs WHERE id = %s FOR UPDATE {'' if wait else 'SKIP LOCKED'}", (job_id,))
     row = cursor.fetchone()
     return str(row["state"]) if row else None
 
 
 def reopen(cursor: LedgerCursor, job_id: int) -> bool:
-    """Move a done job back to running, since something of it is pending again; say whether it was done."""
+    """Set a done job back to running, because some object is pending again; return whether it was done."""
     if lock(cursor, job_id) != "done":
         return False
     cursor.execute("UPDATE jobs SET state = 'running', finished = NULL WHERE id = %s", (job_id,))
@@ -132,7 +132,7 @@ def reopen(cursor: LedgerCursor, job_id: int) -> bool:
 
 
 def fail(cursor: LedgerCursor, job_id: int, message: str) -> None:
-    """End a job that can't be done, saying why."""
+    """Fail a job with a message."""
     cursor.execute(
         "UPDATE jobs SET state = 'failed', message = %s, finished = CURRENT_TIMESTAMP(3) "
         "WHERE id = %s AND state IN ('pending', 'running')",
@@ -141,14 +141,14 @@ def fail(cursor: LedgerCursor, job_id: int, message: str) -> None:
 
 
 def set_message(cursor: LedgerCursor, job_id: int, message: str) -> None:
-    """Say what a job waits for; an empty message says that it waits no more. What a job failed of stays."""
+    """Set what a job waits for; an empty message means nothing. A failed job keeps its message."""
     cursor.execute(
         "UPDATE jobs SET message = %s WHERE id = %s AND state <> 'failed'", (shortened(message, MESSAGE_MAX), job_id)
     )
 
 
 def change_state(cursor: LedgerCursor, job_id: int, to: str) -> Job:
-    """Pause, resume ('running') or cancel a job, or say why that can't be done."""
+    """Pause, resume ('running') or cancel a job, or raise an error that says why that isn't possible."""
     lock(cursor, job_id)
     job = get(cursor, job_id)
     if job is None:
@@ -169,7 +169,7 @@ def change_state(cursor: LedgerCursor, job_id: int, to: str) -> Job:
 
 
 def retry(cursor: LedgerCursor, job_id: int) -> Job:
-    """Let a failed job go on where it was, or say why that can't be done. Doing it again changes nothing."""
+    """Resume a failed job where it was, or raise an error that says why not. Repeating it is harmless."""
     lock(cursor, job_id)
     job = get(cursor, job_id)
     if job is None:
@@ -178,7 +178,7 @@ def retry(cursor: LedgerCursor, job_id: int) -> Job:
         return job
     if job.state != "failed":
         raise LedgerError(f"job {job_id} is {job.state}: only a job that is failed can be tried again")
-    # As in plain SQL: a job that runs without a model is begun like a new one; its listing has kept its place.
+    # As in plain SQL: a running job without a model is started like a new one; its listing keeps its position.
     cursor.execute("UPDATE jobs SET state = 'running', message = '', finished = NULL WHERE id = %s", (job_id,))
     changed = get(cursor, job_id)
     assert changed is not None, "the row is locked by this transaction"  # noqa: S101 - for the type checker
@@ -186,14 +186,14 @@ def retry(cursor: LedgerCursor, job_id: int) -> Job:
 
 
 def set_priority(cursor: LedgerCursor, job_id: int, priority: int) -> None:
-    """Change how urgent a job is; more is sooner."""
+    """Set a job's priority; higher is more urgent."""
     if get(cursor, job_id) is None:
         raise LedgerError(f"there is no job {job_id}: `sluice status` lists them")
     cursor.execute("UPDATE jobs SET priority = %s WHERE id = %s", (priority, job_id))
 
 
 def record_rate(cursor: LedgerCursor, job_id: int, rate: float) -> None:
-    """Note a job's images a second, as measured now."""
+    """Store a job's current rate in images per second."""
     cursor.execute("UPDATE jobs SET rate = %s, rate_at = CURRENT_TIMESTAMP(3) WHERE id = %s", (rate, job_id))
 
 

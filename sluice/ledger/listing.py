@@ -1,4 +1,4 @@
-"""Pages of a bucket's listing into the ledger, each one transaction with its cursor."""
+"""Writes pages of a bucket's listing to the ledger, each in one transaction with its cursor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sluice.ledger.rows import DETAIL_MAX, ListingState, PageChanges, shortened
 STATEMENT_ROWS: Final = 1000
 PENDING: Final = ("pending", None, None)
 ARCHIVED: Final = ("quarantined", Reason.ARCHIVED, "listed in an archive storage class")
-"""State, reason and detail of a row. What a read finds archived is told in other words."""
+"""State, reason and detail of a row. An object that a read finds archived has another detail."""
 IN_RANGE: Final = """
     SELECT id, object_key, generation, etag, state, reason, detail FROM objects FORCE INDEX (one_version)
     WHERE job_id = %s AND repeat_no = %s AND object_key BETWEEN %s AND %s ORDER BY object_key, generation LIMIT %s"""
@@ -27,11 +27,11 @@ ONE_BY_ONE: Final = """
                 AND object_key = UNHEX(k.wanted) ORDER BY generation DESC LIMIT 1) AS id
         FROM JSON_TABLE(%s, '$[*]' COLUMNS (wanted VARCHAR(2048) PATH '$')) k
     ) newest JOIN objects o ON o.id = newest.id"""
-"""The server looks each key up by itself, whatever else stands between them and however often they changed."""
+"""Makes the server look each key up separately, whatever is between them and however often they changed."""
 
 
 def state(cursor: LedgerCursor, job_id: int) -> ListingState:
-    """Say where a job's listing stands; a job that was never listed stands at its beginning."""
+    """Return the state of a job's listing; an unlisted job is at its beginning."""
     cursor.execute(
         "SELECT key_cursor, repeat_no, passes, complete, "
         "TIMESTAMPDIFF(MICROSECOND, updated, CURRENT_TIMESTAMP(3)) / 1e6 AS age FROM listings WHERE job_id = %s",
@@ -40,7 +40,7 @@ def state(cursor: LedgerCursor, job_id: int) -> ListingState:
     row = cursor.fetchone()
     if row is None:
         return ListingState(b"", 0, 0, complete=False, age_seconds=0.0)
-    # The server's clock may be set back; what waits for the next pass must not wait for the clock as well.
+    # The server's clock may be set back; the next pass must not wait for the clock as well.
     age = max(0.0, float(row["age"]))
     return ListingState(row["key_cursor"], row["repeat_no"], row["passes"], bool(row["complete"]), age)
 
@@ -48,15 +48,14 @@ def state(cursor: LedgerCursor, job_id: int) -> ListingState:
 def add_page(
     cursor: LedgerCursor, job_id: int, entries: Sequence[ListedObject], *, repeat_no: int, last: bool, repeats: int
 ) -> PageChanges:
-    """Bring a page (in key order) into the ledger and move the cursor past it; `last` ends the pass or repeat.
+    """Write a page (in key order) to the ledger and move the cursor past it; `last` ends the pass or repeat.
 
-    Doing it again after a lost answer changes nothing: the rows are there, and the cursor of a repeat that has ended
-    does not move.
+    Repeating it after a lost answer changes nothing: the rows exist, and the cursor of a finished repeat doesn't move.
     """
     added = _add(cursor, job_id, {repeat_no: entries}, adjacent=True)
     cursor.execute("INSERT IGNORE INTO listings (job_id) VALUES (%s)", (job_id,))
     if not last:
-        # A refused entry's key may be a stand-in, whose place among the keys is another.
+        # A refused entry may have a stand-in key, which sorts differently.
         places = (entry.cursor or (b"" if entry.refused else entry.key) for entry in reversed(entries))
         place = next((place for place in places if place), None)
         if place is not None:
@@ -66,7 +65,7 @@ def add_page(
                 (place, job_id, repeat_no),
             )
         return added
-    # After the last repeat `repeat_no` stands at `repeats`: no pass is under way.
+    # After the last repeat `repeat_no` equals `repeats`: no pass is in progress.
     ended = repeat_no + 1 >= repeats
     cursor.execute(
         "UPDATE listings SET key_cursor = '', repeat_no = repeat_no + 1, passes = passes + %s, "
@@ -77,21 +76,21 @@ def add_page(
 
 
 def restart(cursor: LedgerCursor, job_id: int) -> None:
-    """Begin another pass over a bucket that is watched."""
+    """Begin another pass over a watched bucket."""
     cursor.execute("UPDATE listings SET key_cursor = '', repeat_no = 0 WHERE job_id = %s", (job_id,))
 
 
 def upsert_keys(cursor: LedgerCursor, job_id: int, entries: Iterable[ListedObject]) -> PageChanges:
-    """Bring single keys, in any order, into the ledger: what a notification says; the cursor stays."""
+    """Write single keys from a notification, in any order, to the ledger; the cursor doesn't move."""
     return _reopened(cursor, job_id, _add(cursor, job_id, {0: entries}, adjacent=False))
 
 
 def add_changed(cursor: LedgerCursor, job_id: int, changed: Mapping[int, ListedObject]) -> PageChanges:
     """Supersede objects whose keys have other bytes now, and add their successors; a job that was done runs again.
 
-    Another shard's object may have been committed late, and its job have ended of that.
+    The job may have ended because another shard's object was committed late.
     """
-    # Locked here, in order of id, since their repeats are gone through one by one.
+    # Locked here in id order, because the repeats are then processed one by one.
     cursor.execute(
         "SELECT id, repeat_no, object_key FROM objects FORCE INDEX (PRIMARY) WHERE id IN %s AND job_id = %s "
         "ORDER BY id FOR UPDATE",
@@ -108,7 +107,7 @@ def add_changed(cursor: LedgerCursor, job_id: int, changed: Mapping[int, ListedO
 
 
 def _reopened(cursor: LedgerCursor, job_id: int, added: PageChanges) -> PageChanges:
-    """Have a job that was done run again if something is pending anew, in the transaction that makes it so."""
+    """Set a done job back to running if an object becomes pending, in the same transaction."""
     if added.new or added.replayed:
         return replace(added, reopened=jobs.reopen(cursor, job_id))
     return added
@@ -128,7 +127,7 @@ def _add(
 def _add_entries(
     cursor: LedgerCursor, job_id: int, entries: Iterable[ListedObject], repeat_no: int, *, adjacent: bool
 ) -> dict[str, int]:
-    """Bring entries into the ledger; return what that did, and what the job's counters change by."""
+    """Write entries to the ledger; return the changes, and the changes of the job's counters."""
     wanted = {entry.key: entry for entry in entries}
     known = _newest(cursor, job_id, sorted(wanted), repeat_no, adjacent=adjacent)
     fresh: list[tuple[ListedObject, int]] = []
@@ -165,7 +164,7 @@ def _add_entries(
 
 
 def _forget(cursor: LedgerCursor, job_id: int, archives: Sequence[bytes], repeat_no: int) -> Counter[str]:
-    """Remove the rows of archives that could not be read once, and now can; return how many were in each state."""
+    """Delete rows of archives that couldn't be read before and now can; return how many were in each state."""
     if not archives:
         return Counter()
     cursor.execute(
@@ -180,7 +179,7 @@ def _forget(cursor: LedgerCursor, job_id: int, archives: Sequence[bytes], repeat
 
 
 def _is_cured(row: Mapping[str, Any], entry: ListedObject) -> bool:
-    """Return whether an object was given up for what this entry shows to be over: it is there, or in no archive."""
+    """Return whether an entry shows that the reason is gone: the object exists again, or isn't archived any more."""
     if row["state"] != "quarantined" or entry.refused:
         return False
     listed_so = (row["reason"], row["detail"]) == ARCHIVED[1:]
@@ -190,15 +189,15 @@ def _is_cured(row: Mapping[str, Any], entry: ListedObject) -> bool:
 def _newest(
     cursor: LedgerCursor, job_id: int, keys: Sequence[bytes], repeat_no: int, *, adjacent: bool
 ) -> dict[bytes, dict[str, Any]]:
-    """Return the newest row of each sorted key: in one range for a page, whose keys are neighbours, else one by one.
+    """Return the newest row of each sorted key: in one range for a page of neighbouring keys, otherwise one by one.
 
-    Rows are not locked: a writer that comes between makes the insert a duplicate, and the transaction starts again.
+    Rows aren't locked: if another writer comes in between, the insert is a duplicate, and the transaction is retried.
     """
     if not keys:
         return {}
     if adjacent:
-        # A page of a fresh listing falls in a range without rows: one look at the index, nothing to compare. Where
-        # keys were deleted, or changed often, the range has many rows that nobody asks for.
+        # A page of a new listing is in a range without rows, which one index lookup shows. If keys were deleted or
+        # changed often, the range has many rows that nobody needs.
         most = 2 * len(keys)
         cursor.execute(IN_RANGE, (job_id, repeat_no, keys[0], keys[-1], most))
         found = cursor.fetchall()
@@ -209,7 +208,7 @@ def _newest(
 
 
 def _lock(cursor: LedgerCursor, ids: Sequence[int]) -> dict[int, str]:
-    """Lock rows in order of id, as everybody does, and return their states."""
+    """Lock rows in id order, as all transactions do, and return their states."""
     if not ids:
         return {}
     cursor.execute(
@@ -219,7 +218,7 @@ def _lock(cursor: LedgerCursor, ids: Sequence[int]) -> dict[int, str]:
 
 
 def _supersede(cursor: LedgerCursor, states: Mapping[int, str]) -> Counter[str]:
-    """Supersede locked rows and remove their predictions; return how many were in each state."""
+    """Supersede locked rows and delete their predictions; return how many were in each state."""
     changed = [object_id for object_id, state in states.items() if state != "superseded"]
     if changed:
         cursor.execute("DELETE FROM predictions WHERE object_id IN %s", (changed,))
@@ -232,7 +231,7 @@ def _supersede(cursor: LedgerCursor, states: Mapping[int, str]) -> Counter[str]:
 
 
 def _insert(cursor: LedgerCursor, job_id: int, fresh: Sequence[tuple[ListedObject, int]], repeat_no: int) -> int:
-    """Insert objects, those that can't be read straight into quarantine; return how many those are."""
+    """Insert objects; quarantine those that can't be read directly and return their number."""
     for first in range(0, len(fresh), STATEMENT_ROWS):
         cursor.executemany(
             "INSERT INTO objects (job_id, object_key, repeat_no, generation, etag, size, state, reason, detail) "

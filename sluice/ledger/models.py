@@ -1,4 +1,4 @@
-"""The table `models`: which versions there are and which is live."""
+"""The table `models`: the registered versions, and which are live."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 def register(
     cursor: LedgerCursor, name: str, version: str, digest: str, preprocessing: dict[str, object], labels: Sequence[str]
 ) -> Model:
-    """Make a version known; a version that is known must be the same."""
+    """Insert a version; if it exists, it must be the same."""
     if not NAME.fullmatch(name) or not VERSION.fullmatch(version):
         raise ConfigurationError(f"{name}@{version} is no model name and version: use letters, digits, '.', '_', '-'")
     cursor.execute(
@@ -57,7 +57,7 @@ def find(cursor: LedgerCursor, name: str, version: str) -> Model | None:
 
 
 def resolve(cursor: LedgerCursor, spec: str) -> Model:
-    """Return the model that a job means by '', 'name' or 'name@version'."""
+    """Return the model that a job's '', 'name' or 'name@version' refers to."""
     name, at, version = spec.partition("@")
     if at and not (name and version):
         raise ConfigurationError(f"{spec!r} names no model: write NAME@VERSION, NAME for its live version, or nothing")
@@ -77,12 +77,12 @@ def resolve(cursor: LedgerCursor, spec: str) -> Model:
 
 
 def list_models(cursor: LedgerCursor) -> list[Model]:
-    """Return all models by name, versions in the order they came."""
+    """Return all models by name, versions in order of registration."""
     return _find(cursor, "1 = 1 ORDER BY name, id", ())
 
 
 def page(cursor: LedgerCursor, after_id: int, limit: int) -> list[Model]:
-    """Return the next versions after an id, in the order they came."""
+    """Return the next versions after an id, in order of registration."""
     return _find(cursor, "id > %s ORDER BY id LIMIT %s", (after_id, limit))
 
 

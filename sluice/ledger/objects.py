@@ -1,4 +1,4 @@
-"""The table `objects` after listing: what is pending, what is given up, what is tried again."""
+"""The table `objects` after listing: pending objects, the quarantine, replays."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import DETAIL_MAX, PendingObject, QuarantinedObject, QuarantineEntry, shortened
 
 BLOCK: Final = 1024
-"""Shards own blocks of so many neighbouring ids."""
+"""Shards own blocks of so many consecutive ids."""
 DEATHS: Final = 3
 REPLAY_ROWS: Final = 1000
 MOST_COUNTED: Final = 255
-"""What the column of deaths holds at most."""
+"""Maximum of the column that counts deaths."""
 CASES: Final = 100
-"""Rows of different values in one UPDATE. The server looks through them for each row, so a thousand would be slower."""
+"""Rows with different values in one UPDATE. The server scans the cases for each row, so a thousand would be slower."""
 MAX_ID: Final = 2**64 - 1
 
 
 def pending(
     cursor: LedgerCursor, job_id: int, after_id: int, limit: int, shard: int = 0, shards: int = 1
 ) -> list[PendingObject]:
-    """Return a shard's next pending objects after an id, in order of id; fewer than the limit: they are the last."""
+    """Return a shard's next pending objects after an id, in id order; fewer than the limit: these are the last."""
     if shards == 1:
         return _pending(cursor, job_id, after_id, MAX_ID, limit)
     found: list[PendingObject] = []
     while len(found) < limit:
-        # Block by block, so that what other shards have pending is jumped over instead of read.
+        # Block by block, so that other shards' pending rows are skipped instead of read.
         begin = _own_block(after_id + 1, shard, shards)
         after_id = max(after_id, begin - 1)
         end = begin + BLOCK - 1
@@ -43,13 +43,13 @@ def pending(
 
 
 def _own_block(object_id: int, shard: int, shards: int) -> int:
-    """Return the first id of the shard's block that has this id, or of its next one."""
+    """Return the first id of the shard's block that has this id, or of its next block."""
     block = object_id // BLOCK
     return (block + (shard - block) % shards) * BLOCK
 
 
 def _pending(cursor: LedgerCursor, job_id: int, after_id: int, last_id: int, limit: int) -> list[PendingObject]:
-    # Without the hint a server may read the primary key, over all that is done.
+    # Without the hint a server may scan the primary key, including everything that is done.
     cursor.execute(
         f"SELECT id, object_key, etag, size, {cursor.deaths_column} AS deaths FROM objects FORCE INDEX (by_state) "
         "WHERE job_id = %s AND state = 'pending' AND id > %s AND id <= %s ORDER BY id LIMIT %s",
@@ -72,7 +72,7 @@ def some_done(cursor: LedgerCursor, job_id: int, limit: int) -> list[tuple[bytes
 
 
 def quarantine(cursor: LedgerCursor, failures: Sequence[QuarantineEntry]) -> int:
-    """Give up pending objects; return how many. What is pending no more, or locked by others, stays as it is."""
+    """Quarantine pending objects; return their number. Others, and those that are locked, are skipped."""
     job_of = lock_pending(cursor, [failure.object_id for failure in failures])
     given_up = {failure.object_id: failure for failure in failures if failure.object_id in job_of}
     _give_up(cursor, list(given_up.values()))
@@ -96,7 +96,7 @@ def _give_up(cursor: LedgerCursor, failures: Sequence[QuarantineEntry]) -> None:
 def lock_pending(cursor: LedgerCursor, ids: Iterable[int]) -> dict[int, int]:
     """Lock those of the objects that are pending and that nobody else has locked; id -> job.
 
-    One that a silent connection holds must not keep the others from their end, so nobody waits for a row here.
+    Locked rows are skipped, so that one idle connection can't block the others.
     """
     wanted = sorted(set(ids))
     if not wanted:
@@ -110,7 +110,7 @@ def lock_pending(cursor: LedgerCursor, ids: Iterable[int]) -> dict[int, int]:
 
 
 def still_pending(cursor: LedgerCursor, ids: Iterable[int]) -> set[int]:
-    """Return those of the objects that are pending: after a commit or a quarantine of them, others had them locked."""
+    """Return which of the objects are still pending: others had them locked during a commit or quarantine."""
     wanted = sorted(set(ids))
     if not wanted:
         return set()
@@ -121,10 +121,10 @@ def still_pending(cursor: LedgerCursor, ids: Iterable[int]) -> set[int]:
 
 
 def count_death(cursor: LedgerCursor, known: Mapping[int, int]) -> list[int]:
-    """Note that a consumer died with these objects; return those that had enough of it and are now quarantined.
+    """Count a consumer's death for these objects; return those that are now quarantined because of it.
 
-    They are given as id -> deaths counted before: a repeat counts nothing more, even when a lost answer hid the first.
-    Of an object that is locked nothing is noted now; the next death is given with this one.
+    They are passed as id -> deaths counted before, so a retry counts nothing twice, even after a lost answer. A locked
+    object isn't counted now; its next death includes this one.
     """
     open_ids = lock_pending(cursor, known)
     column = cursor.deaths_column
@@ -150,7 +150,7 @@ def _killers(cursor: LedgerCursor, ids: Iterable[int]) -> list[int]:
 def replay(
     cursor: LedgerCursor, job_id: int | None = None, ids: Sequence[int] | None = None, reason: str | None = None
 ) -> int:
-    """Make quarantined objects pending again, at most a thousand a call; return how many. Done jobs run again."""
+    """Make quarantined objects pending again, at most a thousand per call; return their number. Done jobs run again."""
     rows = _quarantined(cursor, job_id, ids, reason, columns="id, job_id", limit=REPLAY_ROWS, locking=True)
     if rows:
         make_pending(cursor, [row["id"] for row in rows])
@@ -161,7 +161,7 @@ def replay(
 
 
 def make_pending(cursor: LedgerCursor, ids: Sequence[int]) -> None:
-    """Have quarantined objects, which the caller has locked and counts, tried again as if for the first time."""
+    """Reset quarantined objects, which the caller has locked and counts, to pending as if for the first time."""
     cursor.execute(
         f"UPDATE objects SET state = 'pending', {cursor.deaths_column} = 0, reason = NULL, detail = NULL, "
         "updated = CURRENT_TIMESTAMP(3) WHERE id IN %s",
@@ -183,7 +183,7 @@ def list_quarantined(
     rows = _quarantined(cursor, job_id, ids, reason, columns=columns, limit=limit, after_id=after_id)
     if not rows:
         return []
-    # Straight: a server that has few jobs would begin with them, and read every object of theirs.
+    # STRAIGHT_JOIN: with few jobs a server would begin with the jobs, and read every object of theirs.
     cursor.execute(
         "SELECT STRAIGHT_JOIN object_id, url FROM images WHERE object_id IN %s", ([row["id"] for row in rows],)
     )
@@ -204,7 +204,7 @@ def list_quarantined(
 
 
 def count_reasons(cursor: LedgerCursor, job_id: int) -> dict[str, int]:
-    """Count a job's quarantine by reason; reads as many rows as there are quarantined objects."""
+    """Count a job's quarantine by reason; reads each of its quarantined rows."""
     cursor.execute(
         "SELECT reason, COUNT(*) AS n FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'quarantined' "
         "GROUP BY reason ORDER BY n DESC, reason",
@@ -224,7 +224,7 @@ def _quarantined(
     after_id: int = 0,
     locking: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return the first quarantined rows after an id that fit what is asked for."""
+    """Return the first quarantined rows after an id that match."""
     where, values = "state = 'quarantined' AND id > %s", list[object]([after_id])
     if reason is not None:
         where, values = f"{where} AND reason = %s", [*values, reason]
@@ -239,8 +239,8 @@ def _quarantined(
     if job_id is not None or ids is not None:
         cursor.execute(f"{statement} ORDER BY id LIMIT %s {lock}", (*values, limit))
         return list(cursor.fetchall())
-    # No index has the quarantine of all jobs in order of id, but jobs are few, and each is a range of one. With as many
-    # rows as asked for, only smaller ids matter: of jobs that were listed one after the other that is none.
+    # No index has all jobs' quarantine in id order, but there are few jobs, and each is a range of an index. Once there
+    # are enough rows, only smaller ids matter: jobs that were listed one after the other have none.
     cursor.execute("SELECT id FROM jobs ORDER BY id")
     found: list[dict[str, Any]] = []
     for row in cursor.fetchall():

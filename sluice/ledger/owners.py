@@ -1,8 +1,8 @@
-"""Whose a job is, and so who may see it and who may change it.
+"""The owner of a job, and so who may see and change it.
 
-A job belongs to who submitted it on the gateway (`job_owners`). One without an owner was made by command line or SQL:
-whoever may look at anything may see it, admins may change it. What people drop or upload who aren't signed in is
-nobody's (user 0): admins alone see it here, since nobody else can be told from those who sent it.
+A job belongs to the person who submitted it on the gateway (`job_owners`). A job without an owner was made by command
+line or SQL: everybody who may look at anything may see it, admins may change it. Pictures and uploads of people who
+aren't signed in belong to nobody (user 0): only admins see them, since the senders can't be told apart.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ SELECT: Final = f"""
     FROM jobs j LEFT JOIN job_owners w ON w.job_id = j.id
     LEFT JOIN standing_jobs s ON s.job_id = j.id LEFT JOIN users u ON u.id = w.user_id"""
 VISIBLE: Final = "(%s OR (w.user_id = %s AND w.user_id > 0) OR (w.job_id IS NULL AND s.job_id IS NULL))"
-"""`OwnedJob.is_visible` in SQL; its values are whether an admin asks, and who."""
+"""`OwnedJob.is_visible` in SQL; its values are whether an admin asks, and the person's id."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnedJob:
-    """A job and whose it is."""
+    """A job and its owner."""
 
     job: Job
     owner_id: int | None
-    """None: it was made by command line or SQL, unless it stands for dropped pictures."""
+    """None: made by command line or SQL, unless it is a standing job."""
     owner: str
-    """The owner's name, where there is such a person."""
+    """The owner's name, if that person exists."""
     standing: bool
-    """Its objects are pictures that somebody dropped."""
+    """Whether it is a standing job, for dropped pictures."""
 
     def is_visible(self, person_id: int, *, is_admin: bool) -> bool:
         """Return whether a person may see the job, its results and its quarantine."""
@@ -47,7 +47,7 @@ class OwnedJob:
 
 
 def find(cursor: LedgerCursor, job_id: int, person_id: int, *, is_admin: bool) -> OwnedJob | None:
-    """Return a job that a person may see; one that isn't theirs is as if it weren't there."""
+    """Return a job that a person may see; one that they may not see is treated as missing."""
     cursor.execute(f"{SELECT} WHERE j.id = %s AND {VISIBLE}", (job_id, is_admin, person_id))
     row = cursor.fetchone()
     return _owned(row) if row else None
@@ -65,9 +65,9 @@ def visible(
 
 
 def lately(cursor: LedgerCursor, limit: int) -> list[OwnedJob]:
-    """Return everybody's newest jobs and those that have not ended, so many of each at most, the newest first.
+    """Return everybody's newest jobs and unfinished jobs, at most `limit` of each, the newest first.
 
-    For one query that serves all who look: `OwnedJob.is_visible` says what each of them may see.
+    One query serves all viewers: `OwnedJob.is_visible` says what each of them may see.
     """
     cursor.execute(
         "(SELECT id FROM jobs ORDER BY id DESC LIMIT %s) UNION "
@@ -92,8 +92,8 @@ def submit_for(
 ) -> int:
     """Insert a person's job and return its id.
 
-    One by somebody who isn't signed in has no owner, so all may see it; where it is not to be `shared` (what somebody
-    uploaded, say), it is nobody's, so that only admins see it.
+    The job of somebody who isn't signed in has no owner, so everybody may see it. If it isn't to be `shared` (for
+    example an upload), it belongs to nobody, so that only admins see it.
     """
     job_id = submit(cursor, source, model, priority=priority, watch=watch, watch_seconds=watch_seconds)
     if person_id != ANONYMOUS or not shared:
@@ -102,7 +102,7 @@ def submit_for(
 
 
 def job_of_object(cursor: LedgerCursor, object_id: int, person_id: int, *, is_admin: bool) -> OwnedJob | None:
-    """Return the job of an object that a person may see; None as well where there is no such object."""
+    """Return the job of an object if a person may see it; None also if there is no such object."""
     cursor.execute("SELECT job_id FROM objects WHERE id = %s", (object_id,))
     row = cursor.fetchone()
     return find(cursor, int(row["job_id"]), person_id, is_admin=is_admin) if row else None

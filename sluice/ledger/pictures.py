@@ -1,7 +1,7 @@
-"""Pictures that people drop on the gateway: each an object and a prediction of their standing job, in one transaction.
+"""Pictures that people drop on the gateway. Each becomes an object and a prediction of a standing job.
 
-A standing job is done from its beginning: its objects come with their predictions, so no producer has anything to do
-for it, and whatever is true of jobs (results, checks, exports, reports) is true of it.
+A standing job is done from the start: its objects are inserted with their predictions, so producers have nothing to do.
+Everything that works for jobs (results, checks, exports, reports) works for it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from sluice.ledger.rows import shortened
 
 NAME_MAX: Final = 255
 ANONYMOUS: Final = 0
-"""Stands for everybody who isn't signed in."""
+"""Stands for all people who aren't signed in."""
 
 Top = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture with its answer, to be recorded."""
+    """A picture with its answer, to store."""
 
     user_id: int
     model_id: int
     source: str
-    """Of the standing job: the place that the person's pictures are kept at."""
+    """The standing job's source: the prefix under which the person's pictures are stored."""
     key: bytes
     etag: str
     size: int
@@ -42,16 +42,16 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class KnownPicture:
-    """What is known of some bytes before anything is done for them."""
+    """What is known about some bytes before they are processed."""
 
     top: Top | None
-    """The answer, whoever asked for it."""
+    """The answer, whoever requested it."""
     object_id: int | None
-    """The person's own object with these bytes, where its picture is still kept."""
+    """The person's own object with these bytes, if its picture is still stored."""
 
 
 def recall(cursor: LedgerCursor, user_id: int, model_id: int, sha256: bytes, key: bytes, days: int) -> KnownPicture:
-    """Return what is known of a picture's bytes: the model's answer, and the person's own object."""
+    """Return what is known about a picture's bytes: the model's answer, and the person's own object."""
     cursor.execute(
         "SELECT o.id FROM standing_jobs s JOIN objects o ON o.job_id = s.job_id AND o.repeat_no = 0 "
         "AND o.object_key = %s AND o.generation = 0 AND o.state = 'done' JOIN pictures p ON p.object_id = o.id "
@@ -63,7 +63,7 @@ def recall(cursor: LedgerCursor, user_id: int, model_id: int, sha256: bytes, key
 
 
 def newest(cursor: LedgerCursor, user_id: int, name: str) -> int | None:
-    """Return the object of the picture that a person dropped last under a name."""
+    """Return the object of the last picture that a person dropped under a name."""
     cursor.execute(
         "SELECT object_id FROM pictures FORCE INDEX (by_name) WHERE user_id = %s AND name = %s "
         "ORDER BY created DESC, object_id DESC LIMIT 1",
@@ -74,16 +74,16 @@ def newest(cursor: LedgerCursor, user_id: int, name: str) -> int | None:
 
 
 def record(cursor: LedgerCursor, pictures: Sequence[Picture]) -> list[int]:
-    """Make each picture an object with its prediction, and keep its answer; return the objects' ids.
+    """Insert an object with its prediction for each picture, and store its answer; return the objects' ids.
 
-    A picture that the same person dropped before stays the object that it was, with the new name and ETag.
+    If the same person dropped a picture before, its object gets the new name and ETag.
     """
     jobs = {
         (user_id, model_id): _standing_job(cursor, user_id, model_id, source)
         for user_id, model_id, source in sorted({(each.user_id, each.model_id, each.source) for each in pictures})
     }
     ids: dict[int, int] = {}
-    # In one order for all replicas, so that two that record the same pictures don't wait for each other in a circle.
+    # In the same order on all replicas, so that two that store the same pictures can't deadlock.
     for number in sorted(range(len(pictures)), key=lambda place: (pictures[place].user_id, pictures[place].key)):
         picture = pictures[number]
         ids[number] = _record(cursor, jobs[picture.user_id, picture.model_id], picture)
@@ -92,7 +92,7 @@ def record(cursor: LedgerCursor, pictures: Sequence[Picture]) -> list[int]:
 
 
 def _standing_job(cursor: LedgerCursor, user_id: int, model_id: int, source: str) -> int:
-    """Return the id of a person's standing job for a model; the first picture makes it."""
+    """Return the id of a person's standing job for a model; insert it for the first picture."""
     cursor.execute("SELECT job_id FROM standing_jobs WHERE user_id = %s AND model_id = %s", (user_id, model_id))
     row = cursor.fetchone()
     if row is not None:
@@ -105,7 +105,7 @@ def _standing_job(cursor: LedgerCursor, user_id: int, model_id: int, source: str
     )
     job_id = int(cursor.lastrowid)
     cursor.execute("INSERT INTO listings (job_id, repeat_no, passes, complete) VALUES (%s, 1, 1, TRUE)", (job_id,))
-    # Another replica may have come first: the key is unique, so this transaction then begins again and finds its job.
+    # Another replica may have been faster. The key is unique, so this transaction is retried and finds that job.
     cursor.execute(
         "INSERT INTO standing_jobs (user_id, model_id, job_id) VALUES (%s, %s, %s)", (user_id, model_id, job_id)
     )

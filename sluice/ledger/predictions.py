@@ -1,4 +1,4 @@
-"""The table `predictions`: the one transaction that makes a prediction exist, and reading them in pages."""
+"""The table `predictions`: the transaction that commits predictions, and reading them in pages."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CONSUMER_MAX: Final = 64
 
 
 def commit(cursor: LedgerCursor, rows: Sequence[Prediction]) -> set[int]:
-    """Commit predictions; the first one for an object wins. Give the objects that are done by this call.
+    """Commit predictions; the first one for an object wins. Return the objects that this call made done.
 
-    Objects that are done, given up or superseded meanwhile are left alone, so a late or repeated commit has no effect.
-    So are those that another transaction has locked: `objects.still_pending` tells which have to be committed later.
+    Objects that aren't pending any more are skipped, so a late or repeated commit has no effect. Rows that another
+    transaction has locked are skipped too: `objects.still_pending` returns those that must be committed later.
     """
     first: dict[int, Prediction] = {}
     for row in rows:

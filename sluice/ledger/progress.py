@@ -1,4 +1,4 @@
-"""How far jobs are, from counters: never from counting rows."""
+"""Progress of jobs, from counters, never by counting rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def progress(cursor: LedgerCursor, job_id: int) -> JobProgress | None:
 def of_jobs(cursor: LedgerCursor, ids: Sequence[int]) -> dict[int, JobProgress]:
     """Return the progress of some jobs, by job.
 
-    What the view says of them; but a server makes the view's counts for all jobs before it looks which are asked for.
+    The same as the view's, but faster: a server computes the view's counts for all jobs before it filters.
     """
     if not ids:
         return {}
@@ -62,7 +62,7 @@ def all_progress(cursor: LedgerCursor) -> list[JobProgress]:
 
 
 def backlog(cursor: LedgerCursor) -> int:
-    """Count what running jobs have pending, leased objects included."""
+    """Return the number of pending objects of running jobs, including leased ones."""
     cursor.execute("SELECT COALESCE(SUM(pending), 0) AS pending FROM job_progress WHERE state = 'running'")
     row = cursor.fetchone()
     return int(row["pending"]) if row else 0

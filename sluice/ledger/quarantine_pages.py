@@ -1,4 +1,4 @@
-"""A job's quarantine in pages: of one reason too, where few of many objects are of it."""
+"""A job's quarantine in pages, also for one rare reason."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sluice.ledger.objects import list_quarantined
 from sluice.ledger.rows import QuarantinedObject
 
 WALKED: Final = 20_000
-"""Objects that one page looks at, at most."""
+"""Objects that one page reads, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantinePage:
-    """Some quarantined objects, and after which id the next page goes on; None: there is none."""
+    """Some quarantined objects, and the id after which the next page continues; None: there is none."""
 
     rows: list[QuarantinedObject]
     next: int | None
@@ -24,7 +24,7 @@ class QuarantinePage:
 def quarantine_page(
     cursor: LedgerCursor, job_id: int, reason: str | None = None, *, after_id: int = 0, limit: int = 100
 ) -> QuarantinePage:
-    """Return the next of a job's quarantine, in order of id; a page may be short, or empty, though another follows."""
+    """Return a job's next quarantined objects, in id order. A page may be short or empty although others follow."""
     cursor.execute(
         "SELECT id, reason FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'quarantined' "
         "AND id > %s ORDER BY id LIMIT %s",
@@ -43,7 +43,7 @@ def quarantine_page(
 
 
 def frequent_reasons(cursor: LedgerCursor, job_id: int) -> dict[str, int]:
-    """Count the reasons of a job's first quarantined objects, so many at most as one page looks at."""
+    """Count the reasons of a job's first quarantined objects, at most as many as a page reads."""
     cursor.execute(
         "SELECT reason, COUNT(*) AS n FROM (SELECT reason FROM objects FORCE INDEX (by_state) "
         "WHERE job_id = %s AND state = 'quarantined' ORDER BY id LIMIT %s) first GROUP BY reason "

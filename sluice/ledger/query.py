@@ -1,4 +1,4 @@
-"""A person's own SQL, as it was typed; everything else in this package is the project's."""
+"""A person's own SQL, unchanged; all other SQL in this package is Sluice's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sluice.ledger.faults import code_of, describe
 
 @dataclass(frozen=True, slots=True)
 class StatementResult:
-    """What the database says to one statement: rows under columns, or how many rows it changed."""
+    """The result of one statement: rows under columns, or the number of changed rows."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
@@ -23,8 +23,8 @@ class StatementResult:
 
 
 def ask(cursor: LedgerCursor, statement: str) -> StatementResult:
-    """Run one statement; what is wrong with it is said in the database's own words."""
-    # A plain cursor: columns may share a name.
+    """Run one statement; errors have the database's own message."""
+    # A plain cursor, since columns may have the same name.
     with cursor.connection.cursor(Cursor) as plain:
         try:
             plain.execute(statement)
@@ -36,7 +36,7 @@ def ask(cursor: LedgerCursor, statement: str) -> StatementResult:
 
 
 def _refusal(error: pymysql.MySQLError) -> LedgerError:
-    """Return what to say of a person's statement: the project's own advice is for its own statements."""
+    """Return the error for a person's statement; Sluice's own advice only fits its own statements."""
     if code_of(error) == CR.CR_SERVER_LOST:
         return LedgerError(
             f"the database gave no answer in time, or the connection was lost ({describe(error)}): whether the "

@@ -1,4 +1,4 @@
-"""The table `feedback`: what people say of predictions, one report a person and object; a second replaces the first."""
+"""The table `feedback`: people's reports on predictions, one per person and object; a second one replaces the first."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ COMMENT_MAX: Final = 1000
 NAME_MAX: Final = 255
 COLUMNS: Final = "id, object_id, label, comment, predicted, score, file_name, author, user_id, created"
 COUNTED: Final = 100_000
-"""The shares are those of so many reports, the newest ones."""
+"""The shares are computed from so many newest reports."""
 LABELS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What somebody says of a prediction, and what the prediction was then."""
+    """A person's report on a prediction, with the prediction at that time."""
 
     id: int
     object_id: int
     label: str
-    """What it is, says the person."""
+    """The correct label, according to the person."""
     comment: str
     predicted: str
     score: float | None
@@ -39,7 +39,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What somebody says without naming an object, of the service or of a picture that they describe themselves."""
+    """Feedback without an object: on the service, or on a picture that the person describes."""
 
     user_id: int
     author: str
@@ -51,7 +51,7 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class WrongShare:
-    """Of the reports on predictions of one label, how many say another one."""
+    """How many of the reports on predictions of one label name another label."""
 
     label: str
     reports: int
@@ -59,15 +59,15 @@ class WrongShare:
 
     @property
     def share(self) -> float:
-        """Return the part that was wrong, from 0 to 1."""
+        """Return the share of wrong predictions, from 0 to 1."""
         return self.wrong / self.reports
 
 
 def report(
     cursor: LedgerCursor, object_id: int, user_id: int, author: str, label: str, comment: str = ""
 ) -> Report | None:
-    """Keep what a person says of an object's prediction; None where there is no prediction (any more)."""
-    # The prediction's row is locked, so that two reports of one person come one after the other.
+    """Store a person's report on an object's prediction; None if there is no prediction."""
+    # The prediction's row is locked, so that two reports of one person can't overlap.
     cursor.execute("SELECT label, score FROM predictions WHERE object_id = %s FOR UPDATE", (object_id,))
     prediction = cursor.fetchone()
     found = read_results(cursor, [object_id])
@@ -100,7 +100,7 @@ def report(
 
 
 def remark(cursor: LedgerCursor, said: Remark) -> Report:
-    """Keep a remark, and return it as a report whose object is 0."""
+    """Store a remark, and return it as a report whose object is 0."""
     found = _by_id(cursor, cursor.memory.get("remarked", 0))
     if found is None:
         cursor.execute(
@@ -124,7 +124,7 @@ def remark(cursor: LedgerCursor, said: Remark) -> Report:
 def list_reports(
     cursor: LedgerCursor, user_id: int | None, *, before_id: int = 2**63, limit: int = 100
 ) -> list[Report]:
-    """Return a page of a person's reports (None: of everybody's), the newest first."""
+    """Return a page of a person's reports (None: everybody's), the newest first."""
     index, where, values = "PRIMARY", "", tuple[object, ...]()
     if user_id is not None:
         index, where, values = "by_user", " AND user_id = %s", (user_id,)
@@ -136,7 +136,7 @@ def list_reports(
 
 
 def wrong_shares(cursor: LedgerCursor) -> list[WrongShare]:
-    """Return by predicted label how many of the reports say another; those with most wrong ones first."""
+    """Return, by predicted label, how many of the reports name another label; most wrong ones first."""
     cursor.execute(
         "SELECT predicted, COUNT(*) AS reports, SUM(label <> predicted) AS wrong FROM "
         "(SELECT predicted, label FROM feedback WHERE predicted <> '' AND label <> '' "

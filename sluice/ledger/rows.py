@@ -1,4 +1,4 @@
-"""What the ledger's functions take and give, one frozen dataclass a thing."""
+"""Parameters and results of the ledger's functions, as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Final
 
 DETAIL_MAX: Final = 500
-"""Characters of an object's `detail`."""
+"""Maximum length of an object's `detail`, in characters."""
 
 
 def shortened(text: str, length: int) -> str:
-    """Return text as a column can keep it: no longer than that, and without halves of characters (odd file names)."""
+    """Return text that fits a column: shortened, and without unpaired surrogates (which odd file names have)."""
     return text[:length].encode("utf-8", "replace").decode()
 
 
@@ -54,7 +54,7 @@ class JobProgress:
 
 @dataclass(frozen=True, slots=True)
 class ListingState:
-    """Where a job's listing stands; `age_seconds` is since its last page."""
+    """The state of a job's listing; `age_seconds` is since its last page."""
 
     cursor: bytes
     repeat_no: int
@@ -65,7 +65,7 @@ class ListingState:
 
 @dataclass(frozen=True, slots=True)
 class PageChanges:
-    """What a page changed; `replayed` are those that were given up and are pending again.
+    """The changes that a page made; `replayed` counts quarantined objects that are pending again.
 
     `reopened` says that the job was done, and runs again.
     """

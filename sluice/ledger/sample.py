@@ -1,4 +1,4 @@
-"""Done objects drawn at random, with what is needed to read their bytes again: for `sluice check --bytes` (I3)."""
+"""Random done objects, with the data to read their bytes again: for `sluice check --bytes` (I3)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SampledObject:
 
 
 def done_objects(cursor: LedgerCursor, count: int) -> list[SampledObject]:
-    """Draw at most `count` objects that have a prediction: one look-up by primary key each, never a scan."""
+    """Draw at most `count` objects that have a prediction, each by one primary key lookup, without a scan."""
     cursor.execute("SELECT MIN(object_id) AS low, MAX(object_id) AS high FROM predictions")
     row = cursor.fetchone()
     if row is None or row["low"] is None:
@@ -33,7 +33,7 @@ def done_objects(cursor: LedgerCursor, count: int) -> list[SampledObject]:
     for start in starts:
         if start in drawn:
             continue
-        # The next one from there: ids have gaps, and what falls into one must not be lost.
+        # The next id from there: ids have gaps, and a draw that hits a gap must still find an object.
         cursor.execute(
             "SELECT p.object_id, o.job_id, j.source, o.object_key, o.etag, o.size, p.sha256 "
             "FROM (SELECT object_id, sha256 FROM predictions WHERE object_id >= %s ORDER BY object_id LIMIT 1) p "

@@ -1,4 +1,4 @@
-"""Bring the database's tables up or down with the migrations that stand beside the package."""
+"""Upgrades or downgrades the tables with the migrations that are installed next to the package."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ REVISION: Final = re.compile(r"\d{4}")
 LOCK: Final = "migrations"
 LOCK_WAIT_SECONDS: Final = 120
 IN_USE_SECONDS: Final = 60.0
-"""So long a change of a table is tried that somebody's transaction is using."""
+"""How long to retry a change of a table that somebody's transaction is using."""
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 4.0
-"""Between two tries, so that others' statements get through; shorter than a silent connection lives."""
+"""Between two tries, so that other statements get through; shorter than IDLE_SECONDS."""
 
 
 def upgrade(settings: Settings, revision: str = "head", *, in_use_seconds: float = IN_USE_SECONDS) -> None:
     """Bring the tables to a revision; waits for a database that is starting, and for another upgrade.
 
-    Tables are made outside transactions, so each migration can be run again where another was cut off. Tables of a
-    newer version are left as they are: the version before it works on them.
+    DDL isn't transactional, so each migration can be run again after an interruption. Tables of a newer version are
+    left unchanged: this version works on them.
     """
 
     def work(config: Config) -> None:
@@ -51,19 +51,19 @@ def upgrade(settings: Settings, revision: str = "head", *, in_use_seconds: float
 
 
 def downgrade(settings: Settings, revision: str) -> None:
-    """Take the tables back to a revision ('base': none is left, nor any row)."""
+    """Downgrade the tables to a revision ('base' deletes all tables and rows)."""
     _alembic(settings, lambda config: command.downgrade(config, revision))
 
 
 def current(settings: Settings) -> tuple[str | None, str | None]:
-    """Return the database's revision and the newest there is."""
+    """Return the database's revision and the newest one that this version knows."""
     newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     with _connected(settings) as connection:
         return MigrationContext.configure(connection).get_current_revision(), newest
 
 
 def is_newer(revision: str | None) -> bool:
-    """Return whether a database's revision is one that only a newer version of Sluice knows."""
+    """Return whether only a newer version of Sluice knows a database's revision."""
     script = ScriptDirectory(str(MIGRATIONS))
     known = {each.revision for each in script.walk_revisions()}
     if revision is None or revision in known:
@@ -79,7 +79,7 @@ def _alembic(settings: Settings, work: Callable[[Config], None], in_use_seconds:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with _connected(settings) as connection:
-        # The lock is held by the connection that changes the tables: lost together, never apart.
+        # The connection that changes the tables holds the lock, so it can't lose the lock and continue.
         if not connection.exec_driver_sql(GET_LOCK, (LOCK, LOCK_WAIT_SECONDS)).scalar():
             raise LedgerUnavailable(f"another `sluice db` has been at work for {LOCK_WAIT_SECONDS} s: wait for its end")
         connection.commit()
@@ -92,10 +92,10 @@ def _alembic(settings: Settings, work: Callable[[Config], None], in_use_seconds:
 
 
 def _when_unused(connection: Connection, work: Callable[[], object], seconds: float = IN_USE_SECONDS) -> None:
-    """Do work that changes tables; for so long begin again while another's transaction is using one.
+    """Run DDL; retry for so long while another transaction uses a table.
 
-    A change waits for every transaction that has used the table, and whoever comes meanwhile waits behind the change:
-    so it waits only as long as processes wait for a row, then lets them through.
+    DDL waits for every transaction that has used the table, and later statements queue behind it. So it waits only as
+    long as processes wait for a row, then lets them through.
     """
     deadline = time.monotonic() + seconds
     pauses = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
@@ -118,11 +118,11 @@ def _when_unused(connection: Connection, work: Callable[[], object], seconds: fl
 
 @contextmanager
 def _connected(settings: Settings) -> Iterator[Connection]:
-    """Return SQLAlchemy's kind of connection, which alembic asks for; its errors become the ledger's."""
+    """Return the SQLAlchemy connection that alembic needs; its errors are converted to the ledger's."""
     with Database(settings) as database:
         database.run(lambda cursor: cursor.execute("SELECT 1"))
     options = connect_options(settings)
-    # SQLAlchemy expects plain cursors, and a large table takes its time to change.
+    # SQLAlchemy expects plain cursors, and changing a large table takes long.
     del options["cursorclass"], options["read_timeout"]
     engine = create_engine("mysql+pymysql://", creator=lambda: pymysql.connect(**options), poolclass=pool.NullPool)
     try:

@@ -1,4 +1,4 @@
-"""Jobs as people see them: what they are, whose, and how far."""
+"""Jobs for people: with their owner and progress."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sluice.ledger.rows import JobProgress
 
 @dataclass(frozen=True, slots=True)
 class SeenJob:
-    """A job, whose it is, and how far it is."""
+    """A job with its owner and progress."""
 
     owned: OwnedJob
     progress: JobProgress
 
 
 def one(cursor: LedgerCursor, job_id: int, person_id: int, *, is_admin: bool) -> SeenJob | None:
-    """Return a job that a person may see; one that isn't theirs is as if it weren't there."""
+    """Return a job that a person may see; one that they may not see is treated as missing."""
     owned = owners.find(cursor, job_id, person_id, is_admin=is_admin)
     return next(iter(_with_progress(cursor, [owned])), None) if owned else None
 
@@ -32,7 +32,7 @@ def page(cursor: LedgerCursor, person_id: int, *, is_admin: bool, before_id: int
 
 
 def lately(cursor: LedgerCursor, limit: int) -> list[SeenJob]:
-    """Return everybody's newest and unfinished jobs: what a person may see of them is `OwnedJob.is_visible`."""
+    """Return everybody's newest and unfinished jobs; `OwnedJob.is_visible` says who may see them."""
     return _with_progress(cursor, owners.lately(cursor, limit))
 
 

@@ -1,4 +1,4 @@
-"""The tables `sessions` and `failed_logins`: who is signed in, and who guesses too often. All by digest."""
+"""The tables `sessions` and `failed_logins`: who is signed in, and who fails too often. All keys are digests."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.users import COLUMNS, Account, account_of
 
 MOST: Final = 100
-"""Sessions of one person; the oldest ends when there are more."""
+"""Maximum sessions of one person; beyond that the oldest ends."""
 TRIM_ROWS: Final = 5000
 FORGET_SECONDS: Final = 900
-"""After so many seconds without a failure, none is remembered."""
+"""After so many seconds without a failure, all failures are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Sign-ins of one account or from one address, and how many of them may fail before the next has to wait."""
+    """Sign-ins of one account or from one address, and how many may fail before the next one has to wait."""
 
     subject: bytes
     free: int
     longest: int
-    """Seconds to wait, at most."""
+    """Maximum seconds to wait."""
 
     def wait_after(self, failures: int) -> int:
-        """Return the seconds to wait after so many failures: twice as long each time."""
+        """Return the seconds to wait after so many failures: doubling each time."""
         beyond = failures - self.free
         return 0 if beyond < 0 else min(self.longest, 2 ** min(beyond, 20))
 
@@ -47,7 +47,7 @@ def begin(cursor: LedgerCursor, digest: bytes, user_id: int, seconds: int) -> No
 
 
 def find(cursor: LedgerCursor, digest: bytes) -> Account | None:
-    """Return whose session it is, if it lasts and they may sign in."""
+    """Return the account of a session, if it is valid and the account may sign in."""
     cursor.execute(
         f"SELECT {COLUMNS} FROM sessions s JOIN users u ON u.id = s.user_id "
         "WHERE s.id = %s AND s.expires > CURRENT_TIMESTAMP(3) AND u.active",
@@ -68,7 +68,7 @@ def end_all(cursor: LedgerCursor, user_id: int) -> None:
 
 
 def trim(cursor: LedgerCursor) -> int:
-    """Delete what has ended, at most some thousand rows a call; return how many."""
+    """Delete expired rows, some thousand per call; return their number."""
     gone = cursor.execute(
         "DELETE FROM sessions WHERE expires <= CURRENT_TIMESTAMP(3) ORDER BY expires LIMIT %s", (TRIM_ROWS,)
     )
@@ -79,9 +79,9 @@ def trim(cursor: LedgerCursor) -> int:
 
 
 def attempt(cursor: LedgerCursor, attempts: Sequence[Attempts]) -> int:
-    """Return the seconds to wait before a sign-in may be tried; 0: it may be now, and counts as failed until forgiven.
+    """Return the seconds to wait before a sign-in; 0: it may be tried now, and counts as failed until `forgive`.
 
-    It counts before the password is looked at, so that guesses sent side by side count too.
+    It counts before the password is checked, so that concurrent guesses count too.
     """
     ordered = sorted(attempts, key=lambda each: each.subject)
     failures, wait = {}, 0
@@ -100,14 +100,14 @@ def attempt(cursor: LedgerCursor, attempts: Sequence[Attempts]) -> int:
 
 
 def forgive(cursor: LedgerCursor, account: bytes, address: bytes) -> None:
-    """Forget an account's failures, and the address's last one: the sign-in that was counted succeeded."""
+    """Forget an account's failures and the address's last one, because the counted sign-in succeeded."""
     cursor.execute("DELETE FROM failed_logins WHERE subject = %s", (account,))
     cursor.execute("UPDATE failed_logins SET failures = failures - 1 WHERE subject = %s AND failures > 0", (address,))
 
 
 def _failures(cursor: LedgerCursor, subject: bytes) -> tuple[int, float]:
-    """Return how many failures are remembered, and how many seconds ago the last one was."""
-    # The row is there before it is locked: what isn't there can't be, and guesses sent side by side would count as one.
+    """Return the number of remembered failures, and how many seconds ago the last one was."""
+    # The row is inserted before it is locked: a missing row can't be locked, and concurrent guesses would count as one.
     cursor.execute("INSERT IGNORE INTO failed_logins (subject) VALUES (%s)", (subject,))
     cursor.execute(
         "SELECT failures, TIMESTAMPDIFF(MICROSECOND, CURRENT_TIMESTAMP(3), until) / 1e6 AS remaining "

@@ -13,7 +13,7 @@ from sluice.ledger.pictures import Top
 
 @dataclass(frozen=True, slots=True)
 class ShownPicture:
-    """What there is to see of an object that is done."""
+    """A done object and its prediction."""
 
     object_id: int
     job_id: int
@@ -28,7 +28,7 @@ class ShownPicture:
 
 
 def find(cursor: LedgerCursor, object_id: int, person_id: int, *, is_admin: bool) -> ShownPicture | None:
-    """Return an object that has a prediction; one that isn't the person's to see is as if it weren't there."""
+    """Return an object that has a prediction; one that the person may not see is treated as missing."""
     owned = job_of_object(cursor, object_id, person_id, is_admin=is_admin)
     if owned is None:
         return None

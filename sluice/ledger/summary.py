@@ -1,4 +1,4 @@
-"""What a job's results look like as a whole: which labels, which scores. Of a large job a sample is looked at."""
+"""A summary of a job's results: labels and scores. For a large job a sample is read."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Final
 from sluice.ledger.connection import LedgerCursor
 
 WHOLE: Final = 10_000
-"""Results that are all looked at; of more, a sample."""
+"""Up to so many results all are read; of more, a sample."""
 STARTS: Final = 20
 RUN: Final = 100
-"""A sample is so many runs of so many neighbours, spread evenly over the job."""
+"""A sample consists of runs of so many consecutive results, spread evenly over the job."""
 BARS: Final = 10
 LABELS: Final = 50
-"""The most frequent labels that are told of."""
+"""Number of most frequent labels in the summary."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultsSummary:
-    """How often each label and each range of scores is there among those results that were looked at."""
+    """How often each label and each range of scores occurs among the results that were read."""
 
     done: int
     """The job's results."""
     seen: int
-    """Of them looked at."""
+    """Number of results that were read."""
     labels: tuple[tuple[str, int], ...]
-    """The most frequent ones first."""
+    """Most frequent first."""
     scores: tuple[int, ...]
-    """From 0 to 1 in equal parts."""
+    """Equal ranges from 0 to 1."""
 
 
 def summarize(cursor: LedgerCursor, job_id: int) -> ResultsSummary:
-    """Return the labels and scores of a job; reads some thousand rows at most."""
+    """Return the labels and scores of a job; reads at most some thousand rows."""
     cursor.execute("SELECT COALESCE(SUM(done), 0) AS done FROM counters WHERE job_id = %s", (job_id,))
     row = cursor.fetchone()
     done = max(0, int(row["done"])) if row else 0
@@ -42,7 +42,7 @@ def summarize(cursor: LedgerCursor, job_id: int) -> ResultsSummary:
     for label, bar, count in counts:
         labels[label] += count
         bars[min(BARS - 1, max(0, bar))] += count
-    # Of equally frequent ones the alphabet decides, so that a page looks the same twice.
+    # Equally frequent labels are in alphabetical order, so that the result is stable.
     frequent = sorted(labels.items(), key=lambda item: (-item[1], item[0]))[:LABELS]
     return ResultsSummary(done, labels.total(), tuple(frequent), tuple(bars[number] for number in range(BARS)))
 
@@ -55,7 +55,7 @@ def _sample(cursor: LedgerCursor, job_id: int) -> list[tuple[str, int, int]]:
     first, last = (_end(cursor, job_id, direction) for direction in ("ASC", "DESC"))
     sampled: list[int] = []
     for number in range(STARTS):
-        # Where ids have a gap, a run begins behind it, and the next one behind that run.
+        # If ids have a gap, a run begins after it, and the next run begins after that one.
         start = max(first + (last - first) * number // STARTS, sampled[-1] + 1 if sampled else first)
         cursor.execute(
             "SELECT id FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'done' AND id >= %s "
@@ -67,7 +67,7 @@ def _sample(cursor: LedgerCursor, job_id: int) -> list[tuple[str, int, int]]:
 
 
 def _counted(cursor: LedgerCursor, source: str, value: int | list[int]) -> list[tuple[str, int, int]]:
-    """Return how often each label is there in each part of the scores."""
+    """Return how often each label occurs in each range of scores."""
     cursor.execute(
         f"SELECT p.label, FLOOR(p.score * {BARS}) AS bar, COUNT(*) AS n FROM {source} GROUP BY p.label, bar", (value,)
     )

@@ -1,4 +1,4 @@
-"""The table `tokens`: personal tokens for programs, by digest; the token itself is shown once and kept nowhere."""
+"""The table `tokens`: personal tokens for programs, stored as digests; the token itself is shown only once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.users import COLUMNS, Account, account_of
 
 MOST: Final = 50
-"""Tokens of one person."""
+"""Maximum tokens of one person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class PersonalToken:
 
 
 def make(cursor: LedgerCursor, user_id: int, name: str, digest: bytes, days: int | None) -> int | None:
-    """Insert a token that lasts so many days (None: until it is revoked); None where there are too many."""
+    """Insert a token that is valid for `days` (None: until it is revoked); return None if there are too many."""
     cursor.execute("SELECT id, digest FROM tokens WHERE user_id = %s ORDER BY id FOR UPDATE", (user_id,))
     there = {bytes(row["digest"]): int(row["id"]) for row in cursor.fetchall()}
     if digest in there:
@@ -41,7 +41,7 @@ def make(cursor: LedgerCursor, user_id: int, name: str, digest: bytes, days: int
 
 
 def list_tokens(cursor: LedgerCursor, user_id: int, after: int = 0, limit: int = MOST) -> list[PersonalToken]:
-    """Return a person's tokens by id beyond `after`."""
+    """Return a person's tokens with ids above `after`."""
     cursor.execute(
         "SELECT id, name, created, expires, used FROM tokens WHERE user_id = %s AND id > %s ORDER BY id LIMIT %s",
         (user_id, after, limit),
@@ -50,14 +50,14 @@ def list_tokens(cursor: LedgerCursor, user_id: int, after: int = 0, limit: int =
 
 
 def revoke(cursor: LedgerCursor, user_id: int, token_id: int) -> bool:
-    """Delete a person's token; say whether it was there."""
+    """Delete a person's token; return whether it existed."""
     if cursor.execute("DELETE FROM tokens WHERE id = %s AND user_id = %s", (token_id, user_id)):
         cursor.memory["revoked"] = token_id
     return cursor.memory.get("revoked") == token_id
 
 
 def find(cursor: LedgerCursor, digest: bytes) -> Account | None:
-    """Return whose token it is, if it lasts and they may sign in; note the use, to the minute."""
+    """Return the account of a token, if it is valid and the account may sign in; store the use, to the minute."""
     cursor.execute(
         f"SELECT {COLUMNS}, t.id AS token_id, "
         "t.used IS NULL OR t.used < CURRENT_TIMESTAMP(3) - INTERVAL 1 MINUTE AS unnoted "

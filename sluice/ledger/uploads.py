@@ -1,4 +1,4 @@
-"""The table `uploads`: archives that people sent, each with the job that it became."""
+"""The table `uploads`: archives that people uploaded, each with its job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS: Final = "u.id, u.user_id, u.name, u.object_key, u.size, u.job_id, u.cre
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
-    """An archive that lies whole in the bucket."""
+    """An archive that is completely in the bucket."""
 
     id: str
     user_id: int
@@ -60,7 +60,7 @@ class UploadState:
 def create(
     cursor: LedgerCursor, new: NewUpload, beside: Callable[[LedgerCursor, ArchiveUpload], None] | None = None
 ) -> ArchiveUpload:
-    """Make an archive a job of the person who sent it; what is done `beside` it belongs to the same transaction."""
+    """Insert a job for an archive, owned by its uploader; what is done `beside` it is in the same transaction."""
     if (found := get(cursor, new.id)) is not None:
         return found
     job_id = submit_for(cursor, new.user_id, new.source, new.model, priority=new.priority, shared=False)
@@ -76,14 +76,14 @@ def create(
 
 
 def get(cursor: LedgerCursor, upload_id: str) -> ArchiveUpload | None:
-    """Return one upload, whoever's it is."""
+    """Return one upload, whoever owns it."""
     cursor.execute(f"SELECT {COLUMNS} FROM uploads u WHERE u.id = %s", (upload_id,))
     row = cursor.fetchone()
     return ArchiveUpload(**row) if row else None
 
 
 def newest(cursor: LedgerCursor, user_id: int, name: str) -> ArchiveUpload | None:
-    """Return the last archive that a person sent under a name."""
+    """Return the last archive that a person uploaded under a name."""
     cursor.execute(
         f"SELECT {COLUMNS} FROM uploads u WHERE u.user_id = %s AND u.name = %s ORDER BY u.created DESC, u.id DESC "
         "LIMIT 1",

@@ -1,6 +1,6 @@
-"""The table `users`: people, their roles and passwords' hashes. Who may change whom is the gateway's business.
+"""The table `users`: people, their roles and password hashes. The gateway decides who may change whom.
 
-Nothing here sees a password: hashes come from outside, and only `password_of` gives one back.
+Passwords never get here: hashes come from outside, and only `password_of` returns one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A row of `users`, without what proves who somebody is."""
+    """A row of `users`, without credentials."""
 
     id: int
     name: str
@@ -30,9 +30,9 @@ class Account:
     active: bool
     created: datetime
     has_password: bool
-    """Whether a password opens it."""
+    """Whether it has a password."""
     has_subject: bool
-    """Whether the company's sign-in opens it."""
+    """Whether it is linked to the company's sign-in."""
 
 
 def account_of(row: dict[str, Any]) -> Account:
@@ -50,21 +50,21 @@ def account_of(row: dict[str, Any]) -> Account:
 
 
 def normalized(email: str) -> str:
-    """Return an e-mail address as it is kept and compared."""
+    """Return an e-mail address in the form that is stored and compared."""
     return email.strip().lower()
 
 
 def add(
     cursor: LedgerCursor, name: str, email: str, role: str, password: str | None, subject: str | None = None
 ) -> int | None:
-    """Insert a person; return the id, or None where somebody has that address or subject. `password` is a hash."""
+    """Insert a person; return the id, or None if the address or subject is taken. `password` is a hash."""
     cursor.execute(
         "SELECT id FROM users WHERE email = %s OR (subject IS NOT NULL AND subject = %s) FOR UPDATE",
         (normalized(email), subject),
     )
     row = cursor.fetchone()
     if row is not None:
-        # A repeat of this very insert, whose answer was lost, finds what it made.
+        # A retry of this insert, after a lost answer, finds its own row.
         return int(row["id"]) if int(row["id"]) == cursor.memory.get("added") else None
     cursor.execute(
         "INSERT INTO users (name, email, role, password, subject) VALUES (%s, %s, %s, %s, %s)",
@@ -75,7 +75,7 @@ def add(
 
 
 def add_first_admin(cursor: LedgerCursor, email: str, password: str) -> Literal["made", "there", "taken"]:
-    """Insert the first admin where there is none; of several replicas that do this at once, one makes it."""
+    """Insert the first admin if there is none; if several replicas do this at once, one succeeds."""
     made = cursor.execute(
         "INSERT IGNORE INTO users (name, email, role, password) SELECT 'admin', %s, 'admin', %s FROM DUAL "
         "WHERE NOT EXISTS (SELECT 1 FROM users WHERE role = 'admin')",
@@ -103,19 +103,19 @@ def find_email(cursor: LedgerCursor, email: str) -> Account | None:
 
 
 def find_subject(cursor: LedgerCursor, subject: str) -> Account | None:
-    """Return a person by what the company's sign-in calls them."""
+    """Return a person by their subject in the company's sign-in."""
     return _one(cursor, "u.subject = %s", subject)
 
 
 def password_of(cursor: LedgerCursor, email: str) -> tuple[Account, str | None] | None:
-    """Return a person with the hash of their password."""
+    """Return a person with their password's hash."""
     cursor.execute(f"SELECT {COLUMNS}, u.password FROM users u WHERE u.email = %s", (normalized(email),))
     row = cursor.fetchone()
     return (account_of(row), row["password"]) if row else None
 
 
 def list_page(cursor: LedgerCursor, after: int, limit: int, text: str = "") -> list[Account]:
-    """Return people by id beyond `after`, of all or of those whose address or name has `text` in it."""
+    """Return people with ids above `after`: all, or those with `text` in their address or name."""
     wanted = "%" + text.lower().replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
     cursor.execute(
         f"SELECT {COLUMNS} FROM users u WHERE u.id > %s AND (%s = '' OR u.email LIKE %s OR LOWER(u.name) LIKE %s) "
@@ -133,7 +133,7 @@ def change(
     role: str | None = None,
     active: bool | None = None,
 ) -> Outcome:
-    """Change what is given; the last active admin stays one. Who is made inactive loses all sessions."""
+    """Change the given fields; the last active admin stays one. A person who is made inactive loses all sessions."""
     loses = role not in {None, "admin"} or active is False
     if loses and _is_last_admin(cursor, user_id):
         return "last_admin"
@@ -148,16 +148,16 @@ def change(
 
 
 def set_password(cursor: LedgerCursor, user_id: int, password: str, keep: bytes | None = None) -> bool:
-    """Set a password's hash and end all sessions but `keep`; say whether the person is there."""
+    """Set a password's hash and end all sessions except `keep`; return whether the person exists."""
     cursor.execute("UPDATE users SET password = %s WHERE id = %s", (password, user_id))
     cursor.execute("DELETE FROM sessions WHERE user_id = %s AND id <> %s", (user_id, keep or b""))
     return find(cursor, user_id) is not None
 
 
 def enter(cursor: LedgerCursor, subject: str, name: str, email: str, is_verified: bool) -> Account | None:  # noqa: FBT001 - a fact of the address, beside it
-    """Return the account that the company's sign-in opens; the first time it is made, or linked by a verified address.
+    """Return the account of a company's sign-in; the first time it is created, or linked by a verified address.
 
-    None where somebody else has the address.
+    None if somebody else has the address.
     """
     account = find_subject(cursor, subject)
     if account is not None:
@@ -173,9 +173,9 @@ def enter(cursor: LedgerCursor, subject: str, name: str, email: str, is_verified
 
 
 def _link(cursor: LedgerCursor, user_id: int, subject: str) -> None:
-    """Have the company's sign-in open an account from now on, and only that.
+    """Link the company's sign-in to an account, as the only way to sign in.
 
-    Whoever made the account may not have owned the address: what opened it before opens it no more.
+    Whoever created the account may not have owned the address, so earlier credentials no longer work.
     """
     cursor.execute("UPDATE users SET subject = %s, password = NULL WHERE id = %s", (subject, user_id))
     for table in ("sessions", "tokens"):
@@ -183,9 +183,9 @@ def _link(cursor: LedgerCursor, user_id: int, subject: str) -> None:
 
 
 def delete(cursor: LedgerCursor, user_id: int) -> Outcome:
-    """Delete a person with sessions, tokens and what requests were answered; the last active admin stays.
+    """Delete a person with sessions, tokens and stored answers; the last active admin stays.
 
-    Jobs and rows stay. Their owner's id is never given to anybody else, so only admins see them from then on.
+    Jobs and rows stay. Their owner's id is never reused, so only admins see them from then on.
     """
     if _is_last_admin(cursor, user_id):
         return "last_admin"
@@ -197,7 +197,7 @@ def delete(cursor: LedgerCursor, user_id: int) -> Outcome:
 
 
 def _is_last_admin(cursor: LedgerCursor, user_id: int) -> bool:
-    """Return whether this is the last active admin; two admins who remove each other come one after the other."""
+    """Return whether this is the last active admin; locks rows, so that two admins can't remove each other."""
     cursor.execute("SELECT id FROM users WHERE role = 'admin' AND active ORDER BY id FOR UPDATE")
     return [int(row["id"]) for row in cursor.fetchall()] == [user_id]
 

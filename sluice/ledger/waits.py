@@ -1,7 +1,7 @@
-"""Who waits for whom: what a person is told when rows stay locked.
+"""Finds out who holds locked rows, for messages to people.
 
-Neither server says afterwards who held a row. The connection that has had locks for longest and does nothing is the
-likeliest; to see it takes the right PROCESS, which Sluice does without.
+No server says afterwards who held a row. The connection that has held locks for longest and does nothing is the most
+likely; seeing it needs the privilege PROCESS, which is optional.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ OLDEST: Final = """
 
 
 class LedgerObserver(Protocol):
-    """Who wants to know what a connection meets: a process counts it (sluice.telemetry), a command doesn't."""
+    """Is notified of events on a connection: a process counts them (sluice.telemetry), a command ignores them."""
 
     def retried(self, cause: str) -> None:
-        """Hear of a transaction that failed for now: by "contention", or because the database is "unavailable"."""
+        """Handle a transaction that failed for now: by "contention", or because the database is "unavailable"."""
 
     def waited(self, host: str, who: str, objects: int) -> None:
-        """Hear of one wait in vain for rows that `who` on `host` keeps locked; so many objects have to wait for it."""
+        """Handle a lock wait timeout for rows that `who` on `host` keeps locked; `objects` is how many are waiting."""
 
 
 class NoObserver:
-    """Hears of everything and does nothing about it."""
+    """Ignores all events."""
 
     def retried(self, cause: str) -> None:
-        """Take no notice."""
+        """Do nothing."""
 
     def waited(self, host: str, who: str, objects: int) -> None:
-        """Take no notice."""
+        """Do nothing."""
 
 
 def lock_holder(cursor: DictCursor) -> tuple[str, str]:
-    """Return the host, and a sentence, for who has had rows of this database locked for longest, silent ones first."""
+    """Return the host and a description of the connection that held locks here for longest, idle ones first."""
     try:
         cursor.execute(OLDEST)
     except pymysql.MySQLError:
-        # Without the right, or with a server in trouble of its own, of which the next statement tells.
+        # The privilege is missing, or the server has trouble of its own, which the next statement reports.
         return "unknown", "somebody; to see who, grant Sluice's user the right PROCESS"
     row = cursor.fetchone()
     if row is None:

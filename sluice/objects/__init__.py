@@ -1,4 +1,4 @@
-"""Where objects come from: a bucket, a folder, or archives there. Lists and reads them; knows no jobs or leases."""
+"""Sources of objects: buckets, folders, and archives in them. Lists and reads them; knows nothing of jobs or leases."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["Archives", "Bucket", "Folder", "ObjectChanged", "Source", "open_sour
 
 
 def open_source(source: str, settings: Settings, on_links: Callable[[int], None] = lambda _: None) -> Source:
-    """Return the source that a job names: s3://bucket[/prefix] or file:///absolute/folder, or archives there.
+    """Return a job's source: s3://bucket[/prefix] or file:///absolute/folder, or archives there.
 
-    `on_links` is told how many links a listing of a folder leaves out.
+    `on_links` is called with the number of links that the listing of a folder leaves out.
     """
     scheme, _, rest = check_source(source).partition("://")
     if not is_inside(source):
         return _open(scheme, rest, settings, on_links)
     path = rest.removesuffix(INSIDE)
-    # One archive, or all below a prefix; a folder may be called like an archive too.
+    # One archive, or all below a prefix; a folder's name may look like an archive's.
     if not is_inside(path) or (scheme == "file" and _folder(path).is_dir()):
         return Archives(_open(scheme, path, settings, on_links), None, settings)
     if scheme == "file":
@@ -44,7 +44,7 @@ def _open(scheme: str, rest: str, settings: Settings, on_links: Callable[[int], 
 
 
 def _folder(path: str) -> Path:
-    """Take the path as it stands; where no such folder is, as a URL with %-escapes."""
+    """Return the path unchanged; if there is no such folder, decode its %-escapes."""
     plain = Path(path)
     found = plain if plain.exists() or "%" not in path else Path(unquote(path))
     if "\0" in str(found):

@@ -1,4 +1,4 @@
-"""How AWS is reached: boto3's own chain of environment, files, roles and metadata, plus Sluice's settings."""
+"""Connects to AWS: boto3's default chain (environment, files, roles, metadata service), plus Sluice's settings."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 AWS_ERRORS: Final = (ClientError, BotoCoreError, ResponseParserError, ValueError, KeyError, RuntimeError, OSError)
-"""What boto3 raises for what comes from outside: a metadata service that answers nonsense makes it a KeyError,
-credentials that ran out a RuntimeError, an endpoint that is no URL a ValueError, an unreadable token an OSError."""
+"""What boto3 raises for outside problems: KeyError for nonsense from a metadata service, RuntimeError for expired
+credentials, ValueError for an endpoint that isn't a URL, OSError for an unreadable token."""
 
 AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
@@ -36,7 +36,7 @@ def open_session(settings: Settings) -> boto3.Session:
     """Return a session with the configured profile, region and role."""
     session = botocore.session.Session(profile=settings.s3_profile or None)
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
-    # A listing's page has a thousand time stamps that nobody reads; parsing them takes longer than all the rest.
+    # A listing's page has a thousand unused time stamps; parsing them takes longer than everything else.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_as_it_stands)
     if settings.s3_role:
         _assume(session, settings.s3_role, settings.name)
@@ -48,12 +48,12 @@ def open_session(settings: Settings) -> boto3.Session:
 
 @functools.cache
 def _loader(data_path: str | None) -> Loader:
-    """Return what holds AWS's descriptions of its services: 12 MB, which each session would else read for itself."""
+    """Return a shared loader of AWS's service descriptions: 12 MB, which each session would otherwise load itself."""
     return create_loader(data_path)
 
 
 def open_s3(session: boto3.Session, settings: Settings, region: str | None = None) -> S3Client:
-    """Return a client whose every call has a timeout and few retries; callers wait and try again themselves."""
+    """Return a client whose calls all have a timeout and few retries; callers retry themselves."""
     options: dict[str, Any] = {"s3": {"addressing_style": "path"}} if settings.s3_endpoint else {}
     return session.client(
         "s3",
@@ -87,13 +87,13 @@ def open_sqs(session: boto3.Session, settings: Settings, queue: str, wait: int) 
 
 
 def is_aws(endpoint: str) -> bool:
-    """Tell AWS from the many other servers that speak S3."""
+    """Return whether an endpoint is AWS, not another server that speaks S3."""
     host = endpoint.partition("://")[2].partition("/")[0].partition(":")[0]
     return host.endswith(AWS_DOMAINS)
 
 
 class _Role(CredentialProvider):
-    """Credentials of one role, refreshed before they run out."""
+    """Credentials of one role, refreshed before they expire."""
 
     METHOD = "assume-role"
     CANONICAL_NAME = "AssumeRole"

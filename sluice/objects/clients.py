@@ -1,7 +1,7 @@
-"""The two clients that read one bucket: made when first used, closed after the last read.
+"""The two clients that read one bucket: created at the first use, closed after the last read.
 
-Whatever keeps them from being made (no credentials yet, a wrong region, a refused role) is this process's trouble and
-may pass: it is a SourceError, and the next use tries again.
+If they can't be created (no credentials yet, a wrong region, a refused role), the cause is the process's configuration
+and may be temporary: SourceError is raised, and the next use tries again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CREDENTIALS_TTL: Final = timedelta(minutes=5)
 
 
 class BucketClients:
-    """boto3's client of a bucket, and obstore's where it is wanted; with the threads that wait for boto3."""
+    """boto3's client of a bucket, obstore's if it is enabled, and the threads that wait for boto3."""
 
     def __init__(self, bucket: str, settings: Settings) -> None:
         self._bucket = bucket
@@ -40,23 +40,23 @@ class BucketClients:
         self._readers = 0
         self._closing = False
         self._closed = False
-        # Reads have threads of their own, so that a slow bucket can't hold those that the ledger is reached with.
+        # Reads have their own threads, so that a slow bucket can't block the ledger's.
         self.threads = ThreadPoolExecutor(settings.fetch_concurrency, thread_name_prefix="s3")
 
     @property
     def opened(self) -> tuple[S3Client, S3Store | None] | None:
-        """Return the clients if they are made."""
+        """Return the clients if they are created."""
         return self._opened
 
     def open(self) -> tuple[S3Client, S3Store | None]:
-        """Return the clients, made if need be. Blocks: call it in a thread."""
+        """Return the clients; create them if necessary. Blocks: call it in a thread."""
         failures = self._failures
         with self._opening:
             if self._opened is not None:
                 return self._opened
             if self._closed:
                 raise self._gone()
-            if failures != self._failures:  # another thread has just tried in vain
+            if failures != self._failures:  # another thread has just failed
                 raise SourceError(self._failure)
             try:
                 self._opened = self._make()
@@ -71,7 +71,7 @@ class BucketClients:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Keep the clients open during a read. On the event loop's thread only, as `close`."""
+        """Keep the clients open during a read. Must be called on the event loop's thread, like `close`."""
         if self._closed:
             raise self._gone()
         self._readers += 1
@@ -83,7 +83,7 @@ class BucketClients:
                 self._let_go()
 
     def close(self) -> None:
-        """Let go of connections and threads, once the reads that are under way have ended."""
+        """Close connections and threads after the reads in progress."""
         self._closing = True
         if not self._readers:
             self._let_go()
@@ -112,7 +112,7 @@ class BucketClients:
         return client, self._store(client, Boto3CredentialProvider(session, ttl=CREDENTIALS_TTL))
 
     def _region(self, client: S3Client) -> str | None:
-        """Ask AWS where the bucket is: boto3 follows a redirection, obstore does not."""
+        """Ask AWS for the bucket's region: boto3 follows a redirect, obstore doesn't."""
         if not is_aws(client.meta.endpoint_url):
             return None
         try:
@@ -123,7 +123,7 @@ class BucketClients:
     def _store(self, client: S3Client, credentials: Boto3CredentialProvider) -> S3Store:
         timeout = timedelta(seconds=self._settings.s3_timeout)
         endpoint = client.meta.endpoint_url
-        # A dot in a bucket's name is outside of what AWS's certificate covers.
+        # AWS's certificate doesn't cover bucket names with a dot.
         virtual = is_aws(endpoint) and "." not in self._bucket
         credentials.config = {}
         return S3Store(

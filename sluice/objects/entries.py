@@ -1,8 +1,7 @@
-"""What a listing, a HEAD or an event says of an object, made into what the ledger can hold.
+"""Converts what a listing, a HEAD or an event says of an object to an entry that the ledger can store.
 
-Strangers choose keys, and servers choose ETags and sizes. Nothing that they say may be lost, and nothing may reach the
-tables that these can't hold or that a read can't be bound to: such an object goes straight into quarantine, where a
-person sees it with the reason.
+Keys, ETags and sizes are untrusted. None may be lost, and none may reach the tables that doesn't fit, or that a read
+can't be tied to: such an object is quarantined directly, with the reason.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from sluice.domain import ListedObject
 
 KEY_MAX_BYTES: Final = 1024
 SIZE_MAX: Final = 2**63 - 1
-# Visible ASCII without the quote that ends it: what the table holds, and what a header can say in If-Match.
+# Visible ASCII without the closing quote: fits the column, and the header If-Match.
 ETAG: Final = re.compile(r"[\x21\x23-\x7e]{1,128}")
 SHOWN: Final = 100
 
 
 def make_entry(key: bytes, etag: object, size: object, *, archived: bool = False, is_text: bool = True) -> ListedObject:
-    """Make an object's entry; one that can't be kept or read as it is is refused, with stand-ins that can be kept.
+    """Make an object's entry; if it can't be stored or read as it is, it is refused, with stand-in values that fit.
 
     `is_text` says that the key must be UTF-8, as in S3.
     """
@@ -39,7 +38,7 @@ def bare(etag: str | None) -> str:
 
 
 def refuse_key(key: bytes, *, is_text: bool = True) -> str:
-    """Say why an object of this key can't be kept or asked for; empty if it can."""
+    """Return why an object with this key can't be stored or requested; empty if it can."""
     if len(key) > KEY_MAX_BYTES:
         return f"the key has {len(key):,} bytes, at most {KEY_MAX_BYTES:,} can be kept: rename the object"
     if not key:
@@ -61,7 +60,7 @@ def _refuse_etag(etag: str) -> str:
 
 
 def _short_key(key: bytes) -> bytes:
-    """Return a key that can be kept in place of a longer one, and is no other object's."""
+    """Return a key that replaces a longer one, and can't be another object's."""
     if len(key) <= KEY_MAX_BYTES:
         return key
     digest = hashlib.sha256(key).hexdigest()[:32].encode()
@@ -69,7 +68,7 @@ def _short_key(key: bytes) -> bytes:
 
 
 def _short_etag(etag: str) -> str:
-    """Return an ETag that can be kept in place of one that can't; another ETag has another."""
+    """Return an ETag that replaces one that doesn't fit; different ETags have different replacements."""
     if not etag or ETAG.fullmatch(etag):
         return etag
     return f"sha256:{hashlib.sha256(etag.encode(errors='surrogatepass')).hexdigest()}"

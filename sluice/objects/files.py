@@ -1,7 +1,7 @@
-"""Files to and from a bucket, whole: what a person uploads, and the model archives that are fetched from one.
+"""Whole files to and from a bucket: people's uploads, and model archives.
 
-Jobs read with `sluice.objects.s3`, which goes by ETags and tells objects' faults from a bucket's; here any error ends
-the work.
+Jobs read with `sluice.objects.s3`, which checks ETags and tells an object's fault from the bucket's; here any error
+ends the command.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 SCHEME: Final = "s3://"
 NO_ROOM: Final = frozenset({"InsufficientStorage", "XMinioStorageFull", "QuotaExceeded"})
-"""What versitygw, MinIO and Ceph answer when their disk or a quota is full; AWS has no end."""
-# Large files go in parts, one after the other: who wants several at once has threads of their own.
+"""Answers of versitygw, MinIO and Ceph when their disk or a quota is full; AWS is never full."""
+# The parts of a large file are sent one after the other: callers that want several at once have their own threads.
 _TRANSFER: Final = TransferConfig(use_threads=False)
 
 
@@ -45,24 +45,24 @@ class BucketFiles:
         self._client: S3Client = open_s3(open_session(settings), settings)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._client.close()
 
     def url(self, key: str) -> str:
-        """Name an object for people."""
+        """Return an object's url for people."""
         return f"{SCHEME}{self._bucket}/{key}"
 
     def upload(self, path: Path, key: str) -> None:
-        """Put a file, of any size; what had this key is replaced."""
+        """Upload a file of any size; it replaces an object with this key."""
         with path.open("rb") as file:
             self._put(file, key, f"{path} can't be put at {self.url(key)}")
 
     def put(self, key: str, data: bytes) -> None:
-        """Put bytes; what had this key is replaced."""
+        """Upload bytes; they replace an object with this key."""
         self._put(io.BytesIO(data), key, f"{self.url(key)} can't be written")
 
     def download(self, key: str, path: Path) -> None:
-        """Get an object into a file."""
+        """Download an object to a file."""
         try:
             with path.open("wb") as file:
                 self._client.download_fileobj(self._bucket, key, file, Config=_TRANSFER)
@@ -70,7 +70,7 @@ class BucketFiles:
             raise self._judge(error, f"{self.url(key)} can't be read") from error
 
     def remove(self, key: str) -> None:
-        """Remove an object; if there is none, that is well too."""
+        """Delete an object; does nothing if there is none."""
         try:
             self._client.delete_object(Bucket=self._bucket, Key=key)
         except (ClientError, BotoCoreError) as error:

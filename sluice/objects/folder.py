@@ -1,4 +1,4 @@
-"""A local folder as a source: keys are paths inside it, an ETag is the time of the last change and the size."""
+"""A local folder as a source: keys are paths inside it, an ETag is the modification time and the size."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PAGE = 1000
 
 
 class Folder:
-    """Reads regular files below a folder. A link is followed to a file inside the folder, never out of it.
+    """Reads regular files below a folder. Follows links to files inside the folder, never out of it.
 
-    Other links are left out of listings; `on_links` is told how many, at a listing's end.
+    Other links are left out of listings; `on_links` is called with their number at the end of a listing.
     """
 
     def __init__(self, root: Path, on_links: Callable[[int], None] = lambda _: None) -> None:
@@ -28,7 +28,7 @@ class Folder:
         self._root = os.fsencode(os.path.realpath(root))
 
     def list(self, after: bytes) -> Iterator[list[ListedObject]]:
-        """Walk in the order of keys, which is the byte order of whole paths."""
+        """Walk in key order, which is the byte order of whole paths."""
         if not os.path.isdir(self._root):  # noqa: PTH112 - keys are bytes, which pathlib does not take
             raise SourceMissing(f"{self._shown} is no folder on this machine: correct the job's source")
         page: list[ListedObject] = []
@@ -59,24 +59,24 @@ class Folder:
         return self._read(key, etag, length, first)
 
     async def head(self, key: bytes) -> ListedObject:
-        """Say what the file is now."""
+        """Return what the file is now."""
         return await asyncio.to_thread(self.head_now, key)
 
     def url(self, key: bytes) -> str:
-        """Name a file for people."""
+        """Return a file's url for people."""
         return f"file://{self._shown}/{key.decode(errors='backslashreplace')}"
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is open."""
 
     def _keys(self, folder: bytes, after: bytes) -> Iterator[bytes]:
         """Return the paths below `folder` that come after a key."""
         try:
             with os.scandir(os.path.join(self._root, folder)) as entries:  # noqa: PTH118 - bytes
-                # A folder sorts as its name with the slash that stands in the keys below it.
+                # A folder sorts as its name with the slash that follows in the keys below it.
                 names = sorted(e.name + (b"/" if e.is_dir(follow_symlinks=False) else b"") for e in entries)
         except FileNotFoundError:
-            return  # removed while we walk
+            return  # deleted during the walk
         except OSError as error:
             shown = f"{self._shown}/{folder.decode(errors='backslashreplace')}".rstrip("/") or "/"
             raise SourceError(f"{shown} can't be listed: {error.strerror}: make it readable") from error
@@ -89,7 +89,7 @@ class Folder:
                 yield key
 
     def _stat(self, key: bytes) -> os.stat_result | None:
-        """Look at a file; None for what is gone, no regular file, or outside the folder."""
+        """Return a file's status; None if it is gone, not a regular file, or outside the folder."""
         path = os.path.join(self._root, key)  # noqa: PTH118 - bytes
         try:
             found = os.lstat(path)
@@ -105,19 +105,19 @@ class Folder:
         return os.path.realpath(path).startswith(self._root.rstrip(b"/") + b"/")
 
     def head_now(self, key: bytes) -> ListedObject:
-        """Say what the file is now."""
+        """Return what the file is now."""
         found = self._stat(key)
         if found is None:
             raise self._gone(key)
         return ListedObject(key, _etag(found), found.st_size)
 
     def _read(self, key: bytes, etag: str, limit: int, first: int | None) -> bytes:
-        """Read all of a file, if that is at most `limit`, or so many bytes from `first` on."""
+        """Read a whole file, if it has at most `limit` bytes, or `limit` bytes from `first` on."""
         path = os.path.join(self._root, key)  # noqa: PTH118 - bytes
         if not self._inside(path):
             raise self._gone(key)
         try:
-            # Non-blocking, so that a file replaced by a pipe can't hold the thread.
+            # Non-blocking, so that a pipe in place of the file can't block the thread.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except PermissionError as error:
             raise ObjectError(Reason.ACCESS_DENIED, f"{self.url(key)}: {error.strerror}") from error
@@ -131,7 +131,7 @@ class Folder:
                 if first is not None:
                     file.seek(first)
                 data = file.read(limit if first is not None else limit + 1)
-            except OSError as error:  # an absent network disk says so too: not this file's fault
+            except OSError as error:  # also raised if a network disk is absent: not this file's fault
                 raise ReadRefused(f"{self.url(key)} can't be read: {error.strerror}") from error
             self._compare(key, etag, os.fstat(descriptor), limit if first is None else None)
         return data

@@ -1,7 +1,7 @@
-"""S3's event notifications, read from an SQS queue: which objects are new or changed, without listing.
+"""S3's event notifications, read from an SQS queue: new and changed objects, without listing.
 
-S3's events arrive in three forms, all taken: sent to the queue directly, through an SNS topic, through EventBridge. An
-event is only deleted from the queue once the caller has written what it says; one that comes twice does no harm.
+S3's events arrive in three forms: sent to the queue directly, through an SNS topic, or through EventBridge. An event is
+deleted from the queue only after the caller has stored it; receiving one twice does no harm.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class ObjectWritten:
     key: bytes
     listed: ListedObject
     incomplete: bool = False
-    """The event lacks what a listing would say: the object itself is to be asked."""
+    """The event lacks values that a listing would have: request them from the object."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotificationBatch:
-    """What one request brought: events, and the receipts to delete their messages with."""
+    """The result of one request: events, and the receipts to delete their messages."""
 
     events: Sequence[ObjectWritten]
     receipts: Sequence[str]
@@ -73,7 +73,7 @@ class NotificationQueue:
         )
 
     def delete(self, receipts: Sequence[str]) -> None:
-        """Say that these messages are dealt with. What can't be deleted comes again."""
+        """Delete these messages from the queue. Messages that can't be deleted come again."""
         if not receipts:
             return
         entries = [{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(receipts)]
@@ -89,7 +89,7 @@ class NotificationQueue:
 
 
 def read_events(body: str) -> list[ObjectWritten]:
-    """Read a message's events; what is no such event (S3's test event, say) gives none."""
+    """Read a message's events; other messages (for example S3's test event) have none."""
     try:
         found = json.loads(body)
         if isinstance(found, dict) and found.get("Type") == "Notification":
@@ -99,13 +99,13 @@ def read_events(body: str) -> list[ObjectWritten]:
         records = []
     if not records:
         log.debug("a message without an event", body=body[:SHOWN])
-    # Each for itself: one that can't be read keeps none from being heard.
+    # One by one, so that an unreadable event doesn't hide the others.
     return [event for record in records if (event := _event(*record)) is not None]
 
 
 def _records(found: Mapping[str, Any]) -> Iterator[tuple[Any, bool]]:
-    """Return what a message says of buckets and objects, and whether its keys are encoded."""
-    if found.get("detail-type") == "Object Created":  # EventBridge: keys as they are
+    """Yield a message's records of buckets and objects, and whether their keys are encoded."""
+    if found.get("detail-type") == "Object Created":  # EventBridge: keys aren't encoded
         yield found.get("detail"), False
     for record in found.get("Records") or ():
         if isinstance(record, dict) and str(record.get("eventName", "")).removeprefix("s3:").startswith(CREATED):
@@ -113,7 +113,7 @@ def _records(found: Mapping[str, Any]) -> Iterator[tuple[Any, bool]]:
 
 
 def _event(said: object, encoded: bool) -> ObjectWritten | None:  # noqa: FBT001 - a pair that belongs together
-    """Read one event; None for a placeholder of a folder, and for what names no object."""
+    """Read one event; None for a folder's placeholder, and for events without an object."""
     try:
         bucket, held = said["bucket"]["name"], said["object"]  # type: ignore[index] # checked by trying
         name = held["key"]

@@ -1,8 +1,8 @@
-"""An S3 bucket (or what speaks like one) as a source.
+"""An S3 bucket (or a compatible server's) as a source.
 
-boto3 lists, and reads what must be read with care: it takes any key and tells errors apart by their code. obstore reads
-the rest at a fifth of the CPU (docs/benchmarks.md). Whatever obstore fails to read is read again with boto3, whose
-answer counts: errors are judged in one place.
+boto3 lists, and reads in the difficult cases: it takes any key, and its errors have codes. obstore does all other reads
+with a fifth of the CPU (docs/benchmarks.md). If obstore fails to read an object, boto3 reads it again, and boto3's
+error counts, so errors are judged in one place.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE = 1000
-# HTTP status and S3 code (any, where empty) -> reason, if the bucket itself can still be listed.
+# HTTP status and S3 code (any, if empty) -> reason, if the bucket itself can still be listed.
 FAULTS = {
-    (400, "InvalidRequest"): Reason.UNREADABLE,  # encrypted with a key that only its owner has
+    (400, "InvalidRequest"): Reason.UNREADABLE,  # encrypted with a key that only the owner has
     (403, ""): Reason.ACCESS_DENIED,
     (404, ""): Reason.NOT_FOUND,
     (405, "MethodNotAllowed"): Reason.NOT_FOUND,  # a delete marker
 }
-# What a server says that has too much to do, or that stands before one that is gone: never an object's fault.
+# Answers of an overloaded server, or of a proxy whose server is gone: never an object's fault.
 BUSY: Final = frozenset({429, 502, 503, 504})
 BUSY_CODES: Final = frozenset({"SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestTimeout"})
 ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-# What object_store's Path refuses, or would quietly read as another key: empty, '.' and '..' parts, control characters.
+# Rejected by object_store's Path, or silently read as another key: empty, '.' and '..' parts, control characters.
 NOT_PLAIN = re.compile(r"\A/|/\Z|//|(?:\A|/)\.{1,2}(?:/|\Z)|[\x00-\x1f\x7f]")
 
 
 class Bucket:
-    """One bucket below a prefix; connects when first used."""
+    """One bucket below a prefix; connects at the first use."""
 
     def __init__(self, bucket: str, prefix: str, settings: Settings) -> None:
         self._bucket = bucket
@@ -58,7 +58,7 @@ class Bucket:
         self._clients = BucketClients(bucket, settings)
 
     def list(self, after: bytes) -> Iterator[list[ListedObject]]:
-        """Page through the bucket in key order. 'Folders' (empty objects whose key ends in a slash) are left out."""
+        """Page through the bucket in key order. Omits 'folders': empty objects whose key ends in a slash."""
         request: ListObjectsV2RequestTypeDef = {
             "Bucket": self._bucket,
             "Prefix": self._prefix,
@@ -79,7 +79,7 @@ class Bucket:
             request.pop("StartAfter", None)
 
     async def read(self, key: bytes, etag: str, limit: int) -> bytes:
-        """Read with If-Match; the answer's own ETag is compared too, for servers that ignore the condition."""
+        """Read with If-Match; the answer's ETag is compared too, for servers that ignore the condition."""
         return await self._read(key, etag, limit, None)
 
     async def read_range(self, key: bytes, etag: str, first: int, length: int) -> bytes:
@@ -92,14 +92,14 @@ class Bucket:
         return self._read_surely(key, etag, length, first)
 
     def head_now(self, key: bytes) -> ListedObject:
-        """Say what the key holds now."""
+        """Return what the key holds now."""
         self._check(key)
         return self._head(key)
 
     async def _read(self, key: bytes, etag: str, limit: int, first: int | None) -> bytes:
-        """Read all of an object, if that is at most `limit`, or so many bytes from `first` on."""
+        """Read a whole object, if it has at most `limit` bytes, or `limit` bytes from `first` on."""
         self._check(key)
-        if not etag:  # listed by an earlier version: nothing would tell its bytes from others
+        if not etag:  # listed by an earlier version: its bytes can't be identified
             raise ObjectError(Reason.UNLISTABLE, f"{self.url(key)}: it was listed without an ETag")
         name = key.decode()
         loop = asyncio.get_running_loop()
@@ -114,21 +114,21 @@ class Bucket:
             return await loop.run_in_executor(self._clients.threads, self._read_surely, key, etag, limit, first)
 
     async def head(self, key: bytes) -> ListedObject:
-        """Say what the key holds now."""
+        """Return what the key holds now."""
         self._check(key)
         with self._clients.used():
             return await asyncio.get_running_loop().run_in_executor(self._clients.threads, self._head, key)
 
     def url(self, key: bytes) -> str:
-        """Name an object for people."""
+        """Return an object's url for people."""
         return f"s3://{self._bucket}/{key.decode(errors='backslashreplace')}"
 
     def close(self) -> None:
-        """Let go of the connections once the reads that are under way have ended."""
+        """Close the connections after the reads in progress."""
         self._clients.close()
 
     async def _read_fast(self, store: S3Store, name: str, etag: str, limit: int, first: int | None) -> bytes | None:
-        """Read with obstore; None says that boto3 is to find out what the matter is."""
+        """Read with obstore; None means that boto3 has to find out what is wrong."""
         options: GetOptions = {"if_match": f'"{etag}"'}
         if first is not None:
             options["range"] = (first, first + limit)
@@ -178,14 +178,14 @@ class Bucket:
             raise ObjectError(Reason.UNLISTABLE, f"{self.url(key)}: {why}")
 
     def _entry(self, key: bytes, etag: str | None, size: int | None) -> ListedObject:
-        """Return what a key holds now, if that can be read."""
+        """Return what a key holds now, if it can be read."""
         entry = make_entry(key, etag, size)
         if entry.refused:
             raise ObjectError(Reason.UNLISTABLE, f"{self.url(key)}: {entry.refused}")
         return entry
 
     def _judge(self, error: Exception, key: bytes) -> SourceError:
-        """Say whose fault it is: the object's own (ObjectError) or the bucket's, the network's, ours (SourceError)."""
+        """Return the error by fault: the object's own (ObjectError), or anything else's (SourceError)."""
         code, status = _code(error), _status(error)
         detail = f"{self.url(key)}: {error}"
         if code == "InvalidObjectState":
@@ -197,7 +197,7 @@ class Bucket:
         reason = FAULTS.get((status, code)) or FAULTS.get((status, ""))
         if reason is None:
             return (ReadRefused if _is_refusal(error) else SourceError)(f"{detail}: tried again later")
-        try:  # a wrong endpoint or expired credentials answer so for every object: only a bucket that lists is sound
+        try:  # a wrong endpoint or expired credentials affect every object, so the bucket must be listable
             self._ask(lambda: self._client().list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1))
         except SourceError as whole:
             return whole
@@ -234,7 +234,7 @@ def _page(answer: ListObjectsV2OutputTypeDef) -> list[ListedObject]:
 
 
 def _text(key: bytes) -> str:
-    """Return a key as text; of one that is none what comes before the first odd byte, which sorts before it."""
+    """Return a key as text; if it isn't UTF-8, the part before the first invalid byte, which sorts before it."""
     try:
         return key.decode()
     except UnicodeDecodeError as error:
@@ -242,7 +242,7 @@ def _text(key: bytes) -> str:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Return whether the storage itself refused or broke off one read: no network's fault, nor overload's."""
+    """Return whether the storage itself refused or broke off one read: not the network, and not overload."""
     if isinstance(error, IncompleteReadError | ResponseStreamingError):
         return True
     status = _status(error)

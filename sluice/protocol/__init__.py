@@ -1,4 +1,4 @@
-"""What goes over ZeroMQ between producer and consumer, and its encryption; see docs/protocol.md."""
+"""Messages over ZeroMQ between producer and consumer, and their encryption; see docs/protocol.md."""
 
 from sluice.protocol.frames import VERSION, decode, encode
 from sluice.protocol.messages import (

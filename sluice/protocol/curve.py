@@ -1,6 +1,6 @@
-"""CURVE: who may connect. What the keys are and how they are written, `sluice.protocol.keys` knows.
+"""CURVE decides who may connect; `sluice.protocol.keys` reads and writes the keys.
 
-A producer lets in the consumers whose .pub files lie in SLUICE_CURVE_CLIENTS (ZAP); everybody else's connection ends
+A producer accepts the consumers whose .pub files are in SLUICE_CURVE_CLIENTS (ZAP); all other connections are closed
 before a message is read.
 """
 
@@ -23,7 +23,7 @@ READ_AGAIN_SECONDS = 5.0
 
 
 def guard_client(socket: zmq.Socket[Any], settings: Settings) -> None:
-    """Make a consumer's socket speak CURVE, if a key is set; before it connects."""
+    """Enable CURVE on a consumer's socket if a key is set; call it before connecting."""
     if settings.curve_key is None:
         return
     if settings.curve_server is None:
@@ -35,7 +35,7 @@ def guard_client(socket: zmq.Socket[Any], settings: Settings) -> None:
 
 
 class CurveAuthenticator:
-    """Who may connect to a producer: the holders of known keys; anybody, where no key is set."""
+    """Decides who may connect to a producer: holders of known keys, or anybody if no key is set."""
 
     def __init__(self, settings: Settings, context: zmq.asyncio.Context) -> None:
         self._key = settings.curve_key
@@ -45,11 +45,11 @@ class CurveAuthenticator:
 
     @property
     def closed_to_strangers(self) -> bool:
-        """Whether keys are asked for."""
+        """Whether keys are required."""
         return self._key is not None
 
     def open(self) -> None:
-        """Begin to answer ZeroMQ's questions about who may come in."""
+        """Start answering ZeroMQ's authentication requests."""
         if self._key is None:
             return
         if self._clients is None or not self._clients.is_dir():
@@ -61,7 +61,7 @@ class CurveAuthenticator:
         self._authenticator.configure_curve_callback(DOMAIN, credentials_provider=_KnownKeys(self._clients))
 
     def guard(self, socket: zmq.Socket[Any]) -> None:
-        """Make a producer's socket ask for keys; before it binds."""
+        """Require keys on a producer's socket; call it before binding."""
         if self._key is None:
             return
         keys = read_keys(self._key)
@@ -78,7 +78,7 @@ class CurveAuthenticator:
 
 
 class _KnownKeys:
-    """The public keys that may come in. For an unknown one the folder is read again: a consumer's key may be new."""
+    """The accepted public keys. For an unknown key the folder is read again, since a consumer's key may be new."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -86,7 +86,7 @@ class _KnownKeys:
         self._keys = self._read()
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """Answer pyzmq's question."""
+        """Answer pyzmq's authentication request."""
         del domain
         now = time.monotonic()
         if key not in self._keys and now - self._read_at > READ_AGAIN_SECONDS:
@@ -94,9 +94,9 @@ class _KnownKeys:
             try:
                 self._keys = self._read()
             except ConfigurationError:
-                return False  # half written, say; the keys read before stay known
+                return False  # for example half written; the keys read before stay known
         return key in self._keys
 
     def _read(self) -> frozenset[bytes]:
-        # Kubernetes keeps a secret's versions beside it, and editors their copies, under names that begin with a dot.
+        # Kubernetes keeps versions of a Secret, and editors their copies, under names that begin with a dot.
         return frozenset(read_public(file) for file in self._folder.glob("*.pub") if not file.name.startswith("."))

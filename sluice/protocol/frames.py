@@ -1,7 +1,7 @@
-"""Messages to frames and back.
+"""Converts messages to frames and back.
 
-A message is: one frame of two bytes (version, kind), one frame of msgpack (the header), then payload frames, which only
-WORK has. What can't be understood raises ProtocolError and nothing else, whatever the bytes.
+A message is one frame of two bytes (version, kind), one frame of msgpack (the header), and for WORK payload frames. Any
+unreadable input raises ProtocolError.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KINDS: Final[dict[int, type[Message]]] = {
     9: Bye,
     10: Error,
 }
-# What consumers send are lists of at most 4,096 ids (37 KB), or 256 failures (0.6 MB).
+# Consumers send lists of at most 4,096 ids (37 KB), or 256 failures (0.6 MB).
 HEADER_MAX_BYTES: Final = 1024 * 1024
 FIXED_FRAMES: Final = 2
 

@@ -1,8 +1,8 @@
-"""CURVE keys in files, of two formats that may be mixed.
+"""CURVE keys in files, of two formats that can be mixed.
 
-`sluice keys` writes two lines, `public = "..."` and `secret = "..."`; what may be given away is written beside it as
-`NAME.pub`. What makes keys for others (Helm, openssl, cert-manager) makes no CURVE keys but ed25519 ones in PEM, and a
-CURVE key follows from such a key: both are points of one curve, in two notations.
+`sluice keys` writes two lines, `public = "..."` and `secret = "..."`, and the public key alone as `NAME.pub`. Helm,
+openssl and cert-manager make ed25519 keys in PEM instead. A CURVE key is derived from such a key: both are points of
+the same curve, in two notations.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class KeyPair:
 
 
 def make_keys(path: Path) -> KeyPair:
-    """Write a new key file, readable by its owner alone, and its public half as `NAME.pub`."""
+    """Write a new key file that only its owner can read, and its public half as `NAME.pub`."""
     public, secret = zmq.curve_keypair()
     shown = path.with_name(path.name + ".pub")
     for file in (path, shown):
@@ -69,7 +69,7 @@ def read_public(path: Path) -> bytes:
 
 def read_server(setting: str) -> bytes:
     """Return the producers' public key from SLUICE_CURVE_SERVER: the key itself, or the path of its .pub file."""
-    # A key may hold any of a path's characters; one that ends so would be the first in 50 million.
+    # A key may contain any of a path's characters; one in 50 million keys ends like a path.
     if len(setting) == KEY_LENGTH and setting.isascii() and not setting.endswith(".pub"):
         return setting.encode()
     try:
@@ -81,7 +81,7 @@ def read_server(setting: str) -> bytes:
 
 
 def _secret_of_pem(text: str, path: Path) -> bytes:
-    """Hash the seed as ed25519 does before it signs: what comes out multiplies the points of both notations."""
+    """Hash the seed as ed25519 does before it signs: the result is the secret scalar in both notations."""
     try:
         key = serialization.load_pem_private_key(text.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -95,7 +95,7 @@ def _secret_of_pem(text: str, path: Path) -> bytes:
 
 
 def _public_of_pem(text: str, path: Path) -> bytes:
-    """Take the point from the Edwards curve (y) to the Montgomery curve (u)."""
+    """Convert the point from the Edwards curve (y) to the Montgomery curve (u)."""
     try:
         certified = CERTIFICATE in text
         key = (

@@ -1,4 +1,4 @@
-"""What producer and consumer say to each other: one frozen struct a kind."""
+"""The messages between producer and consumer: one frozen struct for each kind."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ WHY_MAX = 300
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What all messages are. A reader ignores fields that it doesn't know, so one may be added to any of them."""
+    """The base of all messages. Readers ignore unknown fields, so fields may be added to any message."""
 
 
 class Hello(Message, frozen=True, omit_defaults=True):
-    """Consumer: here I am; forget any session you had with my address."""
+    """Consumer: begins a session, and ends earlier ones with its address."""
 
     consumer: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     line: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
-    """Random, and the same in all sessions of this process with this producer: nobody else can end one of them."""
+    """Random, and the same in all sessions of this process with this producer, so that nobody else can end them."""
     session: Count = 0
-    """Which session of the line this is; a later one ends those before it."""
+    """The number of the session; a later one ends those before it."""
 
 
 class Credit(Message, frozen=True, omit_defaults=True):
-    """Consumer: in this session you may have sent me `limit` objects in all; I have received `received`.
+    """Consumer: takes `limit` objects in total in this session, and has received `received`.
 
-    Both count from HELLO and never fall. Counting from the start makes a repeated message harmless.
+    Both count from HELLO and never decrease, so a repeated message is harmless.
     """
 
     limit: Count
     received: Count
     why: Annotated[str, msgspec.Meta(max_length=WHY_MAX)] = ""
-    """Why the limit doesn't rise, in words for a person."""
+    """Why the limit doesn't rise, for people."""
 
 
 class WorkItem(msgspec.Struct, frozen=True):
@@ -50,17 +50,17 @@ class WorkItem(msgspec.Struct, frozen=True):
     size: Count
     inline: bool
     alone: bool
-    """A consumer died with this object: work on it with no other."""
+    """Whether a consumer died with this object: no other object may be processed meanwhile."""
 
 
 class Work(Message, frozen=True):
-    """Producer: these are yours. The n-th inline item's bytes are the n-th payload frame."""
+    """Producer: leases these objects. The n-th inline item's bytes are the n-th payload frame."""
 
     items: list[WorkItem]
 
 
 class Done(Message, frozen=True):
-    """Consumer: committed (or already committed by another): let go of these leases."""
+    """Consumer: these objects are committed, by it or by another consumer; their leases end."""
 
     ids: list[Id]
 
@@ -74,39 +74,39 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Failed(Message, frozen=True):
-    """Consumer: these can't be classified, by their own fault."""
+    """Consumer: these objects can't be classified, by their own fault."""
 
     failures: list[Failure]
 
 
 class Return(Message, frozen=True, omit_defaults=True):
-    """Consumer: I have not finished these and won't; lease them to another. Not their fault."""
+    """Consumer: won't finish these objects; lease them to others. It isn't their fault."""
 
     ids: list[Id]
     why: Annotated[str, msgspec.Meta(max_length=WHY_MAX)] = ""
-    """What is the matter with their model, in words for a person, while other models predict."""
+    """What is wrong with their model while other models predict, for people."""
 
 
 class Ping(Message, frozen=True, omit_defaults=True):
-    """Consumer: I live."""
+    """Consumer: is alive."""
 
     sent: Count | None = None
-    """Messages that I sent in this session before this one."""
+    """Number of messages that the consumer sent in this session before this one."""
 
 
 class Pong(Message, frozen=True, omit_defaults=True):
-    """Producer: so do I, and I know you. To a consumer that it does not know, a producer answers ERROR instead."""
+    """Producer: is alive and knows the session. An unknown consumer gets ERROR instead."""
 
     sent: Count | None = None
-    """Messages that I sent you in this session before this one."""
+    """Number of messages that the producer sent in this session before this one."""
 
 
 class Bye(Message, frozen=True):
-    """Consumer: I leave; whatever I still hold goes back. Producer: I leave; say HELLO to my successor."""
+    """Consumer: leaves, and its objects go back. Producer: leaves; send HELLO to its successor."""
 
 
 class Error(Message, frozen=True):
-    """Either: your message could not be used."""
+    """Either: the message couldn't be used."""
 
     code: Annotated[str, msgspec.Meta(max_length=32)]
     detail: Annotated[str, msgspec.Meta(max_length=500)]

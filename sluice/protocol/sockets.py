@@ -1,4 +1,4 @@
-"""What both ends do with a ZeroMQ socket without waiting, and how long they trust a silent peer."""
+"""Non-blocking sends and receives for both ends, and how long they trust a silent peer."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import zmq
 import zmq.asyncio
 
 HEARTBEATS_MISSED: Final = 3
-"""So many heartbeats of silence, and either end gives up the session."""
+"""After so many heartbeats of silence either end ends the session."""
 
 
 def send_now(socket: zmq.asyncio.Socket, frames: Sequence[bytes], *, copy: bool = True) -> BaseException | None:
-    """Send without waiting; return what is against it. A future that pyzmq gives for this is done already."""
+    """Send without waiting; return the error if it fails. pyzmq's future is already done."""
     sent = cast("asyncio.Future[object]", socket.send_multipart(frames, zmq.DONTWAIT, copy=copy))
     return sent.exception()
 
 
 def receive_now(socket: zmq.asyncio.Socket) -> list[bytes] | None:
-    """Return the message that waits already; None if there is none."""
+    """Return a message that is already waiting; None if there is none."""
     received = cast("asyncio.Future[list[bytes]]", socket.recv_multipart(zmq.DONTWAIT))
     return received.result() if received.exception() is None else None

@@ -1,4 +1,4 @@
-"""What a process says of itself: structured logs, Prometheus metrics, and whether it lives and would do work."""
+"""How a process is observed: structured logs, Prometheus metrics, and health."""
 
 from sluice.telemetry import metrics
 from sluice.telemetry.health import Health, HealthServer, serve

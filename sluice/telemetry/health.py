@@ -1,7 +1,7 @@
-"""Whether a process lives and would do work now, served over HTTP beside its metrics.
+"""Liveness and readiness of a process, served over HTTP next to its metrics.
 
-/live fails only when the event loop has stopped turning, so that a busy or waiting process is never restarted for it.
-/ready fails, with the reasons in its body, while any condition that the process set is not so.
+/live fails only if the event loop hangs, so a busy or waiting process is never restarted for it. /ready fails while any
+condition that the process set is false; its body has the reasons.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Health:
         self._ticked = clock()
 
     def set(self, name: str, ok: bool, why: str = "") -> None:  # noqa: FBT001 - read as a sentence: set("ledger", ok=True)
-        """Say that the condition `name` holds, or why it doesn't."""
+        """Set whether the condition `name` holds, or why it doesn't."""
         with self._lock:
             self._reasons.pop("start", None)
             if ok:
@@ -44,22 +44,22 @@ class Health:
                 self._reasons[name] = why
 
     def tick(self) -> None:
-        """Say that the event loop turns."""
+        """Record that the event loop runs."""
         self._ticked = self._clock()
 
     def reasons(self) -> dict[str, str]:
-        """Return what keeps this process from doing work; empty when it is ready."""
+        """Return what keeps this process from working; empty when it is ready."""
         with self._lock:
             return dict(self._reasons)
 
     @property
     def lives(self) -> bool:
-        """Return whether the event loop turned lately."""
+        """Return whether the event loop ran recently."""
         return self._clock() - self._ticked < STALLED_SECONDS
 
 
 class HealthServer:
-    """The HTTP server; `port` is the one it got."""
+    """The HTTP server; `port` is the port that it got."""
 
     def __init__(self, host: str, port: int, health: Health) -> None:
         self._server = ThreadingHTTPServer((host, port), _handler(health))
@@ -74,7 +74,7 @@ class HealthServer:
 
 
 def serve(settings: Settings, health: Health) -> HealthServer | None:
-    """Serve where the settings say, if they do."""
+    """Start the server if the settings have a port for it."""
     if settings.metrics_port == 0:
         return None
     try:
@@ -113,6 +113,6 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Keep probes out of the log."""
+            """Log nothing, since probes are frequent."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""What a process says of its ledger's connection: retries and waits are counted, long waits stand in the log."""
+"""Telemetry of a ledger connection: retries and lock waits are counted, long waits are logged."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sluice.telemetry.logs import get_logger
 log = get_logger()
 
 QUIET_SECONDS: Final = 5.0
-"""At least so long between two lines in the log."""
+"""Minimum seconds between two log lines."""
 HOSTS_NAMED: Final = 20
-"""So many hosts get a time series of their own; pods come and go."""
+"""Only so many hosts get their own time series, since pods come and go."""
 
 
 class LedgerTelemetry:
-    """Counts what a connection meets, and says in the log, now and then, who was waited for."""
+    """Counts events of a connection, and logs now and then who was waited for."""
 
     def __init__(self) -> None:
         self._said_at = float("-inf")
@@ -28,7 +28,7 @@ class LedgerTelemetry:
         metrics.LEDGER_RETRIES.labels(cause=cause).inc()
 
     def waited(self, host: str, who: str, objects: int) -> None:
-        """Tell of one wait in vain for rows that `who` on `host` keeps locked; so many objects have to wait for it."""
+        """Count a lock wait timeout for rows that `who` on `host` keeps locked; `objects` is how many are waiting."""
         if len(self._hosts) < HOSTS_NAMED:
             self._hosts.add(host)
         metrics.LEDGER_LOCK_WAITS.labels(holder=host if host in self._hosts else "others").inc()

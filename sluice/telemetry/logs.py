@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 
 class LogStream(io.TextIOBase):
-    """Standard error, where it may be a file on a full disk or a pipe that nobody reads: work goes on without the log.
+    """Standard error that never fails: if it is a file on a full disk or an unread pipe, lines are lost.
 
-    Some of the lines that found no room are kept by the stream below, and come once there is room.
+    The stream below keeps some of the lines that couldn't be written, and writes them once there is space.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, or count that it can't be."""
+        """Write, or count the failure."""
         with self._tolerant():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered, or count that it can't be."""
+        """Flush, or count the failure."""
         with self._tolerant():
             self._stream.flush()
 
     def isatty(self) -> bool:
-        """Return whether a person reads it."""
+        """Return whether it is a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """Return the descriptor, for what must write without Python."""
+        """Return the descriptor, for code that writes without Python."""
         return self._stream.fileno()
 
     @contextlib.contextmanager
@@ -54,19 +54,19 @@ class LogStream(io.TextIOBase):
 
 
 class CurrentStderr(io.TextIOBase):
-    """Standard error as it is when a line is written: loggers outlive what it was when they were made."""
+    """The current standard error, looked up for each line, since loggers outlive their first stream."""
 
     def write(self, text: str) -> int:
-        """Write to what is standard error now."""
+        """Write to the current standard error."""
         return sys.stderr.write(text)
 
     def flush(self) -> None:
-        """Flush what is standard error now."""
+        """Flush the current standard error."""
         sys.stderr.flush()
 
 
 def configure(settings: Settings) -> None:
-    """Log as the settings say; other libraries' warnings come along. Standard error never fails from then on."""
+    """Log as the settings say, including warnings of other libraries. From then on standard error never fails."""
     if not isinstance(sys.stderr, LogStream):
         sys.stderr = LogStream(sys.stderr)  # for `print` and tracebacks, too
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]

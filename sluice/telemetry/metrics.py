@@ -1,4 +1,4 @@
-"""Every metric of every process, named by the words of docs/architecture.md."""
+"""All metrics of all processes, named with the words of docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ENDPOINT_UP = Gauge(
 )
 GATEWAY_INSIDE = Gauge("sluice_gateway_pictures", "Pictures that the gateway has at work")
 
-# A counter that is first seen at 1 has not increased: each reason is there from the start.
+# Prometheus sees no increase if a counter first appears with 1, so each reason exists from the start.
 for _reason in Reason:
     QUARANTINED.labels(reason=_reason)
 

@@ -1,4 +1,4 @@
-"""Zips and tars in a bucket or folder, read in place: listing is their directory, fetching a member is a range."""
+"""Zips and tars in a bucket or folder, read in place: their directory is listed, a member is read as a range."""
 
 from sluice.objects.archives.source import Archives
 

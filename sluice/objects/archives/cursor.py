@@ -1,4 +1,4 @@
-"""Where a listing of archives stands, as the ledger keeps it: behind an archive, or within one."""
+"""The position of a listing of archives, as the ledger stores it: after an archive, or inside one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ END: Final = b"end"
 
 @dataclass(frozen=True, slots=True)
 class ListingPlace:
-    """So many members of this archive, at this ETag, are listed; all of them, and those before, if it has no ETag."""
+    """So many members of this archive (at this ETag) are listed; without an ETag, it and all earlier ones are."""
 
     key: bytes = b""
     etag: str = ""
@@ -21,7 +21,7 @@ class ListingPlace:
 
     @classmethod
     def read(cls, cursor: bytes) -> Self:
-        """Read a cursor; one that is none stands for the beginning, for what is listed twice is there once."""
+        """Read a cursor; an invalid one means the beginning, since listing twice is harmless."""
         number, first, rest = cursor.partition(b" ")
         if number == END and first:
             return cls(rest)
@@ -32,16 +32,16 @@ class ListingPlace:
 
     @classmethod
     def can_be(cls, archive: ListedObject) -> bool:
-        """Return whether each place in an archive can be kept."""
+        """Return whether every position in an archive fits into a cursor."""
         return len(cls(archive.key, archive.etag, 2**63).text()) <= KEY_MAX_BYTES
 
     @property
     def is_within(self) -> bool:
-        """Return whether the archive has members that are still to be listed."""
+        """Return whether the archive has members left to list."""
         return bool(self.etag)
 
     def within(self, archive: ListedObject) -> int:
-        """Return the number of an archive's member to begin with: of one that was replaced, the first."""
+        """Return the number of the archive's first member to list; 0 if the archive was replaced."""
         return self.number if (archive.key, archive.etag) == (self.key, self.etag) else 0
 
     def is_behind(self, archive: ListedObject) -> bool:
@@ -49,7 +49,7 @@ class ListingPlace:
         return not self.etag and archive.key == self.key
 
     def text(self) -> bytes:
-        """Return the cursor: printable, the key last, for it may hold anything."""
+        """Return the cursor as printable text; the key is last, because it may contain anything."""
         if not self.etag:
             return END + b" " + self.key
         return f"{self.number} {self.etag} ".encode() + self.key

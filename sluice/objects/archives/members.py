@@ -1,7 +1,7 @@
-"""Members of archives: what a directory says of each, which of them count, and how a row keeps where one is.
+"""Members of archives: what the directory says of each, which are objects, and how a row stores a member's place.
 
-A member's ETag is its archive's, with its place behind a `!`. So an archive that is replaced replaces its members, and
-whoever reads a member needs no directory: the row says which bytes, and under which condition.
+A member's ETag is its archive's ETag, `!`, and its place. So replacing an archive supersedes its members, and reading a
+member needs no directory: the row says which bytes, with which condition.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sluice.domain import Reason
 from sluice.errors import ObjectError
 
 ReadRange = Callable[[int, int], bytes]
-"""Gives the archive's bytes from an offset on, so many of them; fewer only at its end."""
+"""Returns so many bytes of the archive from an offset on; fewer only at its end."""
 
 RATIO_FROM_BYTES: Final = 1024 * 1024
-"""Smaller members may be as dense as they like: a plain white picture is."""
+"""Smaller members may grow by any factor, as plain white pictures do."""
 ARCHIVE_ETAG_MAX: Final = 66
-"""Characters of an archive's ETag, so that a place fits behind it."""
+"""Maximum length of an archive's ETag, so that a place fits after it."""
 STORED, DEFLATED, IN_TAR, UNREADABLE = "s", "d", "t", "x"
 
 _PLACE: Final = re.compile(r"([sdt])([0-9a-f]{1,16})\.([0-9a-f]{1,16})\.([0-9a-f]{1,16})\.([0-9a-f]{1,8})")
@@ -37,7 +37,7 @@ _NESTED: Final = re.compile(rb"\.(?:zip|tar|tgz|tar\.(?:gz|bz2|xz|zst)|7z|rar)\Z
 
 @dataclass(frozen=True, slots=True)
 class MemberPlace:
-    """Where a member's bytes are in its archive: in a zip from its own header on, in a tar the bytes themselves."""
+    """Where a member's bytes are: in a zip from the member's header on, in a tar the bytes themselves."""
 
     kind: str
     offset: int
@@ -47,17 +47,17 @@ class MemberPlace:
 
     @property
     def is_possible(self) -> bool:
-        """Return whether so few bytes can be so many packed ones: what deflate adds to the worst of them is little."""
+        """Return whether deflate can pack the member's bytes into so few: it adds little even in the worst case."""
         return self.packed == self.size if self.kind != DEFLATED else self.packed <= self.size + self.size // 500 + 64
 
     def grows_beyond(self, ratio: int) -> bool:
-        """Return whether unpacking makes suspiciously much of it."""
+        """Return whether unpacking increases the size suspiciously."""
         return self.size > RATIO_FROM_BYTES and self.size > self.packed * ratio
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveMember:
-    """One file of an archive; `number` counts all that the directory names, from 0."""
+    """One file of an archive; `number` counts all entries of the directory, from 0."""
 
     number: int
     name: bytes
@@ -65,11 +65,11 @@ class ArchiveMember:
     place: MemberPlace | None = None
     reason: Reason | None = None
     detail: str = ""
-    """Why it can't be read, and what is the matter."""
+    """Details of why it can't be read."""
 
 
 def etag_of(version: str, member: ArchiveMember) -> str:
-    """Return a member's ETag, from its archive's."""
+    """Return a member's ETag, made from its archive's."""
     place = member.place
     if place is None:
         return f"{version}!{UNREADABLE}{member.reason or Reason.MEMBER_DAMAGED}.{member.number:x}"
@@ -77,7 +77,7 @@ def etag_of(version: str, member: ArchiveMember) -> str:
 
 
 def read_etag(etag: str) -> tuple[str, MemberPlace]:
-    """Return an archive's ETag and a member's place in it; of a member that can't be read, raise its reason again."""
+    """Return an archive's ETag and a member's place in it; if the member can't be read, raise its reason again."""
     version, _, said = etag.rpartition("!")
     if refused := _REFUSED.fullmatch(said):
         reason = Reason.of_code(refused[1]) or Reason.UNREADABLE
@@ -92,25 +92,25 @@ def read_etag(etag: str) -> tuple[str, MemberPlace]:
 
 
 def archive_of(key: bytes) -> bytes | None:
-    """Return the key of the archive that a member's key begins with."""
+    """Return the archive's key in a member's key."""
     found = _MEMBER.search(key)
     return key[: found.end() - 2] if found else None
 
 
 def plain(name: bytes) -> bytes:
-    """Return a name without the `./` that many a tar puts before each."""
+    """Return a name without the `./` at its start, which many tars have."""
     while name.startswith(b"./"):
         name = name[2:].lstrip(b"/")
     return name
 
 
 def is_litter(name: bytes) -> bool:
-    """Return whether a file is what an operating system leaves beside pictures."""
+    """Return whether a file is one that operating systems create next to pictures."""
     return _LITTER.search(name) is not None
 
 
 def refuse_name(name: bytes) -> str:
-    """Say why a member's name can't be kept; empty if it can."""
+    """Return why a member's name can't be stored; empty if it can."""
     try:
         text = name.decode()
     except UnicodeDecodeError:
@@ -123,19 +123,19 @@ def refuse_name(name: bytes) -> str:
 
 
 def refuse_nested(name: bytes) -> str:
-    """Say so if a member is an archive itself."""
+    """Return a message if a member is an archive itself."""
     return "it is an archive in an archive" if _NESTED.search(name) else ""
 
 
 class SeenNames:
-    """The names of one archive's members, in 16 bytes each or less: as hashes, in a table that doubles."""
+    """The names of one archive's members, as hashes of at most 16 bytes, in a table that doubles when it is full."""
 
     def __init__(self) -> None:
         self._slots = array("Q", bytes(8 * 1024))
         self._count = 0
 
     def add(self, name: bytes) -> bool:
-        """Note a name; return whether it is new."""
+        """Add a name; return whether it is new."""
         if not self._put(hash(name) & 0xFFFFFFFFFFFFFFFF or 1):
             return False
         self._count += 1

@@ -1,4 +1,4 @@
-"""The members of archives as a source: archives are listed one after the other, each by its directory."""
+"""The members of archives as a source: archives are listed one after the other, by their directories."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ PAGE: Final = 1000
 BEHIND: Final = INSIDE.encode()
 READERS: Final = {b".zip": zips.read_zip, b".tar": tars.read_tar}
 LOCAL_EXTRA: Final = 128
-"""Bytes that a member's own header in a zip may have beside its name, mostly; with more, another range is read."""
+"""Most member headers in a zip need at most so many bytes besides the name; for others another range is read."""
 CHANGES_MAX: Final = 5
 REFUSALS_MAX: Final = 5
 INLINE_UNPACKED: Final = 256 * 1024
-"""Less is unpacked sooner than a thread could be asked for it."""
+"""Fewer bytes are unpacked faster than a thread can be started for it."""
 INDEX_MAX: Final = 100_000
-"""Members of a replaced archive that are remembered, so that each of them needn't read its directory."""
+"""Number of a replaced archive's members to remember, so that not each of them has to read the directory."""
 
 
 class Archives:
-    """Reads inside the archives of another source: one of them, or all below its prefix."""
+    """Reads archives in another source: a single one, or all below its prefix."""
 
     def __init__(
         self, outer: RangedSource, only: bytes | None, settings: Settings, *, most_indexed: int = INDEX_MAX
@@ -51,11 +51,11 @@ class Archives:
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="archives")
 
     def list(self, after: bytes) -> Pages:
-        """Page through the members of each archive, and each archive behind its members."""
+        """Page through the members of each archive, and the archive itself after them."""
         return self.list_new(after, lambda _: False)
 
     def list_new(self, after: bytes, is_known: Callable[[ListedObject], bool]) -> Pages:
-        """Do the same, but pass over archives that are known."""
+        """Do the same, but skip archives that are known."""
         place = ListingPlace.read(after)
         page: list[ListedObject] = []
         for archive in self._archives(place):
@@ -90,7 +90,7 @@ class Archives:
         if place.grows_beyond(self._settings.archive_ratio):
             raise ObjectError(Reason.MEMBER_RATIO, _ratio(place))
         try:
-            if place.size > limit:  # asked all the same: whether the storage answers is somebody's question
+            if place.size > limit:  # sent anyway, because the caller may want to know whether the storage answers
                 await self._outer.read_range(archive, version, place.offset, 1)
                 raise ObjectError(Reason.TOO_LARGE, f"{place.size} bytes, more than {limit}")
             return await self._read(key, archive, version, place)
@@ -98,7 +98,7 @@ class Archives:
             raise ObjectChanged(await self._find(key, change.listed)) from change
 
     async def head(self, key: bytes) -> ListedObject:
-        """Say what the member is now, by its archive's directory; or what an archive is."""
+        """Return what the member is now, from its archive's directory; or what an archive is."""
         if self.is_archive(key) and members.archive_of(key) is None:
             return await self._outer.head(key)
         archive = members.archive_of(key)
@@ -107,16 +107,16 @@ class Archives:
         return await self._find(key, await self._outer.head(archive))
 
     def url(self, key: bytes) -> str:
-        """Name a member for people."""
+        """Return a member's url for people."""
         return self._outer.url(key)
 
     def close(self) -> None:
-        """Let go of connections and threads."""
+        """Close connections and threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._outer.close()
 
     def _archives(self, place: ListingPlace) -> Iterator[ListedObject]:
-        """Return the archives that are still to be listed."""
+        """Yield the archives that are left to list."""
         if self._only is not None:
             try:
                 found = self._outer.head_now(self._only)
@@ -137,9 +137,9 @@ class Archives:
             yield from (entry for entry in page if self.is_archive(entry.key))
 
     def _entries(self, archive: ListedObject, begin: int) -> Iterator[ListedObject]:
-        """Return an archive's members from a number on, then the archive: refused, if something is wrong with it.
+        """Yield an archive's members from a number on, then the archive: refused if something is wrong with it.
 
-        One that is gone has no entry.
+        A deleted archive has no entry.
         """
         for _ in range(CHANGES_MAX):
             try:
@@ -164,7 +164,7 @@ class Archives:
         yield _whole(archive, restless)
 
     def _members(self, archive: ListedObject) -> Iterator[tuple[int, ListedObject]]:
-        """Return all members, each with its number, as far as an archive's bounds allow."""
+        """Yield all members with their numbers, as far as an archive's bounds allow."""
         read = partial(self._outer.read_range_now, archive.key, archive.etag)
         seen, size, packed = SeenNames(), 0, 0
         most, reader = self._settings.archive_members, READERS[archive.key[-4:].lower()]
@@ -183,7 +183,7 @@ class Archives:
             )
 
     def _entry(self, archive: ListedObject, member: ArchiveMember, *, is_new: bool) -> ListedObject:
-        """Make a member an object."""
+        """Return a member as an object."""
         key = archive.key + BEHIND + member.name
         if not is_new:
             key += b"~%d" % member.number
@@ -215,7 +215,7 @@ class Archives:
         return await asyncio.get_running_loop().run_in_executor(self._threads, zips.unpack, place, packed)
 
     async def _find(self, key: bytes, archive: ListedObject) -> ListedObject:
-        """Look a member up in its archive as it is now; of a replaced archive with many members they all ask."""
+        """Look a member up in its archive as it is now; all members of a replaced archive do this."""
         async with self._indexing:
             if self._index is None or (self._index[0].key, self._index[0].etag) != (archive.key, archive.etag):
                 loop = asyncio.get_running_loop()
@@ -229,7 +229,7 @@ class Archives:
         return found
 
     def _look_up(self, archive: ListedObject, wanted: bytes | None) -> dict[bytes, ListedObject]:
-        """Return an archive's members by key, as many as are kept; or one of them."""
+        """Return an archive's members by key, at most INDEX_MAX; or only the wanted one."""
         found: dict[bytes, ListedObject] = {}
         for entry in self._entries(archive, 0):
             if not entry.archive_etag and wanted in {None, entry.key}:
@@ -240,7 +240,7 @@ class Archives:
 
 
 def _unreadable(archive: ListedObject) -> ObjectError | None:
-    """Say why no directory is to be looked for."""
+    """Return why an archive's directory can't be read."""
     if archive.refused:
         return ObjectError(archive.reason, archive.refused)
     if not archive.size:
@@ -255,10 +255,10 @@ def _unreadable(archive: ListedObject) -> ObjectError | None:
 
 
 def _whole(archive: ListedObject, error: ObjectError | None = None) -> ListedObject:
-    """Return what stands for an archive itself, behind its members."""
+    """Return the entry for an archive itself, which comes after its members."""
     cursor = ListingPlace(archive.key).text()
     if len(cursor) > KEY_MAX_BYTES:
-        cursor = b""  # it is refused, and the next archive moves the cursor
+        cursor = b""  # it is refused; the next archive moves the cursor
     if error is None:
         return replace(archive, archive_etag=archive.etag, cursor=cursor)
     reason = Reason(error.reason)

@@ -1,6 +1,6 @@
-"""A tar's headers, as a stream that skips what lies between them.
+"""Reads a tar's headers as a stream that skips the bytes between them.
 
-Where members are small, ranges of a mebibyte are read one after the other; where they are large, the headers alone.
+If members are small, it reads consecutive ranges of one MiB; if they are large, only the headers.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ BLOCK: Final = 512
 STREAMED: Final = 1024 * 1024
 ALONE: Final = 4 * BLOCK
 NEAR: Final = 256 * 1024
-"""Headers with less between them are read in one stream."""
+"""Headers that are closer than this are read in one stream."""
 HEADER_MAX: Final = 1024 * 1024
-"""Bytes of what stands before a member to tell more of it (a long name, say)."""
+"""Maximum size of the extra headers before a member (for example its long name)."""
 HEADERS_MAX: Final = 16
 FILES: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
 SPARSE: Final = frozenset({tarfile.GNUTYPE_SPARSE})
@@ -37,11 +37,11 @@ COMPANIONS: Final = frozenset(
     {b"cls", b"cls2", b"id", b"idx", b"index", b"inx", b"json", b"jsonl", b"npy", b"npz", b"pickle", b"pkl", b"pth"}
     | {b"pyd", b"text", b"ten", b"transcript", b"txt", b"caption"}
 )
-"""What WebDataset puts beside a picture of the same name: labels and the like, never a picture."""
+"""Files that WebDataset stores with a picture of the same name: labels and the like, never a picture."""
 
 
 def read_tar(read: ReadRange, size: int, most: int) -> Iterator[ArchiveMember]:
-    """Return the files that a tar has, in its order; at most `most`, directories and links included."""
+    """Yield the files in a tar, in its order; at most `most` entries, including directories and links."""
     window = _Window(read)
     at, number, told, headers = 0, 0, _Told(), 0
     while at < size:
@@ -70,7 +70,7 @@ def read_tar(read: ReadRange, size: int, most: int) -> Iterator[ArchiveMember]:
 
 
 class _Told:
-    """What the headers before a member's own say of it."""
+    """The extra headers before a member's own."""
 
     def __init__(self) -> None:
         self.name: bytes | None = None
@@ -78,7 +78,7 @@ class _Told:
         self._size: int | None = None
 
     def take(self, kind: bytes, data: bytes) -> None:
-        """Take over a long name, or the records of a pax header that concern one member."""
+        """Store a long name, or the records of a pax header that apply to one member."""
         if kind == tarfile.GNUTYPE_LONGNAME:
             self.name = data.split(b"\0", 1)[0]
         elif kind == tarfile.XHDTYPE:
@@ -91,14 +91,14 @@ class _Told:
                     self.is_sparse = True
 
     def size(self, header: tarfile.TarInfo) -> int:
-        """Return how many bytes follow a member's header."""
+        """Return the number of bytes after a member's header."""
         if header.type in {tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE}:
             return 0
         return header.size if self._size is None else self._size
 
 
 class _Window:
-    """Reads ahead as far as the last steps let expect that it is wanted."""
+    """Reads ahead as far as the last steps predict."""
 
     def __init__(self, read: ReadRange) -> None:
         self._read = read
@@ -107,7 +107,7 @@ class _Window:
         self._asked = 0
 
     def take(self, at: int, count: int) -> bytes:
-        """Return bytes, all of them."""
+        """Return exactly so many bytes."""
         begin = at - self._start
         if begin < 0 or begin + count > len(self._held):
             near = at - self._asked <= NEAR
@@ -151,7 +151,7 @@ def _is_companion(name: bytes) -> bool:
 
 
 def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Return a pax header's records: each is its length, a space, a word, '=', a value and a line's end."""
+    """Yield a pax header's records: each is its length, a space, a word, '=', a value and a newline."""
     at = 0
     while at < len(data) and data[at : at + 1] != b"\0":
         length = _number(data[at : at + 20].split(b" ", 1)[0])

@@ -1,7 +1,7 @@
-"""A zip's directory, read from the archive's end in pieces, and what stands before a member's bytes.
+"""Reads a zip's directory from the end of the archive in pieces, and the header before a member's bytes.
 
-Nothing is believed that bytes don't bear out, and nothing is held but one piece: whatever a stranger puts there ends in
-members or in an ObjectError. The standard library's reader is no help here, for it holds the whole directory.
+All values are checked against the bytes, and only one piece is in memory. Any content ends in members or an
+ObjectError. The standard library's reader isn't used because it loads the whole directory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOCAL: Final = struct.Struct("<4s5H3L2H")
 PIECE: Final = 1024 * 1024
 TAIL: Final = END.size + 0xFFFF + LOCATOR.size + END64.size
 IN_ZIP64: Final = 0xFFFFFFFF
-ENCRYPTED: Final = 0x2041  # encrypted, strongly, or with a directory that hides its names
+ENCRYPTED: Final = 0x2041  # encrypted, strongly encrypted, or with a directory that hides its names
 PATCH: Final = 0x20
 UNIX: Final = 3
 METHODS: Final = {0: STORED, 8: DEFLATED}
@@ -44,7 +44,7 @@ ZIP64_FIELD, UTF8_NAME_FIELD = 0x0001, 0x7075
 
 @dataclass(frozen=True, slots=True)
 class ZipDirectory:
-    """Where the directory is; `base` is what stands before the archive in its file."""
+    """Where the directory is; `base` is the size of the bytes before the archive in its file."""
 
     start: int
     end: int
@@ -53,7 +53,7 @@ class ZipDirectory:
 
 
 def read_zip(read: ReadRange, size: int, most: int) -> Iterator[ArchiveMember]:
-    """Return the files that a zip names, in its directory's order; at most `most`, directories included."""
+    """Yield the files in a zip, in its directory's order; at most `most` entries, including directories."""
     directory = _find(read, size)
     if directory.count > most:
         raise ObjectError(
@@ -78,7 +78,7 @@ def read_zip(read: ReadRange, size: int, most: int) -> Iterator[ArchiveMember]:
 
 
 def data_begins(header: bytes) -> int:
-    """Return how far behind its header a member's bytes begin."""
+    """Return the offset of a member's bytes from its header."""
     if len(header) < LOCAL.size or header[:4] != b"PK\x03\x04":
         raise ObjectError(Reason.MEMBER_DAMAGED, "where the directory says that it begins, something else stands")
     name, extra = struct.unpack_from("<2H", header, 26)
@@ -86,7 +86,7 @@ def data_begins(header: bytes) -> int:
 
 
 def unpack(place: MemberPlace, packed: bytes) -> bytes:
-    """Return a member's bytes: as many as its directory says, and those of its CRC."""
+    """Return a member's bytes, checked against the size and CRC of its directory entry."""
     data = packed
     if place.kind == DEFLATED:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -102,7 +102,7 @@ def unpack(place: MemberPlace, packed: bytes) -> bytes:
 
 
 class _Pieces:
-    """Bytes one after the other, a piece of them in memory."""
+    """Reads consecutive bytes, with one piece of them in memory."""
 
     def __init__(self, read: ReadRange, start: int, end: int) -> None:
         self._read = read
@@ -113,7 +113,7 @@ class _Pieces:
 
     @property
     def left(self) -> int:
-        """Bytes that are still to be taken."""
+        """Number of bytes left."""
         return self._end - self._at + len(self._held) - self._used
 
     def take(self, count: int) -> bytes:
@@ -145,7 +145,7 @@ def _find(read: ReadRange, size: int) -> ZipDirectory:
     if disk or its_disk or here != count:
         raise _damaged("it is one part of several: join them into one zip")
     start = end - length
-    # What stands before the archive (a program that unpacks it, say) moves all offsets.
+    # Bytes before the archive (for example a program that unpacks it) shift all offsets.
     base = start - offset
     if start < 0 or base < 0:
         raise _damaged("its directory doesn't fit in: the archive's beginning is missing")
@@ -155,7 +155,7 @@ def _find(read: ReadRange, size: int) -> ZipDirectory:
 
 
 def _end_record(tail: bytes) -> int:
-    """Return where the last record stands: best one whose comment is all that follows."""
+    """Return the position of the last record, preferring one whose comment extends exactly to the end."""
     found: list[int] = []
     at = len(tail)
     while (at := tail.rfind(b"PK\x05\x06", 0, at)) >= 0:
@@ -174,7 +174,7 @@ def _end_record(tail: bytes) -> int:
 
 
 def _end64(read: ReadRange, tail: bytes, at: int, end: int) -> tuple[int, tuple[int, ...]] | None:
-    """Return where zip64's record stands and what it says; None where there is none."""
+    """Return position and fields of the zip64 record; None if there is none."""
     if at < LOCATOR.size or tail[at - LOCATOR.size : at - LOCATOR.size + 4] != b"PK\x06\x07":
         return None
     said = int(LOCATOR.unpack_from(tail, at - LOCATOR.size)[2])
@@ -189,7 +189,7 @@ def _end64(read: ReadRange, tail: bytes, at: int, end: int) -> tuple[int, tuple[
 def _member(
     number: int, head: tuple[int, ...], raw: bytes, extra: bytes, directory: ZipDirectory
 ) -> ArchiveMember | None:
-    """Make a directory's entry a member; None for what is no file of its owner's."""
+    """Convert a directory entry to a member; None for entries that aren't files of the owner's."""
     _, made, _, flags, method, _, _, crc, packed, size, _, _, _, disk, _, attributes, offset = head
     name = plain(_utf8_name(raw, extra))
     is_link = made >> 8 == UNIX and stat.S_IFMT(attributes >> 16) in {stat.S_IFLNK, stat.S_IFDIR}
@@ -210,7 +210,7 @@ def _member(
 
 
 def _refuse(name: bytes, flags: int, method: int) -> tuple[Reason, str] | None:
-    """Say why a member can't be read, from what its entry says."""
+    """Return why a member can't be read, according to its entry."""
     if why := refuse_name(name):
         return Reason.MEMBER_NAME, why
     if flags & ENCRYPTED:
@@ -223,7 +223,7 @@ def _refuse(name: bytes, flags: int, method: int) -> tuple[Reason, str] | None:
 
 
 def _wide(values: tuple[int, int, int], extra: bytes) -> tuple[int, int, int] | None:
-    """Return size, packed size and offset, those of zip64 for what didn't fit in; None where they are missing."""
+    """Return size, packed size and offset, if necessary from zip64's field; None if that lacks them."""
     if IN_ZIP64 not in values:
         return values
     field = _field(extra, ZIP64_FIELD)
@@ -236,7 +236,7 @@ def _wide(values: tuple[int, int, int], extra: bytes) -> tuple[int, int, int] | 
 
 
 def _utf8_name(raw: bytes, extra: bytes) -> bytes:
-    """Return the name in UTF-8 that some programs write beside the one in their own alphabet."""
+    """Return the UTF-8 name that some programs write in addition to the one in a local encoding."""
     field = _field(extra, UTF8_NAME_FIELD)
     if field is None or len(field) < 6 or field[0] != 1:  # noqa: PLR2004 - version, CRC, one letter
         return raw
@@ -244,7 +244,7 @@ def _utf8_name(raw: bytes, extra: bytes) -> bytes:
 
 
 def _field(extra: bytes, wanted: int) -> bytes | None:
-    """Return one field of those that stand behind a name."""
+    """Return one of the extra fields after a name."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, at)
