@@ -1,1 +1,1 @@
-"""The consumer: receives objects from the producers, has TorchServe classify them, and commits what it says."""
+"""The consumer: receives objects from producers, gets predictions from TorchServe, and commits them."""

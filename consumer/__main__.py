@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("--name", help="this consumer in logs and rows; default: host-pid")
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="port of /metrics, /live and /ready; 0: off")
     arguments = parser.parse_args()
-    # Until the service takes this signal over there is nothing to drain; the imports below take a second of that time.
+    # Until the service handles this signal there is nothing to drain; the imports below take part of that second.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     from consumer.service import serve_until_stopped  # noqa: PLC0415 - see above
     from sluice.errors import ConfigurationError  # noqa: PLC0415 - see above
@@ -56,5 +56,5 @@ def main() -> int:
 if __name__ == "__main__":
     code = main()
     sys.stderr.flush()
-    # A thread may still wait for an answer that nobody needs any more; Python would wait for it.
+    # A thread may still wait for an answer that nobody needs any more; at a normal exit Python would wait for it.
     os._exit(code)

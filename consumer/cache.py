@@ -1,4 +1,4 @@
-"""Answers by content: equal bytes are inferred once a model, whether they come later or at the same moment."""
+"""Answers by content: equal bytes are inferred once per model, even if they arrive at the same time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Key = tuple[int, bytes]
 
 
 class AnswerCache:
-    """The last `entries` answers, and who waits for which; asked from decoding threads, settled from the loop."""
+    """The last `entries` answers, and the objects that wait for them; read by decoding threads, written by the loop."""
 
     def __init__(self, entries: int) -> None:
         self._most = entries
@@ -25,12 +25,12 @@ class AnswerCache:
         return len(self._answers)
 
     def recall(self, held: HeldObject) -> bool:
-        """Set the answer that is known for these bytes, if one is."""
+        """Set the cached answer for these bytes, if there is one."""
         with self._lock:
             return self._recall(held, _key(held))
 
     def ask(self, held: HeldObject) -> bool:
-        """Set the known answer, or join whoever works on the same bytes; False: this one is the first, do the work."""
+        """Set the cached answer, or wait for the object with the same bytes; False: it is the first, infer it."""
         if not self._most:
             return False
         key = _key(held)
@@ -47,7 +47,7 @@ class AnswerCache:
             return True
 
     def settle(self, held: HeldObject) -> list[HeldObject]:
-        """Keep this one's answer, if it has one, and return those that waited for it."""
+        """Cache this object's answer, if it has one, and return the objects that waited for it."""
         if not self._most:
             return []
         key = _key(held)
@@ -75,5 +75,5 @@ def _key(held: HeldObject) -> Key:
 
 
 def _pack(answer: Answer) -> bytes:
-    """Twelve bytes a label: ten thousand answers of five labels take some three megabytes."""
+    """Pack an answer in twelve bytes per label: ten thousand answers of five labels take about three megabytes."""
     return b"".join(struct.pack("<Id", index, score) for index, score in answer.top)

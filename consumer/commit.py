@@ -1,4 +1,4 @@
-"""The stage that makes predictions exist: everything that waits goes into the ledger in one transaction."""
+"""The stage that commits predictions: all waiting ones in one transaction."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ log = get_logger()
 MOST: Final = 1000
 PAUSE_SECONDS: Final = 1.0
 LOCKED_SECONDS: Final = 5.0
-"""Rows that others are just committing are locked for a moment; longer is worth a line."""
+"""Commits of others lock rows for a moment; only longer locks are logged."""
 
 
 class CommitStage:
-    """Commits answers; while the ledger is away it holds them and tries again, for an answer is worth keeping.
+    """Commits answers. While the ledger is away it keeps them and retries, since inferring them again costs more.
 
-    So it does with single objects whose rows another transaction has locked: the rest doesn't wait for them.
+    Objects whose rows another transaction has locked are also kept, without delaying the others.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class CommitStage:
                     tasks.create_task(self._come_back(locked))
 
     async def commit(self, objects: list[HeldObject]) -> list[HeldObject]:
-        """Commit these, however long it takes, and tell their producers; return those that are locked by others."""
-        # An object may be here twice, from a lost session and from its successor.
+        """Commit these, however long it takes, and notify their producers; return those with locked rows."""
+        # An object may be here twice, from a lost session and from the next one.
         rows = {held.item.id: self._row(held) for held in objects if held.answer is not None}
         while True:
             started = time.perf_counter()
@@ -72,7 +72,7 @@ class CommitStage:
         return [held for held in objects if held.item.id in locked]
 
     async def _watch_locked(self, ended: set[int], locked: set[int]) -> None:
-        """Keep in mind since when rows have been locked, and tell of those that are for long."""
+        """Track since when rows have been locked, and report those that are locked for long."""
         now = self._clock()
         for object_id in ended & self._locked_since.keys():
             del self._locked_since[object_id]
@@ -84,7 +84,7 @@ class CommitStage:
             await self._ledger.tell_of_locked(long)
 
     async def _come_back(self, locked: list[HeldObject]) -> None:
-        """Have objects committed again after a while."""
+        """Put objects back into the queue after a while."""
         await asyncio.sleep(jittered(PAUSE_SECONDS))
         self._pipeline.answered.put_now(locked)
 

@@ -1,7 +1,7 @@
-"""How much work to ask for: arithmetic only.
+"""How much work to ask for: only arithmetic.
 
-The credit follows the consumer's own speed, so that a slow one holds little when a job ends and a fast one never waits
-for its next object.
+The credit follows the consumer's own speed, so that a slow consumer holds few objects when a job ends, and a fast one
+never waits for its next object.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final
 FIRST_WINDOW: Final = 8
 LEAST_WINDOW: Final = 4
 RATE_SECONDS: Final = 2.0
-"""The rate is a mean over about so long."""
+"""The rate is a mean over about so many seconds."""
 
 
 class CreditPacer:
-    """Measures objects finished a second while there is work, and gives the window that fits."""
+    """Measures the objects finished per second while there is work, and returns the window that fits."""
 
     def __init__(self, window: int, window_seconds: float, now: float) -> None:
         self._most = window
@@ -31,7 +31,7 @@ class CreditPacer:
         self._finished += count
 
     def tick(self, now: float, *, busy: bool) -> None:
-        """Take what was finished since the last tick into the rate; idle time says nothing of the speed."""
+        """Add the objects finished since the last tick to the rate; idle time doesn't count."""
         elapsed = now - self._since
         if elapsed <= 0:
             return
@@ -55,7 +55,7 @@ class CreditPacer:
 
 @dataclass(slots=True)
 class CreditAccount:
-    """One session's credit: counts from its HELLO, none ever falls."""
+    """One session's credit: counts from its HELLO, which never decrease."""
 
     limit: int = 0
     received: int = 0
@@ -72,7 +72,7 @@ class CreditAccount:
         return self.limit - self.received
 
     def extend(self, window: int) -> bool:
-        """Raise the limit so that no more than `window` objects are held or on their way; say if that changed it."""
+        """Raise the limit so that at most `window` objects are held or in transit; return whether it changed."""
         limit = self.finished + window
         if limit <= self.limit:
             return False

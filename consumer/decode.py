@@ -1,4 +1,4 @@
-"""The stage that turns bytes into pixels, in threads: Pillow and hashlib let go of the interpreter while they work."""
+"""The stage that decodes bytes to pixels, in threads: Pillow and hashlib release the GIL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sluice.telemetry import get_logger, metrics
 log = get_logger()
 
 CHUNK: Final = 4
-"""Objects a thread takes at once: the way there and back costs as much as a tenth of decoding one."""
+"""Objects that a thread takes at once: handing over costs up to a tenth of decoding one."""
 UNREADABLE_MODEL_SECONDS: Final = 1.0
 UNUSABLE: Final = (
     "model {number} of this job can't be used: `models` has no such row, or one that these consumers don't understand: "
@@ -28,14 +28,14 @@ UNUSABLE: Final = (
 
 
 class DecodeStage:
-    """Decodes what the cache doesn't know."""
+    """Decodes objects whose answer isn't cached."""
 
     def __init__(self, settings: Settings, pipeline: Pipeline, ledger: ConsumerLedger) -> None:
         self._settings = settings
         self._pipeline = pipeline
         self._ledger = ledger
         self._preprocessing: dict[int, Preprocessing] = {}
-        # One more than decode: an object that is worked on alone doesn't wait for them.
+        # One more thread than decoders, so that an object that is processed alone needn't wait for one.
         self._threads = ThreadPoolExecutor(settings.decode_threads + 1, "decode")
 
     async def run(self) -> None:
@@ -45,12 +45,12 @@ class DecodeStage:
                 group.create_task(self._keep_decoding())
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Release the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _keep_decoding(self) -> None:
         while True:
-            # Few at once while few wait, so that all threads have some.
+            # Take few at once while few are waiting, so that all threads have work.
             fair = len(self._pipeline.fetched) // self._settings.decode_threads
             chunk = await self._pipeline.fetched.take(max(1, min(CHUNK, fair)))
             self._pipeline.under_way += len(chunk)
@@ -66,7 +66,7 @@ class DecodeStage:
             await self._pipeline.decoded.put(pixels)
 
     async def decode(self, chunk: list[HeldObject], *, alone: bool = False) -> list[HeldObject]:
-        """Return the objects that have pixels, a known answer or a fault; those without a model go back."""
+        """Return the objects that have pixels, a cached answer or a fault; those without a model go back."""
         known: list[HeldObject] = []
         for number in dict.fromkeys(held.item.model for held in chunk):
             known += await self._find_model(number, [held for held in chunk if held.item.model == number])
@@ -77,17 +77,17 @@ class DecodeStage:
         return known
 
     async def _find_model(self, number: int, chunk: list[HeldObject]) -> list[HeldObject]:
-        """Give these objects their model, and return them; without one they go back, and nothing is left."""
+        """Set these objects' model, and return them; if there is none, give them back and return an empty list."""
         try:
             model = await self._ledger.model(number)
         except LedgerError as error:
             log.warning("a model can't be read from the ledger", model=number, why=str(error))
-            # Slowly, for the producer will send it again; without the ledger nothing else goes on either.
+            # Wait, because the producer sends them again; without the ledger nothing else continues either.
             await asyncio.sleep(UNREADABLE_MODEL_SECONDS)
             self._pipeline.in_flight.give_back(chunk)
             return []
         if model is None:
-            # Its job rests, and says why; other jobs' objects don't wait for it.
+            # Its job waits and says why; other jobs' objects continue.
             self._pipeline.in_flight.give_back(chunk, UNUSABLE.format(number=number))
             return []
         if number not in self._preprocessing:
@@ -97,7 +97,7 @@ class DecodeStage:
         return chunk
 
     def _decode_all(self, chunk: list[HeldObject], alone: bool) -> None:  # noqa: FBT001 - an executor passes no keywords
-        """In a thread: touch nothing but these objects and the cache."""
+        """Decode in a thread; must not touch anything except these objects and the cache."""
         for held in chunk:
             started = time.perf_counter()
             data, held.data = held.data or b"", None

@@ -1,4 +1,4 @@
-"""The stage that reads objects which came as a reference; those that came with their bytes pass by."""
+"""The stage that reads objects that were sent as references; those sent with their bytes skip it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAUSE_SECONDS: Final = (1.0, 10.0)
 
 
 class FetchStage:
-    """Reads references, several at once, each from its source."""
+    """Reads references from their sources, several at once."""
 
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         self._settings = settings
@@ -45,7 +45,7 @@ class FetchStage:
             self._pipeline.under_way -= 1
 
     async def read(self, held: HeldObject) -> bool:
-        """Get one object's bytes; False: it is over, because they can't be had."""
+        """Read one object's bytes; False: they can't be read, and the object is finished."""
         item = held.item
         held.weight = min(item.size, self._settings.object_max_bytes)
         await self._pipeline.budget.reserve(held.weight)
@@ -56,20 +56,20 @@ class FetchStage:
             held.fault = (error.reason, error.detail)
             self._pipeline.in_flight.fail([held])
         except ReadRefused as error:
-            # Its own fault or everybody's: the producer knows what else is read of this source meanwhile.
+            # Only the producer knows whether other objects of the source can be read.
             held.fault = (ReadFailure.STORAGE_ERROR, str(error))
             self._pipeline.in_flight.fail([held])
         except (SourceError, ConfigurationError) as error:
             log.warning("a source can't be read", source=item.source, why=str(error))
             self._pipeline.in_flight.give_back([held])
-        # What it really has, not what the listing said.
+        # Its real size, not the listed one.
         self._pipeline.budget.release(held.weight)
         held.weight = len(held.data or b"")
         self._pipeline.budget.add(held.weight)
         return not held.is_over
 
     async def _read(self, held: HeldObject) -> bytes:
-        """Read, and read again if the source as a whole failed; that may pass."""
+        """Read, and retry if the source as a whole fails, which may be temporary."""
         item = held.item
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -83,7 +83,7 @@ class FetchStage:
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
     def _source(self, name: str) -> Source:
-        """Return the open source of this name; the one unused for longest is closed for a new one."""
+        """Return the open source of this name; open it if necessary, and close the least recently used one."""
         source = self._sources.get(name)
         if source is None:
             source = self._sources[name] = open_source(name, self._settings)

@@ -1,4 +1,4 @@
-"""An object that this consumer holds a lease of, and what is known of it so far."""
+"""An object that is leased to this consumer, and what is known about it so far."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class LeaseOwner(Protocol):
-    """Whoever leased an object to this consumer and wants to hear what became of it: a session."""
+    """Whoever leased an object to this consumer and is notified of its outcome: a session."""
 
     @property
     def is_lost(self) -> bool:
-        """Return whether the leases are gone, so that nothing need be begun for them."""
+        """Return whether the leases are gone, so that work on their objects needn't begin."""
 
     def done(self, ids: Sequence[int]) -> None:
-        """Tell that predictions are committed."""
+        """Report that predictions are committed."""
 
     def failed(self, failures: Sequence[Failure]) -> None:
-        """Tell that objects can't be classified."""
+        """Report that objects can't be classified."""
 
     def give_back(self, ids: Sequence[int], why: str = "") -> None:
-        """Tell that others may have them, and what is the matter with their model."""
+        """Give objects back, and report what is wrong with their model."""
 
 
 @dataclass(slots=True, eq=False)
 class HeldObject:
-    """One leased object on its way through the stages; each stage fills in its part."""
+    """One leased object on its way through the stages; each stage sets its fields."""
 
     item: WorkItem
     lessor: LeaseOwner
@@ -48,10 +48,10 @@ class HeldObject:
     pixels: Pixels | None = None
     answer: Answer | None = None
     fault: tuple[str, str] | None = None
-    """Reason and detail, where the object itself is at fault."""
+    """Reason and detail, if the object itself is at fault."""
     leads: bool = False
-    """Others with the same bytes wait for this one's answer."""
+    """Other objects with the same bytes wait for this one's answer."""
     waits: bool = False
-    """It waits for the answer of another with the same bytes."""
+    """It waits for the answer of another object with the same bytes."""
     is_over: bool = False
-    """The producer was told what became of it."""
+    """The producer was notified of its outcome."""

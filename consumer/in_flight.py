@@ -1,4 +1,4 @@
-"""Where an object's way ends: done, failed or given back; its producer is told. It knows what is still held."""
+"""The end of an object's way: done, failed or given back, and its producer is notified. Tracks what is held."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = get_logger()
 
 
 class InFlight:
-    """Lets go of objects; those with the same bytes that wait for one share its end."""
+    """Finishes objects; objects with the same bytes that wait for one get the same outcome."""
 
     def __init__(self, cache: AnswerCache, pace: CreditPacer) -> None:
         self._cache = cache
@@ -31,7 +31,7 @@ class InFlight:
         return len(self._held)
 
     def accept(self, objects: Iterable[HeldObject]) -> None:
-        """Note objects as held."""
+        """Track objects as held."""
         self._held.update(objects)
         self._note()
 
@@ -40,12 +40,12 @@ class InFlight:
         await self._empty.wait()
 
     def done(self, objects: Iterable[HeldObject]) -> None:
-        """Tell that these are committed."""
+        """Report that these are committed."""
         for lessor, theirs in self._over(objects).items():
             lessor.done([held.item.id for held in theirs])
 
     def fail(self, objects: Iterable[HeldObject]) -> None:
-        """Tell that these can't be classified, as each one's `fault` says."""
+        """Report that these can't be classified, with each one's `fault`."""
         objects = list(objects)
         for held in objects:
             for follower in self._cache.settle(held):
@@ -55,7 +55,7 @@ class InFlight:
             lessor.failed([_failure(held) for held in theirs])
 
     def give_back(self, objects: Iterable[HeldObject], why: str = "") -> None:
-        """Tell that others may have these, and why; nothing is held against them."""
+        """Give these back with a reason; it doesn't count against them."""
         objects = list(objects)
         for held in objects:
             if held.leads:
@@ -65,11 +65,11 @@ class InFlight:
             metrics.RETURNED.inc(len(theirs))
 
     def give_back_all(self) -> None:
-        """Give back whatever is held, at whichever stage it is."""
+        """Give back all held objects, whatever their stage."""
         self.give_back(list(self._held))
 
     def _over(self, objects: Iterable[HeldObject], *, worked: bool = True) -> dict[LeaseOwner, list[HeldObject]]:
-        """Group by producer what isn't over yet, and mark it so."""
+        """Group unfinished objects by producer, and mark them as finished."""
         groups: dict[LeaseOwner, list[HeldObject]] = defaultdict(list)
         count = 0
         now = time.monotonic()

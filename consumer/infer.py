@@ -1,4 +1,4 @@
-"""The stage that packs decoded images into batches and has TorchServe say what they are."""
+"""The stage that packs decoded images into batches and requests their predictions from TorchServe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sluice.telemetry import metrics
 
 
 class InferStage:
-    """Sends batches, a few at once; a batch has one model, for it goes to that model's address."""
+    """Sends batches, a few at once; a batch has one model, because each model has its own address."""
 
     def __init__(self, settings: Settings, pipeline: Pipeline, balancer: Balancer) -> None:
         self._settings = settings
@@ -31,13 +31,13 @@ class InferStage:
 
     async def _keep_inferring(self) -> None:
         while True:
-            # One gathers at a time: two half batches cost TorchServe more than a whole one.
+            # Only one batch is filled at a time: two half batches cost TorchServe more than a full one.
             async with self._gathering:
                 batch = await self._gather()
             await self.infer(batch)
 
     async def _gather(self) -> list[HeldObject]:
-        """Take objects of one model until the batch is full, or nothing comes any more, or for long enough."""
+        """Take objects of one model until the batch is full, no more are coming, or the wait is over."""
         most = self._settings.batch
         batch = await self._pipeline.decoded.take(1)
         model = batch[0].item.model
@@ -50,7 +50,7 @@ class InferStage:
             await self._pipeline.decoded.wait(left)
 
     async def infer(self, batch: list[HeldObject]) -> None:
-        """Pass on what has an answer, fail what was refused alone, and give back the rest."""
+        """Pass on objects with an answer, fail those that were refused alone, and give back the rest."""
         started = time.perf_counter()
         outcomes = await self._balancer.predict(_model(batch), _packed(batch), len(batch))
         metrics.STAGE_SECONDS.labels(stage="request").observe((time.perf_counter() - started) / len(batch))
@@ -83,7 +83,7 @@ def _model(batch: list[HeldObject]) -> Model:
 
 
 def _packed(batch: list[HeldObject]) -> bytes | bytearray:
-    """Put the images into one buffer, and keep no other copy of them."""
+    """Pack the images into one buffer, and free all other copies of them."""
     body = pack([held.pixels for held in batch if held.pixels is not None])
     for held in batch:
         held.pixels = None

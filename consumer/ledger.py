@@ -1,4 +1,4 @@
-"""What the consumer asks the ledger: the models' rows, read once each, and its predictions' commit."""
+"""The consumer's use of the ledger: reads each model's row once, and commits predictions."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NEWEST_MODELS: Final = 8
 
 
 class ConsumerLedger:
-    """The consumer's questions, on one connection."""
+    """The consumer's queries, on one connection."""
 
     def __init__(self, ledger: AsyncLedger) -> None:
         self._ledger = ledger
         self._models: dict[int, Model] = {}
         self._unusable: dict[int, str] = {}
-        """What was logged of models that can't be used: one line each, though their objects come again and again."""
+        """What was logged for unusable models: one line each, though their objects come repeatedly."""
         self._has_answered = False
 
     async def model(self, number: int) -> Model | None:
@@ -41,9 +41,9 @@ class ConsumerLedger:
         return known
 
     async def likely_models(self) -> Sequence[Model]:
-        """Return the models that work may soon ask for: those that are live, and the newest.
+        """Return the models that work may soon need: the live ones, and the newest.
 
-        A ledger that never answered yet is given no patience: what it lacks is told at once.
+        Until the ledger has answered once, there are no retries: what it lacks is reported immediately.
         """
         known = await self._call(Database.run if self._has_answered else Database.try_once, models.list_models)
         self._has_answered = True
@@ -51,15 +51,15 @@ class ConsumerLedger:
         return [model for model in newest[:NEWEST_MODELS] if self._is_usable(model)]
 
     async def commit(self, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
-        """Insert predictions in one transaction; return the objects that had none before, and those yet to be made.
+        """Insert predictions in one transaction; return the objects that had none before, and those to commit later.
 
         The latter's rows are locked by another transaction.
         """
         return await self._call(Database.run, _commit, rows)
 
     async def tell_of_locked(self, count: int) -> None:
-        """Say who keeps so many objects' rows locked."""
-        with contextlib.suppress(LedgerError):  # the next commit meets it too, and tells
+        """Report who keeps the rows of so many objects locked."""
+        with contextlib.suppress(LedgerError):  # the next commit has the same error, and reports it
             await self._call(Database.tell_of_locked, count)
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class ConsumerLedger:
         self._ledger.close()
 
     def _is_usable(self, model: Model) -> bool:
-        """Return whether images can be made ready for a model; a row is data, and must not end the process."""
+        """Return whether images can be prepared for a model; a bad row must not end the process."""
         try:
             Preprocessing.from_dict(model.preprocessing)
         except (ValueError, TypeError) as error:
@@ -83,7 +83,7 @@ class ConsumerLedger:
         try:
             return await self._ledger.call(use, *args, **kwargs)
         except ConfigurationError as error:
-            # A password that is changed under a running consumer must not count as its death.
+            # A password that changes while the consumer runs must not count as its death.
             raise LedgerError(str(error)) from error
 
 

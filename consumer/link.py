@@ -1,4 +1,4 @@
-"""A link to one producer address, which is never given up while the consumer runs: sessions, one after the other."""
+"""The connection to one producer address, kept as long as the consumer runs: sessions, one after the other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sluice.telemetry import get_logger
 log = get_logger()
 
 PARTING_SECONDS: Final = 1.5
-"""How long a consumer that leaves says BYE again, in a session of its own, where it isn't answered."""
+"""How long a leaving consumer repeats an unanswered BYE in a new session."""
 PAUSE_SECONDS: Final = (0.1, 2.0)
 
 
@@ -50,7 +50,7 @@ class ProducerLink:
             try:
                 session = self.session = self._open_session(self._place)
             except ConfigurationError as error:
-                # They were good when the process began: a key file is being replaced, say.
+                # They were valid when the process started: for example, a key file is being replaced.
                 log.warning("no session can be opened", why=str(error))
                 await self._wait(PAUSE_SECONDS[1])
                 continue
@@ -63,14 +63,14 @@ class ProducerLink:
             await self._wait(pauses.next())
 
     def leave(self) -> None:
-        """Say BYE, and open no other session but to say it again."""
+        """Send BYE, and open no other session except to repeat it."""
         self._leaving.set()
         self._leave_by = time.monotonic() + PARTING_SECONDS
         if self.session is not None:
             self.session.leave()
 
     async def _wait(self, seconds: float) -> None:
-        """Wait before the next session; while leaving, there is no time for that."""
+        """Wait before the next session; while leaving, don't wait."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._leaving.wait()

@@ -1,4 +1,4 @@
-"""What the stages share: the queues between them, the byte budget that bounds them, and where an object's way ends."""
+"""What the stages share: the queues between them, the byte budget that bounds them, and the end of an object's way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _pixel_bytes(held: HeldObject) -> int:
 
 
 class Pipeline:
-    """The queues in the order in which an object passes them."""
+    """The queues in the order in which an object passes through them."""
 
     def __init__(self, settings: Settings) -> None:
         self.pace = CreditPacer(settings.window, settings.window_seconds, time.monotonic())
@@ -34,15 +34,15 @@ class Pipeline:
         self.decoded = StageQueue("decoded", PIXEL_BYTES, _pixel_bytes)
         self.answered = StageQueue("answered")
         self.under_way = 0
-        """Objects in the hands of fetch or decode: in no queue, though about to come into one."""
+        """Objects that fetch or decode hold: in no queue now, but soon in the next one."""
 
     @property
     def more_is_coming(self) -> bool:
-        """Return whether the queue of decoded objects will get more without anything new coming in."""
+        """Return whether more decoded objects will come from what is already here."""
         return bool(self.under_way or self.received or self.fetched)
 
     def accept(self, objects: list[HeldObject]) -> None:
-        """Put what a producer leased into the queue where its way begins."""
+        """Put leased objects into their first queue."""
         self.in_flight.accept(objects)
         for held in objects:
             held.weight = len(held.data or b"")
@@ -52,7 +52,7 @@ class Pipeline:
         self.received.put_now([held for held in objects if not held.item.alone and not held.item.inline])
 
     def drop_unbegun(self, lessor: object | None = None) -> None:
-        """Give back what no stage has touched yet: all of it, or what one session leased."""
+        """Give back objects that no stage has begun: all of them, or those that one session leased."""
         for queue in (self.alone, self.received, self.fetched):
             dropped = queue.take_now(len(queue), lambda held: lessor is None or held.lessor is lessor)
             self.budget.release(sum(held.weight for held in dropped))

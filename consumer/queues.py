@@ -1,4 +1,4 @@
-"""The bounded queues between stages. They hand over lists: one await moves many objects."""
+"""The bounded queues between stages. They pass lists: one await moves many objects."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ class StageQueue:
         return len(self._objects)
 
     def put_now(self, objects: Iterable[HeldObject]) -> None:
-        """Add objects whose number is bounded elsewhere (by the credit)."""
+        """Add objects whose number is bounded by the credit."""
         for held in objects:
             self._objects.append(held)
             self._weight += self._weigh(held)
         self._note()
 
     async def put(self, objects: Iterable[HeldObject]) -> None:
-        """Add objects when there is room; the last list may go over the limit."""
+        """Add objects when there is space; the last list may exceed the limit."""
         while not self._roomy.is_set():
             await self._roomy.wait()
         self.put_now(objects)
 
     async def take(self, most: int) -> list[HeldObject]:
-        """Take the objects that wait, at least one."""
+        """Take the waiting objects, at least one."""
         while not self._objects:
             await self._filled.wait()
         return self.take_now(most)
 
     def take_now(self, most: int, match: Callable[[HeldObject], bool] | None = None) -> list[HeldObject]:
-        """Take the first objects, of those that match; none is a fine answer."""
+        """Take the first matching objects; may return none."""
         if match is None:
             taken = [self._objects.popleft() for _ in range(min(most, len(self._objects)))]
             self._weight -= sum(map(self._weigh, taken))
@@ -71,7 +71,7 @@ class StageQueue:
         return taken
 
     async def wait(self, seconds: float) -> None:
-        """Wait for an object to come, but only so long."""
+        """Wait for an object, for at most so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._filled.wait()
@@ -83,7 +83,7 @@ class StageQueue:
 
 
 class ByteBudget:
-    """Bytes that may be held before they are decoded; what bounds this process's memory (I7)."""
+    """Bytes that are held before they are decoded; bounds this process's memory (I7)."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -100,7 +100,7 @@ class ByteBudget:
         self._used += count
 
     def release(self, count: int) -> None:
-        """Count bytes as gone; whoever waits looks again, for it may need little."""
+        """Count bytes as gone; all waiters check again, because one may need little."""
         self._used -= count
         self._released.set()
 
@@ -111,7 +111,7 @@ class ByteBudget:
             await self._released.wait()
 
     async def reserve(self, count: int) -> None:
-        """Wait until so many bytes fit; one object larger than all the room fits when it is the only one."""
+        """Wait until so many bytes fit; an object larger than the budget fits if it is the only one."""
         while self._used and self._used + count > self._limit:
             self._released.clear()
             await self._released.wait()

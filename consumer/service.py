@@ -1,14 +1,15 @@
-"""The whole life of a consumer.
+"""The life of a consumer process.
 
     session ─▶ received ─▶ fetch ─▶ fetched ─▶ decode ─▶ decoded ─▶ infer ─▶ answered ─▶ commit ─▶ session
                (WORK)                            └── known bytes, by content ──▶┘              (DONE)
 
-What waits between two stages is bounded: objects by the credit, bytes before decoding by ROOM_BYTES, pixels by
-PIXEL_BYTES. A stage that can't go on (no TorchServe, no ledger) lets its queue fill; the credit ends: no more comes.
+Everything between two stages is bounded: objects by the credit, bytes before decoding by ROOM_BYTES, pixels by
+PIXEL_BYTES. If a stage can't go on (no TorchServe, no ledger), its queue fills, the credit ends, and no more work
+comes.
 
-Order of stopping, after SIGTERM: ask for nothing more; give back what isn't begun; finish, commit and tell the rest, or
-give it back when SLUICE_DRAIN_SECONDS are over; BYE; stop the stages; exit 0. A second signal ends the process at once.
-An error that nobody expected ends it without BYE: to the producers that is a death, and it should be.
+Stopping after SIGTERM: ask for no more work; give back what isn't begun; finish, commit and report the rest, or give
+it back after SLUICE_DRAIN_SECONDS; BYE; stop the stages; exit 0. A second signal ends the process immediately. An
+unexpected error ends it without BYE, so that producers count it as a death.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ BEAT_SECONDS: Final = 0.25
 MODELS_SECONDS: Final = 30.0
 MODELS_RETRY_SECONDS: Final = 1.0
 FAREWELL_SECONDS: Final = 2.0
-"""Of the drain's time, what is kept for RETURN and BYE."""
+"""The part of the drain's time that is reserved for RETURN and BYE."""
 
 
 class ConsumerService:
@@ -73,7 +74,7 @@ class ConsumerService:
         ]
 
     def stop(self) -> None:
-        """Begin to drain."""
+        """Start draining."""
         self._stopping.set()
 
     async def run(self) -> None:
@@ -103,7 +104,7 @@ class ConsumerService:
             self._close()
 
     async def _drain(self) -> None:
-        """Finish what is begun, give back the rest, say BYE."""
+        """Finish what is begun, give back the rest, send BYE."""
         self._is_draining = True
         log.info("draining", held=len(self._pipeline.in_flight))
         self._pipeline.drop_unbegun()
@@ -119,17 +120,17 @@ class ConsumerService:
             link.leave()
 
     def _close(self) -> None:
-        """Let go of threads, connections and sockets; whatever still hangs in one must not keep the process."""
+        """Close threads, connections and sockets; one that hangs must not keep the process alive."""
         self._decode.close()
         self._fetch.close()
         self._balancer.close()
         self._ledger.close()
         self._context.destroy(linger=FAREWELL_MILLISECONDS)
 
-    # Work comes in
+    # Incoming work
 
     def _check_addresses(self) -> None:
-        """Refuse, before anything starts, what no session could ever be opened with."""
+        """Raise an error at the start for settings that no session could be opened with."""
         for address in self._settings.producers:
             with self._context.socket(zmq.DEALER) as socket:
                 socket.linger = 0
@@ -147,25 +148,25 @@ class ConsumerService:
         return ProducerSession(address, socket, self._settings, self, place)
 
     def accept(self, objects: list[HeldObject]) -> None:
-        """Take what a producer leased; while draining, give it straight back."""
+        """Take leased objects; while draining, give them back immediately."""
         self._pipeline.accept(objects)
         if self._is_draining:
             self._pipeline.drop_unbegun()
 
     def window(self) -> int:
-        """Return how many objects one session may hold now; 0: none more than it was promised."""
+        """Return how many objects one session may hold now; 0: none beyond what it was promised."""
         if self._is_draining or self._ledger_why or self.budget.is_full or not self._balancer.is_healthy:
             return 0
         return max(1, self._pipeline.pace.window // max(1, sum(link.is_up for link in self._links)))
 
     def why_not(self) -> str:
-        """Say what keeps this consumer from asking for work, for a person who looks at a job that waits."""
+        """Return why this consumer doesn't ask for work, for the message of a waiting job."""
         if self._ledger_why:
             return self._ledger_why
         return "" if self._balancer.is_healthy else self._balancer.why_not()
 
     async def _keep_working_alone(self) -> None:
-        """Work on what a consumer died of, one at a time and with nothing else in its thread or request."""
+        """Process suspects one at a time, with nothing else in their thread or request."""
         while True:
             (held,) = await self._pipeline.alone.take(1)
             if not held.item.inline and not await self._fetch.read(held):
@@ -178,10 +179,10 @@ class ConsumerService:
                 else:
                     await self._infer.infer([known])
 
-    # What others need to know
+    # State that other processes see
 
     async def _keep_knowing_models(self) -> None:
-        """Ask the ledger for its models: they let endpoints be probed before work comes, and show that it lives."""
+        """Read the models repeatedly: endpoints can be probed before work comes, and the ledger is known to answer."""
         while True:
             try:
                 models = await self._ledger.likely_models()
@@ -200,11 +201,11 @@ class ConsumerService:
 
     @property
     def _ledger_why(self) -> str:
-        """Say why the ledger is of no use now. With a full disk it may be read well, and take no prediction."""
+        """Return why the ledger is unusable now. With a full disk it may answer reads, and store no prediction."""
         return self._committing_why or self._reading_why
 
     async def _beat(self) -> None:
-        """Keep the pace, the credit and the health up to date."""
+        """Update the rate, the credit and the health."""
         while True:
             self._pipeline.pace.tick(time.monotonic(), busy=bool(self._pipeline.in_flight))
             sessions = [link.session for link in self._links if link.session and not link.session.is_lost]
@@ -231,7 +232,7 @@ async def serve_until_stopped(settings: Settings) -> None:
 
     def stop(number: signal.Signals) -> None:
         service.stop()
-        # The second one means it: the default action ends the process at once.
+        # A second signal takes the default action, which ends the process immediately.
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
 

@@ -1,10 +1,10 @@
-"""What is said in one session with a producer.
+"""One session with a producer.
 
-A session is one connection with one random identity, from HELLO until it is lost. Its leases are lost with it; what is
-already being worked on is finished all the same, for a commit that comes late or twice changes nothing.
+A session is one connection with one random identity, from HELLO until it is lost. Its leases are lost with it; objects
+in progress are finished anyway, because a late or repeated commit has no effect.
 
-ZeroMQ would connect again under the same identity, and say nothing of the messages that were lost in between. So both
-sides count what they say, and a session whose connection ends ends with it.
+ZeroMQ would reconnect with the same identity, and not report messages lost in between. So both sides count their
+messages, and a session ends with its connection.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CONNECTED: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED
 MESSAGES_A_TURN: Final = 32
 FAILURES_A_MESSAGE: Final = 256
 QUEUED_MESSAGES: Final = 8
-"""Messages that ZeroMQ keeps for us: few, so that bytes we don't read stay with the producer, which counts them."""
+"""Messages that ZeroMQ buffers here: few, so that unread bytes stay with the producer, which counts them."""
 RECONNECT_MILLISECONDS: Final = (100, 1000)
 FAREWELL_MILLISECONDS: Final = 1000
 BYE_SECONDS: Final = 0.5
@@ -59,17 +59,17 @@ BYE_SECONDS: Final = 0.5
 
 
 class WorkReceiver(Protocol):
-    """Whoever wants the work: it says how much, and takes it."""
+    """Takes the work, and decides how much to ask for."""
 
     @property
     def budget(self) -> ByteBudget:
         """Return the byte budget that payloads are reserved in."""
 
     def window(self) -> int:
-        """Return how many objects one session may hold now; 0: none more than it was promised."""
+        """Return how many objects one session may hold now; 0: none beyond what it was promised."""
 
     def why_not(self) -> str:
-        """Say what keeps it from asking for more; nothing, if it is merely busy."""
+        """Return why it doesn't ask for more; empty if it is only busy."""
 
     def accept(self, objects: list[HeldObject]) -> None:
         """Take leased objects."""
@@ -77,14 +77,14 @@ class WorkReceiver(Protocol):
 
 @dataclass(frozen=True)
 class SessionId:
-    """The number of a session, and the link that it belongs to."""
+    """The number of a session, and the line that it belongs to."""
 
     line: bytes
     number: int
 
 
 class ProducerSession:
-    """One conversation, on a socket of its own that isn't connected yet."""
+    """One session, on its own socket, which isn't connected yet."""
 
     def __init__(
         self, address: str, socket: zmq.asyncio.Socket, settings: Settings, host: WorkReceiver, place: SessionId
@@ -117,7 +117,7 @@ class ProducerSession:
         socket.connect(address)
 
     async def run(self, *, to_leave: bool = False) -> str:
-        """Talk until the session is lost, and say why it was; or only say that this consumer leaves."""
+        """Talk until the session is lost, and return why; with `to_leave`, only send BYE."""
         self._send(Hello(consumer=self._settings.name, line=self._place.line, session=self._place.number))
         if to_leave:
             self.leave(BYE_SECONDS)
@@ -138,7 +138,7 @@ class ProducerSession:
         return why
 
     def leave(self, patience: float | None = None) -> None:
-        """Say BYE, and wait a moment for the answer, if somebody may hear it: until then, it may be lost."""
+        """Send BYE, and wait a moment for the answer, since BYE may be lost until then."""
         if self.is_lost:
             return
         self._send(Bye())
@@ -149,13 +149,13 @@ class ProducerSession:
         asyncio.get_running_loop().call_later(patience, self._end, "this consumer leaves")
 
     def done(self, ids: Sequence[int]) -> None:
-        """Tell that predictions are committed."""
+        """Report that predictions are committed."""
         if theirs := self._let_go(ids):
             self._send(Done(ids=theirs))
             self.extend_credit()
 
     def failed(self, failures: Sequence[Failure]) -> None:
-        """Tell that objects can't be classified."""
+        """Report that objects can't be classified."""
         theirs = set(self._let_go([failure.id for failure in failures]))
         if theirs:
             told = [failure for failure in failures if failure.id in theirs]
@@ -164,16 +164,16 @@ class ProducerSession:
             self.extend_credit()
 
     def give_back(self, ids: Sequence[int], why: str = "") -> None:
-        """Tell that others may have them, and what is the matter with their model."""
+        """Give objects back, and report what is wrong with their model."""
         if theirs := self._let_go(ids):
             self._send(Return(ids=theirs, why=why[:WHY_MAX]))
             self.extend_credit()
 
     def extend_credit(self) -> None:
-        """Ask for as much more as the window allows, and say how much has arrived."""
+        """Ask for as much more as the window allows, and report how much has arrived."""
         window = self._host.window()
         self.account.extend(window)
-        # What is said to have arrived is replaced: while there is no room for more bytes, it isn't said.
+        # Received objects are replaced by new ones; so while there is no space for more bytes, they aren't reported.
         received = max(0, self._told[1]) if self._budget.is_full else self.account.received
         now = (self.account.limit, received, "" if window else self._host.why_not()[:WHY_MAX])
         if now != self._told:
@@ -187,7 +187,7 @@ class ProducerSession:
         return theirs
 
     async def _listen(self) -> None:
-        """Take messages as they come, except while there is no room for the bytes of more."""
+        """Take messages as they arrive, except while there is no space for more bytes."""
         while True:
             if self._budget.is_full:
                 await self._budget.wait()
@@ -201,28 +201,28 @@ class ProducerSession:
                     break
                 self._hear(waiting)
             self.extend_credit()
-            # A producer that never stops talking must not keep the other coroutines from running.
+            # A producer that never stops sending must not block the other coroutines.
             await asyncio.sleep(0)
 
     async def _beat(self) -> None:
-        """Say each heartbeat that we live, and notice when the producer doesn't."""
+        """Send PING each heartbeat, and notice when the producer is silent."""
         while True:
             await asyncio.sleep(self._settings.heartbeat)
             silent = time.monotonic() - self._last_heard
-            # Looked at once a heartbeat: the last that goes by unanswered is not yet a whole one.
+            # Checked once a heartbeat: the last missed one isn't a full heartbeat ago yet.
             if silent > (HEARTBEATS_MISSED - 0.5) * self._settings.heartbeat and not self._budget.is_full:
                 self._end(f"nothing was heard for {silent:.1f} s")
             self._send(Ping(self._said))
             self.extend_credit()
 
     async def _watch(self) -> None:
-        """Notice that the connection ends: what was under way on it may be lost."""
+        """Notice that the connection ends, because messages in transit may be lost."""
         while parse_monitor_message(await self._ends.recv_multipart())["event"] == CONNECTED:
             self.was_connected = True
         self._end("the connection was lost")
 
     def _hear(self, frames: list[bytes]) -> None:
-        """Take in one message; whatever its bytes, it can't do worse than be refused."""
+        """Handle one message; whatever its bytes, the worst that happens is an ERROR."""
         self._last_heard = time.monotonic()
         self._heard += 1
         try:
@@ -252,7 +252,7 @@ class ProducerSession:
         self._send(Error(code="malformed", detail=why[:500]))
 
     def _take(self, work: Work, payloads: Sequence[bytes]) -> None:
-        """Accept leased objects, as many as were asked for; what crosses our BYE went back with it."""
+        """Accept leased objects, at most as many as were asked for; objects that cross our BYE went back with it."""
         if self._is_leaving:
             return
         if len(work.items) > self.account.open:
@@ -274,7 +274,7 @@ class ProducerSession:
         self._host.accept(taken)
 
     def _send(self, message: Message) -> None:
-        """Send without waiting: a socket that is full of unsent messages leads to no producer. BYE is the last word."""
+        """Send without waiting; a full socket means that the producer is gone. BYE is the last message."""
         if self._socket.closed or self._is_leaving:
             return
         error = send_now(self._socket, encode(message))

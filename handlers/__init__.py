@@ -1,1 +1,1 @@
-"""What runs inside TorchServe. `scripts/build-model` puts it into each model archive, beside `sluice.images`."""
+"""Code that runs inside TorchServe. `scripts/build-model` puts it into each model archive, next to `sluice.images`."""

@@ -1,4 +1,4 @@
-"""The networks a model archive can hold, by name and without weights."""
+"""The networks that a model archive can contain, by name and without weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAP_DIMENSIONS: Final = 4
 
 
 def build(name: str) -> nn.Module:
-    """Make the network of that name; ValueError says which there are."""
+    """Make the network with this name; ValueError lists the known names."""
     if name == "noop":
         return Noop()
     if name == "efficientnet-lite0":
@@ -29,7 +29,7 @@ def build(name: str) -> nn.Module:
 
 
 class Noop(nn.Module):
-    """Costs next to nothing and still depends on the image: for measuring all that isn't the model."""
+    """Costs almost nothing and still depends on the image: measures everything except the model."""
 
     STEP: Final = 28
     mixing: torch.Tensor
@@ -47,14 +47,14 @@ class Noop(nn.Module):
 
 
 class LastFeatures:
-    """The last maps of features, (n, channels, height, width), that a network makes of a picture; None without any."""
+    """The last feature maps, (n, channels, height, width), that a network computes; None if it has none."""
 
     def __init__(self) -> None:
         self.maps: torch.Tensor | None = None
 
     @contextmanager
     def watch(self, network: nn.Module) -> Iterator[None]:
-        """Look at what the network's layers give while the block runs."""
+        """Watch the outputs of the network's layers during the block."""
         hooks: list[RemovableHandle] = [layer.register_forward_hook(self._look) for layer in network.modules()]
         try:
             yield
@@ -65,7 +65,7 @@ class LastFeatures:
     def _look(self, layer: nn.Module, given: object, made: object) -> None:
         del given
         if isinstance(layer, nn.MultiheadAttention):
-            self.maps = None  # what comes before attention says nothing of places any more
+            self.maps = None  # maps before attention say nothing about places any more
         elif isinstance(made, torch.Tensor) and made.dim() == MAP_DIMENSIONS and min(made.shape[2:]) > 1:
             self.maps = made
 
@@ -75,7 +75,7 @@ def _efficientnet_lite0() -> nn.Module:
 
     network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
     for layer in network.modules():
-        # Even padding needs no copy of the picture with a margin: the convolution can pad for itself.
+        # The convolution can do symmetric padding itself, without copying the picture.
         pad = getattr(layer, "static_padding", None)
         if isinstance(layer, nn.Conv2d) and isinstance(pad, nn.ZeroPad2d):
             left, right, top, bottom = pad.padding

@@ -1,6 +1,6 @@
-"""What a network's best class was seen in: Grad-CAM (Selvaraju et al., 2017) on its last maps of features.
+"""Explains a network's best class: Grad-CAM (Selvaraju et al., 2017) on its last feature maps.
 
-Each map counts by how much the class's score would grow with it; what counts against the class is left out.
+Each map is weighted by its gradient, how much the class's score grows with it; negative contributions are dropped.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from handlers.architectures import LastFeatures
 
 
 def explain(network: nn.Module, image: torch.Tensor) -> dict[str, Any] | str:
-    """Return the best class of one normalised picture and how much each part speaks for it; or why that can't be said.
+    """Return the best class of one normalized picture and how much each part contributes; or why that isn't possible.
 
-    The parts are rows of the square that the network saw, from the top, as bytes in base64: 255 speaks loudest.
+    The parts are rows of the square that the network saw, from the top, as bytes in base64: 255 contributes most.
     """
     features = LastFeatures()
     with torch.enable_grad(), features.watch(network):

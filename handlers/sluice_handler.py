@@ -1,11 +1,11 @@
-"""The TorchServe handler of every model: images in, top classes out; and, where asked, what a class was seen in.
+"""The TorchServe handler of every model: images in, top classes out; optionally with an explanation of the class.
 
-Two ways in. Consumers send packed uint8 batches (sluice.images.batch) and get class numbers; a person sends a file
-(`curl -T cat.jpg`) and gets labels. What TorchServe collected into one server-side batch goes through the network
-together; what can't be read is answered with 400 and a reason, and what the network fails on with 500 and its words,
-alone. And whoever asks for the archive's card, with a Content-Type of its own, gets model.json as it stands.
+There are two kinds of requests. Consumers send packed uint8 batches (sluice.images.batch) and get class numbers; people
+send a file (`curl -T cat.jpg`) and get labels. All requests of one server-side batch go through the network together.
+An unreadable image is answered with 400 and a reason. If the network fails on an image, that image alone is answered
+with 500 and the error. A request with the card's Content-Type gets model.json unchanged.
 
-`POST /explanations/NAME` takes one picture, either way, and answers with a map (`handlers.explanation`).
+`POST /explanations/NAME` takes one picture, in either form, and answers with a map (`handlers.explanation`).
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from sluice.images import (
 )
 
 MAX_PIXELS: Final = 100_000_000
-"""Of a person's photo. Consumers have their own setting and send pixels."""
+"""For a person's photo. Consumers have their own setting and send pixels."""
 
 TOP: Final = 10
 BAD_REQUEST: Final = 400
 FAILED: Final = 500
 SAID_MAX: Final = 300
-"""Of an exception's words. TorchServe itself would say no more than 'Prediction failed'."""
+"""Maximum length of an exception's message. TorchServe itself would only say 'Prediction failed'."""
 
 Tops = list[list[tuple[int, float]] | None]
 
@@ -52,10 +52,10 @@ logger = logging.getLogger(__name__)
 
 
 class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no types
-    """Answers for one model archive; TorchServe makes one in each worker process."""
+    """Predicts for one model archive; TorchServe makes one in each worker process."""
 
     def initialize(self, context: Any) -> None:  # noqa: ANN401 - TorchServe has no types
-        """Load the archive's network, if its card, weights and code are the ones its digest was made from."""
+        """Load the archive's network, if its digest matches its card, weights and code."""
         properties = context.system_properties
         folder = Path(properties["model_dir"])
         gpu = properties.get("gpu_id")
@@ -73,7 +73,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
                 f"model.json says preprocessing version {self.preprocessing.version}, the archive's code is {VERSION}: "
                 f"build the archive again with scripts/build-model"
             )
-        # A whole row's worth: with three numbers to broadcast, the CPU would work in loops of three, five times slower.
+        # A full row: broadcasting three numbers would make the CPU loop over threes, five times slower.
         mean, std = (
             torch.tensor(values, device=self.device).repeat(self.preprocessing.crop)
             for values in (self.preprocessing.mean, self.preprocessing.std)
@@ -85,12 +85,12 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
             _load_weights(network, folder, card)
         self.model = network.eval().to(self.device).to(memory_format=torch.channels_last)
         side = self.preprocessing.crop
-        self.inference(self.preprocess([np.zeros((1, side, side, 3), np.uint8)]))  # the first run is slow: now, then
+        self.inference(self.preprocess([np.zeros((1, side, side, 3), np.uint8)]))  # the first run is slow, so do it now
         self.initialized = True
         logger.info("%s on %s with %d threads", self.answer_head["model"], self.device, torch.get_num_threads())
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[str]:  # noqa: ANN401
-        """Answer a server-side batch of requests, each a packed batch, a file, or a question for the card."""
+        """Answer a server-side batch of requests, each a packed batch, a file, or a request for the card."""
         readings = [self._read(row, _content_type(context, index)) for index, row in enumerate(data)]
         wanted = [_wants_explanation(context, index) for index in range(len(data))]
         together = [
@@ -120,13 +120,13 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         return answers
 
     def _results(self, requests: Sequence[NDArray[np.uint8]]) -> list[Tops | str]:
-        """Return each request's best classes; or what went wrong with it, when that isn't another request's doing."""
+        """Return each request's best classes, or its error if the request itself causes it."""
         if not requests:
             return []
         try:
             tops = self.postprocess(self.inference(self.preprocess(requests)))
         except Exception as error:
-            # Out of memory and broken GPUs are told apart by TorchServe itself, and no picture's fault.
+            # TorchServe itself detects lack of memory and broken GPUs, which are no picture's fault.
             if isinstance(error, MemoryError) or "CUDA" in str(error):
                 raise
             if len(requests) > 1:
@@ -137,7 +137,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         return [tops[end - len(request) : end] for request, end in zip(requests, ends, strict=True)]
 
     def _explain(self, images: NDArray[np.uint8]) -> dict[str, Any]:
-        """Return what the best class of a request's one picture was seen in, or why there is no saying."""
+        """Return the explanation of a request's one picture, or why there is none."""
         if len(images) != 1:
             return {**self.answer_head, "error": f"{len(images)} pictures were sent: one at a time is explained"}
         found = explain(self.model, self.preprocess([images]))
@@ -146,7 +146,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         return {**self.answer_head, "label": self.labels[found["class"]], **found}
 
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-        """Put (n, height, width, 3) bytes onto the device and normalise them there, without reordering them."""
+        """Move (n, height, width, 3) bytes to the device and normalize them there, without reordering them."""
         joined = images[0] if len(images) == 1 else np.concatenate(images)
         count, height, width, channels = joined.shape
         rows = torch.from_numpy(joined).to(self.device).view(count, height, width * channels)
@@ -160,7 +160,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
             return outputs.float().softmax(1)
 
     def postprocess(self, probabilities: torch.Tensor) -> list[list[tuple[int, float]] | None]:
-        """Return each image's best classes, best first; None where the network gave no numbers."""
+        """Return each image's best classes, best first; None if the network's output isn't finite."""
         finite = probabilities.isfinite().all(1).tolist()
         scores, classes = probabilities.topk(TOP, dim=1)
         return [
@@ -169,7 +169,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         ]
 
     def _read(self, row: Mapping[str, Any], content_type: str) -> NDArray[np.uint8] | ImageError | None:
-        """Return a request's images, what is wrong with them, or None where it asks for the card."""
+        """Return a request's images, its error, or None if it asks for the card."""
         if content_type.startswith(CARD_TYPE):
             return None
         try:
@@ -193,7 +193,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
     def _for_person(self, top: list[tuple[int, float]] | None) -> str:
         if top is None:
             return json.dumps({"error": "the network's output is not finite"})
-        # Two classes of ImageNet share a name: the better one stays.
+        # Two classes of ImageNet have the same name: the better one is kept.
         best = {self.labels[number]: score for number, score in reversed(top)}
         return json.dumps(dict(sorted(best.items(), key=lambda item: -item[1])), indent=2, ensure_ascii=False) + "\n"
 
@@ -210,7 +210,7 @@ def _content_type(context: Any, index: int) -> str:  # noqa: ANN401
 
 
 def _wants_explanation(context: Any, index: int) -> bool:  # noqa: ANN401
-    """Return whether a request came to /explanations: TorchServe tells by a header of its own."""
+    """Return whether a request came to /explanations: TorchServe sets a header for it."""
     return str(context.get_request_header(index, "explain")) == "True"
 
 
@@ -219,7 +219,7 @@ def _is_packed(content_type: str, row: Mapping[str, Any]) -> bool:
 
 
 def _body(row: Mapping[str, Any]) -> bytes | bytearray:
-    """Find the file: TorchServe calls a request's body 'body', and a form's fields as the sender named them."""
+    """Return the file: TorchServe calls a request's body 'body', and a form's fields as the sender named them."""
     body = row.get("body", row.get("data"))
     if not isinstance(body, bytes | bytearray):
         raise ImageError("not_an_image", "send the file itself as the body (curl -T cat.jpg), or as form field 'data'")

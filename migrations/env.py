@@ -1,4 +1,4 @@
-"""What alembic runs for each command; the connection comes from sluice.ledger.schema."""
+"""Runs for each alembic command; the connection comes from sluice.ledger.schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m producer`: one shard of the producer, as a process."""
+"""`python -m producer`: runs one shard of the producer as a process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ A second producer of the same shard waits, and takes over when the first ends.
 
 
 def main() -> int:
-    """Read the settings, run, and turn what goes wrong into a sentence and an exit code."""
+    """Read the settings, run, and turn errors into a sentence and an exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m producer",
         description="Lists jobs into the ledger and streams their objects to consumers.",
@@ -48,7 +48,7 @@ def main() -> int:
     except SluiceError as error:
         return _explain(error)
     except ExceptionGroup as group:
-        # Of coroutines that fail together the first says why; the others follow from it.
+        # If several coroutines fail together, the first error is the cause of the others.
         cause: Exception = group
         while isinstance(cause, ExceptionGroup):
             cause = cause.exceptions[0]
@@ -67,5 +67,5 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Threads may still wait for a database or bucket that doesn't answer; nothing of theirs is worth waiting for.
+    # Threads may still wait for a database or bucket that doesn't answer; their results aren't needed.
     os._exit(code)

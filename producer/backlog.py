@@ -1,8 +1,8 @@
-"""What waits to be fetched: pending objects by job, in the order in which they are to go.
+"""Objects that wait to be fetched: pending objects by job, in the order in which they are sent.
 
 Pure and synchronous, like `producer.leases`. The backlog also remembers every object of this shard that is in hand
 (waiting, being fetched, ready, leased, or about to be judged), because a page of pending rows read from the ledger
-holds those too.
+contains those too.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class JobQueue:
     held_until: float = float("-inf")
     rest: float = 0.0
     why: str = ""
-    """What the matter is with the job's model, for which its objects came back; they rest so long each time."""
+    """Why the job's objects came back, if its model gives no predictions; they wait longer each time."""
     in_hand: int = 0
 
     def fetchable(self) -> int:
-        """Count what may be fetched as soon as somebody asks for it."""
+        """Return how many objects may be fetched as soon as somebody asks for them."""
         return len(self.again) + len(self.fresh)
 
     def waiting(self) -> int:
-        """Count what could be fetched, now or later."""
+        """Return how many objects could be fetched, now or later."""
         return self.fetchable() + len(self.suspects) + len(self.later)
 
     def empty(self) -> list[StreamedObject]:
-        """Take out all that waits."""
+        """Remove and return all waiting objects."""
         waiting = [*self.again, *self.fresh, *self.suspects, *(entry[2] for entry in self.later)]
         for part in (self.again, self.fresh, self.suspects, self.later):
             part.clear()
@@ -51,7 +51,7 @@ class JobQueue:
 
 
 class Backlog:
-    """All running jobs' queues: strict priority, equal priorities in turn."""
+    """The queues of all running jobs: strict priority, equal priorities in turn."""
 
     def __init__(self) -> None:
         self._queues: dict[int, JobQueue] = {}
@@ -63,11 +63,11 @@ class Backlog:
         return object_id in self._in_hand
 
     def __len__(self) -> int:
-        """Count the objects in hand."""
+        """Return the number of objects in hand."""
         return len(self._in_hand)
 
     def set_jobs(self, priorities: dict[int, int]) -> list[int]:
-        """Say which jobs run; forgets what waits of the others and names them."""
+        """Set the running jobs; drop the waiting objects of all others and return these jobs."""
         gone = [job for job in self._queues if job not in priorities]
         for job in gone:
             self.forget(job)
@@ -81,31 +81,31 @@ class Backlog:
         return gone
 
     def waiting(self, job: int) -> int:
-        """Count a job's objects that wait to be fetched."""
+        """Return how many of a job's objects wait to be fetched."""
         return self._queues[job].waiting() if job in self._queues else 0
 
     def all_waiting(self) -> int:
-        """Count what waits to be fetched of all jobs."""
+        """Return how many objects of all jobs wait to be fetched."""
         return sum(queue.waiting() for queue in self._queues.values())
 
     def fetchable(self, job: int) -> int:
-        """Count a job's objects that may be fetched as soon as somebody asks for them."""
+        """Return how many of a job's objects may be fetched as soon as somebody asks for them."""
         return self._queues[job].fetchable() if job in self._queues else 0
 
     def in_hand(self, job: int) -> int:
-        """Count a job's objects in hand, whatever is being done with them."""
+        """Return how many of a job's objects are in hand, whatever their state."""
         return self._queues[job].in_hand if job in self._queues else 0
 
     def begin_read(self) -> None:
-        """Say that pending rows are about to be read.
+        """Prepare for reading pending rows.
 
-        What finishes until `add` may still be in the page that comes back, and must not be taken in again.
+        Objects that finish before `add` may still be in the page, and must not be added again.
         """
         self._reading = True
         self._finished.clear()
 
     def add(self, found: Iterable[StreamedObject]) -> int:
-        """Take in what a page of pending rows holds and is not in hand; says how many that were."""
+        """Add objects of a page of pending rows that aren't in hand; return their number."""
         added = 0
         for one in found:
             queue = self._queues.get(one.job)
@@ -120,7 +120,7 @@ class Backlog:
         return added
 
     def requeue(self, found: StreamedObject, now: float, delay: float = 0.0) -> None:
-        """Put back what is in hand, first in line; or after a delay. Of a job that no longer runs: let go."""
+        """Put an object back, first in line, or after a delay. If its job doesn't run any more, drop it."""
         queue = self._queues.get(found.job)
         if queue is None:
             self.finish(found)
@@ -137,19 +137,19 @@ class Backlog:
             self._finished.add(found.id)
 
     def forget(self, job: int) -> None:
-        """Let go of what waits of a job, which is still pending in the ledger."""
+        """Drop a job's waiting objects, which are still pending in the ledger."""
         queue = self._queues[job]
         for waiting in queue.empty():
             if self._in_hand.pop(waiting.id, None) is not None:
                 queue.in_hand -= 1
 
     def hold(self, job: int, until: float) -> None:
-        """Fetch nothing of a job until then: its source doesn't answer."""
+        """Fetch nothing of a job until then, because its source doesn't answer."""
         if job in self._queues:
             self._queues[job].held_until = until
 
     def rest(self, job: int, now: float, why: str) -> float:
-        """Let a job wait whose model gives no predictions, longer each time: it would keep the places of others."""
+        """Delay a job whose model gives no predictions, longer each time, so that it leaves space for other jobs."""
         queue = self._queues.get(job)
         if queue is None:
             return 0.0
@@ -159,11 +159,11 @@ class Backlog:
         return queue.rest
 
     def why_resting(self, job: int) -> str:
-        """Say what the matter is with a job's model; empty as soon as it predicts."""
+        """Return what is wrong with a job's model; empty once it predicts."""
         return self._queues[job].why if job in self._queues else ""
 
     def predicts(self, job: int) -> None:
-        """Note that a job's model gives predictions."""
+        """Record that a job's model gives predictions."""
         if job in self._queues:
             self._queues[job].rest, self._queues[job].why = 0.0, ""
 
@@ -187,7 +187,7 @@ class Backlog:
                 found = queue.fresh.popleft()
             else:
                 continue
-            # Last among its equals: sorting keeps the order of insertion.
+            # Last among equals: sorting keeps the order of insertion.
             self._queues[job] = self._queues.pop(job)
             return found
         return None

@@ -1,11 +1,11 @@
-"""What each connection makes this process hold, and the end of those that make it hold too much.
+"""Bounds the memory that each connection uses, and closes connections that use too much.
 
-ZeroMQ bounds a frame and the number of whole messages that wait, but not the parts of a message that never ends: these
-it keeps where nobody sees them. The kernel knows how many bytes came on a connection (TCP_INFO), the router how many it
-has taken, so what lies in between is held; and ZeroMQ's monitor tells which descriptors are connections.
+ZeroMQ bounds a frame and the number of complete messages in its queue, but not the frames of a message that never ends,
+which it keeps invisibly. The kernel knows how many bytes arrived on a connection (TCP_INFO), and the router how many it
+has read, so the difference is held in memory; ZeroMQ's monitor tells which descriptors are connections.
 
-A descriptor belongs to ZeroMQ's own thread, which may close it at any moment. It is only ever looked at through a copy
-that lives for a moment, and shut down only where the copy's other end is the one that was accepted.
+A descriptor belongs to ZeroMQ's own thread, which may close it at any time. So it is only used through a short-lived
+copy, and shut down only if the copy's peer is the one that was accepted.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ log = get_logger()
 
 KIB: Final = 1024
 MOST_BYTES: Final = 2048 * KIB
-"""Of one connection. Consumers say some hundred bytes a second, and never more than a frame at once."""
+"""For one connection. Consumers send some hundred bytes a second, and never more than a frame at once."""
 MOST_BYTES_OF_STRANGERS: Final = 64 * KIB
-"""Of one connection without a session: HELLO and what comes with it are some hundred bytes."""
+"""For one connection without a session: HELLO and the messages with it are some hundred bytes."""
 MOST_BYTES_TOGETHER: Final = 16 * 1024 * KIB
 MOST_CONNECTIONS: Final = 4096
 MOST_COMPLAINTS: Final = 256
 FRAME_BYTES: Final = 48
-"""What is around a frame on the wire, at most."""
+"""Maximum overhead of a frame on the wire."""
 IDLE_BYTES: Final = KIB
-"""What may come between two messages without being one: a handshake, ZeroMQ's own heartbeats."""
+"""Bytes that may arrive between two messages without being one: a handshake, ZeroMQ's own heartbeats."""
 LOOK_SECONDS: Final = 0.05
 LOOK_SECONDS_EACH: Final = 0.002
-"""Looking at many takes long, so they are looked at less often."""
+"""Checking many connections takes long, so they are checked less often."""
 BYTES_RECEIVED: Final = 128
 TCP_INFO_BYTES: Final = 136
 
 
 @dataclass(frozen=True, slots=True)
 class StrangerBounds:
-    """How many connections may be without a session at once, and each of them for how long."""
+    """How many connections may be without a session at once, and for how long each."""
 
     most: int = 128
     seconds: float = 10.0
@@ -62,20 +62,20 @@ BOUNDS: Final = StrangerBounds()
 
 @dataclass(slots=True, eq=False)
 class PeerConnection:
-    """One consumer's, or a stranger's."""
+    """A connection of a consumer or a stranger."""
 
     descriptor: int
     peer: tuple[object, ...]
     strange_since: float
     identity: bytes = b""
     taken: int = 0
-    """Bytes that came and were taken, as far as is known."""
+    """Bytes that arrived and were read, as far as known."""
     held: int = 0
     has_spoken: bool = False
-    """Whether a message of it was taken since the last look."""
+    """Whether a message was read since the last check."""
     complaints: int = 0
     is_ended: bool = False
-    """Shut down, though ZeroMQ has not said yet that it is gone."""
+    """Shut down, though ZeroMQ hasn't reported its end yet."""
 
 
 class PeerConnections:
@@ -86,35 +86,35 @@ class PeerConnections:
     ) -> None:
         self._all: dict[int, PeerConnection] = {}
         self._gone: list[bytes] = []
-        """Whose connections have ended; what they said before may still wait to be taken."""
+        """Identities whose connections have ended; their earlier messages may still be unread."""
         self._bound = bound
         self._strangers = strangers
         address = f"inproc://connections-{id(self)}"
         bound.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
         self._events = context.socket(zmq.PAIR)
-        # ZeroMQ's thread waits where this is full, and all connections with it.
+        # If this is full, ZeroMQ's thread blocks, and all connections with it.
         self._events.rcvhwm = 0
         self._events.connect(address)
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, files // 2)
 
     def close(self) -> None:
-        """Look at no connection any more; before the socket is closed."""
+        """Stop watching all connections; call it before the socket is closed."""
         self._bound.monitor(None, 0)
         self._events.close()
 
     async def watch(self, has_session: Callable[[bytes], bool], on_end: Callable[[bytes], None]) -> None:
-        """Follow the connections for ever; `on_end` is told whose have ended."""
+        """Follow the connections forever; `on_end` is called with the identities of those that ended."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(has_session))
             tasks.create_task(self._look(has_session, on_end))
 
     def took(self, frames: Sequence[zmq.Frame]) -> PeerConnection | None:
-        """Note a message, as it was received; gives the connection on which it came, if that is still known."""
+        """Record a received message; return its connection, if that is still known."""
         try:
             connection = self._all.get(int(frames[-1].get(zmq.SRCFD)))
         except zmq.ZMQError:
-            return None  # it speaks a ZeroMQ of long ago, and remains a stranger
+            return None  # it speaks an old version of ZeroMQ, and stays without a session
         if connection is not None:
             identity = frames[0].bytes
             if identity != connection.identity:
@@ -124,14 +124,14 @@ class PeerConnections:
         return connection
 
     def complain(self, connection: PeerConnection | None) -> None:
-        """Note that a message could not be used; a connection that says many such is ended."""
+        """Record an unusable message; a connection that sends many of them is closed."""
         if connection is not None:
             connection.complaints += 1
             if connection.complaints == MOST_COMPLAINTS:
                 self._end(connection, f"{MOST_COMPLAINTS} of its messages could not be used")
 
     def _introduce(self, connection: PeerConnection, identity: bytes) -> None:
-        """Note whose it is. ZeroMQ goes on with one connection of an identity; another, of before, leads nowhere."""
+        """Record a connection's identity. ZeroMQ uses one connection per identity; an earlier one leads nowhere."""
         for each in self._all.values():
             if each.identity == identity and not each.is_ended:
                 self._end(each, "another connection took its place")
@@ -151,11 +151,11 @@ class PeerConnections:
             with _copy(descriptor) as copy:
                 peer = copy.getpeername()
         except OSError:
-            return  # gone already
+            return  # already closed
         self._all[descriptor] = PeerConnection(descriptor, peer, time.monotonic())
         strangers = [each for each in self._all.values() if not (each.is_ended or has_session(each.identity))]
         if len(strangers) > self._strangers.most or len(self._all) > self._most:
-            # Whoever opens most of them loses the first of its own, so that others come in.
+            # The address with most of them loses its oldest one, so that others can connect.
             hosts = Counter(each.peer[0] for each in strangers)
             host, _ = hosts.most_common(1)[0]
             oldest = next(each for each in strangers if each.peer[0] == host)
@@ -200,16 +200,16 @@ class PeerConnections:
 
     @staticmethod
     def _end(connection: PeerConnection, why: str) -> None:
-        """Shut a connection down; ZeroMQ finds it closed, and frees what it kept of it."""
+        """Shut a connection down; ZeroMQ then notices the end, and frees its memory."""
         connection.is_ended = True
         with suppress(OSError), _copy(connection.descriptor) as copy:
             if copy.getpeername() == connection.peer:
                 log.warning("closing a connection", peer=str(connection.peer[0]), why=why)
-                # Reset when ZeroMQ closes it: a peer whose bytes found no room any more would else not hear of the end.
+                # Reset when ZeroMQ closes it: otherwise a peer whose bytes found no space wouldn't notice the end.
                 copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 copy.shutdown(socket.SHUT_RDWR)
 
 
 def _copy(descriptor: int, family: int = -1) -> socket.socket:
-    """Return a socket of one's own. To find out its family takes long, and only addresses depend on it."""
+    """Return a duplicate socket. Looking up the family takes long, and only addresses depend on it."""
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, os.dup(descriptor))

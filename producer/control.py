@@ -1,6 +1,6 @@
-"""The jobs table as control plane: looked at each half second, obeyed at once.
+"""Follows the jobs table, the control plane: reads it every half second, and acts immediately.
 
-Every shard streams every running job. What is done once for a job (resolve its model, list it, notice its end, note its
+Every shard streams every running job. What is done once per job (resolve its model, list it, notice its end, record its
 rate) is done by the shard that owns it: job id modulo shards.
 """
 
@@ -62,16 +62,16 @@ class JobControl:
         self._rated_at = 0.0
 
     async def run(self) -> None:
-        """Look at the jobs for ever."""
+        """Poll the jobs forever."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self.look(tasks)
                 await asyncio.sleep(self._settings.poll_seconds)
 
     async def look(self, tasks: asyncio.TaskGroup, clock: Callable[[], float] = time.monotonic) -> None:
-        """Obey the jobs table once."""
+        """Act on the jobs table once."""
         jobs = await self._ledger.run(ledger.jobs.active)
-        # Plain SQL may say 'running' of a job that never began: it is started like a pending one.
+        # Plain SQL may set a job to 'running' that never began: it is started like a pending one.
         begun = [job for job in jobs if job.state == "running" and job.model_id is not None]
         running = {job.id: job for job in begun}
         self._dispatcher.set_jobs(running)
@@ -108,7 +108,7 @@ class JobControl:
             self._listings.pop(job_id).cancel()
         for job in running:
             listing = self._listings.get(job.id)
-            # One that failed and runs again was retried before anybody looked.
+            # A failed job that runs again was retried between two polls.
             if listing is None or (listing.done() and not listing.cancelled() and not listing.result()):
                 self._listings[job.id] = tasks.create_task(self._lister.follow(job))
 
@@ -120,7 +120,7 @@ class JobControl:
                 log.info("job done", job=job.id)
 
     async def _rate(self, running: list[Job], now: float) -> None:
-        """Note what each job has pending and its speed, from the counters: all consumers of all shards."""
+        """Record each job's pending objects and rate, from the counters: of all consumers of all shards."""
         if now - self._rated_at < RATE_SECONDS:
             return
         self._rated_at = now
@@ -145,7 +145,7 @@ class JobControl:
         metrics.BACKLOG.set(sum(self._pending.values()))
 
     def _explain(self, running: list[Job], now: float) -> None:
-        """Say why jobs that have pending objects wait, when it has been the consumers' doing for a while."""
+        """Set why jobs with pending objects wait, if consumers have been the cause for a while."""
         why = self._leases.why_idle()
         self._idle_since = (self._idle_since or now) if why else None
         waits = self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS

@@ -1,7 +1,7 @@
-"""Which deaths of consumers count against the objects that they held.
+"""Decides which deaths of consumers count against the objects that they held.
 
-Pure and synchronous, as `producer.leases`, which asks it. The third death that counts is an object's end, so it must be
-the object's own: others die in storms, and a consumer that was only cut off has not died at all.
+Pure and synchronous, like `producer.leases`, which uses it. The third counted death quarantines an object, so the
+object itself must be the cause: other deaths have other causes, and a disconnected consumer isn't dead.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-# Two consumers died with it. Were they dying for another reason, its third one would take it to quarantine unjustly,
-# so it waits for a calm moment, though not for ever.
+# Two consumers died with the object. If the cause was something else, a third death would quarantine it wrongly, so the
+# object waits for a calm moment, but not forever.
 CAREFUL_FROM: Final = 2
-# Nor does its third death count where consumers die without it, or where nobody here saw the others: it gets another
-# chance, a few times, so that what really kills is given up in the end.
+# The third death doesn't count either if consumers also die without the object, or if this producer saw none of the
+# earlier deaths. This spares an object only a few times, so that a real killer is quarantined in the end.
 STORM_SECONDS: Final = 60.0
 MOST_SPARED: Final = 3
 MOST_REMEMBERED: Final = 20_000
@@ -27,14 +27,14 @@ class DeathCounter:
     def __init__(self) -> None:
         self.last = float("-inf")
         self._seen: deque[tuple[float, frozenset[int]]] = deque()
-        """The consumers lost of late: when, and what they held."""
+        """Recently lost consumers: when, and what they held."""
         self._spared: dict[int, int] = {}
-        """Objects that a consumer died with, and how often that was not counted."""
+        """Objects that a consumer died with, and how many of these deaths were not counted."""
         self._lines: dict[bytes, frozenset[int]] = {}
-        """What was held by the lost consumers that would say so if they came back."""
+        """Objects of lost consumers, by the line with which these would identify themselves if they came back."""
 
     def note(self, line: bytes, held: dict[int, int], now: float) -> set[int]:
-        """Note a death with objects (id: deaths so far); gives the ids that it is not counted against."""
+        """Record a death with objects (id: deaths so far); return the ids that it doesn't count against."""
         spared = {number for number, deaths in held.items() if self._is_spared(number, deaths, now)}
         for number in held:
             self._spared[number] = self._spared.pop(number, 0) + (number in spared)
@@ -49,16 +49,16 @@ class DeathCounter:
         return spared
 
     def forgive(self, line: bytes) -> None:
-        """Note that a consumer lives which was taken for dead: for its objects it is as if nobody saw that death."""
+        """Record that a consumer that counted as dead is alive: its objects are treated as if nobody saw that death."""
         self.forget(self._lines.pop(line, ()))
 
     def forget(self, ids: Iterable[int]) -> None:
-        """Forget what is known of objects: they were committed, say."""
+        """Forget objects, for example because they were committed."""
         for number in ids:
             self._spared.pop(number, None)
 
     def _is_spared(self, number: int, deaths: int, now: float) -> bool:
-        """Return whether this death is more likely to be another's work."""
+        """Return whether this death probably has another cause."""
         while self._seen and now - self._seen[0][0] > STORM_SECONDS:
             self._seen.popleft()
         if deaths < CAREFUL_FROM or self._spared.get(number, 0) >= MOST_SPARED:

@@ -1,8 +1,8 @@
-"""Objects on their way: fetches within the credits, WORK messages, and what comes back.
+"""The stream of objects: fetches within the credits, sends WORK messages, and handles results.
 
-Everything here runs on the event loop and holds no lock: the tables (backlog, leases) are changed between two awaits.
-Memory is bounded by `prefetch_bytes` for bytes. Of objects, `producer.pages` bounds those that wait to be fetched, the
-consumers' credit those that are fetched, and nothing is taken while too many wait for their failure.
+Everything runs on the event loop without locks: the tables (backlog, leases) only change between two awaits. Memory is
+bounded: bytes by `prefetch_bytes`, objects that wait to be fetched by `producer.pages`, fetched objects by the
+consumers' credit. Nothing is taken while too many failures wait to be written.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WITNESSES: Final = 5
 
 
 class Dispatcher:
-    """One shard's stream of objects. `awake` is set when something may be possible now that was not before."""
+    """One shard's stream of objects. `awake` is set when something new may be possible."""
 
     def __init__(
         self,
@@ -90,15 +90,15 @@ class Dispatcher:
 
     @property
     def in_hand(self) -> int:
-        """Objects of this shard that are somewhere on their way."""
+        """Number of this shard's objects between reading and result."""
         return len(self._backlog)
 
     def wake(self) -> None:
-        """Look again at what is possible."""
+        """Check again what is possible."""
         self._awake.set()
 
     def set_jobs(self, jobs: dict[int, Job]) -> None:
-        """Say which jobs run now. What is fetched of others is dropped; what is leased comes back by itself."""
+        """Set the running jobs. Fetched objects of other jobs are dropped; leased ones come back by themselves."""
         self._jobs = jobs
         for job in self._backlog.set_jobs({job.id: job.priority for job in jobs.values()}):
             for found in self._leases.withdraw(job):
@@ -109,13 +109,13 @@ class Dispatcher:
             self.wake()
 
     def more(self, job: int) -> None:
-        """Say that a job has new pending rows."""
+        """Record that a job has new pending rows."""
         self._pages.more(job)
         if self._leases.credit:
             self.wake()
 
     def dispatch(self) -> None:
-        """Send what is ready to those who have credit."""
+        """Send ready objects to consumers with credit."""
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
@@ -130,16 +130,16 @@ class Dispatcher:
                     HOP_SECONDS.observe(each)
             else:
                 unsent.append(grant)
-        # These never left, so they are nobody's suspects. Their consumer is gone, or so far behind that nothing can be
-        # sent to it: it gets no more in this session.
+        # These were never sent, so they don't become suspects. Their consumer is gone, or so far behind that nothing
+        # can be sent to it: it gets no more in this session.
         for grant in unsent:
             self._put_back(self._leases.take(grant.identity, [ready.object.id for ready in grant.items]))
             self._leases.cut(grant.identity)
 
-    # What consumers say (producer.inbox.LeaseEvents)
+    # Reports of consumers (producer.inbox.LeaseEvents)
 
     def finished(self, leases: Sequence[Lease]) -> None:
-        """Let go of committed objects."""
+        """Drop committed objects."""
         now = time.monotonic()
         for lease in leases:
             metrics.OBJECT_SECONDS.observe(now - lease.since)
@@ -149,7 +149,7 @@ class Dispatcher:
         self.wake()
 
     def failed(self, pairs: Sequence[tuple[StreamedObject, Failure]]) -> None:
-        """Have failures written on what consumers could not classify."""
+        """Pass on the failures that consumers report."""
         for found, failure in pairs:
             if failure.reason == ReadFailure.CHANGED:
                 self._spawn(self._check(self._recheck(found)))
@@ -167,7 +167,7 @@ class Dispatcher:
         self.wake()
 
     def returned(self, objects: Sequence[StreamedObject], why: str = "") -> None:
-        """Put back what a consumer gave back: first in line, once a model that gives no predictions had a rest."""
+        """Put returned objects back: first in line, or after a delay if their model gives no predictions."""
         metrics.RETURNED.inc(len(objects))
         for job in {found.job for found in objects} if why else ():
             asyncio.get_running_loop().call_later(self._backlog.rest(job, time.monotonic(), why), self.wake)
@@ -180,7 +180,7 @@ class Dispatcher:
             self.wake()
 
     def died(self, loss: ConsumerDeath) -> None:
-        """Have the death counted; the objects come back after that."""
+        """Have the death counted; the objects come back afterwards."""
         log.warning("consumer lost", consumer=loss.consumer, objects=len(loss.objects))
         for found in loss.spared:
             metrics.REDELIVERED.inc()
@@ -199,13 +199,13 @@ class Dispatcher:
                 self.wake()
 
     def _may_take(self) -> bool:
-        """Return whether consumers want more than is under way, and failures keep up."""
+        """Return whether consumers want more than is in progress, and failures are written fast enough."""
         return self._leases.wanted()[0] > self._fetching and not self._failures.full
 
     # Fetches
 
     def _fetch(self) -> None:
-        """Start fetches while consumers want objects and there is room for bytes."""
+        """Start fetches while consumers want objects and there is space for bytes."""
         now = time.monotonic()
         while self._fetching + self._checking < self._settings.fetch_concurrency and not self._failures.full:
             total, alone = self._leases.wanted()
@@ -229,7 +229,7 @@ class Dispatcher:
                 return
 
     def _inline(self, found: StreamedObject) -> bool:
-        """Return whether the bytes travel in the message. What would fill half the memory alone never does."""
+        """Return whether the bytes are sent in the message. An object that would fill half the memory never is."""
         if self._settings.delivery == "reference" or found.size > self._settings.prefetch_bytes // 2:
             return False
         small = found.size <= self._settings.inline_max_bytes
@@ -279,7 +279,7 @@ class Dispatcher:
             self._gathering = asyncio.get_running_loop().call_later(GATHER_SECONDS, self.dispatch)
 
     def _trouble(self, job: int, why: str) -> float:
-        """Note that a job's source doesn't answer; gives the seconds to wait."""
+        """Record that a job's source doesn't answer; return the seconds to wait."""
         times = self._sources.trouble(job, why)
         wait = wait_after(times, FIRST_RETRY, LONGEST_RETRY)
         if times > self._settings.fetch_concurrency:
@@ -288,10 +288,10 @@ class Dispatcher:
         return wait
 
     async def _doubt(self, found: StreamedObject, why: str) -> None:
-        """Quarantine what the storage refuses each time, others of its source being read; else have it tried again."""
+        """Quarantine an object that the storage always refuses while others can be read; otherwise retry it."""
         count = await self._refusals.refused(found)
         wait = wait_after(count, FIRST_RETRY, LONGEST_RETRY) if count else self._trouble(found.job, why)
-        if count:  # of its source another was read
+        if count:  # another object of its source was read
             self._sources.fine(found.job)
         if count >= TRIES:
             self._failures.fail(found, Reason.UNREADABLE, why)
@@ -305,7 +305,7 @@ class Dispatcher:
         self._tasks.create_task(work)
 
     async def _check(self, work: Coroutine[None, None, None]) -> None:
-        """Look into what a consumer says of an object; no more is fetched meanwhile than there is room for both."""
+        """Check a consumer's report on an object; meanwhile fewer objects are fetched, so that both fit."""
         self._checking += 1
         try:
             await work
@@ -314,11 +314,11 @@ class Dispatcher:
             self.wake()
 
     async def _find_read(self, job: int) -> Sequence[Witness]:
-        """Return some objects of a job that were read once."""
+        """Return some objects of a job that were read before."""
         return await self._ledger.run(ledger.objects.some_done, job, WITNESSES)
 
     async def _recheck(self, found: StreamedObject) -> None:
-        """See what a key holds that a consumer found changed."""
+        """Find out what a key holds that a consumer found changed."""
         try:
             listed = await self._sources.get(found.source).head(found.key)
         except ObjectError as error:

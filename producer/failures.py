@@ -1,7 +1,8 @@
-"""What becomes of objects that can't go on as they are: quarantined, superseded, or tried again.
+"""Handles objects that can't be sent: quarantines, supersedes or retries them.
 
-One writer, so that a thousand failures are one transaction. An object stays in hand until its failure is written, and
-nothing new is taken while too many wait for theirs: objects of 0 bytes, say, are judged faster than any ledger writes.
+There is one writer, so that a thousand failures are one transaction. An object stays in hand until its failure is
+written, and nothing new is taken while too many failures wait: empty objects, for example, fail faster than any
+ledger writes.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ log = get_logger()
 
 BATCH: Final = 1000
 MOST_WAITING: Final = 2 * BATCH
-# A key whose bytes change under each read would be read for ever. One that is read to its end in between, or that
-# changes once in a while, is not such a key.
+# A key whose bytes change under each read would be read forever. A key that is read successfully in between, or that
+# only changes once in a while, isn't such a key.
 MOST_CHANGES: Final = 5
 CHANGES_SECONDS: Final = 600.0
 KEYS_REMEMBERED: Final = 10_000
@@ -35,7 +36,7 @@ LOCKED_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ObjectFailure:
-    """One object given up, with the reason."""
+    """One failed object, with the reason."""
 
     object: StreamedObject
     reason: Reason
@@ -66,7 +67,7 @@ class FailureWriter:
 
     @property
     def full(self) -> bool:
-        """Return whether so many wait to be written that nothing new is to be judged."""
+        """Return whether so many failures wait to be written that nothing new should be taken."""
         return len(self._failed) + len(self._died) + len(self._changed) >= MOST_WAITING
 
     def fail(self, found: StreamedObject, reason: Reason, detail: str) -> None:
@@ -75,12 +76,12 @@ class FailureWriter:
         self._ring()
 
     def die(self, objects: Sequence[StreamedObject]) -> None:
-        """Count one consumer's death for each object that it held; the third takes an object to quarantine."""
+        """Count one consumer's death for each object that it held; the third death quarantines an object."""
         self._died.extend(objects)
         self._ring()
 
     def change(self, found: StreamedObject, listed: ListedObject) -> None:
-        """Supersede an object by what its key holds now."""
+        """Supersede an object by the version that its key holds now."""
         if self._changes_of(found) >= MOST_CHANGES:
             self.fail(found, Reason.CHANGING, f"changed {MOST_CHANGES} times while it was being read")
         else:
@@ -88,11 +89,11 @@ class FailureWriter:
             self._ring()
 
     def settle(self, found: StreamedObject) -> None:
-        """Forget how often an object's key changed: it was read, whatever became of it."""
+        """Forget how often an object's key changed, because it was read successfully."""
         self._changes.pop((found.job, found.key), None)
 
     async def run(self) -> None:
-        """Write failures as they come, for ever."""
+        """Write failures as they come, forever."""
         while True:
             await self._news.wait()
             self._news.clear()
@@ -102,7 +103,7 @@ class FailureWriter:
             self._idle.set()
 
     async def flushed(self) -> None:
-        """Wait until all that was said is written."""
+        """Wait until all failures are written."""
         await self._idle.wait()
 
     async def _write(self) -> None:
@@ -130,7 +131,7 @@ class FailureWriter:
         locked = await self._ledger.run(_quarantine, rows)
         now = self._clock()
         for failure in failures:
-            if failure.object.id in locked:  # by another transaction: it is read, and judged, again
+            if failure.object.id in locked:  # locked by another transaction: it is read and judged again
                 self._backlog.requeue(failure.object, now, LOCKED_SECONDS)
                 asyncio.get_running_loop().call_later(LOCKED_SECONDS, self._written)
                 continue
@@ -146,7 +147,7 @@ class FailureWriter:
             self._backlog.finish(failure.object)
 
     async def _count_deaths(self, died: Sequence[StreamedObject]) -> None:
-        # With what was counted before, so that doing it again after a lost answer counts no death twice.
+        # With the count before, so that a retry after a lost answer counts no death twice.
         deaths = {found.id: found.deaths for found in died}
         condemned = set(await self._ledger.run(ledger.objects.count_death, deaths))
         now = self._clock()
@@ -160,7 +161,7 @@ class FailureWriter:
                 self._backlog.requeue(replace(found, deaths=found.deaths + 1), now)
 
     def _changes_of(self, found: StreamedObject) -> int:
-        """Count how often this key changed under a read since it last came to an end, this time included."""
+        """Return how often this key changed during a read since the last success, including this time."""
         place = (found.job, found.key)
         now = self._clock()
         count, when = self._changes.pop(place, (0, now))
@@ -176,6 +177,6 @@ class FailureWriter:
 
 
 def _quarantine(cursor: LedgerCursor, rows: Sequence[QuarantineEntry]) -> set[int]:
-    """Quarantine objects; return those that stay pending, since another transaction has them locked."""
+    """Quarantine objects; return those that stay pending because another transaction has them locked."""
     ledger.objects.quarantine(cursor, rows)
     return ledger.objects.still_pending(cursor, [row.object_id for row in rows])

@@ -1,4 +1,4 @@
-"""What consumers say, done: messages become changes of leases, and news for whoever has the objects."""
+"""Handles consumers' messages: updates leases, and notifies the dispatcher."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ MOST_SESSIONS: Final = 4096
 
 
 class LeaseEvents(Protocol):
-    """Where the inbox takes what consumers say of their objects."""
+    """Receives what consumers report about their objects."""
 
     def finished(self, leases: Sequence[Lease]) -> None:
-        """Committed."""
+        """Handle committed objects."""
         ...
 
     def failed(self, pairs: Sequence[tuple[StreamedObject, Failure]]) -> None:
-        """Can't be classified, by their own fault."""
+        """Handle objects that can't be classified, by their own fault."""
         ...
 
     def returned(self, objects: Sequence[StreamedObject], why: str = "") -> None:
-        """Given back unfinished, for their model's fault if there is a `why`; nobody died."""
+        """Handle objects that were given back; a `why` means that their model is at fault. Nobody died."""
         ...
 
     def died(self, loss: ConsumerDeath) -> None:
-        """Held by a consumer that died."""
+        """Handle objects of a consumer that died."""
         ...
 
     def wake(self) -> None:
-        """There may be credit now."""
+        """Check again, because there may be credit now."""
         ...
 
 
 class Inbox:
-    """Does what messages ask, and answers them."""
+    """Acts on messages, and answers them."""
 
     def __init__(self, leases: LeaseTable, events: LeaseEvents, answer: Callable[[bytes, Message], None]) -> None:
         self._leases = leases
@@ -67,7 +67,7 @@ class Inbox:
         self._rejected_logged = float("-inf")
 
     def take(self, identity: bytes, frames: Sequence[bytes]) -> bool:
-        """Do what one message asks, and say whether it could be used; what can't is answered with ERROR.
+        """Act on one message, and return whether it was usable; an unusable one is answered with ERROR.
 
         It never raises, whatever the bytes.
         """
@@ -117,7 +117,7 @@ class Inbox:
         self._events.returned(self._leases.hello(identity, hello.consumer, now, hello.line, hello.session))
 
     def _end(self, identity: bytes, why: str) -> None:
-        """Tell a consumer that it has no session here. If it had one, it lives, so what it held goes back unharmed."""
+        """Tell a consumer that it has no session here. If it had one, its objects go back without a death."""
         back = self._leases.bye(identity)
         if back:
             log.info("messages were lost: the session is over", objects=len(back))

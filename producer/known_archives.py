@@ -1,4 +1,4 @@
-"""Archives whose members are all in the ledger: a watch job need not read them again while they stay as they are."""
+"""Archives whose members are all in the ledger: watch jobs needn't read them again until they change."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Final
 from sluice.domain import ListedObject, Reason
 
 MOST: Final = 100_000
-"""So many are remembered, in some 100 bytes each; more are read in every pass."""
+"""Number of archives remembered, some 100 bytes each; others are read in every pass."""
 SETTLED: Final = frozenset({Reason.ARCHIVE_DAMAGED, Reason.ARCHIVE_TOO_LARGE})
-"""What stays so while the archive's bytes do."""
+"""Reasons that stay true as long as the archive's bytes do."""
 
 
 class KnownArchives:
-    """What one job's passes have found, as long as this process lives."""
+    """What one job's passes have found, while this process runs."""
 
     def __init__(self) -> None:
         self._known: set[bytes] = set()
         self._met: set[bytes] = set()
 
     def passes_over(self, archive: ListedObject) -> bool:
-        """Return whether an archive needn't be read. May be asked from another thread than the loop's."""
+        """Return whether an archive needn't be read. May be called from another thread than the loop's."""
         mark = _mark(archive.key, archive.etag)
         if mark not in self._known:
             return False
@@ -30,7 +30,7 @@ class KnownArchives:
         return True
 
     def note(self, page: Iterable[ListedObject]) -> None:
-        """Take over from a page that is written which archives are at their end."""
+        """Remember the archives that are completely listed by a page that was written."""
         for entry in page:
             if entry.archive_etag and (not entry.refused or entry.reason in SETTLED) and len(self._known) < MOST:
                 mark = _mark(entry.key, entry.archive_etag)
@@ -38,7 +38,7 @@ class KnownArchives:
                 self._met.add(mark)
 
     def end_pass(self) -> None:
-        """Forget what the pass didn't meet: an archive that is gone, and comes back, is read again."""
+        """Forget archives that the pass didn't find: one that is deleted and comes back is read again."""
         self._known, self._met = self._met & self._known, set()
 
 

@@ -1,4 +1,4 @@
-"""What the table of leases holds: objects on their way, and the sessions that hold them."""
+"""The lease table's entries: objects on their way, and the sessions that hold them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-# However much credit a consumer claims: a message's ids, and what a death sends back, stay bounded.
+# Whatever credit a consumer claims, this bounds the ids in a message, and the objects that a death sends back.
 MOST_LEASES: Final = 4096
 
 
@@ -25,13 +25,13 @@ class StreamedObject:
 
     @property
     def alone(self) -> bool:
-        """A consumer died with it: it is suspected, and travels with no other suspect."""
+        """Whether a consumer died with it: then it is a suspect, and is sent with no other suspect."""
         return self.deaths > 0
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyObject:
-    """An object that can be sent now: with its bytes, or as a reference where `data` is None."""
+    """An object that can be sent now: with its bytes, or as a reference if `data` is None."""
 
     object: StreamedObject
     data: bytes | None
@@ -39,7 +39,7 @@ class ReadyObject:
 
     @property
     def size(self) -> int:
-        """Its bytes in this process's memory."""
+        """Bytes that it takes in this process's memory."""
         return 0 if self.data is None else len(self.data)
 
 
@@ -53,7 +53,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class WorkGrant:
-    """One WORK message to be sent."""
+    """One WORK message to send."""
 
     identity: bytes
     items: list[ReadyObject]
@@ -61,7 +61,7 @@ class WorkGrant:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerDeath:
-    """A consumer that died, and what it held: what the death counts for, and what it doesn't."""
+    """A consumer that died, and its objects: those that the death counts for, and the others."""
 
     consumer: str
     objects: list[StreamedObject]
@@ -70,19 +70,19 @@ class ConsumerDeath:
 
 @dataclass(slots=True)
 class ConsumerSession:
-    """One consumer's connection, from its HELLO on."""
+    """A session of a consumer, from its HELLO on."""
 
     identity: bytes
     consumer: str
     silent_at: float
     line: bytes = b""
-    """What a consumer's sessions have in common, which are numbered; nothing, if it is older than that."""
+    """Identifies the consumer's numbered sessions; empty if the consumer is too old for it."""
     number: int = 0
     heard: int = 1
     told: int = 0
-    """How many messages came in this session, with its HELLO, and how many were sent."""
+    """Number of messages received in this session, including HELLO, and sent."""
     is_cut: bool = False
-    """Its connection is gone, perhaps with messages: it gets no more, and ends when its consumer is heard again."""
+    """Its connection is gone, perhaps with messages: it gets no more, and ends when the consumer is heard again."""
     limit: int = 0
     sent: int = 0
     received: int = 0

@@ -1,9 +1,8 @@
-"""Who holds which object: sessions, credits, leases, deaths.
+"""The lease table: sessions, credits, leases, deaths.
 
-Pure and synchronous: no sockets, no clock, no ledger. Time comes in as an argument and what is to be done comes out, so
-that every order of events can be tested. An object offered here is ready, then leased to one session, then handed back
-to the caller: by `done`, by `take` (failed or returned), or because its session ended (`bye`, `hello`, `lose`,
-`expire`).
+Pure and synchronous: no sockets, no clock, no ledger. Time is an argument and actions are results, so that every order
+of events can be tested. An object offered here is ready, then leased to one session, then returned to the caller: by
+`done`, by `take` (failed or returned), or because its session ended (`bye`, `hello`, `lose`, `expire`).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ MOST_WHYS: Final = 3
 
 
 class LeaseTable:
-    """The table of sessions and of what each of them holds."""
+    """The sessions and the objects that each of them holds."""
 
     def __init__(self, heartbeat: float) -> None:
         self._silence = heartbeat * HEARTBEATS_MISSED
@@ -36,7 +35,7 @@ class LeaseTable:
         self._suspects: deque[ReadyObject] = deque()
         self._deaths = DeathCounter()
         self.bytes = 0
-        """Bytes ready or sent and not yet received: what this process and its sockets hold."""
+        """Bytes that are ready, or sent and not yet received: what this process and its sockets hold in memory."""
 
     @property
     def sessions(self) -> Collection[ConsumerSession]:
@@ -45,21 +44,21 @@ class LeaseTable:
 
     @property
     def in_flight(self) -> int:
-        """Objects leased and not finished."""
+        """Number of objects leased and not finished."""
         return sum(len(session.leases) for session in self._sessions.values())
 
     @property
     def credit(self) -> int:
-        """Objects that consumers would take now."""
+        """Number of objects that consumers would take now."""
         return sum(session.open for session in self._sessions.values())
 
     @property
     def ready(self) -> int:
-        """Objects that wait to be leased."""
+        """Number of objects that wait to be leased."""
         return len(self._ready) + len(self._suspects)
 
     def why_idle(self) -> str:
-        """Say why nobody asks for work; empty while somebody does, or is at work and merely full."""
+        """Return why nobody asks for work; empty while somebody does, or is only busy."""
         connected = [session for session in self._sessions.values() if not session.is_cut]
         if not connected:
             return "no consumer is connected"
@@ -81,19 +80,19 @@ class LeaseTable:
         return f"{head}: {'; '.join(said[:MOST_WHYS])}{more}"
 
     def wanted(self) -> tuple[int, int]:
-        """Return how many more objects are worth fetching: in all, and how many suspects among them."""
+        """Return how many more objects should be fetched: in total, and how many of them suspects."""
         alone = sum(1 for s in self._sessions.values() if s.open and s.suspect is None) - len(self._suspects)
         total = self.credit - self.ready
         return max(0, total), max(0, min(alone, total))
 
     def offer(self, found: StreamedObject, data: bytes | None, now: float) -> None:
-        """Take in an object that can be sent."""
+        """Add an object that can be sent."""
         ready = ReadyObject(found, data, now)
         self.bytes += ready.size
         (self._suspects if found.alone else self._ready).append(ready)
 
     def withdraw(self, job: int) -> list[StreamedObject]:
-        """Hand back what is ready of a job that no longer runs; what is leased stays so."""
+        """Remove and return the ready objects of a job that doesn't run any more; leases stay."""
         withdrawn: list[StreamedObject] = []
         for name in ("_ready", "_suspects"):
             kept: deque[ReadyObject] = deque()
@@ -109,10 +108,10 @@ class LeaseTable:
     def hello(
         self, identity: bytes, consumer: str, now: float, line: bytes = b"", number: int = 0
     ) -> list[StreamedObject]:
-        """Begin a session. Hands back what earlier ones of this identity and of this line held: nobody died.
+        """Begin a session. Return the objects of earlier sessions of this identity and line; no death is counted.
 
-        Another session under the same name has probably died and come back: it has one heartbeat left to say that it
-        lives (two processes may share a name by mistake, and neither must starve).
+        Another session with the same name has probably died and come back, so it has a short time to show that it is
+        alive: two processes may have the same name by mistake, and neither must starve.
         """
         before = [session for session in self._sessions.values() if line and session.line == line]
         if any(session.number > number for session in before):
@@ -130,7 +129,7 @@ class LeaseTable:
         return identity in self._sessions
 
     def heard(self, identity: bytes, now: float) -> bool:
-        """Count a message; False if there is no such session, or it was cut off: then it must end."""
+        """Count a message; return False if there is no such session, or it was cut off: then it must end."""
         if (session := self._sessions.get(identity)) is None or session.is_cut:
             return False
         session.heard += 1
@@ -142,23 +141,23 @@ class LeaseTable:
         return self._sessions[identity].told
 
     def tell(self, identity: bytes) -> None:
-        """Count a message that was sent."""
+        """Count a sent message."""
         if identity in self._sessions:
             self._sessions[identity].told += 1
 
     def has_lost(self, identity: bytes, said: int | None) -> bool:
-        """Return whether some of the `said` messages before this one did not come. Older consumers don't count."""
+        """Return whether some of the `said` messages before this one didn't arrive. Older consumers don't count."""
         return said is not None and said != self._sessions[identity].heard - 1
 
     def cut(self, identity: bytes) -> None:
-        """Note that a session's connection is gone: the consumer may be dead, or come back at once."""
+        """Record that a session's connection is gone: the consumer may be dead, or come back in a moment."""
         if (session := self._sessions.get(identity)) is not None:
             session.is_cut = True
             self.bytes -= sum(session.unreceived)
             session.unreceived.clear()
 
     def extend(self, identity: bytes, limit: int, received: int, why: str = "") -> None:
-        """Take a CREDIT. Both numbers count from HELLO and never fall; `why` is what keeps them from rising."""
+        """Apply a CREDIT. Both numbers count from HELLO and never decrease; `why` says why they don't rise."""
         session = self._sessions[identity]
         if received > session.sent:
             raise ProtocolError(f"CREDIT says {received} objects were received, {session.sent} were sent")
@@ -169,7 +168,7 @@ class LeaseTable:
             self.bytes -= session.unreceived.popleft()
 
     def assign(self, now: float) -> list[WorkGrant]:
-        """Lease what is ready to those with credit: suspects first, one a consumer, then fair shares."""
+        """Lease ready objects to sessions with credit: suspects first, one per consumer, then fair shares."""
         grants = self._assign_suspects(now)
         while self._ready:
             takers = [session for session in self._sessions.values() if session.open]
@@ -180,22 +179,22 @@ class LeaseTable:
                 items = self._group(session, share, now)
                 if items:
                     grants.append(WorkGrant(session.identity, items))
-                    # Whoever was served goes last next time.
+                    # A session that was served is last next time.
                     self._sessions[session.identity] = self._sessions.pop(session.identity)
         return grants
 
     def done(self, identity: bytes, ids: Iterable[int]) -> list[Lease]:
-        """End the leases of committed objects. Ids that the session doesn't hold (late, repeated) change nothing."""
+        """End the leases of committed objects. Ids that the session doesn't hold (late, repeated) have no effect."""
         ended = self._end(identity, ids)
         self._deaths.forget(lease.object.id for lease in ended)
         return ended
 
     def take(self, identity: bytes, ids: Iterable[int]) -> list[StreamedObject]:
-        """Hand back what a session failed on or returns; other ids change nothing."""
+        """Return objects that a session failed on or gives back; other ids have no effect."""
         return [lease.object for lease in self._end(identity, ids)]
 
     def bye(self, identity: bytes) -> list[StreamedObject]:
-        """End a session; nobody died. Hands back what it held."""
+        """End a session without a death. Return its objects."""
         session = self._sessions.pop(identity, None)
         if session is None:
             return []
@@ -213,7 +212,7 @@ class LeaseTable:
         return ConsumerDeath(session.consumer, [found for found in held if found.id not in ids], spared)
 
     def expire(self, now: float) -> list[ConsumerDeath]:
-        """End the sessions that were silent for three heartbeats."""
+        """End sessions that were silent for three heartbeats."""
         silent = [session.identity for session in self._sessions.values() if now >= session.silent_at]
         return [loss for loss in (self.lose(identity, now) for identity in silent) if loss is not None]
 
@@ -235,7 +234,7 @@ class LeaseTable:
         return grants
 
     def _group(self, session: ConsumerSession, share: int, now: float) -> list[ReadyObject]:
-        """Lease a message's worth of objects to a session."""
+        """Lease objects for one message to a session."""
         items: list[ReadyObject] = []
         size = 0
         while self._ready and len(items) < min(share, GROUP_OBJECTS) and session.open:

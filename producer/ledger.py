@@ -14,15 +14,15 @@ log = get_logger()
 
 
 def connect_observed(settings: Settings) -> Database:
-    """Return a connection whose retries and waits this process counts."""
+    """Return a connection whose retries and waits are exported as metrics."""
     return Database(settings, LedgerTelemetry())
 
 
 class LedgerConnections:
-    """One connection for each kind of work, so that none waits for another's; connected at its first use.
+    """One connection for each kind of work, so that none waits for another's; opened at its first use.
 
-    They wait for an absent database as long as it takes: nothing is given up for it. What each waits for is one of the
-    process's health conditions.
+    They wait for an absent database as long as it takes, and nothing fails because of it. What each waits for is one of
+    the process's health conditions.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class LedgerConnections:
         self.control = self._open("ledger-control")
 
     def close(self) -> None:
-        """Close them all; the shard's lock goes with its connection."""
+        """Close all of them; the shard's lock is freed with its connection."""
         for ledger in (self.lock, self.read, self.write, self.control):
             ledger.close()
 
     def why_waiting(self) -> str:
-        """Say what this process's connections wait for: one may still write while another finds no room, say."""
+        """Return what this process's connections wait for; one may write while another finds no disk space."""
         return next(iter(self._waiting.values()), "")
 
     def _open(self, name: str) -> AsyncLedger:

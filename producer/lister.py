@@ -1,8 +1,8 @@
-"""Listing: pages of a source into the ledger, from where the last page left off.
+"""Listing: writes pages of a source to the ledger, from the cursor on.
 
-A page and its cursor are one transaction, on the connection that holds this shard's lock: a killed producer's successor
-goes on at the page, and a producer that lost its lock can't write. A turn is one page, from its reading to its writing,
-so that no listing, however long, holds up one that is more urgent.
+A page and its cursor are one transaction, on the connection that holds this shard's lock: the successor of a killed
+producer resumes at that page, and a producer that lost its lock can't write. A turn is one page, from reading to
+writing, so that no listing, however long, delays a more urgent one.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ AT_ONCE = 4
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 30.0
 LEAST_WATCH_SECONDS = 1
-"""Plain SQL may ask for less."""
+"""Plain SQL may set less."""
 
 
 class JobLister:
-    """Lists jobs, a few pages at once, the most urgent job's first."""
+    """Lists jobs, a few pages at once, the most urgent job first."""
 
     def __init__(self, lock: ShardLock, sources: JobSources, more: Callable[[int], None]) -> None:
         self._lock = lock
@@ -44,27 +44,27 @@ class JobLister:
         self._known: dict[int, KnownArchives] = {}
 
     def set_priorities(self, priorities: Mapping[int, int]) -> None:
-        """Take over how urgent each job is now."""
+        """Set each job's current priority."""
         self._turns.set_priorities(priorities)
         self._known = {job: known for job, known in self._known.items() if job in priorities}
 
     async def follow(self, job: Job) -> bool:
-        """List a job to its end; a watch job again and again. False: the job failed, and may be tried again."""
-        if job.repeats < 1:  # plain SQL may say so
+        """List a job to its end; a watch job repeatedly. False: the job failed, and may be retried."""
+        if job.repeats < 1:  # plain SQL may set it
             await self._fail(job, f"a job can't be repeated {job.repeats} times: submit it with 1 or more")
             return False
         waits = Backoff(FIRST_RETRY, LONGEST_RETRY)
         while True:
             try:
                 state = await self._lock.run(ledger.listing.state, job.id)
-                if state.repeat_no >= job.repeats:  # no pass is under way
+                if state.repeat_no >= job.repeats:  # no pass is in progress
                     if not job.watch:
                         return True
                     await asyncio.sleep(max(0.0, max(job.watch_seconds, LEAST_WATCH_SECONDS) - state.age_seconds))
                     await self._lock.run(ledger.listing.restart, job.id)
                 await self._list_all(job)
-            # What is wrong with the job itself ends it; what is wrong with this process (its region, credentials,
-            # endpoint) is a SourceError: the job says so and waits.
+            # An error of the job itself fails it. An error of this process (its region, credentials, endpoint) is a
+            # SourceError: the job says so and waits.
             except (SourceMissing, ConfigurationError) as error:
                 if isinstance(error, SourceMissing) and await self._has_begun(job):
                     await self._wait(job, error, waits)
@@ -98,7 +98,7 @@ class JobLister:
                             self._known[job.id].end_pass()
                         log.info("listing complete", job=job.id, repeat=repeat_no)
                         return
-                    # The next page is read while this one is written, in a turn of its own.
+                    # The next page is read while this one is written, in its own turn.
                     following = asyncio.create_task(self._read(job, pages))
                     if page:
                         await self._write(job, page, repeat_no, last=False)
@@ -107,7 +107,7 @@ class JobLister:
             await _give_up(following)
 
     def _pages(self, job: Job, after: bytes) -> Iterator[list[ListedObject]]:
-        """Begin a listing; a pass of a watch job passes over the archives that an earlier pass has brought in whole."""
+        """Begin a listing; a pass of a watch job skips archives that an earlier pass listed completely."""
         source = self._sources.get(job.source)
         if not isinstance(source, Archives) or not job.watch or job.repeats > 1:
             return source.list(after)
@@ -116,7 +116,7 @@ class JobLister:
     async def _read(
         self, job: Job, pages: Iterator[list[ListedObject]]
     ) -> tuple[list[ListedObject] | None, AsyncExitStack]:
-        """Read the next page when it is this job's turn; give it, or None after the last, with the turn."""
+        """Read the next page when it is this job's turn; return it (None after the last) with the turn."""
         async with AsyncExitStack() as turn:
             await turn.enter_async_context(self._turns.turn(job.id))
             page = await asyncio.to_thread(next, pages, None)
@@ -142,7 +142,7 @@ class JobLister:
         await self._lock.run(ledger.jobs.fail, job.id, why)
 
     async def _wait(self, job: Job, error: SourceError, waits: Backoff) -> None:
-        """Say why, and wait."""
+        """Set the job's message, and wait."""
         wait = waits.next()
         log.warning("listing failed", job=job.id, error=str(error), again_in=round(wait, 1))
         self._sources.say(job.id, str(error))
@@ -151,6 +151,6 @@ class JobLister:
 
 
 async def _give_up(reading: asyncio.Task[tuple[list[ListedObject] | None, AsyncExitStack]]) -> None:
-    """Stop reading ahead; what was read already gives its turn back."""
+    """Cancel reading ahead; a page that was already read frees its turn."""
     if not reading.cancel() and not reading.cancelled() and reading.exception() is None:
         await reading.result()[1].aclose()

@@ -1,4 +1,4 @@
-"""Turns at something scarce, given to the most urgent job that wants one; equals take them in turn."""
+"""Turns at a scarce resource, for the most urgent job first; jobs of equal priority take turns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 
 
 class ListingTurns:
-    """A semaphore that knows jobs and how urgent each is."""
+    """A semaphore that orders its waiters by their jobs' priorities."""
 
     def __init__(self, at_once: int) -> None:
         self._free = at_once
@@ -18,13 +18,13 @@ class ListingTurns:
         self._count = 0
 
     def set_priorities(self, priorities: Mapping[int, int]) -> None:
-        """Take over how urgent each job is now; those that aren't named come last."""
+        """Set each job's current priority; jobs without one come last."""
         self._priorities = priorities
         self._served = {job: count for job, count in self._served.items() if job in priorities}
 
     @contextlib.asynccontextmanager
     async def turn(self, job: int) -> AsyncIterator[None]:
-        """Wait for a turn and hold it; who is cancelled gives it up, or its place among those that wait."""
+        """Wait for a turn and hold it; a cancelled waiter gives up its turn, or its place in the queue."""
         if self._free:
             self._free -= 1
             self._note(job)
@@ -43,12 +43,12 @@ class ListingTurns:
         except asyncio.CancelledError:
             if place in self._waiting:
                 self._waiting.remove(place)
-            else:  # it was given to us in the same moment
+            else:  # the turn was passed to this waiter in the same moment
                 self._pass_on()
             raise
 
     def _pass_on(self) -> None:
-        # Who was cancelled a moment ago still stands in line, and takes nothing any more.
+        # A waiter that was just cancelled is still queued, and gets no turn.
         waiting = [place for place in self._waiting if not place[1].done()]
         if not waiting:
             self._free += 1
@@ -59,7 +59,7 @@ class ListingTurns:
         place[1].set_result(None)
 
     def _rank(self, job: int) -> tuple[bool, int, int]:
-        """Return what sorts jobs: the most urgent first, of equals the one whose last turn is the longest ago."""
+        """Return a sort key: most urgent first, among equals the one whose last turn is longest ago."""
         return job not in self._priorities, -self._priorities.get(job, 0), self._served.get(job, 0)
 
     def _note(self, job: int) -> None:

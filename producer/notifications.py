@@ -1,4 +1,4 @@
-"""Watch jobs that need not wait for the next listing: S3 tells through SQS which objects are new or changed."""
+"""Updates watch jobs between listings: S3 notifies through SQS which objects are new or changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST_RETRY = 60.0
 
 
 class NotificationWriter:
-    """Writes notified objects into the watch jobs that they belong to."""
+    """Writes notified objects to the watch jobs that they belong to."""
 
     def __init__(
         self, settings: Settings, queue: str, lock: ShardLock, sources: JobSources, more: Callable[[int], None]
@@ -35,7 +35,7 @@ class NotificationWriter:
         self._more = more
 
     async def run(self) -> None:
-        """Follow the queue for ever; listing goes on beside it and finds what a notification missed."""
+        """Follow the queue forever; listing continues and finds objects that notifications missed."""
         waits = Backoff(FIRST_RETRY, LONGEST_RETRY)
         while True:
             try:
@@ -52,7 +52,7 @@ class NotificationWriter:
     async def _write(self, events: Sequence[ObjectWritten]) -> None:
         jobs = [job for job in await self._lock.run(ledger.jobs.active) if job.watch]
         for job in jobs:
-            # The newest of several events of one key counts.
+            # Of several events of one key the newest counts.
             said = {event.key: event for event in events if _belongs(event, job)}
             entries = {entry.key: entry for entry in await self._complete(job, list(said.values()))}
             if not entries:
@@ -65,7 +65,7 @@ class NotificationWriter:
                 await self._write_page(job, page)
 
     async def _write_members(self, job: Job, source: Archives, archives: Sequence[ListedObject]) -> None:
-        """Write what is in archives; what can't be read now is left to the next listing."""
+        """Write the members of archives; archives that can't be read now are left to the next listing."""
         for archive in archives:
             pages = source.list_archive(archive)
             try:
@@ -83,7 +83,7 @@ class NotificationWriter:
         self._more(job.id)
 
     async def _complete(self, job: Job, events: Sequence[ObjectWritten]) -> list[ListedObject]:
-        """Return what is to be written: what the events say, or the objects themselves, where that doesn't suffice."""
+        """Return the entries to write: from the events, or from the objects themselves if an event lacks something."""
         entries: list[ListedObject] = []
         answers = True
         for event in events:

@@ -1,8 +1,8 @@
-"""Pages of pending rows, read from the ledger into the backlog for the jobs that are served next.
+"""Pages of pending rows, read from the ledger to the backlog for the jobs that are served next.
 
-What waits in the backlog is bounded over all jobs, so equally urgent ones share it: the more of them there are, the
-shorter are their pages. What is less urgent is read when the rest leaves consumers hungry, and forgotten when it is in
-the way: the ledger has it.
+The backlog is bounded over all jobs, so equally urgent jobs share it: the more jobs, the shorter their pages. Less
+urgent jobs are read if the others leave consumers without work, and dropped when space is needed: the ledger still
+has them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from sluice.settings import Settings
 PAGE: Final = 1000
 SHORTEST_PAGE: Final = 8
 LOW_WATER: Final = 500
-"""So many objects that can be fetched last for longer than a page takes to be read."""
+"""So many fetchable objects last longer than reading a page takes."""
 MOST_WAITING: Final = 8 * PAGE
-# A page that ends early is the end of what is pending for now. It is looked at again after a while, longer each time
-# that nothing new is there: rows come from other shards' listings, from replays and from redelivery.
+# A short page means that nothing else is pending for now. The job is read again after a while, longer each time that
+# nothing new is there: rows come from other shards' listings, from replays and from redelivery.
 FIRST_REST: Final = 0.25
 LONGEST_REST: Final = 4.0
 
 
 class PageReader:
-    """Reads pages; `wake` is told when a job that rested may be read again."""
+    """Reads pages; `wake` is called when a job may be read again after a rest."""
 
     def __init__(self, settings: Settings, ledger: AsyncLedger, backlog: Backlog, wake: Callable[[], None]) -> None:
         self._settings = settings
@@ -45,20 +45,20 @@ class PageReader:
         self._turn = itertools.count(1)
 
     def set_jobs(self, jobs: list[Job]) -> None:
-        """Say which jobs run now."""
+        """Set the running jobs."""
         self._jobs = sorted(jobs, key=lambda job: (-job.priority, job.id))
 
     def more(self, job: int) -> None:
-        """Say that a job has new pending rows."""
+        """Record that a job has new pending rows."""
         self._rest.pop(job, None)
 
     def forget(self, job: int) -> None:
-        """Say that what was read of a job is no longer in the backlog."""
+        """Record that a job's rows aren't in the backlog any more."""
         for known in (self._after, self._rest, self._turns):
             known.pop(job, None)
 
     async def read(self) -> bool:
-        """Read a page of the job that wants one most; False if none does now."""
+        """Read a page of the job that needs one most; False if none does now."""
         found = self._next(time.monotonic())
         if found is None:
             return False
@@ -82,7 +82,7 @@ class PageReader:
         return True
 
     def _next(self, now: float) -> tuple[Job, int] | None:
-        """Choose the job whose page is read next, and the page's length."""
+        """Return the job whose page is read next, and the page's length; None if none needs one."""
         for _, equals in itertools.groupby(self._jobs, key=lambda job: job.priority):
             open_jobs = [job for job in equals if not self._backlog.is_held(job.id, now)]
             unread = {job.id for job in open_jobs if now >= self._rest.get(job.id, (0.0, 0.0))[0]}
@@ -96,11 +96,11 @@ class PageReader:
         return None
 
     def _is_hungry(self, job: int, share: int) -> bool:
-        """Return whether a job has little that can be fetched, and not too much that waits for something else."""
+        """Return whether a job has few fetchable objects, and not too many that wait for something else."""
         return self._backlog.fetchable(job) < share // 2 and self._backlog.waiting(job) < 2 * share
 
     def _make_room(self, reader: Job) -> None:
-        """Forget what waits of jobs that are less urgent, or held, while too much waits in all."""
+        """Drop waiting objects of jobs that are less urgent, or on hold, while there are too many in total."""
         now = time.monotonic()
         for job in reversed(self._jobs):
             if self._backlog.all_waiting() < MOST_WAITING:

@@ -1,7 +1,7 @@
-"""Objects whose read the storage refuses again and again, while it gives others of the same source.
+"""Objects whose read the storage refuses repeatedly, while others of the same source can be read.
 
 A refusal counts against an object only if another object of its source, its witness, was read after it. So an outage
-convicts nobody, however long it lasts, and one key that the storage can't give does not keep its job from ending.
+never counts, however long it lasts, and a single unreadable key can't keep its job from ending.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sluice.domain import Reason
 from sluice.errors import ObjectError, ReadRefused, SourceError
 
 TRIES: Final = 5
-# What is read of a witness: that the storage begins to give it is enough.
+# Bytes to read of a witness: it is enough that the storage begins to return it.
 PROBE_BYTES: Final = 1024 * 1024
 MOST_REMEMBERED: Final = 10_000
 LONG_AGO: Final = float("-inf")
@@ -29,7 +29,7 @@ Witness = tuple[bytes, str]
 
 @dataclass(slots=True)
 class SourceHealth:
-    """How well one source answers: when the newest read that it gave, or refused to a witness, began."""
+    """How well one source answers: when its newest successful read, or refused witness read, began."""
 
     witness: Witness | None = None
     gave: float = LONG_AGO
@@ -38,7 +38,7 @@ class SourceHealth:
 
 
 class RefusalCounter:
-    """Counts the refusals of each object that are its own."""
+    """Counts each object's refusals that are its own fault."""
 
     def __init__(self, sources: JobSources, find: Callable[[int], Awaitable[Sequence[Witness]]]) -> None:
         self._sources = sources
@@ -47,15 +47,15 @@ class RefusalCounter:
         self._refusals: OrderedDict[int, int] = OrderedDict()
 
     def was_read(self, found: StreamedObject, began: float) -> None:
-        """Note that an object was read; it is its source's witness from now on."""
+        """Record that an object was read; from now on it is its source's witness."""
         standing = self._standing(found.source)
         standing.witness, standing.gave = (found.key, found.etag), max(standing.gave, began)
         self._refusals.pop(found.id, None)
 
     async def refused(self, found: StreamedObject) -> int:
-        """Count a refusal; return how many are the object's own by now, 0 where the source gives nothing else either.
+        """Count a refusal; return how many count against the object by now, 0 if nothing else can be read either.
 
-        TRIES of them convict it.
+        TRIES of them make it `unreadable`.
         """
         if not await self._gives_others(found, time.monotonic()):
             return 0
@@ -68,7 +68,7 @@ class RefusalCounter:
 
     async def _gives_others(self, found: StreamedObject, since: float) -> bool:
         standing = self._standing(found.source)
-        async with standing.turn:  # one asks, and those that waited take its answer
+        async with standing.turn:  # one reads the witness, and the others that waited use its result
             if standing.gave > since:
                 return True
             if standing.refused > since:
@@ -82,7 +82,7 @@ class RefusalCounter:
             return True
 
     async def _read_another(self, found: StreamedObject, witness: Witness | None) -> Witness | None:
-        """Read the witness, or what else of the job was read once; return the first that can be read."""
+        """Read the witness, or other objects of the job that were read before; return the first that can be read."""
         source = self._sources.get(found.source)
         for each in [*([witness] if witness else []), *await self._find(found.job)]:
             if each[0] == found.key:
@@ -91,7 +91,7 @@ class RefusalCounter:
                 await source.read(*each, PROBE_BYTES)
             except ObjectError as error:
                 if error.reason != Reason.TOO_LARGE:
-                    continue  # it was deleted, say, and proves nothing
+                    continue  # for example deleted: it proves nothing
             except ReadRefused:
                 continue
             except SourceError:

@@ -1,4 +1,4 @@
-"""The ZeroMQ side: one ROUTER socket, frames in and out. What they ask, `producer.inbox` does."""
+"""The ZeroMQ side: one ROUTER socket, frames in and out. `producer.inbox` handles the messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sluice.telemetry import get_logger
 
 log = get_logger()
 
-# Consumers' messages are lists of ids: some hundred in a queue are plenty.
+# Consumers' messages are lists of ids: a queue of some hundred is plenty.
 RECEIVE_QUEUE: Final = 256
 SEND_QUEUE: Final = MOST_LEASES
 MESSAGES_A_TURN: Final = 64
@@ -67,18 +67,18 @@ class Router:
         self._context.term()
 
     async def receive(self, take: Callable[[bytes, list[bytes]], bool]) -> None:
-        """Take in messages for ever; `take` does what one asks, given its sender, and says whether it could be used."""
+        """Receive messages forever; `take` handles a message, given its sender, and returns whether it was usable."""
         while True:
             for _ in range(MESSAGES_A_TURN):
                 frames = await self._socket.recv_multipart(copy=False)
                 connection = self._connections.took(frames)
                 if not take(frames[0].bytes, [frame.bytes for frame in frames[1:]]):
                     self._connections.complain(connection)
-            # Consumers that never stop talking must not keep the other coroutines from running.
+            # Consumers that never stop sending must not block the other coroutines.
             await asyncio.sleep(0)
 
     async def guard(self) -> None:
-        """End connections that make this process hold too much, and see which ones end, for ever."""
+        """Close connections that use too much memory, and notice closed ones, forever."""
         await self._connections.watch(self._leases.knows, self._leases.cut)
 
     def send(self, grant: WorkGrant) -> bool:
@@ -88,11 +88,11 @@ class Router:
         return self._send(grant.identity, Work(items), payloads)
 
     def answer(self, identity: bytes, message: Message) -> None:
-        """Send what nothing depends on: if it can't be sent, the peer is gone or doesn't listen."""
+        """Send an unimportant message: if it can't be sent, the peer is gone or doesn't listen."""
         self._send(identity, message)
 
     def farewell(self) -> None:
-        """Tell every consumer to look for the successor."""
+        """Tell every consumer to connect to the successor."""
         for session in list(self._leases.sessions):
             self._send(session.identity, Bye())
 
@@ -104,13 +104,13 @@ class Router:
         socket.setsockopt(zmq.RCVHWM, RECEIVE_QUEUE)
         socket.setsockopt(zmq.SNDHWM, SEND_QUEUE)
         socket.setsockopt(zmq.LINGER, LINGER_MILLISECONDS)
-        # No heartbeat of ZeroMQ's own: its timer ends this process (an assertion) when a peer is gone whose messages
-        # fill the queue. Where the other end vanished, the connection is ended some time after its session.
+        # No heartbeats of ZeroMQ's own: their timer aborts this process (an assertion) if a peer is gone whose messages
+        # fill the queue. If the other end vanished, its connection is closed some time after its session.
         socket.setsockopt(zmq.HANDSHAKE_IVL, int(strangers.seconds * 1000))
         socket.setsockopt(zmq.IPV6, int("[" in settings.bind or "*" in settings.bind))
 
     def _send(self, identity: bytes, message: Message, payloads: Sequence[bytes] = ()) -> bool:
-        """Send without waiting. False if the peer is gone, or so far behind that it will be."""
+        """Send without waiting. Return False if the peer is gone, or too far behind."""
         frames = [identity, *encode(message, payloads)]
         error = send_now(self._socket, frames, copy=False)
         if error is None:

@@ -1,4 +1,4 @@
-"""The producer's whole life: wait for the ledger, own the shard, stream; when told to stop, say BYE, flush, leave."""
+"""The life of a producer: wait for the ledger, own the shard, stream; when told to stop, send BYE, flush, exit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FLUSH_SECONDS: Final = 5.0
 
 
 class StopRequested(Exception):
-    """Raised when the process was told to stop: it ends the task group."""
+    """Raised when the process is told to stop: it ends the task group."""
 
 
 async def produce(settings: Settings, health: Health) -> None:
@@ -119,7 +119,7 @@ async def _stream(
 
 
 async def _flush(failures: FailureWriter) -> None:
-    """Write the failures that are waiting. Those lost here are found again: their objects are still pending."""
+    """Write the waiting failures. If some are lost here, their objects are still pending and fail again."""
     writer = asyncio.create_task(failures.run())
     try:
         async with asyncio.timeout(FLUSH_SECONDS):
@@ -131,7 +131,7 @@ async def _flush(failures: FailureWriter) -> None:
 
 
 async def _tick(leases: LeaseTable, dispatcher: Dispatcher) -> None:
-    """Notice silent consumers, and show how things stand."""
+    """Notice silent consumers, and update the metrics."""
     while True:
         now = time.monotonic()
         for loss in leases.expire(now):
@@ -159,7 +159,7 @@ async def _stop_when(stop: asyncio.Event) -> None:
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
-    """Run `work` to its end, or until told to stop; says whether it ended."""
+    """Run `work` to its end, or until told to stop; return whether it ended."""
     task = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     try:

@@ -1,4 +1,4 @@
-"""One owner a shard: a named lock in the database, held by the connection that writes listings."""
+"""One owner per shard: a named lock in the database, held by the connection that writes listings."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ T = TypeVar("T")
 log = get_logger()
 
 STANDBY_SECONDS: Final = 1.0
-# The server ends a silent connection after IDLE_SECONDS, so that a vanished machine's shard becomes free.
+# The server closes an idle connection after IDLE_SECONDS, so that a vanished machine's shard becomes free.
 PROOF_SECONDS: Final = 5.0
 TAKE_AGAIN_SECONDS: Final = IDLE_SECONDS + 5.0
-"""Until then the server must have ended the connection that was lost, of whose loss it may not have heard."""
+"""By then the server must have closed the lost connection, even if it didn't notice the loss."""
 
 
 class ShardLock:
@@ -41,15 +41,15 @@ class ShardLock:
 
     @property
     def is_held(self) -> bool:
-        """Return whether the lock was taken and has not been found lost since."""
+        """Return whether the lock was taken and isn't known to be lost."""
         return self._ledger.database.holds(self._name)
 
     async def arrive(self) -> None:
-        """Wait for the database and its tables, which may well be started later than this process."""
+        """Wait for the database and its tables, which may be started later than this process."""
         await self._ledger.call(Database.try_once, ledger.jobs.active)
 
     async def acquire(self) -> None:
-        """Wait until this process owns the shard: at once, or as a standby for as long as another owns it."""
+        """Wait until this process owns the shard: immediately, or as a standby while another process owns it."""
         waiting = False
         while not await self._try():
             if not waiting:
@@ -67,7 +67,7 @@ class ShardLock:
         log.info("shard owned", shard=self._shard)
 
     async def run(self, work: Callable[Concatenate[LedgerCursor, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `work(cursor, ...)` in one transaction under the lock, taken again first if it was lost meanwhile."""
+        """Call `work(cursor, ...)` in one transaction under the lock; take the lock again first if it was lost."""
         while True:
             try:
                 return await self._ledger.call(lambda database: self._checked(database).run(work, *args, **kwargs))
@@ -75,7 +75,7 @@ class ShardLock:
                 await self._take_again()
 
     async def prove(self) -> None:
-        """Use the lock's connection from time to time, for ever: a lost lock is noticed even when nothing is listed."""
+        """Use the lock's connection now and then, forever, to notice a lost lock even if nothing is listed."""
         while True:
             await asyncio.sleep(PROOF_SECONDS)
             await self.run(_nothing)
@@ -84,7 +84,7 @@ class ShardLock:
         """Take the lock on a new connection. The server may need a moment to notice that the old one is gone."""
         async with self._taking_again:
             if self.is_held:
-                return  # by another who noticed
+                return  # another caller noticed and took it
             deadline = self._clock() + TAKE_AGAIN_SECONDS
             while not await self._try():
                 if self._clock() > deadline:
@@ -98,11 +98,11 @@ class ShardLock:
         return await self._ledger.call(Database.hold_lock, self._name)
 
     def _checked(self, database: Database) -> Database:
-        """Return the connection, unless it has lost the lock: whoever noticed that may have been cancelled since."""
+        """Return the connection if it still has the lock; whoever noticed a loss may have been cancelled."""
         if not database.holds(self._name):
             raise LockLost(f"the lock {self._name} was lost")
         return database
 
 
 def _nothing(cursor: LedgerCursor) -> None:
-    """Let `run` begin and commit: that already asks the server."""
+    """Do nothing: `run` begins and commits, which already asks the server."""

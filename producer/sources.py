@@ -11,12 +11,12 @@ from sluice.telemetry import get_logger
 
 log = get_logger()
 
-# One object may fail for a moment; only when nothing else comes through is it the source.
+# A single object may fail for a moment; only if nothing else succeeds the source is at fault.
 FAILURES_TOLD = 3
 
 
 class JobSources:
-    """Opens sources and says what is wrong with them."""
+    """Opens sources, and tracks their failures."""
 
     def __init__(self, settings: Settings, messages: JobMessages) -> None:
         self._settings = settings
@@ -31,7 +31,7 @@ class JobSources:
         return self._open[source]
 
     def trouble(self, job: int, why: str) -> int:
-        """Note a failure to list or read; says how many there were since the last success."""
+        """Record a failure to list or read; return how many there were since the last success."""
         times = self._failures[job] = self._failures.get(job, 0) + 1
         if times == FAILURES_TOLD:
             log.warning("source does not answer", job=job, error=why)
@@ -39,12 +39,12 @@ class JobSources:
         return times
 
     def fine(self, job: int) -> None:
-        """Note a success."""
+        """Record a success."""
         if self._failures.pop(job, None):
             self.say(job, "")
 
     def say(self, job: int, message: str) -> None:
-        """Say what is wrong with a job's source; nothing, if the message is empty."""
+        """Set the job's message about its source; empty if nothing is wrong."""
         self._messages.say(job, "source", message)
 
     def keep(self, wanted: set[str]) -> None:

@@ -1,6 +1,6 @@
 """The ledger: models, jobs, objects, predictions, listings, counters, feedback, and the views for people.
 
-Tables are not made in a transaction, so each statement can be repeated where another upgrade was cut off.
+DDL isn't transactional, so each statement can be repeated after an interrupted upgrade.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 TABLES = {
-    # `live` is 1 or NULL, so that the unique key lets one version of a name be live.
+    # `live` is 1 or NULL, so that the unique key allows one live version per name.
     "models": """
         CREATE TABLE IF NOT EXISTS models (
             id            INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -27,7 +27,7 @@ TABLES = {
             UNIQUE KEY name_version (name, version),
             UNIQUE KEY one_live (name, live)
         )""",
-    # The control plane. A person may insert (source) alone and update state and priority.
+    # The control plane. A person may insert only (source), and update state and priority.
     "jobs": """
         CREATE TABLE IF NOT EXISTS jobs (
             id            INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -48,8 +48,8 @@ TABLES = {
             finished      TIMESTAMP(3) NULL,
             KEY by_state (state, priority)
         )""",
-    # Where a job's listing stands: `key_cursor` is the last key of the pass under way, `passes` counts those done.
-    # After the last repeat `repeat_no` equals the job's `repeats`: no pass is under way.
+    # The position of a job's listing: `key_cursor` is the last key of the current pass, `passes` counts finished ones.
+    # After the last repeat `repeat_no` equals the job's `repeats`: no pass is in progress.
     "listings": """
         CREATE TABLE IF NOT EXISTS listings (
             job_id        INT UNSIGNED NOT NULL PRIMARY KEY,
@@ -59,7 +59,7 @@ TABLES = {
             complete      BOOLEAN NOT NULL DEFAULT FALSE,
             updated       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3)
         )""",
-    # The single truth. A key that changes gets a new row with the next generation; the old one is superseded.
+    # The source of truth. A key that changes gets a new row with the next generation; the old one is superseded.
     "objects": """
         CREATE TABLE IF NOT EXISTS objects (
             id            BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -77,7 +77,7 @@ TABLES = {
             UNIQUE KEY one_version (job_id, repeat_no, object_key, generation),
             KEY by_state (job_id, state, id)
         )""",
-    # One row an object, the first one wins. No foreign key: rows must be able to live on another shard or partition.
+    # One row per object, the first one wins. No foreign key, so that rows can be on another shard or partition.
     "predictions": """
         CREATE TABLE IF NOT EXISTS predictions (
             object_id     BIGINT UNSIGNED NOT NULL PRIMARY KEY,
@@ -101,7 +101,7 @@ TABLES = {
             superseded    BIGINT NOT NULL DEFAULT 0,
             PRIMARY KEY (job_id, slot)
         )""",
-    # What people say of predictions.
+    # People's feedback on predictions.
     "feedback": """
         CREATE TABLE IF NOT EXISTS feedback (
             id            BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -113,7 +113,7 @@ TABLES = {
         )""",
 }
 
-# A key is bytes. MySQL gives NULL for those that are no UTF-8, MariaDB puts a ? for each.
+# A key is bytes. MySQL returns NULL for invalid UTF-8, MariaDB replaces each invalid byte by ?.
 URL = """CONCAT(
             CASE WHEN j.source LIKE 's3://%%'
                  THEN CONCAT(SUBSTRING_INDEX(j.source, '/', 3), '/')
@@ -158,7 +158,7 @@ VIEWS = {
 
 
 def upgrade() -> None:
-    """Make the tables, then the views over them."""
+    """Create the tables, then the views."""
     for table in TABLES.values():
         op.execute(f"{table} ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC")
     for view in VIEWS.values():
@@ -166,7 +166,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop all of it, rows included."""
+    """Drop everything, including rows."""
     for view in reversed(VIEWS):
         op.execute(f"DROP VIEW IF EXISTS {view}")
     for table in reversed(TABLES):

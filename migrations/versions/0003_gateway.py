@@ -1,9 +1,9 @@
-"""The gateway's tables: people and how they sign in, whose jobs and pictures are whose, what its replicas share.
+"""The gateway's tables: people and sign-ins, owners of jobs and pictures, and state that its replicas share.
 
-Everything here is added beside what is there: processes of the release before never name it, so they work on as before.
-Only two things touch older tables. `feedback` gets columns with defaults, which the server adds without touching a row.
-`predictions` gets two indexes, for pages of results that filter by label or sort by score; the server builds them while
-others read and write, and that takes as long as reading the table takes.
+Everything is added: processes of the previous release don't use it, so they continue to work. Only two steps change
+older tables. `feedback` gets columns with defaults, which the server adds without touching a row. `predictions` gets
+two indexes, for pages of results that filter by label or sort by score; the server builds them while others read and
+write, which takes as long as reading the table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ branch_labels = None
 depends_on = None
 
 TABLES = {
-    # `password` is an argon2id hash, NULL for those who sign in elsewhere; `subject` is "issuer subject" of OIDC.
+    # `password` is an argon2id hash, NULL for people who sign in elsewhere; `subject` is "issuer subject" of OIDC.
     "users": """
         CREATE TABLE IF NOT EXISTS users (
             id            INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -31,7 +31,7 @@ TABLES = {
             UNIQUE KEY one_email (email),
             UNIQUE KEY one_subject (subject)
         )""",
-    # `id` is the SHA-256 of what the cookie carries: reading this table gives nobody a session.
+    # `id` is the SHA-256 of the cookie's value, so reading this table gives nobody a session.
     "sessions": """
         CREATE TABLE IF NOT EXISTS sessions (
             id            BINARY(32) NOT NULL PRIMARY KEY,
@@ -41,7 +41,7 @@ TABLES = {
             KEY by_user (user_id),
             KEY by_expiry (expires)
         )""",
-    # Personal tokens, by digest.
+    # Personal tokens, as digests.
     "tokens": """
         CREATE TABLE IF NOT EXISTS tokens (
             id            INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -54,7 +54,7 @@ TABLES = {
             UNIQUE KEY one_digest (digest),
             KEY by_user (user_id)
         )""",
-    # Failed sign-ins by account and by address, as SHA-256; a row is worth nothing after `until`.
+    # Failed sign-ins by account and by address, as SHA-256; rows are obsolete after `until`.
     "failed_logins": """
         CREATE TABLE IF NOT EXISTS failed_logins (
             subject       BINARY(32) NOT NULL PRIMARY KEY,
@@ -62,14 +62,14 @@ TABLES = {
             until         TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
             KEY by_end (until)
         )""",
-    # Whose job a job is. One without a row here was made by command line or SQL.
+    # Owners of jobs. A job without a row here was made by command line or SQL.
     "job_owners": """
         CREATE TABLE IF NOT EXISTS job_owners (
             job_id        INT UNSIGNED NOT NULL PRIMARY KEY,
             user_id       INT UNSIGNED NOT NULL,
             KEY by_user (user_id, job_id)
         )""",
-    # The job that a person's dropped pictures are objects of, one a model version; user 0: people who aren't signed in.
+    # Standing jobs of dropped pictures, one per person and model version; user 0: people who aren't signed in.
     "standing_jobs": """
         CREATE TABLE IF NOT EXISTS standing_jobs (
             user_id       INT UNSIGNED NOT NULL,
@@ -78,7 +78,7 @@ TABLES = {
             PRIMARY KEY (user_id, model_id),
             KEY by_job (job_id)
         )""",
-    # What a dropped picture was called.
+    # Names of dropped pictures.
     "pictures": """
         CREATE TABLE IF NOT EXISTS pictures (
             object_id     BIGINT UNSIGNED NOT NULL PRIMARY KEY,
@@ -89,7 +89,7 @@ TABLES = {
             KEY by_name (user_id, name, created),
             KEY by_age (created)
         )""",
-    # Answers by content, for all replicas.
+    # Answers by content, shared by all replicas.
     "answers": """
         CREATE TABLE IF NOT EXISTS answers (
             sha256        BINARY(32) NOT NULL,
@@ -99,7 +99,7 @@ TABLES = {
             PRIMARY KEY (sha256, model_id),
             KEY by_age (created)
         )""",
-    # Archives that were uploaded whole, and the job that each became.
+    # Uploaded archives and their jobs.
     "uploads": """
         CREATE TABLE IF NOT EXISTS uploads (
             id            CHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
@@ -112,8 +112,8 @@ TABLES = {
             KEY by_user (user_id, created),
             KEY by_name (user_id, name, created)
         )""",
-    # What a request with an idempotency key was answered, so that its repeat creates nothing. Without a status: a
-    # gateway is at work on it, which `holder` tells from others.
+    # Answers to requests with an idempotency key, so that repeating them creates nothing. Without a status, the gateway
+    # in `holder` is processing the request.
     "idempotency": """
         CREATE TABLE IF NOT EXISTS idempotency (
             user_id       INT UNSIGNED NOT NULL,
@@ -128,7 +128,7 @@ TABLES = {
         )""",
 }
 
-# `object_id` is 0 in a report that names no object.
+# `object_id` is 0 in a report without an object.
 FEEDBACK = {
     "user_id": "INT UNSIGNED NULL",
     "comment": "VARCHAR(1000) NOT NULL DEFAULT ''",
@@ -145,7 +145,7 @@ INDEXES = {
 
 
 def upgrade() -> None:
-    """Make the tables; add what older tables lack. Each step can be repeated where an upgrade was cut off."""
+    """Create the tables, and extend older ones. Each step can be repeated after an interrupted upgrade."""
     for table in TABLES.values():
         op.execute(f"{table} ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC")
     for column, kind in FEEDBACK.items():
@@ -157,7 +157,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop all that was added, with its rows; jobs, objects and predictions stay."""
+    """Drop everything that was added, including rows; jobs, objects and predictions stay."""
     for table, index in reversed(INDEXES):
         if _has("statistics", table, "index_name", index):
             op.execute(f"ALTER TABLE {table} DROP INDEX {index}")
