@@ -1,1 +1,1 @@
-"""What builds, measures and attacks Sluice: servers of one machine, a throwaway cluster, benchmarks, storms."""
+"""Tools that build, measure and attack Sluice: local servers, a throwaway cluster, benchmarks, storms."""

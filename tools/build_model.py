@@ -1,6 +1,6 @@
 """Builds a model archive for TorchServe from a recipe: network, weights, labels, handler and image code in one file.
 
-The archive's model.json says what it is. Its digest covers all that decides a prediction: architecture, weights,
+The archive's model.json describes it. Its digest covers everything that determines a prediction: architecture, weights,
 preprocessing and labels.
 """
 
@@ -61,7 +61,7 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A file of model_store/, checked."""
+    """A file of model_store/, validated."""
 
     name: str
     version: str
@@ -72,7 +72,7 @@ class Recipe:
 
 
 def default_output() -> Path:
-    """Where archives are kept between runs."""
+    """Return the folder where archives are kept between runs."""
     return cache_folder() / "models"
 
 
@@ -109,7 +109,7 @@ def read_recipe(which: str, weights: str | None) -> Recipe:
             f"{path}: sha256 is {recipe.sha256!r}: expected all 64 digits of the weights' sum, as sha256sum prints them"
         )
     if recipe.weights.startswith("random:"):
-        # By another name too: it must never stand where the real one is looked for.
+        # Under another name: it must never be mistaken for the real one.
         return replace(recipe, name=f"{recipe.name}-random", version=f"{recipe.version}-random", sha256="")
     return recipe
 
@@ -122,13 +122,13 @@ def imagenet_labels() -> list[str]:
 
 
 def sha256_of(path: Path) -> str:
-    """Digest a file."""
+    """Return a file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch_weights(recipe: Recipe, cache: Path, scratch: Path) -> Path | None:
-    """Find, download or draw the weights, and check them against the recipe's digest."""
+    """Find, download or generate the weights, and check them against the recipe's digest."""
     source = recipe.weights
     if source == "none":
         return None
@@ -175,7 +175,7 @@ def _random_weights(recipe: Recipe, scratch: Path) -> Path:
 
 
 def _downloaded(url: str, cache: Path) -> Path:
-    """Download once; a download cut short is never taken for a whole one."""
+    """Download once; an interrupted download is never used."""
     path = cache / url.rsplit("/", 1)[-1]
     if path.is_file():
         return path
@@ -198,13 +198,13 @@ def _downloaded(url: str, cache: Path) -> Path:
 
 
 def carried_files() -> dict[str, Path]:
-    """Return the code that goes into each archive, by its place there."""
+    """Return the code that is put into each archive, by its path there."""
     found = {str(path.relative_to(ROOT)): path for pattern in CARRIED for path in sorted(ROOT.glob(pattern))}
     return {HANDLER.name: HANDLER, **found}
 
 
 def fingerprint(recipe: Recipe) -> str:
-    """Digest what an archive is made from, in a moment: neither torch nor the weights are opened for it."""
+    """Return a digest of the archive's inputs, quickly: without torch, and without opening the weights."""
     told = {
         "recipe": vars(recipe),
         "code": {place: sha256_of(path) for place, path in carried_files().items()},
@@ -214,7 +214,7 @@ def fingerprint(recipe: Recipe) -> str:
 
 
 def model_card(recipe: Recipe, weights: Path | None) -> dict[str, Any]:
-    """Return what model.json says."""
+    """Return the contents of model.json."""
     from sluice.images import NO_WEIGHTS, digest_of  # noqa: PLC0415 - --help needs no numpy
 
     labels = imagenet_labels()
@@ -231,7 +231,7 @@ def model_card(recipe: Recipe, weights: Path | None) -> dict[str, Any]:
 
 
 def read_card(archive: Path) -> dict[str, Any] | None:
-    """Read model.json from an archive; None if there's none to read."""
+    """Read model.json from an archive; None if it can't be read."""
     try:
         with zipfile.ZipFile(archive) as opened:
             card: dict[str, Any] = json.loads(opened.read("model.json"))
@@ -241,7 +241,7 @@ def read_card(archive: Path) -> dict[str, Any] | None:
 
 
 def archive_model(card: Mapping[str, Any], weights: Path | None, scratch: Path) -> Path:
-    """Stage the files and have torch-model-archiver make the archive."""
+    """Stage the files and run torch-model-archiver."""
     staged = scratch / "staged"
     for place, path in carried_files().items():
         if path == HANDLER:
@@ -257,7 +257,7 @@ def archive_model(card: Mapping[str, Any], weights: Path | None, scratch: Path) 
     command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", card["name"]]
     command += ["--version", card["version"], "--handler", str(HANDLER), "--extra-files", str(staged)]
     command += ["--export-path", str(out), "--archive-format", "zip-store"]
-    # The archiver stages under the temporary folder in a folder named for the model: two builds must not share it.
+    # The archiver stages in a temporary folder named after the model: concurrent builds need their own.
     environment = {**os.environ, "TMPDIR": str(scratch / "tmp")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     made = out / f"{card['name']}.mar"
@@ -267,7 +267,7 @@ def archive_model(card: Mapping[str, Any], weights: Path | None, scratch: Path) 
 
 
 def sample_prediction(archive: Path, scratch: Path) -> str:
-    """Have the archive itself, in a process of its own, name what is on a photo that scikit-image ships."""
+    """Let the archive itself predict a photo that scikit-image contains, in another process."""
     skimage = importlib.util.find_spec("skimage")
     if skimage is None or skimage.origin is None:
         return "sample   none: scikit-image, which has the photo, isn't installed"
@@ -284,7 +284,7 @@ def sample_prediction(archive: Path, scratch: Path) -> str:
 
 
 def build(recipe: Recipe, output: Path, *, force: bool) -> tuple[Path, dict[str, Any], bool]:
-    """Build unless an archive of the same recipe and code is there; say which archive, what it is, whether it's new."""
+    """Build unless an archive of the same recipe and code exists; return it, its card, and whether it is new."""
     output.mkdir(parents=True, exist_ok=True)
     archive = output / f"{recipe.name}.mar"
     built_from = fingerprint(recipe)
@@ -297,7 +297,7 @@ def build(recipe: Recipe, output: Path, *, force: bool) -> tuple[Path, dict[str,
         card = {**model_card(recipe, weights), "built_from": built_from}
         made = archive_model(card, weights, scratch)
         print(sample_prediction(made, scratch))
-        # Only an archive that predicts takes the place of an older one.
+        # Only an archive that predicts may replace an older one.
         part = archive.with_name(f"{archive.name}.{os.getpid()}.part")
         shutil.move(made, part)
         part.rename(archive)

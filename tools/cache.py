@@ -1,4 +1,4 @@
-"""The folder where what is slow to make is kept between runs: the one that scripts/paths.sh names."""
+"""The folder for things that are slow to make, kept between runs; the same as scripts/paths.sh uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture of many photos, each with what it was taken for and how surely."""
+"""A picture of many photos, each with its predicted label and score."""
 
 from __future__ import annotations
 

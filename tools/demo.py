@@ -1,4 +1,4 @@
-"""The whole of Sluice on this machine, with a bucket of photos made for it: `scripts/demo` runs this."""
+"""The whole of Sluice on this machine, with a bucket of sample photos: `scripts/demo` runs this."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODEL: Final = "efficientnet-lite0"
 BUCKET: Final = "photos"
 PHOTOS: Final = 310
 PAGE_PORT: Final = 8000
-"""Where the page is, unless something else is there."""
+"""The page's port, unless it is in use."""
 BEST: Final = "SELECT url, label, ROUND(score, 3) AS score, model FROM results ORDER BY score DESC, url LIMIT 10"
 ALL: Final = "SELECT url, label, score FROM results ORDER BY score DESC, url"
 TO_TRY: Final = (
@@ -38,22 +38,22 @@ TO_TRY: Final = (
 )
 IDLE_SECONDS: Final = 0.5
 INTERRUPTED: Final = 130
-"""The shell's number for Ctrl-C."""
+"""The shell's exit code for Ctrl-C."""
 
 
 class Demo:
-    """One run, told step by step."""
+    """One run, which prints its steps."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._begun = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Tell of a step that is done, with the time since the start."""
+        """Print a finished step, with the time since the start."""
         self._console.print(Text(f"[{time.monotonic() - self._begun:5.1f} s] ", "dim") + Text(text), soft_wrap=True)
 
     def run(self, *, stay: bool, output: Path) -> int:
-        """Do all of it; stay up afterwards, if wanted, until Ctrl-C."""
+        """Run all steps; with `stay`, keep running until Ctrl-C."""
         with ThreadPoolExecutor(1) as maker, Servers(models=[MODEL], say=self.say) as servers:
             making = maker.submit(lambda: (dict(photos(PHOTOS)), dict(bad_files())))
             self.say(f"starting a database, an S3 server and TorchServe in {servers.folder}, on free ports")
@@ -97,13 +97,13 @@ class Demo:
         write_contact_sheet(output, f"{len(entries)} photos as {MODEL} sees them, the surest first", entries)
         self.say(f"contact sheet: {output}")
         if stay:
-            # Ctrl-C is how it is meant to end from here.
+            # From here on Ctrl-C is the normal end.
             with contextlib.suppress(KeyboardInterrupt):
                 self._stay(stack)
         return 0
 
     def _sluice(self, stack: Stack, *arguments: str) -> int:
-        """Run the command as a person would, with the stack's settings."""
+        """Run the command like a person, with the stack's settings."""
         program = Path(sys.executable).parent / "sluice"
         environment = {"COLUMNS": str(self._console.width), **stack.environment}
         return subprocess.run([program, *arguments], env=environment, check=False).returncode
@@ -130,7 +130,7 @@ class Demo:
         self._console.print(table)
 
     def _stay(self, stack: Stack) -> None:
-        """Keep it up for a look around."""
+        """Keep running, so that people can look around."""
         client = stack.servers.folder / "client.cnf"
         stack.servers.database.write_client_file(client, stack.database)
         environment = stack.servers.folder / "env"
@@ -161,7 +161,7 @@ class Demo:
 
 
 def main() -> int:
-    """Run the demo; Ctrl-C ends it in order."""
+    """Run the demo; Ctrl-C ends it cleanly."""
     parser = argparse.ArgumentParser(
         prog="scripts/demo",
         description="Start all of Sluice on this machine, classify a bucket of sample photos, show the rows.",

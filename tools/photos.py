@@ -1,6 +1,6 @@
-"""Photos and bad files for the demo, the same at each run: cut from the photographs that installed packages ship.
+"""Photos and bad files for the demo, the same at each run: cropped from photographs in installed packages.
 
-Not for measuring: the formats and sizes are as mixed as those of a bucket that people upload to.
+Not for benchmarks: formats and sizes are as mixed as in a bucket that people upload to.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SAMPLES: Final = {
     mpl: ("mpl-data/sample_data", "grace_hopper.jpg"),
 }
 PHOTOGENIC: Final = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket", "china", "flower", "grace_hopper")
-"""Used more often than the others: the network knows what they show."""
+"""Used more often than the others, because the network recognises them."""
 
 FORMATS: Final = ("jpg", "jpg", "jpg", "png", "webp", "jpg", "tiff", "jpg", "gif", "bmp")
 SIDES: Final = (180, 240, 320, 480, 640)
@@ -54,7 +54,7 @@ def sample(name: str) -> Image.Image:
 
 
 def names() -> list[str]:
-    """Name every photograph there is."""
+    """Return the names of all photographs."""
     return [Path(file).stem for _, files in SAMPLES.values() for file in files.split()]
 
 
@@ -68,7 +68,7 @@ def photos(count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def bad_files() -> Iterator[tuple[str, bytes]]:
-    """Make 20 files that are in quarantine at the end, for nine different sorts of fault."""
+    """Make 20 files that end in quarantine, for nine different reasons."""
     whole = {
         kind: _encode(sample("chelsea").resize((320, 213)), kind)
         for kind in ("jpg", "png", "webp", "tiff", "gif", "bmp")
@@ -93,7 +93,7 @@ def bad_files() -> Iterator[tuple[str, bytes]]:
 
 
 def _photo(number: int, subject: str) -> tuple[str, bytes]:
-    """Cut, mirror, resize and encode: each number its own way."""
+    """Crop, mirror, resize and encode a photograph: differently for each number."""
     chance = random.Random(SEED * 1_000_003 + number)  # noqa: S311 - the same at each run
     picture = sample(subject)
     share = chance.uniform(0.7, 1.0) if number >= len(names()) else 1.0
@@ -109,7 +109,7 @@ def _photo(number: int, subject: str) -> tuple[str, bytes]:
 
 
 def _encode(picture: Image.Image, kind: str, number: int = 0) -> bytes:
-    """Write the picture; some JPEGs lie on their side, are grey or CMYK, as such files are."""
+    """Encode the picture; some JPEGs are rotated, grey or CMYK, as in real buckets."""
     options: dict[str, Any] = {"jpg": {"quality": 88}, "webp": {"quality": 85}}.get(kind, {})
     if kind == "jpg" and number % 20 == 1:
         exif = Image.Exif()
@@ -127,13 +127,13 @@ def _encode(picture: Image.Image, kind: str, number: int = 0) -> bytes:
 
 
 def _damaged(png: bytes) -> bytes:
-    """Spoil the pixels and keep the header."""
+    """Damage the pixels and keep the header."""
     middle = len(png) // 2
     return png[:middle] + bytes(200) + png[middle + 200 :]
 
 
 def _bomb() -> bytes:
-    """A small PNG that would take a gigabyte to decode: 30,000 x 30,000 black pixels."""
+    """Make a small PNG that would take a gigabyte to decode: 30,000 x 30,000 black pixels."""
     row = bytes(1 + BOMB_SIDE // 8)
     pack = zlib.compressobj(9)
     pixels = b"".join(pack.compress(row * 100) for _ in range(BOMB_SIDE // 100)) + pack.flush()

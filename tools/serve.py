@@ -1,4 +1,4 @@
-"""Run a TorchServe with some archives on loopback until Ctrl-C. For a laptop; a cluster has its own way."""
+"""Run a TorchServe with some archives on loopback until Ctrl-C. For one machine; a cluster uses the chart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.stack import Leash, StackError, TorchServe, archive_of, orderly_end
 
 
 def main() -> None:
-    """Start it, say where it is, and wait for the end."""
+    """Start it, print its address, and wait for its end."""
     parser = argparse.ArgumentParser(
         prog="scripts/torchserve", description=__doc__, epilog="example: scripts/torchserve efficientnet-lite0 noop"
     )
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def serve(server: TorchServe) -> None:
-    """Run it until a signal comes, or it ends by itself."""
+    """Run it until a signal, or until it ends by itself."""
     server.start()
     server.wait_ready()
     print(f"TorchServe answers: curl -T cat.jpg {server.address}/predictions/{server.models[0]}", flush=True)

@@ -1,1 +1,1 @@
-"""The parts of `scripts/bench`: photos, the rivals on the same photos, each stage alone, and the report."""
+"""The parts of `scripts/bench`: photos, competitors on the same photos, each stage alone, and the report."""

@@ -1,8 +1,8 @@
-"""Measure archives against the same photos as objects, in one run, each in turn; JSON goes to bench/.
+"""Measure archives against the same photos as objects, taking turns in one run; JSON goes to bench/.
 
-A job over the objects, one over a zip that stores them, one over a zip that deflates them, one over a tar: from its
-first listed page to its last committed row, with a model that computes nothing, so that reading counts. Predictions
-must be equal among them. Ends with 1 if an archive is slower than 0.9 of the objects.
+One job each over the objects, a zip that stores them, a zip that deflates them, and a tar, from the first listed page
+to the last committed row. The model computes nothing, so that reading counts. All predictions must be equal. Exits with
+1 if an archive is slower than 0.9 of the objects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tools.cache import cache_folder
 from tools.stack import ROOT, Servers, orderly_end
 
 BAR: Final = 0.9
-"""Of the objects' speed, for the slowest kind of archive."""
+"""Minimum speed of the slowest kind of archive, as a share of the objects' speed."""
 
 
 def zipped(path: Path, files: dict[str, Path], method: int) -> None:
@@ -51,7 +51,7 @@ MAKERS: Final[dict[str, Callable[[Path, dict[str, Path]], None]]] = {
 
 
 def fill(servers: Servers, folder: Path, images: int, different: int) -> None:
-    """Put the photos into one bucket and the archives of them into another; each photo stands under several names."""
+    """Upload the photos to one bucket and archives of them to another; each photo has several names."""
     photos = write_photos(folder / f"photos-{different}", different)
     files = {f"{number:06}.jpg": path for number, path in enumerate(itertools.islice(itertools.cycle(photos), images))}
     servers.s3.fill("photos", ((name, path.read_bytes()) for name, path in files.items()))
@@ -64,7 +64,7 @@ def fill(servers: Servers, folder: Path, images: int, different: int) -> None:
 
 
 def rounds(servers: Servers, arguments: argparse.Namespace) -> Iterator[dict[str, float]]:
-    """Return the images a second of each kind, round by round."""
+    """Yield the images per second of each kind, round by round."""
     sources = {"objects": "photos", **{name: f"archives/{name}" for name in MAKERS}}
     for number in range(arguments.rounds):
         found: dict[str, float] = {}
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def say(text: str) -> None:
-    """Say what is under way, beside the output."""
+    """Print progress to standard error."""
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 

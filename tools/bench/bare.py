@@ -1,7 +1,7 @@
-"""The rival to come near to: one process that reads files, decodes in threads and runs the network. Nothing else.
+"""The competitor to match: one process that reads files, decodes in threads and runs the network, nothing else.
 
-No bucket, no database, no second process, no retry: what the machine can do with these images, threads and weights.
-Run as a program it prints one JSON line; the benchmark runs it so, that its memory is its own.
+No bucket, no database, no second process, no retries: what the machine can do with these images, threads and weights.
+As a program it prints one JSON line; the benchmark starts it as its own process to measure its memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How near Sluice's pixels come to torchvision's Resize and CenterCrop, and whether the model notices.
+"""Compares Sluice's pixels with those of torchvision's Resize and CenterCrop, and the model's answers for both.
 
 Run it with `.venv/bin/python -m tools.bench.fidelity`.
 """
@@ -42,7 +42,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far one photo's pixels, and its best label's score, are from the recipe's."""
+    """The differences of one photo's pixels, and of its best label's score, from torchvision's."""
 
     near: float
     most: int
@@ -91,7 +91,7 @@ def distance(network: Network, photo: Sample) -> Distance:
 
 
 def main() -> None:
-    """Compare the corpus and print a line a kind."""
+    """Compare the corpus and print a line for each kind."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.fidelity", description=__doc__)
     parser.add_argument("--model", default="efficientnet-lite0", help="an archive of the model store")
     parser.add_argument("--photos", type=int, default=310, help="default: %(default)s")

@@ -1,4 +1,4 @@
-"""What the host of a virtual machine gives to others: figures of a run that it took much from say little."""
+"""Steal time: CPU time that a virtual machine's host gives to others. With much of it, a run's figures mean little."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ CLOCKS: Final = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "
 
 
 def clocks() -> dict[str, float]:
-    """Return the machine's processor seconds so far, by what they went to; guests' are among the user's already."""
+    """Return the machine's CPU seconds so far by use; guests' time is already part of the user's."""
     times = psutil.cpu_times()
     return {name: getattr(times, name) for name in CLOCKS}
 
 
 def stolen(since: dict[str, float]) -> float:
-    """Return the share of the processors' time that the host gave to others since then."""
+    """Return the share of CPU time that was stolen since then."""
     now = clocks()
     return (now["steal"] - since["steal"]) / (sum(now.values()) - sum(since.values()))

@@ -1,12 +1,12 @@
-"""Measure how Sluice takes a large ledger, a long job and having nothing to do; each figure stands beside its bar.
+"""Measure Sluice with a large ledger, a long job and no work; each figure is compared with its bar.
 
-keys      a million keys into the ledger, a page a transaction
+keys      inserting a million keys into the ledger, a page per transaction
 status    the query behind `sluice status` and the whole command, with those keys in the ledger
-resume    from kill -9 of a producer, a million objects pending, to its successor's first lease
+resume    time from kill -9 of a producer, with a million pending objects, to its successor's first lease
 memory    peaks of producer and consumer in a short and in a long job
-idle      processor share of producer and consumer that have nothing to do
+idle      CPU use of an idle producer and consumer
 
-Prints a table; JSON goes to bench/. Ends with 1 if a figure misses its bar.
+Prints a table; JSON goes to bench/. Exits with 1 if a figure misses its bar.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value and what it is held to: at least the bar, or at most."""
+    """One measured value and its bar: a minimum or a maximum."""
 
     measurement: str
     name: str
@@ -68,7 +68,7 @@ class Figure:
 
 
 def photos() -> list[tuple[str, bytes]]:
-    """Make small photos, each different: what a large one costs, scripts/bench says."""
+    """Make small different photos; scripts/bench measures large ones."""
     samples = sample_photographs()
     made = []
     for number in range(PHOTOS):
@@ -81,7 +81,7 @@ def photos() -> list[tuple[str, bytes]]:
 
 
 def pages(bucket: list[tuple[str, bytes]], count: int) -> Iterator[list[ListedObject]]:
-    """Make a listing of `count` keys; the first are those of the bucket, so that a producer finds work."""
+    """Make a listing of `count` keys; the first are those of the bucket, so that a producer finds objects."""
     real = [
         ListedObject(key.encode(), hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data))
         for key, data in bucket
@@ -94,7 +94,7 @@ def pages(bucket: list[tuple[str, bytes]], count: int) -> Iterator[list[ListedOb
 
 
 def large_ledger(servers: Servers, wanted: set[str], keys: int) -> Iterator[Figure]:
-    """Fill a ledger, and ask and resume with what is in it."""
+    """Fill a ledger, and measure queries and a resume on it."""
     with Stack(servers, "large") as stack, Database(stack.settings) as database:
         job = database.run(ledger.jobs.submit, "s3://limits")
         spent = 0.0
@@ -112,7 +112,7 @@ def large_ledger(servers: Servers, wanted: set[str], keys: int) -> Iterator[Figu
 
 
 def status(stack: Stack, database: Database, job: int) -> Iterator[Figure]:
-    """Ask for all jobs' progress, in this process and as a person does."""
+    """Query all jobs' progress, in this process and with the command."""
 
     def ask() -> None:
         database.run(ledger.progress.all_progress)
@@ -127,7 +127,7 @@ def status(stack: Stack, database: Database, job: int) -> Iterator[Figure]:
     before = _children_seconds()
     clock = statistics.median(_times(command, COMMANDS))
     yield Figure("status", "`sluice status` as a command, median", clock, "s", 1)
-    # What it takes of a machine that has other work too.
+    # CPU time, since the machine may be busy with other work.
     spent = (_children_seconds() - before) / COMMANDS
     yield Figure("status", "`sluice status` as a command, processor", spent, "s", 1)
 
@@ -163,7 +163,7 @@ def memory(servers: Servers, sizes: tuple[int, int]) -> Iterator[Figure]:
 
 
 def idle(servers: Servers) -> Iterator[Figure]:
-    """Let a producer and a consumer that have worked do nothing for a while."""
+    """Let a producer and a consumer idle for a while after work."""
     with Stack(servers, "idle") as stack, Database(stack.settings) as database:
         stack.start_workers(consumers=1)
         _run(database, repeats=1)
@@ -211,7 +211,7 @@ def _processor_seconds(worker: Worker) -> float:
 
 
 def measure(wanted: set[str], keys: int, sizes: tuple[int, int]) -> Iterator[Figure]:
-    """Make all figures that are wanted."""
+    """Measure the wanted figures."""
     with ExitStack() as held:
         servers = held.enter_context(Servers(say=say))
         servers.start()
@@ -241,7 +241,7 @@ def table(figures: list[Figure]) -> str:
 
 
 def say(text: str) -> None:
-    """Say what is under way, beside the output."""
+    """Print progress to standard error."""
     print(f"limits: {text}", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A job with many results, made by the database itself in seconds: for the bench and the tests."""
+"""A job with many results, made by the database itself in seconds: for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ BATCH: Final = 20_000
 
 
 def many_results(database: Database, count: int) -> tuple[int, int]:
-    """Return a done job with so many results, and the id of its first object.
+    """Insert a done job with so many results; return its id, and the id of its first object.
 
-    The n-th has the name dir/n.jpg (n in nine digits), the label `label-{n % 50}` and the score (n % 97) / 97: other
-    scores for each label, and many results of each score.
+    The n-th has the name dir/n.jpg (n in nine digits), the label `label-{n % 50}` and the score (n % 97) / 97, so each
+    label has many scores, and each score many results.
     """
     job_id, model_id = database.run(_begin)
     for first in range(0, count, BATCH):

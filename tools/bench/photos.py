@@ -1,4 +1,4 @@
-"""Photos to measure with: JPEGs of 500 x 375 and about 67 KB, each different, cut from photographs in packages."""
+"""Photos for benchmarks: JPEGs of 500 x 375 and about 67 KB, each different, cropped from photographs in packages."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SUBJECTS: Final = ("astronaut", "coffee", "chelsea", "motorcycle_left", "rocket"
 
 
 def sample_photographs() -> list[Image.Image]:
-    """Open the photographs that the packages ship and that are large enough to cut from."""
+    """Open the photographs in packages that are large enough to crop."""
     return [sample(name) for name in SUBJECTS]
 
 
 def _near_target(photo: Image.Image) -> bytes:
-    """Encode with the quality whose size comes nearest to the target."""
+    """Encode with the quality whose size is closest to the target."""
     low, high = 40, 98
     best = b""
     while low <= high:
@@ -40,7 +40,7 @@ def _near_target(photo: Image.Image) -> bytes:
 
 
 def write_photos(folder: Path, count: int, seed: int = 1) -> list[Path]:
-    """Write `count` different photos; what is there from an earlier run stays."""
+    """Write `count` different photos; those of an earlier run are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     samples = sample_photographs()
 

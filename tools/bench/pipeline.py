@@ -1,4 +1,4 @@
-"""Sluice itself under measurement: a job from its first listed page to its last committed row."""
+"""Measures Sluice itself: a job from its first listed page to its last committed row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMIT_SECONDS: Final = 1800.0
 
 @dataclass(frozen=True)
 class PipelineRun:
-    """What a job gave."""
+    """The results of a run."""
 
     images: int
     seconds: float
@@ -30,7 +30,7 @@ class PipelineRun:
     p50: float
     p99: float
     stolen: float
-    """The share of this machine's processor time that its host gave to others meanwhile."""
+    """The share of this machine's CPU time that its host gave to others meanwhile."""
     predictions: dict[str, tuple[str, float]]
 
 
@@ -82,7 +82,7 @@ def _predictions(database: Database, job: int) -> dict[str, tuple[str, float]]:
 
 
 def _trees(servers: Servers, workers: Sequence[Worker]) -> dict[str, list[psutil.Process]]:
-    """Return each part's processes, TorchServe's Python workers apart from its Java."""
+    """Return each part's processes; TorchServe's Python workers are separate from its Java process."""
     trees: dict[str, list[psutil.Process]] = {}
     for server in (*servers.all, *workers):
         if server.pid is not None:
@@ -107,13 +107,13 @@ def _peaks(servers: Servers, workers: Sequence[Worker]) -> dict[str, float]:
 
 
 def peak_mib(pid: int | None) -> float:
-    """Return the highest resident size that a process ever had; 0 for one that has ended and waits to be reaped."""
+    """Return a process's peak resident size; 0 if it has ended and isn't reaped yet."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
 def _quantile(metrics: dict[str, float], share: float) -> float:
-    """Read a quantile off the histogram of lease-to-end seconds, straight lines between its bounds."""
+    """Interpolate a quantile from the histogram of lease-to-end seconds."""
     bounds = sorted(
         (float(name.partition('le="')[2].rstrip('"}')), count)
         for name, count in metrics.items()

@@ -1,4 +1,4 @@
-"""The usual way: a client that sends TorchServe one JPEG a request, over kept-alive connections, a few at once."""
+"""The usual client: sends TorchServe one JPEG per request, over keep-alive connections, a few at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class PlainRun:
-    """What a run gave."""
+    """The results of a run."""
 
     seconds: float
     latencies: list[float]

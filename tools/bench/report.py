@@ -79,7 +79,7 @@ def _median(runs: list[dict[str, Any]], what: str, part: str) -> float:
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
-    """Draw what an image costs in each stage, and the rates beside each other."""
+    """Draw each stage's cost per image, and the rates next to each other."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     names = [stage["name"] for stage in results["stages"]]
     left.barh(names, [stage["wall"] for stage in results["stages"]], color="#4477aa")

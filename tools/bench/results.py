@@ -1,7 +1,7 @@
-"""Measure pages of results: one job with a million of them, a real database, a real gateway, HTTP.
+"""Measure pages of results: one job with a million of them, a real database, a real gateway, over HTTP.
 
-For each order and filter: the first page, and one in the middle, several times; the slowest and the usual one are
-printed. A page of the API has 50 results; the page for people 48 pictures, and the most frequent labels.
+For each order and filter it requests the first page and one in the middle several times, and prints the slowest and the
+median. A page of the API has 50 results; a page for people has 48 pictures, and the most frequent labels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FILTERS: Final = {
 
 
 def main() -> None:
-    """Make the rows, ask for the pages, print the times."""
+    """Insert the rows, request the pages, print the times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=ROWS, help=f"results of the job ({ROWS:,})")
     parser.add_argument("--times", type=int, default=TIMES, help=f"how often each page is asked for ({TIMES})")
@@ -70,7 +70,7 @@ def _measure(url: str, job_id: int, first_id: int, rows: int, times: int) -> Non
 
 
 def _middle(order: ResultsOrder, wanted: dict[str, str], first_id: int, rows: int) -> Place:
-    """Return the place of the result in the middle of the job, as `many_results` made it."""
+    """Return the position of the result in the middle of the job, as `many_results` made it."""
     number = rows // 2
     label, score, object_id = f"label-{number % LABELS}", number % SCORES / SCORES, first_id + number
     if order is ResultsOrder.OBJECT:

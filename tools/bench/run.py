@@ -1,8 +1,8 @@
 """Measure Sluice on this machine and print a table; JSON and a plot go to bench/.
 
-In one run, on the same photos: each stage alone, a bare in-process loop, a plain client that sends one JPEG a
-request, Sluice from S3 to committed row, and Sluice with a model that computes nothing. Stages, loop, client and Sluice
-take turns, so that a machine that changes its speed changes it for all. Predictions must be equal among them.
+In one run, on the same photos: each stage alone, a bare in-process loop, a plain client that sends one JPEG per
+request, Sluice from S3 to committed row, and Sluice with a model that computes nothing. They take turns, so that
+changes of the machine's speed affect all of them. Predictions must be equal.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from tools.cache import cache_folder
 from tools.stack import ROOT, Servers, Stack, archive_of, card_of, orderly_end
 
 TOLERANCE: Final = 1e-3
-"""Of a score, as a share of it: batches of other sizes take other paths through the same network, and the last digits
-differ. Where two classes are nearer than that, either may come first."""
+"""Of a score, relative: other batch sizes use other code in the network, which changes the last digits. If two classes
+are closer than that, either may be first."""
 
 PASSES: Final = 5
-"""Of the stages alone, a round: they are short, and a neighbour on the same processor makes one half as fast."""
+"""Passes of the stages per round: they are short, and other load on the same core halves their speed."""
 
 
 def bare(archive: Path, folder: Path, batch: int) -> dict[str, Any]:
-    """Run the bare loop in a process of its own."""
+    """Run the bare loop in its own process."""
     command = [sys.executable, "-m", "tools.bench.bare", archive, folder]
     options = ["--threads", str(os.cpu_count()), "--batch", str(batch)]
     done = subprocess.run([*map(str, command), *options], check=True, capture_output=True, text=True, cwd=ROOT)
@@ -47,7 +47,7 @@ def bare(archive: Path, folder: Path, batch: int) -> dict[str, Any]:
 
 
 def assert_equal(name: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """End the benchmark if another way gave other predictions: a fast wrong answer is none."""
+    """End the benchmark if predictions differ: a fast wrong answer doesn't count."""
     wrong = [(key, found.get(key), top[0]) for key, top in expected.items() if not _is_among(found.get(key), top)]
     if wrong or len(found) != len(expected):
         raise SystemExit(
@@ -56,7 +56,7 @@ def assert_equal(name: str, found: dict[str, Any], expected: dict[str, Any]) -> 
 
 
 def _is_among(best: tuple[str, float] | None, top: list[tuple[str, float]]) -> bool:
-    """Return whether a prediction is the first of `top`, or one that can't be told from it."""
+    """Return whether a prediction is the first of `top`, or within the tolerance of it."""
     first = top[0][1]
     return best is not None and any(
         label == best[0] and abs(score - best[1]) <= TOLERANCE * first and first - score <= TOLERANCE * first
@@ -78,13 +78,13 @@ def each_stage(servers: Servers, name: str, model: str, files: list[Path]) -> li
 
 
 def summed_up(runs: tuple[stages.Stage, ...]) -> dict[str, Any]:
-    """Return one stage's median run, and the least and the most of all."""
+    """Return one stage's median run, with the minimum and maximum of all."""
     in_order = sorted(runs, key=attrgetter("wall"))
     return {**asdict(in_order[len(runs) // 2]), "least": in_order[0].wall, "most": in_order[-1].wall}
 
 
 def costs(run: pipeline.PipelineRun) -> dict[str, Any]:
-    """Return what is told of each run of Sluice, with and without a model."""
+    """Return the figures of one run of Sluice, with or without a model."""
     return {
         "p50": run.p50,
         "p99": run.p99,
@@ -144,7 +144,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def machine() -> dict[str, str]:
-    """Name the machine that was measured."""
+    """Describe the machine."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -156,7 +156,7 @@ def machine() -> dict[str, str]:
 
 
 def say(text: str) -> None:
-    """Say what is under way, beside the output."""
+    """Print progress to standard error."""
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 

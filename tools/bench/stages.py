@@ -1,4 +1,4 @@
-"""What one image costs in each stage, each measured alone: one thread, nothing else running, no model."""
+"""The cost of one image in each stage, measured alone: one thread, nothing else running, no model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_PIXELS: Final = 100_000_000
 
 @dataclass(frozen=True)
 class Stage:
-    """Milliseconds an image: on the clock, and of this process's processor time."""
+    """Milliseconds per image: wall clock, and this process's CPU time."""
 
     name: str
     wall: float
@@ -59,7 +59,7 @@ def s3(settings: Settings, bucket: str, files: list[Path]) -> Stage:
 
 
 def hop(files: list[Path]) -> Stage:
-    """Encode, send over ZeroMQ on loopback, receive and decode, a message of 16 objects at a time."""
+    """Encode, send over ZeroMQ on loopback, receive and decode, 16 objects per message."""
     payloads = [path.read_bytes() for path in files]
     context = zmq.Context()
     with context.socket(zmq.ROUTER) as router, context.socket(zmq.DEALER) as dealer:
@@ -105,7 +105,7 @@ def decoding(preprocessing: Preprocessing, files: list[Path]) -> Stage:
 
 
 def request(settings: Settings, address: str, noop: Model, images: int) -> Stage:
-    """Pack and send batches to a model that computes nothing: TorchServe's own share."""
+    """Pack and send batches to a model that computes nothing: TorchServe's own cost."""
     side = Preprocessing.from_dict(noop.preprocessing).crop
     batch = list(np.random.default_rng(1).integers(0, 256, (settings.batch, side, side, 3), np.uint8))
     client, endpoint = TorchServeClient(settings), Endpoint(address, address.partition("://")[2])

@@ -1,1 +1,1 @@
-"""Makes from the chart's values.yaml what repeats it."""
+"""Generates files from the chart's values.yaml."""

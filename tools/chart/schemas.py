@@ -1,6 +1,6 @@
 """Schemas of values that many components have, by the key's name.
 
-Shapes of Kubernetes' own are known two levels deep: enough to refuse a typo; what stands deeper is for the API server.
+Kubernetes' own types are described two levels deep: enough to reject a typo; the API server checks the rest.
 """
 
 from __future__ import annotations

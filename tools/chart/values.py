@@ -1,6 +1,6 @@
-"""Makes charts/sluice/values.schema.json and the table in its README.md from values.yaml; a test compares.
+"""Generates charts/sluice/values.schema.json and the table in its README.md from values.yaml; a test compares them.
 
-In values.yaml a line `# --` over a key says what it sets; `# @schema` under that adds what the default can't show, as a
+In values.yaml a line `# --` above a key describes it; `# @schema` below that adds what the default can't show, as a
 JSON schema in YAML's flow style without the outer braces. A key without `# --` is a section.
 """
 
@@ -20,7 +20,7 @@ CHART: Final = Path(__file__).parents[2] / "charts" / "sluice"
 MARK: Final = "<!-- made by `python -m tools.chart.values`; a test compares -->\n"
 TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
-# Settings that templates write themselves, each from a value of its own or from the pod's place in the release.
+# Settings that templates write themselves, from values of their own or from the pod's role.
 OWNED: Final = frozenset(
     {
         *("database_url", "database_password", "database_ca"),
@@ -52,14 +52,14 @@ def read_values(text: str) -> list[Value]:
 
 
 def make_schema(values: list[Value]) -> str:
-    """Write the schema; a key that isn't in values.yaml is a typo."""
+    """Write the schema; it rejects keys that aren't in values.yaml."""
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart sluice",
         **_section(values),
         "definitions": {**DEFINITIONS, "settings": _settings()},
     }
-    # Helm adds it, for what parent charts share.
+    # Helm adds it, for values that parent charts share.
     schema["properties"]["global"] = {"type": "object"}
     return json.dumps(schema, indent=2) + "\n"
 
@@ -76,7 +76,7 @@ def make_table(values: list[Value]) -> str:
 
 
 def make_readme(old: str, values: list[Value]) -> str:
-    """Put the table where the old one stands, at the page's end."""
+    """Replace the table at the end of the page."""
     return f"{old.partition(MARK)[0]}{MARK}\n{make_table(values)}"
 
 
@@ -103,13 +103,13 @@ def _comment_above(lines: list[str], line: int) -> list[str]:
     while line > 0 and lines[line - 1].strip().startswith("#"):
         line -= 1
         comment.insert(0, lines[line].strip().removeprefix("#").strip())
-    # A section's heading may stand above the sentence of its first key.
+    # A section's heading may be above its first key's comment.
     starts = [number for number, text in enumerate(comment) if text.startswith("-- ")]
     return comment[starts[-1] :] if starts else comment
 
 
 def leaves(values: list[Value]) -> list[Value]:
-    """Return the values that have a sentence of their own."""
+    """Return the values that have a comment of their own."""
     return [leaf for value in values for leaf in (leaves(value.inner) if value.inner else [value])]
 
 
@@ -126,12 +126,12 @@ def _leaf(value: Value) -> dict[str, Any]:
 
 
 def _settings() -> dict[str, Any]:
-    """Return the settings that are free to be set, as pydantic describes them."""
+    """Return the settings that users may set, as pydantic describes them."""
     properties = {}
     for name, described in Settings.model_json_schema()["properties"].items():
         if name in OWNED:
             continue
-        # A value that isn't set is left out of the map, so nothing here is null.
+        # Unset values are omitted from the map, so nothing here is null.
         (kind, *_) = described.get("anyOf", [described])
         wanted = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
         properties[name] = {

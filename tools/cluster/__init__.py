@@ -1,5 +1,5 @@
-"""A throwaway Kubernetes on this machine, for tests: `scripts/cluster up`. It needs the standard library only.
+"""A throwaway Kubernetes on this machine, for tests: `scripts/cluster up`. Only uses the standard library.
 
-One node without an image registry: its programs are built from Go modules or taken out of Debian packages, into a
-cache. All of it lives in namespaces of its own (processes, mounts, network): ending the first process ends everything.
+One node without an image registry: its programs are built from Go modules or unpacked from Debian packages, and cached.
+It runs in its own namespaces (processes, mounts, network), so ending the first process ends everything.
 """

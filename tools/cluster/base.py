@@ -1,4 +1,4 @@
-"""A base image for a machine that reaches no image registry; it stands where Dockerfiles name public ones."""
+"""A base image for machines without access to an image registry; replaces the public ones in Dockerfiles."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LEFT_OUT: Final = (
     "./usr/share/man/*",
     "./usr/share/locale/*",
 )
-"""What public slim images leave out too."""
+"""Files that public slim images lack too."""
 BASE: Final = f"{REGISTRY}/base:{RELEASE}"
 PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def make(archive: Path) -> None:
-    """Write an archive of Debian with Python, if there is none."""
+    """Write an image archive of Debian with Python, if there is none."""
     if archive.exists():
         return
     install({"debootstrap": "debootstrap"})

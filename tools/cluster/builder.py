@@ -1,4 +1,4 @@
-"""Builds the project's images straight into the cluster's containerd, with BuildKit: no registry, no copies."""
+"""Builds the project's images directly into the cluster's containerd, with BuildKit: no registry, no copies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES: Final = {
     "mariadb": "sluice-mariadb",
     "versitygw": "sluice-versitygw",
 }
-"""Folders of docker/, and what their images are called."""
+"""Folders of docker/, and their images' names."""
 CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 START_SECONDS: Final = 30.0
 
@@ -46,11 +46,11 @@ root = "{root}"
     maxUsedSpace = "{cache}"
 """
 CACHE: Final = "20GB"
-"""What builds may keep, now and from earlier: one of all images is 13.5 GB, nearly all of it TorchServe's."""
+"""Maximum size of the build cache; a build of all images takes 13.5 GB, nearly all of it TorchServe's."""
 
 
 def version() -> str:
-    """Return the project's version, which is the images' tag."""
+    """Return the project's version, which is the tag of its images."""
     found = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     if found is None:
         raise ClusterError("pyproject.toml has no version")
@@ -58,16 +58,16 @@ def version() -> str:
 
 
 class Builder:
-    """BuildKit beside the cluster's containerd, started when the first image is built and ended with the cluster."""
+    """BuildKit next to the cluster's containerd; started with the first build, ended with the cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._socket = cluster.place.run / "buildkitd.sock"
 
     def build(self, folders: Collection[str], tag: str, stages: Mapping[str, Path] | None = None) -> None:
-        """Build images of docker/; what didn't change since the last time is taken from the cache.
+        """Build images of docker/; unchanged layers come from the cache.
 
-        `stages` lends folders in place of a Dockerfile's stages: what those would build is in them already.
+        `stages` replaces stages of a Dockerfile by folders with their results.
         """
         if "sluice" in folders:
             _fetch_page_script()
@@ -114,7 +114,7 @@ class Builder:
             time.sleep(0.2)
 
     def _load_base(self) -> None:
-        """Load into the cluster the image that the others start from."""
+        """Load the base image of the others into the cluster."""
         if not self._cluster.has_image(base.BASE):
             archive = self._cluster.place.images.parent / f"base-{base.RELEASE}.tar"
             base.make(archive)
@@ -143,7 +143,7 @@ class Builder:
             raise ClusterError(f"docker/{folder}/Dockerfile doesn't build:\n{done.stderr[-3000:]}")
 
     def _stages(self, folder: str) -> dict[str, Path]:
-        """Lend the S3 server that is built already: its stage would need an image with Go."""
+        """Provide the S3 server that is already built: its stage would need an image with Go."""
         if folder != "versitygw":
             return {}
         lent = self._cluster.place.state / "lent"
@@ -162,7 +162,7 @@ class Builder:
 
 
 def _fetch_page_script() -> None:
-    """Have the gateway's pages carry the script that isn't among this checkout's own files."""
+    """Fetch the script of the gateway's pages, which isn't in the repository."""
     command = [str(ROOT / "scripts/setup"), "--run", "page_script"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:

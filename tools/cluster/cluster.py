@@ -1,4 +1,4 @@
-"""The whole cluster: its programs, its node, and what runs on it from the start."""
+"""The whole cluster: its programs, its node, and the workloads that it starts with."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Cluster:
 
     @property
     def is_up(self) -> bool:
-        """Return whether its first process lives."""
+        """Return whether its first process is alive."""
         owner = self.place.owner
         if owner.exists() and owner.read_text() != str(self.place.cache):
             raise ClusterError(f"this machine's cluster was started with SLUICE_CACHE={owner.read_text()}: set it")
         return node.pid(self.place) is not None
 
     def build(self, *more: str) -> None:
-        """Build and unpack whatever isn't in the cache."""
+        """Build and unpack programs that aren't in the cache."""
         with locked(self.cache.lock):
             install(INSTALLED)
             self.cache.unpack_debian()
@@ -49,12 +49,12 @@ class Cluster:
             image.build_pause(self.cache.program("pause"))
 
     def build_programs(self, *names: str) -> None:
-        """Build programs that need no cluster, helm among them, and nothing of a cluster's own."""
+        """Build programs that need no cluster, for example helm, without the cluster's own."""
         with locked(self.cache.lock):
             self.cache.build(["helm", *names])
 
     def up(self) -> None:
-        """Start it and wait until it is ready; one that is ready is left alone, one that was left half made is not."""
+        """Start it and wait until it is ready; does nothing if it is ready, and starts over if it was interrupted."""
         with locked(self.place.lock):
             if not (self.is_up and self.place.ready.exists()):
                 self._start()
@@ -78,11 +78,11 @@ class Cluster:
             node.end(self.place)
 
     def load(self, archive: str) -> None:
-        """Take in an image archive (docker save, OCI layout)."""
+        """Load an image archive (docker save, OCI layout)."""
         self._ctr("images", "import", archive)
 
     def load_programs(self, programs: Iterable[str]) -> None:
-        """Load onto the node images of programs in the cache, each once."""
+        """Load images of cached programs onto the node, each once."""
         there = self._ctr("images", "list", "-q").split()
         with tempfile.TemporaryDirectory() as scratch:
             for program in programs:
@@ -98,29 +98,29 @@ class Cluster:
                 mark.write_text(now)
 
     def has_image(self, name: str) -> bool:
-        """Return whether an image is there."""
+        """Return whether an image is loaded."""
         return name in self._ctr("images", "list", "-q").split()
 
     def kubectl(self, *arguments: str, words: str | None = None) -> str:
-        """Ask the cluster; gives what kubectl printed, or nothing where it failed."""
+        """Run kubectl; return its output, or nothing if it failed."""
         command = [str(self.cache.program("kubectl")), f"--kubeconfig={self.place.kubeconfig}", *arguments]
         done = subprocess.run(command, input=words, capture_output=True, text=True, check=False)
         self._said = done.stderr
         return done.stdout.strip() if done.returncode == 0 else ""
 
     def apply(self, text: str) -> None:
-        """Make what a manifest says."""
+        """Apply a manifest."""
         if not self._try_to_apply(text):
             raise ClusterError(f"kubectl apply: {self._said[-600:]}")
 
     def is_ready(self, space: str, deployment: str) -> bool:
-        """Return whether a Deployment's one pod is ready."""
+        """Return whether a Deployment's single pod is ready."""
         return (
             self.kubectl("get", "deployment", deployment, f"-n={space}", "-o=jsonpath={.status.readyReplicas}") == "1"
         )
 
     def wait_for(self, what: str, is_there: Callable[[], bool]) -> None:
-        """Wait until something is there, or the cluster is gone."""
+        """Wait until a condition holds, or the cluster is gone."""
         deadline = time.monotonic() + READY_SECONDS
         while not is_there():
             if not self.is_up:
@@ -137,7 +137,7 @@ class Cluster:
         return done.stdout
 
     def _make_volumes(self) -> None:
-        """Make the folders that claims get; a claim's folder isn't used twice."""
+        """Create folders for volume claims; a folder isn't used twice."""
         volumes = []
         for number in range(VOLUMES):
             folder = self.place.state / f"volumes/{number}"

@@ -1,5 +1,5 @@
-"""What goes wrong with a cluster, told to a person."""
+"""Errors of a cluster, for people."""
 
 
 class ClusterError(Exception):
-    """Raised when the cluster can't be built, started or used; says what to do."""
+    """Raised when the cluster can't be built, started or used; the message says what to do."""

@@ -1,8 +1,8 @@
-"""The first process in the cluster's namespaces: starts the node's programs, starts again what ends, reaps orphans.
+"""The first process in the cluster's namespaces: starts and restarts the node's programs, and reaps orphans.
 
     python -m tools.cluster.first        run by `scripts/cluster up` under unshare, never by hand
 
-When it ends, the kernel ends every process of the cluster and takes its mounts, links and packet filter rules with it.
+When it ends, the kernel ends every process of the cluster and removes its mounts, links and packet filter rules.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def programs(place: ClusterFolders) -> dict[str, list[str]]:
             f"--cluster-signing-cert-file={keys}/ca.crt",
             f"--cluster-signing-key-file={keys}/ca.key",
             "--use-service-account-credentials",
-            # Tests wait for these: the defaults are made for large clusters.
+            # Tests wait for these: the defaults are for large clusters.
             "--horizontal-pod-autoscaler-sync-period=5s",
             "--horizontal-pod-autoscaler-cpu-initialization-period=30s",
             "--horizontal-pod-autoscaler-initial-readiness-delay=5s",
@@ -133,7 +133,7 @@ def main() -> None:
 
 
 def _hide(place: ClusterFolders) -> None:
-    """Mount places of the programs' own where they would write into the machine's."""
+    """Mount private folders where the programs would write to the machine's."""
     own = {Path("/var/lib/cni"): "cni-data", Path("/var/log"): "var-log"}
     for path, name in own.items():
         path.mkdir(parents=True, exist_ok=True)
@@ -142,12 +142,12 @@ def _hide(place: ClusterFolders) -> None:
     for path in (Path("/run/netns"), Path("/run/containerd")):
         path.mkdir(parents=True, exist_ok=True)
         _do("mount", "-t", "tmpfs", "tmpfs", str(path))
-    # Volumes must reach containers, and what kubelet mounts must be seen by containerd.
+    # Containers must see volumes, and containerd must see kubelet's mounts.
     _do("mount", "--make-rshared", "/")
 
 
 def _connect() -> None:
-    """Wait for the wire that the host puts in, then be a router between it and the pods."""
+    """Wait for the veth interface from the host, then route between it and the pods."""
     _do("ip", "link", "set", "lo", "up")
     deadline = time.monotonic() + WIRE_SECONDS
     while subprocess.run(["ip", "link", "show", WIRE], capture_output=True, check=False).returncode != 0:
@@ -157,7 +157,7 @@ def _connect() -> None:
     _do("ip", "address", "add", f"{GATE_ADDRESS}/30", "dev", WIRE)
     _do("ip", "link", "set", WIRE, "up")
     _do("ip", "route", "add", "default", "via", HOST_ADDRESS)
-    # The node's address is the pods' gateway; the API server and kubelet must have it before the first pod makes it.
+    # The node's address is the pods' gateway; the API server and kubelet need it before the first pod creates it.
     _do("ip", "link", "add", "cni0", "type", "bridge")
     _do("ip", "address", "add", f"{NODE_ADDRESS}/24", "dev", "cni0")
     _do("ip", "link", "set", "cni0", "up")
@@ -171,7 +171,7 @@ def _start(place: ClusterFolders, name: str, command: list[str]) -> int:
 
 
 def _wait_for_api(place: ClusterFolders) -> None:
-    """The others would only fail and try again later; gone on in any case."""
+    """Wait for the API server, since the others would fail and retry; continue in any case."""
     deadline = time.monotonic() + API_SECONDS
     ask = ["kubectl", f"--kubeconfig={place.keys}/admin.conf", "get", "--raw", "/readyz"]
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Image archives made without a registry: of one static binary each, or of layers that are already there."""
+"""Image archives made without a registry: of a static binary, or of existing layers."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ func main() {
 	}
 }
 """
-"""What holds a pod's namespaces open: it waits, and reaps."""
+"""Keeps a pod's namespaces open: waits, and reaps."""
 
 
 def name_of(program: str) -> str:
-    """Name a program's image."""
+    """Return the name of a program's image."""
     return f"{REGISTRY}/{program}:local"
 
 
 def build_pause(target: Path) -> None:
-    """Build the program of every pod's first container, if it isn't there."""
+    """Build the program of every pod's first container, if it is missing."""
     if target.exists():
         return
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,4 +1,4 @@
-"""KEDA on the throwaway cluster, from its own manifests: for the one test that wants it, and for trying it out."""
+"""KEDA on the throwaway cluster, from its own manifests: for the one test that needs it, and for trying it out."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tools.cluster.pieces import PIECES
 
 NAMESPACE: Final = "keda"
 IMAGES: Final = {"keda": "keda-operator", "keda-metrics-apiserver": "keda-adapter"}
-"""What its images are called, and the one program in each."""
+"""Its images, and the program in each."""
 DEPLOYMENTS: Final = ("keda-operator", "keda-metrics-apiserver")
 USER: Final = 10001
 
 
 def is_built(cluster: Cluster) -> bool:
-    """Return whether its programs are in the cache: `scripts/cluster build keda` takes ten minutes."""
+    """Return whether its programs are in the cache: building them takes ten minutes."""
     return all(cluster.cache.program(program).exists() for program in IMAGES.values())
 
 
 def install(cluster: Cluster) -> None:
-    """Put it on a cluster that is up, and wait until it runs."""
+    """Install it on a running cluster, and wait until it runs."""
     cluster.load_programs(IMAGES.values())
     folder = cluster.cache.modules_folder(PIECES["keda"]) / "config/minimal"
     cluster.apply(_with_own_images(cluster.kubectl("kustomize", str(folder))))
@@ -30,7 +30,7 @@ def install(cluster: Cluster) -> None:
 
 
 def _with_own_images(text: str) -> str:
-    """Name the images that are there, which hold a program and no user; leave the node's processor to the tests."""
+    """Use the images that exist, which contain a program and no user; leave CPU for the tests."""
     for name, program in IMAGES.items():
         text = re.sub(rf"image: ghcr\.io/kedacore/{name}:\S+", f"image: {image.name_of(program)}", text)
     text = re.sub(r"^( *- )/keda$", r"\1/keda-operator", text, flags=re.MULTILINE)

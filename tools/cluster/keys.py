@@ -1,4 +1,4 @@
-"""The certificates that a cluster's parts know each other by; made anew for each cluster."""
+"""The certificates of a cluster's parts; new for each cluster."""
 
 from __future__ import annotations
 

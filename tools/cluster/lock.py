@@ -1,4 +1,4 @@
-"""One at a time: two that build or change the same thing would undo each other's work."""
+"""File locks, so that two processes don't build or change the same thing at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; wait, and say so, while another process does. The lock goes with its holder."""
+    """Hold a lock file; wait, with a message, while another process has it. The lock is freed when the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:

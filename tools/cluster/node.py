@@ -1,4 +1,4 @@
-"""Starting and ending the one node, and everything of it that the machine itself can see."""
+"""Starts and ends the node, and everything of it that is visible on the machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RULES: Final = (
     ("filter", "FORWARD", ["-i", WIRE, "-j", "ACCEPT"]),
     ("filter", "FORWARD", ["-o", WIRE, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"]),
 )
-"""Image builds inside the cluster reach package registries through these."""
+"""Image builds inside the cluster use these to reach package registries."""
 FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 END_SECONDS: Final = 20.0
 
@@ -96,7 +96,7 @@ syncFrequency: 10s
 
 
 def pid(place: ClusterFolders) -> int | None:
-    """Return the number of the cluster's first process, if it lives."""
+    """Return the pid of the cluster's first process, if it is alive."""
     try:
         number = int(place.first_process.read_text())
         if b"tools.cluster.first" in Path(f"/proc/{number}/cmdline").read_bytes():
@@ -147,7 +147,7 @@ def start(place: ClusterFolders, cache: BuildCache) -> None:
 
 
 def end(place: ClusterFolders) -> None:
-    """End the node and take away all that the machine can see of it; images stay in the cache."""
+    """End the node and remove everything of it from the machine; images stay in the cache."""
     first = pid(place)
     if first is not None:
         os.kill(first, signal.SIGKILL)
@@ -163,7 +163,7 @@ def end(place: ClusterFolders) -> None:
     shutil.rmtree(place.run, ignore_errors=True)
     for folder in ("/var/lib/cni", "/run/netns", "/run/containerd"):
         with contextlib.suppress(OSError):
-            Path(folder).rmdir()  # if it is empty: the mounts above it are gone with the namespace
+            Path(folder).rmdir()  # if it is empty: mounts on it end with the namespace
 
 
 def _check() -> None:
@@ -185,7 +185,7 @@ def _child_of(outer: int) -> int:
 
 
 def _connect(first: int, place: ClusterFolders) -> None:
-    """Put a wire between this machine's network and the cluster's."""
+    """Create a veth pair between this machine's network and the cluster's."""
     _do("ip", "link", "add", WIRE, "type", "veth", "peer", "name", "node0", "netns", str(first))
     _do("ip", "address", "add", f"{HOST_ADDRESS}/30", "dev", WIRE)
     _do("ip", "link", "set", WIRE, "up")
@@ -198,7 +198,7 @@ def _connect(first: int, place: ClusterFolders) -> None:
 
 
 def _disconnect(place: ClusterFolders) -> None:
-    # Routes go with the link.
+    # Routes are removed with the link.
     subprocess.run(["ip", "link", "delete", WIRE], capture_output=True, check=False)
     for table, chain, rule in RULES:
         whole = ["iptables", "-t", table, "-D", chain, *rule, "-m", "comment", "--comment", COMMENT]
@@ -210,7 +210,7 @@ def _disconnect(place: ClusterFolders) -> None:
 
 
 def _controllers() -> list[Path]:
-    """The roots of the cgroup hierarchies: several with version 1, one with version 2."""
+    """Return the roots of the cgroup hierarchies: several with version 1, one with version 2."""
     top = Path("/sys/fs/cgroup")
     if (top / "cgroup.procs").exists():
         return [top]
@@ -218,7 +218,7 @@ def _controllers() -> list[Path]:
 
 
 def _copy_cpuset() -> None:
-    """A new cpuset of version 1 is empty, and nothing can be put into it."""
+    """Fill a new cpuset of version 1, which is empty and takes no process until then."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         top = Path("/sys/fs/cgroup/cpuset")
         if (top / name).exists():

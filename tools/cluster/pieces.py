@@ -1,4 +1,4 @@
-"""The programs that a cluster consists of: which versions, from where, and how they get into the cache."""
+"""The programs of a cluster: their versions and origins, and how they get into the cache."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VERSITYGW: Final = (Path(__file__).parents[2] / "docker" / "versitygw" / "VERSIO
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Programs out of one Go module; `packages` are below it."""
+    """Programs of one Go module; `packages` are below it."""
 
     module: str
     version: str
@@ -31,11 +31,11 @@ class Piece:
     names: tuple[str, ...] = ()
     linked: Mapping[str, str] = field(default_factory=dict)
     experiments: str = ""
-    """What of Go's own that isn't on by default it is written with (GOEXPERIMENT)."""
+    """Go experiments that it is built with (GOEXPERIMENT)."""
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """What the programs are called in the cache; two modules may call theirs the same."""
+        """Return the programs' names in the cache; two modules may have programs of the same name."""
         return self.names or tuple(package.rsplit("/", 1)[-1] for package in self.packages)
 
 
@@ -87,9 +87,9 @@ DEBIAN: Final = {
     "containernetworking-plugins": "usr/lib/cni/bridge",
     "docker.io": "usr/sbin/dockerd",
 }
-"""Packages that are unpacked into the cache, not installed: installed, some would start a service of the machine's."""
+"""Packages that are unpacked into the cache; installed, some would start a service on the machine."""
 CLUSTERS: Final = tuple(package for package in DEBIAN if package != "docker.io")
-"""Those that a cluster needs."""
+"""The packages that a cluster needs."""
 
 INSTALLED: Final = {
     "iptables": "iptables",
@@ -99,13 +99,13 @@ INSTALLED: Final = {
     "openssl": "openssl",
     "mount": "mount",
 }
-"""Packages that are installed where their program is missing; none has a service."""
+"""Packages that are installed if their program is missing; none has a service."""
 
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"
 
 
 class BuildCache:
-    """A folder with the built programs; whoever needs one asks here, and waits for its build the first time."""
+    """A folder with the built programs; a missing program is built when it is requested."""
 
     def __init__(self, folder: Path) -> None:
         self.lock = folder / "bin.lock"
@@ -113,15 +113,15 @@ class BuildCache:
         self.debian = folder / "debian"
 
     def program(self, name: str) -> Path:
-        """Where a program is, whether it was built already or not."""
+        """Return the path of a program, whether it is built or not."""
         return self.programs / name
 
     def modules_folder(self, piece: Piece) -> Path:
-        """Where a module's own files lie."""
+        """Return the folder of a module's own files."""
         return Path(_download(piece)["Dir"])
 
     def build(self, names: Iterable[str]) -> None:
-        """Build what isn't there."""
+        """Build missing programs."""
         self.programs.mkdir(parents=True, exist_ok=True)
         for name in names:
             piece = PIECES[name]
@@ -133,7 +133,7 @@ class BuildCache:
             mark.touch()
 
     def unpack_debian(self, packages: Iterable[str] = CLUSTERS) -> None:
-        """Unpack what isn't there."""
+        """Unpack missing packages."""
         missing = [package for package in packages if not (self.debian / DEBIAN[package]).exists()]
         if not missing:
             return
@@ -147,7 +147,7 @@ class BuildCache:
 
     @property
     def path(self) -> str:
-        """A PATH on which all programs are."""
+        """Return a PATH with all programs."""
         here = [self.programs, self.debian / "usr/bin", self.debian / "usr/sbin"]
         return ":".join([*map(str, here), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
@@ -165,7 +165,7 @@ def install(wanted: Mapping[str, str]) -> None:
 
 
 def _build(piece: Piece, target: Path) -> None:
-    """Build in a module of our own: `go install` refuses those whose go.mod replaces anything."""
+    """Build in a module of our own: `go install` refuses modules whose go.mod has replacements."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "go.mod").write_text(go_mod(piece, Path(_download(piece)["GoMod"]).read_text()))
@@ -179,12 +179,12 @@ def _build(piece: Piece, target: Path) -> None:
 
 
 def go_mod(piece: Piece, own: str) -> str:
-    """A module that requires the piece as it requires itself, which is its `own` file: with its replacements."""
+    """Return a go.mod that requires the piece with the replacements in its `own` go.mod."""
     go = re.search(r"^go (\S+)$", own, re.MULTILINE)
     staging = f"v0.{piece.version[1:].split('.', 1)[1]}"
     replaced = []
     for old, new in re.findall(r"^\s*(?:replace )?(\S+(?: v\S+)?) => (\S+(?: v\S+)?)$", own, re.MULTILINE):
-        # Kubernetes keeps some modules in its own tree; they are published with versions of their own.
+        # Kubernetes has some modules in its own tree; they are published with other versions.
         replaced.append(f"replace {old} => " + (f"{old} {staging}" if new.startswith("./") else new))
     tools = [f"tool {'/'.join(part for part in (piece.module, package) if part)}" for package in piece.packages]
     lines = ["module sluice.local/built", f"go {go[1] if go else '1.24'}", f"require {piece.module} {piece.version}"]
@@ -197,7 +197,7 @@ def _download(piece: Piece) -> dict[str, str]:
 
 
 def _run(command: list[str], cwd: str | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Run a command and give what it printed; a failure shows the end of that."""
+    """Run a command and return its output; a failure shows the end of it."""
     whole = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOWORK": "off", **(environment or {})}
     try:
         done = subprocess.run(command, cwd=cwd, env=whole, capture_output=True, text=True, check=False)

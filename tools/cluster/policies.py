@@ -1,11 +1,11 @@
-"""Enforces NetworkPolicies on the one node, so that tests see what the chart's let through and what they refuse.
+"""Enforces NetworkPolicies on the single node, so that tests see which connections the chart allows.
 
     python -m tools.cluster.policies     one of the node's programs, run by tools.cluster.first
 
-An instrument for tests and no network plugin: it asks the API server for everything once a second, and knows one node
-and IPv4. A policy is about connections that begin; what is established goes on. A new pod is known, to others' policies
-and its own, once its address is in the API. The node itself reaches all its pods, as kubelet's probes must. What is
-refused is told so at once: nobody waits for a time-out.
+For tests only, not a network plugin: it polls the API server for everything once a second, and only supports one node
+and IPv4. A policy applies to new connections; established ones continue. A new pod is known, to its own and others'
+policies, once its address is in the API. The node itself reaches all its pods, because kubelet's probes must. Rejected
+connections are refused immediately, so nobody waits for a timeout.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from typing import Any, Final
 from tools.cluster.folders import ClusterFolders
 
 Resource = Mapping[str, Any]
-"""As the API server gives it, with defaults filled in."""
+"""As the API server returns it, with defaults."""
 
 CHAIN: Final = "SLUICE-POLICIES"
 HOOKS: Final = ("FORWARD", "INPUT")
-"""From pods to others, and to the node. What the node sends goes through neither."""
+"""From pods to others, and to the node. Traffic from the node goes through neither."""
 DENIED: Final = "0x10000/0x10000"
 ALLOWED: Final = "0x0/0x10000"
-"""A bit of a packet's mark that kube-proxy has no use for."""
+"""A bit of a packet's mark that kube-proxy doesn't use."""
 ENDS: Final = {"Egress": ("to", "-s", "-d"), "Ingress": ("from", "-d", "-s")}
-"""A direction's word for peers, and which end of a packet is the chosen pod, and which the peer."""
+"""A direction's key for peers, and the iptables options for the selected pod and for the peer."""
 LISTS: Final = ("/api/v1/namespaces", "/api/v1/pods", "/apis/networking.k8s.io/v1/networkpolicies")
 RATE_LIMIT: Final = Path("/proc/sys/net/ipv4/icmp_ratelimit")
-"""The node's own; with the kernel's default a pod is told of a few refusals, and then of one a second."""
+"""The node's own limit; with the kernel's default a pod gets a few refusals, and then one a second."""
 PAUSE_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyPod:
-    """What policies look at in a pod; `around` are its namespace's labels."""
+    """A pod as policies see it; `around` are its namespace's labels."""
 
     namespace: str
     around: Mapping[str, str]
@@ -53,11 +53,11 @@ class PolicyPod:
 
 
 def rules(namespaces: Iterable[Resource], pods: Iterable[Resource], policies: Iterable[Resource]) -> str:
-    """Return what iptables-restore makes of the policies: one chain, filled anew.
+    """Return input for iptables-restore from the policies: one chain, replaced as a whole.
 
-    In each direction, a packet of a pod that a policy chooses is marked; whatever a policy opens takes the mark away
-    again; what still has it is rejected. By then kube-proxy has put a pod's address in place of a Service's; it hides
-    a sender's own later.
+    For each direction, packets of pods that a policy selects are marked; each allowed connection clears the mark;
+    packets that still have it are rejected. By then kube-proxy has replaced a Service's address by a pod's; it hides
+    the sender's address later.
     """
     around = {each["metadata"]["name"]: each["metadata"].get("labels", {}) for each in namespaces}
     known = list(_known(pods, around))
@@ -66,20 +66,20 @@ def rules(namespaces: Iterable[Resource], pods: Iterable[Resource], policies: It
     for direction, (_, own, other) in ENDS.items():
         about = [(policy, chosen) for policy, chosen in by_policy if direction in policy["spec"]["policyTypes"]]
         isolated = {pod.address: None for _, chosen in about for pod in chosen}
-        # A pod reaches itself, also by its Service.
+        # A pod reaches itself, also through its Service.
         opened = {f"{own} {address} {other} {address}": None for address in isolated}
         for policy, chosen in about:
             for pod in chosen:
                 opened |= {f"{own} {pod.address} {each}": None for each in _opened(policy, direction, pod, known)}
         lines += [f"{own} {address} -j MARK --set-xmark {DENIED}" for address in isolated]
         lines += [f"{each} -j MARK --set-xmark {ALLOWED}" for each in opened]
-        # A TCP reset would come from the pod where a Service was asked: it takes another way out, without translation.
+        # A TCP reset would come from the pod instead of the Service: it leaves another way, without translation.
         lines.append(f"-m mark --mark {DENIED} -j REJECT --reject-with icmp-port-unreachable")
     return "\n".join(["*filter", f":{CHAIN} - [0:0]", *(f"-A {CHAIN} {line}" for line in lines), "COMMIT\n"])
 
 
 def _known(pods: Iterable[Resource], around: Mapping[str, Mapping[str, str]]) -> Iterator[PolicyPod]:
-    """The pods that have an address, which isn't the node's, and isn't another's by now."""
+    """Yield the pods that have an address of their own: not the node's, and not reused by another pod."""
     for pod in pods:
         about, spec, status = pod["metadata"], pod["spec"], pod["status"]
         if spec.get("hostNetwork") or not status.get("podIP") or status["phase"] in {"Succeeded", "Failed"}:
@@ -91,7 +91,7 @@ def _known(pods: Iterable[Resource], around: Mapping[str, Mapping[str, str]]) ->
 
 
 def _opened(policy: Resource, direction: str, pod: PolicyPod, pods: list[PolicyPod]) -> Iterator[str]:
-    """What a policy opens for a pod that it chooses, as matches of a packet's other end and port."""
+    """Yield what a policy allows for a selected pod, as matches of the peer and the port."""
     word, _, other = ENDS[direction]
     for rule in policy["spec"].get(direction.lower(), []):
         for network, peer in _peers(rule.get(word), policy, pods):
@@ -102,7 +102,7 @@ def _opened(policy: Resource, direction: str, pod: PolicyPod, pods: list[PolicyP
 def _peers(
     peers: list[Resource] | None, policy: Resource, pods: list[PolicyPod]
 ) -> Iterator[tuple[str, PolicyPod | None]]:
-    """Networks, with the pod where it is one's address; everywhere, and each pod, where no peer is named."""
+    """Yield networks, with the pod if the address is a pod's; without peers, everywhere and each pod."""
     for peer in peers or [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"namespaceSelector": {}}]:
         if "ipBlock" in peer:
             yield from ((str(network), None) for network in _networks(peer["ipBlock"]))
@@ -111,7 +111,7 @@ def _peers(
 
 
 def _networks(block: Resource) -> list[IPv4Network]:
-    """What is left of a block without its exceptions; nothing of IPv6."""
+    """Return a block without its exceptions; nothing for IPv6."""
     if ":" in block["cidr"]:
         return []
     left = [IPv4Network(block["cidr"], strict=False)]
@@ -122,7 +122,7 @@ def _networks(block: Resource) -> list[IPv4Network]:
 
 
 def _ports(entries: list[Resource] | None, server: PolicyPod | None) -> Iterator[str]:
-    """Matches of the ports; the server knows the numbers of those that have a name."""
+    """Yield matches of the ports; the server's pod knows the numbers of named ports."""
     if not entries:
         yield ""
     for entry in entries or []:
@@ -136,7 +136,7 @@ def _ports(entries: list[Resource] | None, server: PolicyPod | None) -> Iterator
 
 
 def _is_chosen(pod: PolicyPod, by: Resource, policy: Resource) -> bool:
-    """Return whether a peer, or a policy itself, means a pod: without a selector of namespaces, one of the policy's."""
+    """Return whether a peer, or the policy itself, selects a pod; without a namespace selector, in its namespace."""
     spaces = by.get("namespaceSelector")
     near = pod.namespace == policy["metadata"]["namespace"] if spaces is None else _fits(spaces, pod.around)
     return near and _fits(by.get("podSelector", {}), pod.labels)
@@ -171,7 +171,7 @@ def main() -> None:
         try:
             wanted = rules(*[_items(api, path) for path in LISTS])
         except (OSError, HTTPException) as error:
-            # It restarts; the next request connects anew.
+            # The API server restarts; the next request connects again.
             print(f"the API server: {error!r}", flush=True)
             api.close()
         else:
@@ -182,7 +182,7 @@ def main() -> None:
 
 
 def _items(api: HTTPSConnection, path: str) -> list[Resource]:
-    api.request("GET", f"{path}?resourceVersion=0")  # as the API server remembers it, without asking etcd
+    api.request("GET", f"{path}?resourceVersion=0")  # from the API server's cache, without asking etcd
     answer = api.getresponse()
     content = answer.read()
     if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
@@ -192,7 +192,7 @@ def _items(api: HTTPSConnection, path: str) -> list[Resource]:
 
 
 def _apply(text: str) -> None:
-    """Replace the chain at one stroke, and see that it comes before kube-proxy's, which accept some packets."""
+    """Replace the chain atomically, and put it before kube-proxy's chains, which accept some packets."""
     subprocess.run(["iptables-restore", "--noflush", "--wait"], input=text, text=True, check=True)
     for hook in HOOKS:
         jump = [hook, "-j", CHAIN]

@@ -1,1 +1,1 @@
-"""compose.yaml tried whole, on an engine of its own that reaches no image registry: `scripts/compose-test`."""
+"""Tests all of compose.yaml on a Docker engine of its own, without an image registry: `scripts/compose-test`."""

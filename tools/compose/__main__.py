@@ -1,4 +1,4 @@
-"""`scripts/compose-test`: all that compose.yaml promises, done once, on an engine that reaches no image registry."""
+"""`scripts/compose-test`: tests everything that compose.yaml promises, on an engine without an image registry."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SCALED: Final = 3
 
 
 class ComposeTrial:
-    """compose.yaml on an engine, step by step; each says what it saw."""
+    """compose.yaml on an engine, step by step; each step prints its result."""
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self._engine = engine
@@ -47,11 +47,11 @@ class ComposeTrial:
         self._files = ["--file", str(ROOT / "compose.yaml"), "--file", str(override), "--project-directory", str(ROOT)]
 
     def say(self, text: str) -> None:
-        """Tell of a step that is done."""
+        """Print a finished step."""
         print(f"[{time.monotonic() - self._begun:5.0f} s] {text}", flush=True)
 
     def compose(self, *arguments: str) -> str:
-        """Run `docker compose`, as a person in the checkout would."""
+        """Run `docker compose`, like a person in the checkout."""
         variables = {
             "GATEWAY_PORT": str(self._port),
             "PYTHON_IMAGE": base.BASE,
@@ -61,7 +61,7 @@ class ComposeTrial:
         return self._engine.docker("compose", *self._files, *arguments, variables=variables).stdout
 
     def run(self) -> None:
-        """Do all of it."""
+        """Run all steps."""
         self.compose("up", "--build", "--detach")
         self.say("up: images are built, tables made, the model is registered")
         self._page_answers()
@@ -84,7 +84,7 @@ class ComposeTrial:
         self.say("sluice check finds nothing")
 
     def end(self) -> None:
-        """Remove what was made, volumes too."""
+        """Remove everything, including volumes."""
         self.compose("down", "--volumes", "--remove-orphans")
         self.say("down: nothing but built images is left")
 
@@ -142,7 +142,7 @@ class ComposeTrial:
 
 
 def _without_registry() -> dict[str, object]:
-    """What builds need where they reach no registry: the host's network, and its certificates."""
+    """Return settings for builds without a registry: the host's network and certificates."""
     build: dict[str, object] = {"network": "host"}
     if CERTIFICATES.exists():
         build["secrets"] = ["certificates"]
@@ -151,7 +151,7 @@ def _without_registry() -> dict[str, object]:
 
 
 def _load_bases(engine: Engine, cache: BuildCache, folders: ClusterFolders) -> None:
-    """Load the image that all others start from, and one whose `go` hands out the S3 server that is built already."""
+    """Load the base image of all others, and an image whose `go` returns the S3 server that is already built."""
     archive = folders.cache / f"cluster/base-{base.RELEASE}.tar"
     base.make(archive)
     engine.docker("load", "--input", str(archive))
@@ -174,7 +174,7 @@ def _check(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - read in one p
 
 
 def main() -> int:
-    """Try it; say at the first fault what it was."""
+    """Run the test; report the first error."""
     parser = argparse.ArgumentParser(prog="scripts/compose-test", description=__doc__)
     parser.parse_args()
     folders = ClusterFolders.find()

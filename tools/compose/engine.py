@@ -1,6 +1,6 @@
-"""A Docker engine of one's own: Debian's, unpacked and not installed, with its data in a folder of its own.
+"""A private Docker engine: Debian's, unpacked without installing it, with its data in a separate folder.
 
-It has no bridge and starts with no image. What networks it makes are gone when they are removed, as Compose does.
+It has no bridge and no images at the start. Its networks disappear when Compose removes them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 class Engine:
-    """One dockerd, from `with` to its end; what it built stays in the folder for the next time."""
+    """One dockerd during `with`; its builds stay in the folder for the next time."""
 
     def __init__(self, cache: BuildCache, folder: Path) -> None:
         self._cache = cache
@@ -37,7 +37,7 @@ class Engine:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What docker's commands need to ask this engine, and no other."""
+        """Return the variables with which docker's commands use this engine, and no other."""
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "COMPOSE_"))},
             "PATH": self._cache.path,
@@ -53,7 +53,8 @@ class Engine:
         plugins = self._run / "config/cli-plugins"
         plugins.mkdir(parents=True)
         (plugins / "docker-compose").symlink_to(self._cache.program("docker-compose"))
-        # The engine would set the policy of forwarding to DROP, for all of the machine, if it had to turn it on itself.
+        # If the engine had to enable forwarding itself, it would set the policy of FORWARD to DROP for the whole
+        # machine.
         FORWARDING.write_text("1")
         command = [
             *("dockerd", f"--host=unix://{self._run}/docker.sock", f"--data-root={self._folder / 'data'}"),
@@ -78,7 +79,7 @@ class Engine:
         self._stop()
 
     def _stop(self) -> None:
-        """End the engine, by force if that takes too long, and what belongs to this run only."""
+        """End the engine, by force if necessary, and remove what belongs only to this run."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -91,7 +92,7 @@ class Engine:
     def docker(
         self, *arguments: str, check: bool = True, words: str = "", variables: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a docker command; a failure shows the end of what it said."""
+        """Run a docker command; a failure shows the end of its output."""
         done = subprocess.run(
             ["docker", *arguments],
             env={**self.environment, **(variables or {})},

@@ -1,8 +1,8 @@
-"""Upload a large zip as one person would: the gateway's memory, and how soon the first rows are there.
+"""Upload a large zip as one person would; measure the gateway's memory, and the time until rows appear.
 
-A zip of photos is streamed to a gateway, with a producer and a consumer at work and a model that computes nothing.
-Printed: seconds of the upload, the most memory that the gateway had from its start on, seconds from the upload's end to
-the first row and to the last.
+A zip of photos is streamed to a gateway; a producer and a consumer are running, with a model that computes nothing.
+Prints the seconds of the upload, the gateway's peak memory since its start, and the seconds from the end of the upload
+to the first and to the last row.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MIB: Final = 2**20
 
 
 class MemoryWatch(threading.Thread):
-    """Reads how much memory a process has, until it is stopped."""
+    """Reads a process's memory until it is stopped."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -54,7 +54,7 @@ class MemoryWatch(threading.Thread):
 
 
 def write_zip(path: Path, mib: float) -> int:
-    """Write a zip of that size at least, each member of other bytes; return how many it has."""
+    """Write a zip of at least that size whose members all differ; return their number."""
     photos = [file.read_bytes() for file in write_photos(path.parent / f"photos-{DIFFERENT}", DIFFERENT)]
     written = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -68,7 +68,7 @@ def write_zip(path: Path, mib: float) -> int:
 
 
 def wait_until(done: Callable[[dict[str, Any]], bool], url: str) -> float:
-    """Return when an upload's state fulfils `done`."""
+    """Return the time when an upload's state satisfies `done`."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while time.monotonic() < deadline:
         answer = requests.get(url, timeout=TIMEOUT)

@@ -75,7 +75,7 @@ def _step(users: int, who: str, found: dict[str, Any], ratio: str) -> str:
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
-    """Draw answers a second and latency by the number of people."""
+    """Draw answers per second and latency by the number of people."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     users = [each["users"] for each in results["steps"]]
     for who, name, colour in (("direct", "TorchServe", "#999999"), ("gateway", "gateway", "#4477aa")):

@@ -1,4 +1,4 @@
-"""Load the gateway as people would, beside TorchServe asked directly; print a table, write JSON and a plot to bench/.
+"""Load the gateway as people would, compared with TorchServe itself; print a table, write JSON and a plot to bench/.
 
 Each person sends a picture that nobody has sent before, looks at the answer for 1 to 5 seconds, and sends another. For
 each number of people the two take turns, on the same photos, so a machine that changes its speed changes it for both.
@@ -34,7 +34,7 @@ PREDICTIONS: Final = "/api/v1/predictions"
 
 
 def say(text: str) -> None:
-    """Say what is under way, beside the output."""
+    """Print progress to standard error."""
     print(f"load: {text}", file=sys.stderr, flush=True)
 
 
@@ -44,7 +44,7 @@ def seed() -> str:
 
 
 def step(url: str, path: str, photos: Path, users: int, seconds: float, *options: str) -> dict[str, Any]:
-    """Run one step in a process of its own."""
+    """Run one step in its own process."""
     command = [sys.executable, "-m", "tools.load.swarm", "--url", url, "--path", path, "--photos", str(photos)]
     command += ["--users", str(users), "--seconds", str(seconds), "--seed", f"{users}-{seed()}", *options]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -53,7 +53,7 @@ def step(url: str, path: str, photos: Path, users: int, seconds: float, *options
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Do all steps."""
+    """Run all steps."""
     folder = cache_folder() / "bench" / f"photos-{PHOTOS}"
     write_photos(folder, PHOTOS)
     results: dict[str, Any] = {"machine": machine(), "model": arguments.model, "steps": []}
@@ -84,7 +84,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _peak_mib(metrics_url: str) -> float:
-    """Return a process's resident memory, as it says itself."""
+    """Return a process's resident memory, from its metrics."""
     lines = requests.get(metrics_url, timeout=5).text.splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("process_resident_memory_bytes")) / 2**20
 

@@ -1,6 +1,6 @@
-"""One step of load in a process of its own: so many people for so many seconds, with locust; prints JSON.
+"""One load step in its own process: so many people for so many seconds, with locust; prints JSON.
 
-gevent changes the standard library for the whole process, so nothing else is measured or served here.
+gevent patches the standard library of the whole process, so nothing else is measured or served here.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from tools.load.pictures import JPEG, distinct  # noqa: E402 - the same
 REFUSALS: Final = (429, 503)
 OK: Final = 200
 SECONDS_MAX: Final = 60.0
-"""Of one request: nobody looks at a page for longer."""
+"""Timeout of one request: nobody looks at a page for longer."""
 
 
 class Tally:
-    """What came back, by what it means."""
+    """The answers, by kind."""
 
     def __init__(self, *, must_say_when: bool) -> None:
         self._must_say_when = must_say_when
@@ -42,7 +42,7 @@ class Tally:
         self.failed: dict[str, int] = {}
 
     def add(self, status: int, said_when: bool, seconds: float, why: str) -> None:  # noqa: FBT001 - read in one place
-        """Count one answer; a refusal that doesn't say when to come back is a failure."""
+        """Count one answer; a refusal without a time to retry is a failure."""
         if status == OK:
             self.answered.append(seconds)
         elif status in REFUSALS and (said_when or not self._must_say_when):
@@ -53,7 +53,7 @@ class Tally:
 
 
 def pictures(folder: Path) -> itertools.cycle[bytes]:
-    """Return the photos, round and round; `distinct` makes each of them bytes that nobody has sent."""
+    """Return the photos in an endless cycle; `distinct` makes each of them new bytes."""
     return itertools.cycle([path.read_bytes() for path in sorted(folder.glob("*.jpg"))])
 
 
@@ -74,7 +74,7 @@ def user_class(arguments: argparse.Namespace, tally: Tally) -> type[FastHttpUser
             """Send one picture."""
             data = distinct(next(photos), f"{arguments.seed} {next(numbers)}")
             began = time.perf_counter()
-            sent: Any = data  # locust's types know text alone; bytes are sent as they are
+            sent: Any = data  # locust's types only allow text; bytes are sent unchanged
             with self.client.post(arguments.path, data=sent, headers=JPEG, catch_response=True) as answer:
                 status = int(answer.status_code or 0)
                 headers = answer.headers or {}
@@ -90,7 +90,7 @@ def user_class(arguments: argparse.Namespace, tally: Tally) -> type[FastHttpUser
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Return the value that so many of all don't exceed."""
+    """Return the value that this share of all values doesn't exceed."""
     in_order = sorted(values)
     return in_order[min(len(in_order) - 1, int(len(in_order) * share))] if in_order else 0.0
 
@@ -132,7 +132,7 @@ def main() -> int:
     parser.add_argument("--direct", action="store_true", help="TorchServe itself, which doesn't say when to come back")
     print(json.dumps(run(parser.parse_args())))
     sys.stdout.flush()
-    os._exit(0)  # greenlets that still wait for an answer are not waited for
+    os._exit(0)  # don't wait for greenlets that still wait for an answer
 
 
 if __name__ == "__main__":

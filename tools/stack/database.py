@@ -1,4 +1,4 @@
-"""A private MariaDB or MySQL server: its own data folder, socket, port and password; it touches no other server."""
+"""A private MariaDB or MySQL server, with its own data folder, socket, port and password."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PLACES: Final = "/usr/local/sbin:/usr/sbin:/usr/libexec:/usr/local/mysql/bin"
 
 
 class DatabaseServer(Server):
-    """One server with one user, who may do everything."""
+    """One server with one user, who has all privileges."""
 
     def __init__(self, folder: Path, leash: Leash, options: Sequence[str] = ()) -> None:
-        """`options` are the server's own, at the making of its data folder, too."""
+        """`options` are the server's, also when its data folder is created."""
         super().__init__("database", folder, leash)
         self.user = USER
         self.port = free_port()
@@ -33,7 +33,7 @@ class DatabaseServer(Server):
         self.folder = folder / "database"
         self._more_options = list(options)
         self._program = _find("mariadbd", "mysqld")
-        # A socket's path may have 107 characters; the folder's name is as long as it likes.
+        # A socket's path may have only 107 characters, and the folder's may be longer.
         self.socket = folder / "db.sock"
 
     def url(self, database: str) -> str:
@@ -41,7 +41,7 @@ class DatabaseServer(Server):
         return f"mysql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Make the data folder the first time, and start; returns before it is ready."""
+        """Create the data folder the first time, and start; returns before it is ready."""
         first = self.folder / "first.sql"
         if not first.exists():
             self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -63,7 +63,7 @@ class DatabaseServer(Server):
                 f"--init-file={first}",
                 "--skip-name-resolve",
                 "--skip-log-bin",
-                "--loose-mysqlx=OFF",  # of MySQL's only: a second port, the same for every server
+                "--loose-mysqlx=OFF",  # MySQL only: a second port, which would be the same for every server
                 "--character-set-server=utf8mb4",
                 "--innodb-buffer-pool-size=256M",
                 "--max-connections=300",
@@ -72,20 +72,20 @@ class DatabaseServer(Server):
         )
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Wait until it lets the user in."""
+        """Wait until the user can connect."""
         self.wait_until(self._answers, seconds)
 
     def create(self, database: str) -> str:
-        """Make an empty database; gives its URL."""
+        """Create an empty database; return its URL."""
         self._execute(f"CREATE DATABASE `{database}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
         return self.url(database)
 
     def drop(self, database: str) -> None:
-        """Remove a database with all that is in it."""
+        """Drop a database."""
         self._execute(f"DROP DATABASE IF EXISTS `{database}`")
 
     def write_client_file(self, path: Path, database: str) -> None:
-        """Write the options with which the command-line client comes in, so that no command shows the password."""
+        """Write an option file for the command-line client, so that no command line shows the password."""
         path.touch(mode=0o600)
         path.write_text(
             f"[client]\nhost=127.0.0.1\nport={self.port}\nuser={USER}\npassword={self.password}\n"
@@ -113,7 +113,7 @@ class DatabaseServer(Server):
         return ["--no-defaults", f"--datadir={self.folder / 'data'}", *user, *self._more_options]
 
     def _install(self) -> None:
-        """Fill the data folder."""
+        """Create the data folder."""
         if (
             "maria"
             in subprocess.run([self._program, "--version"], check=True, capture_output=True, text=True).stdout.lower()

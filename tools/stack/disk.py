@@ -1,4 +1,4 @@
-"""A small file system in memory that fills up and can be enlarged: a full disk, without filling anybody's."""
+"""A small file system in memory that can be filled and enlarged: a full disk, without filling a real one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHUNKS: Final = (64 * 1024, 4096, 1)
 
 
 class SmallDisk:
-    """One of so many megabytes, for a folder."""
+    """A file system of so many megabytes, for a folder."""
 
     def __init__(self, folder: Path, megabytes: int) -> None:
         self.folder = folder
@@ -21,16 +21,16 @@ class SmallDisk:
         self._ballast = folder / "ballast"
 
     def mount(self) -> None:
-        """Mount it on its folder, which is made if need be; raises StackError where this process may not mount."""
+        """Mount it on its folder, which is created if necessary; raises StackError if this process may not mount."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._mount("-t", "tmpfs", "-o", f"size={self._megabytes}m", "tmpfs")
 
     def unmount(self) -> None:
-        """Let it go, at once; what still runs there keeps its files until it ends."""
+        """Unmount it lazily; processes that use it keep their files until they end."""
         subprocess.run(["umount", "--lazy", self.folder], check=True)
 
     def fill(self) -> None:
-        """Take all the room that is left, to the last page."""
+        """Use all the remaining space."""
         with self._ballast.open("ab", buffering=0) as ballast:
             for size in CHUNKS:
                 try:
@@ -41,11 +41,11 @@ class SmallDisk:
                         raise
 
     def free(self) -> None:
-        """Give back what `fill` took."""
+        """Free the space that `fill` used."""
         self._ballast.unlink()
 
     def enlarge(self, megabytes: int) -> None:
-        """Enlarge it, as one does with a volume."""
+        """Enlarge it, like a volume."""
         self._mount("-o", f"remount,size={megabytes}m")
 
     def _mount(self, *words: str) -> None:

@@ -1,7 +1,7 @@
-"""Ends the servers of a program that is gone, however it went; a process of its own, started by `Leash`.
+"""Ends the servers of a program that is gone, however it ended; a separate process, started by `Leash`.
 
-It reads from the program which process groups there are. When the program closes the pipe or dies, kill -9 included,
-it ends those that are left and removes the program's folder.
+The program tells it its process groups through a pipe. When the program closes the pipe or dies, even by kill -9, it
+ends the remaining groups and removes the program's folder.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ POLL_SECONDS: Final = 0.05
 
 
 class Leash:
-    """The program's end of the pipe. Close it last: then the folder goes."""
+    """The program's end of the pipe. Close it last, since that removes the folder."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Hold what is started from now on; `folder`, if given, is removed at the end."""
+        """Start it; `folder`, if given, is removed at the end."""
         self._process = subprocess.Popen(
             [sys.executable, "-I", __file__, str(folder or "")],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C in the terminal is not for it
+            start_new_session=True,  # not for a Ctrl-C in the terminal
             text=True,
         )
 
@@ -44,11 +44,11 @@ class Leash:
         self._say(f"+{group}")
 
     def let_go(self, group: int) -> None:
-        """Forget a group that has ended: its number may become another's."""
+        """Forget a group that has ended, because its number may be reused."""
         self._say(f"-{group}")
 
     def close(self) -> None:
-        """End what is left, and wait for it."""
+        """End the remaining groups, and wait for the end."""
         if self._process.stdin:
             self._process.stdin.close()
         self._process.wait()
@@ -61,7 +61,7 @@ class Leash:
 
 
 def signal_group(group: int, number: signal.Signals) -> bool:
-    """Signal all of a group; says whether any of it was left."""
+    """Signal a process group; return whether any of it was left."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:
@@ -70,7 +70,7 @@ def signal_group(group: int, number: signal.Signals) -> bool:
 
 
 def end_groups(groups: set[int]) -> None:
-    """Ask each group to end, then make it."""
+    """Send SIGTERM to each group, then SIGKILL."""
     for group in groups:
         signal_group(group, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS

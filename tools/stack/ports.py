@@ -1,7 +1,7 @@
-"""Free ports that stay free until their server binds them.
+"""Ports that stay reserved until their server binds them.
 
-A port is below the range that the kernel gives to outgoing connections, and a lock file keeps other stacks of this
-person from taking it for as long as this process lives, so a killed server finds its port again.
+A port is below the kernel's range for outgoing connections, and a lock file keeps other stacks of this user from taking
+it as long as this process lives, so a killed server finds its port again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _held: dict[int, int] = {}
 
 
 def free_port(wanted: int | None = None) -> int:
-    """Reserve a port of 127.0.0.1 for this process's servers: the wanted one where it is free."""
+    """Reserve a port of 127.0.0.1 for this process's servers: the wanted one, if it is free."""
     locks = Path(tempfile.gettempdir()) / f"sluice-ports-{os.getuid()}"
     locks.mkdir(mode=0o700, exist_ok=True)
     for port in (*([] if wanted is None else [wanted]), *random.sample(RANGE, TRIES)):
@@ -43,5 +43,5 @@ def free_port(wanted: int | None = None) -> int:
 
 
 def give_back(port: int) -> None:
-    """Let others have the port, once its server is gone for good."""
+    """Release the port after its server has ended for good."""
     os.close(_held.pop(port))

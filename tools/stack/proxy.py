@@ -1,7 +1,7 @@
-"""TCP proxies that can cut, half-close, hang, delay and lose what passes: what networks and dying machines do.
+"""TCP proxies that can cut, half-close, hang, delay and lose data, like networks and dying machines.
 
-All proxies of a `ProxyLoop` run on one event loop in a thread of their own; a proxy's methods may be called from any
-thread and return at once.
+All proxies of a `ProxyLoop` run on one event loop in a separate thread; a proxy's methods may be called from any thread
+and return immediately.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tools.stack.ports import free_port, give_back
 CHUNK: Final = 256 * 1024
 CONNECT_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.01
-# What TCP makes of a lost packet: everything behind it waits until it is sent again.
+# The effect of a lost packet in TCP: everything after it waits until it is sent again.
 AGAIN_SECONDS: Final = (0.2, 1.0)
 
 
 class ProxyLoop:
-    """The thread that carries the bytes of its proxies."""
+    """The thread that runs its proxies."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -46,7 +46,7 @@ class ProxyLoop:
         self.loop.close()
 
     def add(self, target: int) -> Proxy:
-        """Listen on a free port of 127.0.0.1 and carry what comes to the port `target`."""
+        """Listen on a free port of 127.0.0.1 and forward connections to the port `target`."""
         proxy = Proxy(self.loop, target)
         asyncio.run_coroutine_threadsafe(proxy.open(), self.loop).result()
         self._proxies.append(proxy)
@@ -54,15 +54,15 @@ class ProxyLoop:
 
 
 class ProxiedConnection:
-    """One client's way through."""
+    """One client's connection through the proxy."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client = client
         self.server = server
         self.deaf = False
-        """What the client says from now on is dropped, and the server isn't told of its end."""
+        """From now on the client's data is dropped, and the server isn't told of its end."""
         self.halved = False
-        """The client was told that the server has said its last; what the server says is dropped."""
+        """The client was told that the server has finished; the server's data is dropped."""
         self.carrying: list[asyncio.Task[None]] = []
 
     def abort(self) -> None:
@@ -74,14 +74,14 @@ class ProxiedConnection:
 
 
 def reset(side: asyncio.StreamWriter) -> None:
-    """End a connection with RST: with what waits to be sent, and without good-bye."""
+    """Reset a connection with RST, dropping data that waits to be sent."""
     if not side.is_closing():
         side.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         side.transport.abort()
 
 
 class Proxy:
-    """One port before another."""
+    """A port that forwards to another."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, target: int) -> None:
         self.port = free_port()
@@ -96,36 +96,36 @@ class Proxy:
         self._chance = random.Random()  # noqa: S311 - when a byte waits, is never the same twice anyhow
 
     def cut(self) -> None:
-        """Reset every connection; new ones are let through."""
+        """Reset every connection; new ones are forwarded."""
         self._soon(self._cut)
 
     def half_close(self) -> None:
-        """End the servers' half of every connection: the clients read an end, and may still write."""
+        """End the servers' half of every connection: clients read the end, and can still write."""
         self._soon(self._half_close)
 
     def vanish(self) -> None:
-        """Reset the clients' sides only: the servers keep connections on which nobody will ever speak again."""
+        """Reset the clients' sides only: servers keep connections on which nobody will ever send again."""
         self._soon(self._vanish)
 
     def hang(self) -> None:
-        """Carry nothing any more, refuse nothing: what was sent waits for `heal`."""
+        """Forward nothing any more, and refuse nothing: data waits for `heal`."""
         self._soon(self._flowing.clear)
 
     def slow(self, delay: float, loss: float = 0.0) -> None:
-        """Carry each piece `delay` seconds late, and a share of them as if they had been lost and sent again."""
+        """Forward each piece `delay` seconds late, and a share of them as if they had been lost and sent again."""
         self._delay, self._loss = delay, loss
 
     def heal(self) -> None:
-        """Carry everything as before, and end what had vanished."""
+        """Forward everything as before, and end connections that `vanish` kept."""
         self._delay = self._loss = 0.0
         self._soon(self._heal)
 
     async def open(self) -> None:
-        """Begin to listen; on the loop."""
+        """Start listening; must run on the loop."""
         self._listening = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=CHUNK)
 
     async def close(self) -> None:
-        """End it all; on the loop."""
+        """Close everything; must run on the loop."""
         self._cut()
         if self._listening:
             self._listening.close()
@@ -178,7 +178,7 @@ class Proxy:
     async def _carry(
         self, connection: ProxiedConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool
     ) -> None:
-        """Carry one direction until its end, then end the other side's reading, too."""
+        """Forward one direction until its end, then end the other side's reading, too."""
         try:
             while data := await reader.read(CHUNK):
                 await self._wait()

@@ -1,4 +1,4 @@
-"""One process of a stack, with its log and process group: start, kill -9, SIGTERM, start again."""
+"""One process of a stack, with its log and process group: start, kill -9, SIGTERM, restart."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class StackError(Exception):
 
 
 class Server:
-    """A process that can be started many times; what each server adds is its command and how to see that it works."""
+    """A process that can be started many times; subclasses add its command and its readiness check."""
 
     def __init__(self, name: str, folder: Path, leash: Leash) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self.starts = 0
         self.variables: dict[str, str] = {}
-        """Further environment variables, from the next start on."""
+        """Additional environment variables, from the next start on."""
         self._leash = leash
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int | None:
-        """The process's number while it lives."""
+        """Return the pid while the process is alive."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended last; negative: by that signal. None while it lives."""
+        """Return the last exit code; negative: ended by that signal. None while it is alive."""
         return self._process.poll() if self._process else None
 
     def start(self) -> None:
@@ -48,7 +48,7 @@ class Server:
         raise NotImplementedError
 
     def spawn(self, command: Sequence[str | Path], environment: Mapping[str, str], cwd: Path = ROOT) -> None:
-        """Start the process; its output is added to its log."""
+        """Start the process; its output is appended to its log."""
         if self.pid is not None:
             raise StackError(f"{self.name} runs already")
         self.end_group()
@@ -66,7 +66,7 @@ class Server:
         self.starts += 1
 
     def wait_until(self, works: Callable[[], bool], seconds: float) -> None:
-        """Wait until `works` says so; give up when the process ends or the time is over."""
+        """Wait until `works` returns True; fail if the process ends or the time is over."""
         deadline = time.monotonic() + seconds
         while not works():
             if self.pid is None:
@@ -76,29 +76,29 @@ class Server:
             time.sleep(POLL_SECONDS)
 
     def kill(self) -> None:
-        """End it and its children at once, with SIGKILL."""
+        """Kill it and its children with SIGKILL."""
         if self._process:
             signal_group(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self.end_group()
 
     def freeze(self) -> None:
-        """Stop it and its children with SIGSTOP: they live, and do nothing."""
+        """Stop it and its children with SIGSTOP."""
         if self._process:
             signal_group(self._process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue it with SIGCONT."""
         if self._process:
             signal_group(self._process.pid, signal.SIGCONT)
 
     def terminate(self) -> None:
-        """Send SIGTERM to the process (not to its children) and return at once."""
+        """Send SIGTERM to the process (not to its children) and return immediately."""
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def wait(self, seconds: float) -> int:
-        """Wait for its end and give the exit code."""
+        """Wait for its end and return the exit code."""
         if self._process is None:
             raise StackError(f"{self.name} was never started")
         try:
@@ -107,7 +107,7 @@ class Server:
             raise StackError(f"{self.name} still runs after {seconds:g} s:\n{self.log_tail()}") from None
 
     def stop(self, seconds: float = 30.0) -> int | None:
-        """End it in order, by force when that takes too long; gives the exit code."""
+        """End it with SIGTERM, by force if that takes too long; return the exit code."""
         if self._process is None:
             return None
         self.terminate()
@@ -119,7 +119,7 @@ class Server:
         return self._process.poll()
 
     def end_group(self) -> None:
-        """Make sure that no child has outlived the process."""
+        """Make sure that no child outlives the process."""
         if self._process:
             signal_group(self._process.pid, signal.SIGKILL)
             self._leash.let_go(self._process.pid)
@@ -132,7 +132,7 @@ class Server:
 
 
 def plain_environment(**more: str) -> dict[str, str]:
-    """Return this process's environment without the settings of other Sluices and other S3 accounts."""
+    """Return this process's environment without settings of other Sluices and S3 accounts."""
     kept = {
         name: value
         for name, value in os.environ.items()

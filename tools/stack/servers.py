@@ -1,4 +1,4 @@
-"""The servers that Sluice stands on, in one private folder: a database, S3 and TorchServe."""
+"""The servers that Sluice needs, in one private folder: a database, S3 and TorchServe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.stack.torchserve import TorchServe, archive_of
 
 
 class Servers:
-    """The three servers, not yet started. Leaving ends those that were, and removes the folder."""
+    """The three servers, not started yet. Leaving ends them and removes the folder."""
 
     def __init__(
         self,
@@ -30,8 +30,8 @@ class Servers:
         keep: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`keep` leaves the folder for one who looks for a fault; `say` hears of each server that is ready."""
-        # Short: a socket's path may have 107 characters.
+        """`keep` leaves the folder for debugging; `say` is called for each server that is ready."""
+        # Short, because a socket's path may have only 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="sluice-"))
         self.say = say
         self.leash = Leash(None if keep else self.folder)
@@ -48,11 +48,11 @@ class Servers:
 
     @property
     def all(self) -> tuple[TorchServe, S3Server, DatabaseServer]:
-        """The three, in the order of stopping."""
+        """Return the three servers, in the order of stopping."""
         return (self.torchserve, self.s3, self.database)
 
     def start(self, *wanted: Server) -> None:
-        """Start those of the three that are wanted (default: all) and not there yet, side by side."""
+        """Start the wanted servers (default: all) that aren't running, in parallel."""
         begun = time.monotonic()
         absent = [server for server in self.all if server.pid is None and (server in wanted or not wanted)]
         for server in absent:
@@ -62,7 +62,7 @@ class Servers:
             self.say(f"{server.name} is ready ({time.monotonic() - begun:.1f} s)")
 
     def close(self) -> None:
-        """Stop them; then the folder goes."""
+        """Stop them and remove the folder."""
         for server in self.all:
             server.stop()
         self.leash.close()
@@ -70,7 +70,7 @@ class Servers:
 
 @contextlib.contextmanager
 def orderly_end() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into SystemExit, so that context managers get to clean up."""
+    """Turn SIGTERM and SIGHUP into SystemExit, so that context managers can clean up."""
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
         del frame

@@ -1,4 +1,4 @@
-"""A whole Sluice on those servers: a database with its tables, producers, consumers and gateways.
+"""A complete Sluice on those servers: a database with its tables, producers, consumers and gateways.
 
 with Servers(models=["noop"]) as servers:
     servers.start()
@@ -31,17 +31,17 @@ START_CONSUMERS: Final = 2
 
 
 class Stack:
-    """A ledger of its own and the processes that work on it; leaving stops the processes, producers last."""
+    """A separate ledger and the processes that use it; leaving stops the processes, producers last."""
 
     def __init__(self, servers: Servers, database: str = "sluice", **settings: object) -> None:
-        """`database` is the name of the new one; `settings` are for every process."""
+        """`database` is the name of the new one; `settings` apply to every process."""
         self.servers = servers
         self.database = database
         self.producers: list[Worker] = []
         self.consumers: list[Worker] = []
         self.gateways: list[Gateway] = []
         self.admin_password = secrets.token_urlsafe(12)
-        """The first admin's, with whom gateways start; the name is the setting's default."""
+        """The password of the first admin, whom gateways create; the name is the setting's default."""
         self._gateway_key = secrets.token_hex(32)
         self._ports: list[int] = []
         bind = f"tcp://127.0.0.1:{self._free_port()}"
@@ -50,7 +50,7 @@ class Stack:
         self._folder.mkdir()
 
     def __enter__(self) -> Self:
-        """Make the database and its tables; make the models known, the first one live."""
+        """Create the database and its tables; register the models, the first one live."""
         self.servers.database.create(self.database)
         schema.upgrade(self.settings)
         self._register_models()
@@ -76,16 +76,16 @@ class Stack:
 
     @property
     def settings(self) -> Settings:
-        """What this process needs to reach the stack as the workers do."""
+        """Return the settings with which this process reaches the stack."""
         return read_settings(**self._common())
 
     @property
     def environment(self) -> dict[str, str]:
-        """The same as a whole environment, for the `sluice` command; the S3 account is in it."""
+        """Return the same as a whole environment, for the `sluice` command, including the S3 account."""
         return plain_environment(**self._variables())
 
     def write_environment(self, path: Path) -> None:
-        """Write the stack's own part of it, for a shell to source; a file, so that no terminal shows a password."""
+        """Write the stack's own variables to a file for a shell to source, so that no terminal shows a password."""
         path.touch(mode=0o600)
         path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in self._variables().items()))
 
@@ -100,7 +100,7 @@ class Stack:
         return self.consumers[-1]
 
     def add_gateway(self, **settings: object) -> Gateway:
-        """Add a gateway, not started yet; dropped pictures go to a bucket that is made for the stack."""
+        """Add a gateway, not started yet; dropped pictures go to a bucket that is created for the stack."""
         bucket = f"gateway-{self.database}"
         with contextlib.suppress(self.servers.s3.client.exceptions.BucketAlreadyOwnedByYou):
             self.servers.s3.client.create_bucket(Bucket=bucket)
@@ -118,14 +118,14 @@ class Stack:
         return self.gateways[-1]
 
     def start_gateway(self, **settings: object) -> Gateway:
-        """Add a gateway, start it, and wait until it would answer."""
+        """Add a gateway, start it, and wait until it is ready."""
         gateway = self.add_gateway(**settings)
         gateway.start()
         gateway.wait_ready()
         return gateway
 
     def start_workers(self, consumers: int = START_CONSUMERS, **settings: object) -> None:
-        """Add one producer and some consumers, start them, and wait until they would work."""
+        """Add one producer and some consumers, start them, and wait until they are ready."""
         added = [self.add_producer(**settings), *(self.add_consumer(**settings) for _ in range(consumers))]
         for worker in added:
             worker.start()
@@ -133,7 +133,7 @@ class Stack:
             worker.wait_ready()
 
     def log_tails(self) -> str:
-        """Return the end of each log, for the one who looks for a fault."""
+        """Return the end of each log, for debugging."""
         servers: list[Server] = [*self.workers, *self.servers.all]
         return "\n".join(f"--- {server.name}: the end of its log\n{server.log_tail()}" for server in servers)
 

@@ -1,4 +1,4 @@
-"""A private S3 server (versitygw) over a folder, with keys of its own."""
+"""A private S3 server (versitygw) over a folder, with its own keys."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class S3Server(Server):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What boto3's own chain needs to come in with; the endpoint is a setting of Sluice's."""
+        """Return the variables that boto3's default chain needs; the endpoint is a setting of Sluice's."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -72,7 +72,7 @@ class S3Server(Server):
         self.wait_until(self._answers, seconds)
 
     def fill(self, bucket: str, objects: Iterable[tuple[str, bytes]]) -> int:
-        """Put objects into a bucket (made if need be), several at once; gives how many. For keys without oddities."""
+        """Upload objects to a bucket (created if necessary), several at once; return their number. Simple keys only."""
         with contextlib.suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
             self.client.create_bucket(Bucket=bucket)
         store = S3Store(
@@ -95,7 +95,7 @@ class S3Server(Server):
         return True
 
     def _where_metadata_goes(self) -> list[str | Path]:
-        """Keep ETags in a folder of their own where the file system has no user attributes."""
+        """Store ETags in a separate folder if the file system has no user attributes."""
         try:
             os.setxattr(self.buckets, "user.sluice", b"")
         except OSError:

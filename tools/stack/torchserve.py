@@ -1,4 +1,4 @@
-"""A private TorchServe: rendered configuration, its own model store, logs and temporary files."""
+"""A private TorchServe: generated configuration, its own model store, logs and temporary files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PORTS: Final = ("inference_port", "management_port", "metrics_port", "grpc_infer
 
 
 def archive_of(model: str) -> Path:
-    """Find the archive that scripts/setup built of a recipe."""
+    """Return the archive that scripts/setup built from a recipe."""
     path = cache_folder() / "models" / f"{model}.mar"
     if not path.is_file():
         raise StackError(f"no {path}: run scripts/setup, or scripts/build-model {model}")
@@ -36,7 +36,7 @@ def archive_of(model: str) -> Path:
 
 
 def card_of(archive: Path) -> dict[str, Any]:
-    """Read what a model archive says of itself."""
+    """Return the card of a model archive."""
     with zipfile.ZipFile(archive) as opened:
         card: dict[str, Any] = json.loads(opened.read("model.json"))
     return card
@@ -57,10 +57,9 @@ class TorchServe(Server):
         options: dict[str, str] | None = None,
         port: int | None = None,
     ) -> None:
-        """Serve `archives` with `workers` processes a model, each computing with `threads` (default: cores / workers).
+        """Serve `archives` with `workers` processes per model, each with `threads` (default: cores / workers).
 
-        `options` are lines of its configuration that take the place of those in the template; `port` is where it
-        answers (default: a free one).
+        `options` replace lines of the configuration template; `port` is its inference port (default: a free one).
         """
         super().__init__(name, folder, leash)
         self.archives = list(archives)
@@ -74,7 +73,7 @@ class TorchServe(Server):
 
     @property
     def models(self) -> list[str]:
-        """The names that it serves."""
+        """Return the names of the models that it serves."""
         return [archive.name.removesuffix(".mar") for archive in self.archives]
 
     def start(self) -> None:
@@ -85,7 +84,7 @@ class TorchServe(Server):
         for archive in self.archives:
             if not (store / archive.name).exists():
                 shutil.copy(archive, store)
-        # What a killed one left behind: unpacked models and sockets.
+        # Left behind by a killed one: unpacked models and sockets.
         shutil.rmtree(temporary)
         temporary.mkdir()
         configuration = self._folder / "config.properties"
@@ -106,20 +105,20 @@ class TorchServe(Server):
         )
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Wait until each model gives a prediction: its /ping says that it is well long before, and after."""
+        """Wait until each model predicts: /ping already answers before that, and still answers after a failure."""
         picture = io.BytesIO()
         Image.new("RGB", (64, 64), (90, 120, 40)).save(picture, "JPEG")
         for model in self.models:
             self.wait_until(lambda model=model: self.predicts(model, picture.getvalue()), seconds)  # type: ignore[misc]
 
     def stop(self, seconds: float = 30.0) -> int | None:
-        """End it; its workers keep nothing, so nothing is waited for."""
+        """End it at once; its workers have no state, so there is nothing to wait for."""
         del seconds
         self.kill()
         return self.exit_code
 
     def predicts(self, model: str, picture: bytes) -> bool:
-        """Return whether a prediction comes back for a picture."""
+        """Return whether it predicts a picture."""
         try:
             answer = requests.post(f"{self.address}/predictions/{model}", data=picture, timeout=PROBE_SECONDS)
         except requests.RequestException:

@@ -19,7 +19,7 @@ ASK_SECONDS: Final = 5.0
 
 
 class Worker(Server):
-    """`python -m producer`, `consumer` or `gateway`, with settings of its own."""
+    """`python -m producer`, `consumer` or `gateway`, with its own settings."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Worker(Server):
         settings: Mapping[str, object],
         secrets: Mapping[str, str],
     ) -> None:
-        """`settings` are those of sluice/settings.py by their names; `secrets` are further environment variables."""
+        """`settings` are those of sluice/settings.py by name; `secrets` are additional environment variables."""
         super().__init__(name, folder, leash)
         self.module = module
         self.metrics_port = free_port()
@@ -44,11 +44,11 @@ class Worker(Server):
         self.spawn([sys.executable, "-m", self.module], plain_environment(**set_here, **self._secrets))
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Wait until it says that it would do work now."""
+        """Wait until it is ready."""
         self.wait_until(lambda: not self.why_not_ready(), seconds)
 
     def why_not_ready(self) -> str:
-        """Return what /ready says is missing; empty when it is ready."""
+        """Return why /ready says that it isn't ready; empty when it is."""
         try:
             answer = requests.get(f"http://127.0.0.1:{self.metrics_port}/ready", timeout=ASK_SECONDS)
         except requests.RequestException as error:

@@ -1,1 +1,1 @@
-"""Faults on purpose, against real servers: `scripts/chaos` measures, `tests/chaos` asserts on the same runs."""
+"""Fault injection on real servers: `scripts/chaos` measures, `tests/chaos` asserts on the same runs."""

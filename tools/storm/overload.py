@@ -1,7 +1,7 @@
-"""TorchServe away, then TorchServe full: nothing is quarantined, no memory grows, and work goes on once it answers.
+"""Stops TorchServe, then fills its queue: nothing may be quarantined, memory may not grow, and work must resume.
 
-Full is not played: the server's own queue has room for one request, and its Python worker is stopped (SIGSTOP), so the
-queue fills and TorchServe itself answers 503.
+The full queue is real: it has space for one request, and the Python worker is stopped (SIGSTOP), so the queue fills and
+TorchServe itself answers 503.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tools.storm.storm import MB, resident
 BUCKET: Final = "overload"
 CONSUMERS: Final = 2
 REPEATS: Final = 1000
-"""A job that doesn't end by itself in this time."""
+"""Enough that the job doesn't end by itself in this time."""
 POLL_SECONDS: Final = 0.1
 WARM_SECONDS: Final = 10.0
 LIMIT_SECONDS: Final = 120.0
-# Longer than any outage here: a stopped worker must not be taken for a dead one.
+# Longer than any outage here: a stopped worker must not be treated as a dead one.
 OPTIONS: Final = {"job_queue_size": "1", "default_response_timeout": "600"}
 
 
@@ -40,12 +40,12 @@ class Outage:
     seconds: float
     done_during: int
     recovery: float
-    """Seconds from TorchServe's first own answer to the first row committed after it."""
+    """Seconds from TorchServe's first prediction to the first row committed after it."""
 
 
 @dataclass
 class Overload:
-    """What both outages came to."""
+    """The results of both outages."""
 
     outages: list[Outage] = field(default_factory=list)
     full_answers: int = 0
@@ -56,7 +56,7 @@ class Overload:
 
 
 class Watch:
-    """Looks at a running job and at the memory of its workers."""
+    """Watches a running job and the memory of its workers."""
 
     def __init__(self, stack: Stack, database: Database, job: int, outcome: Overload) -> None:
         self._stack = stack
@@ -65,7 +65,7 @@ class Watch:
         self._outcome = outcome
 
     def progress(self) -> JobProgress:
-        """See how far the job is, and note how large the workers are."""
+        """Read the job's progress, and record the workers' memory."""
         found = self._database.run(ledger.progress.progress, self._job)
         if found is None:
             raise StackError(f"job {self._job} is gone")
@@ -77,11 +77,11 @@ class Watch:
         return found
 
     def note(self, outage: Outage) -> None:
-        """Keep what an outage came to."""
+        """Record an outage's result."""
         self._outcome.outages.append(outage)
 
     def during(self, seconds: float) -> int:
-        """Look on for so long; return how many objects were done in that time."""
+        """Watch for so long; return how many objects were done in that time."""
         first = self.progress().done
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -113,7 +113,7 @@ class Watch:
 
 
 def overload(servers: Servers, seconds: float, say: Callable[[str], None]) -> Overload:
-    """Take TorchServe away for so long, then fill it for so long."""
+    """Stop TorchServe for so long, then fill its queue for so long."""
     outcome = Overload()
     servers.start(servers.database, servers.s3)
     torchserve = TorchServe(
@@ -151,13 +151,13 @@ def _away(torchserve: TorchServe, watch: Watch, seconds: float, say: Callable[[s
 
 
 def _full(torchserve: TorchServe, watch: Watch, seconds: float, say: Callable[[str], None]) -> None:
-    """Stop its Python workers, so that its queue stays full; let them go on after so long."""
+    """Stop its Python workers, so that its queue stays full; continue them after so long."""
     workers = _python_workers(torchserve)
     for worker in workers:
         worker.send_signal(signal.SIGSTOP)
     say(f"TorchServe is full for {seconds:g} s")
     try:
-        watch.during(1.0)  # what was answered already is committed
+        watch.during(1.0)  # lets answers that exist already be committed
         done = watch.during(seconds - 1.0)
         before = watch.progress().done
     finally:

@@ -1,4 +1,4 @@
-"""Many different JPEGs, made faster than they can be uploaded: one photo, with another comment each time."""
+"""Many different JPEGs, made faster than they can be uploaded: one photo with a different comment each time."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def _template(side: int) -> bytes:
 
 
 def picture(number: int, side: int = SMALL) -> bytes:
-    """Return a JPEG whose bytes no other number gives."""
+    """Return a JPEG whose bytes differ from those of all other numbers."""
     text = b"number %d" % number
     return START_OF_IMAGE + COMMENT + (len(text) + 2).to_bytes(2, "big") + text + _template(side)[2:]
 
 
 def key(number: int) -> str:
-    """Name the object."""
+    """Return the object's key."""
     return f"{number // 1000:03}/{number:06}.jpg"
 
 

@@ -1,10 +1,10 @@
-"""Kill, drain, starve and slow down a whole Sluice on this machine, and print what came of it.
+"""Kill, drain, overload and slow down a complete Sluice on this machine, and print the results.
 
-Without a flag: the storm. A job runs while consumers, producer, database and TorchServe are killed with SIGKILL and
-consumers are drained with SIGTERM; at its end each object must have its one prediction. The schedule is made from the
-seed and strikes at shares of the work done, so that a seed means the same storm on each machine. The counts of faults
-belong to 20,000 objects and shrink with fewer, to at least one of each kind. With --unknown the faults are drawn from a
-larger set, at moments of the run's time.
+Without a flag, the storm: while a job runs, consumers, producer, database and TorchServe are killed with SIGKILL and
+consumers are drained with SIGTERM; at the end each object must have exactly one prediction. The schedule depends only
+on the seed, and its times are shares of the work done, so that a seed is the same storm on each machine. The counts of
+faults are for 20,000 objects and shrink with fewer, to at least one of each kind. With --unknown the faults are drawn
+from a larger set, at times in seconds.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ examples:
 
 
 def say(text: str) -> None:
-    """Say what is under way, beside the output."""
+    """Print progress to standard error."""
     print(f"chaos: {text}", file=sys.stderr, flush=True)
 
 
 def run_storms(objects: int, seeds: list[int]) -> int:
-    """Run the storm of each seed, and print the table; gives the exit code."""
+    """Run the storm of each seed, and print the table; return the exit code."""
     outcomes: list[Outcome] = []
     with Servers(models=["noop"], say=say) as servers:
         servers.start()
@@ -63,7 +63,7 @@ def run_storms(objects: int, seeds: list[int]) -> int:
 
 
 def print_table(outcomes: list[Outcome]) -> None:
-    """Print a row a seed, and whatever was broken."""
+    """Print a row for each seed, and everything that was broken."""
     counts = ["redelivered", "suspects", "twice", "lost", "duplicate"]
     heads = ["seed", "objects", "seconds", *KINDS, *counts, "peak MB", "breaches"]
     print("  ".join(f"{head:>{max(7, len(head))}}" for head in heads))
@@ -88,7 +88,7 @@ def print_table(outcomes: list[Outcome]) -> None:
 
 
 def run_overload(seconds: float) -> int:
-    """Take TorchServe away, then fill it, and print what came of it; gives the exit code."""
+    """Stop TorchServe, then fill it, and print the result; return the exit code."""
     with Servers(models=["noop"], say=say) as servers:
         servers.start(servers.database, servers.s3)
         servers.s3.fill(overload.BUCKET, pictures(OVERLOAD_OBJECTS))
@@ -104,7 +104,7 @@ def run_overload(seconds: float) -> int:
 
 
 def run_slow(objects: int) -> int:
-    """Slow one consumer down, and print what it cost; gives the exit code."""
+    """Slow one consumer down, and print the cost; return the exit code."""
     with Servers(models=["noop"], say=say) as servers:
         servers.start()
         servers.s3.fill(slow.BUCKET, pictures(objects, slow.SIDE))
@@ -120,7 +120,7 @@ def run_slow(objects: int) -> int:
 
 
 def run_unknown(seconds: float, seeds: list[int]) -> int:
-    """Run the unknown storm of each seed, and print the table; gives the exit code."""
+    """Run the unknown storm of each seed, and print the table; return the exit code."""
     outcomes: list[Unknown] = []
     with Servers(models=["noop"], say=say) as servers:
         for seed in seeds:
@@ -133,7 +133,7 @@ def run_unknown(seconds: float, seeds: list[int]) -> int:
 
 
 def read_seeds(text: str) -> list[int]:
-    """Read `1,2,fresh`: numbers, and seeds by chance."""
+    """Read `1,2,fresh`: numbers, and random seeds."""
     return [fresh_seed() if part == "fresh" else int(part) for part in text.split(",")]
 
 

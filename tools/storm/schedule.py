@@ -1,7 +1,7 @@
-"""Which fault strikes when: a list made from a seed, before anything runs.
+"""The schedule of faults: a list made from a seed, before anything runs.
 
-The moments are shares of the work that is done, so a slow machine and a fast one see the same storm. Some faults follow
-another within seconds, whatever is done by then: two things may be away at once.
+Times are shares of the work that is done, so a slow and a fast machine get the same storm. Some faults follow another
+within seconds, whatever is done by then, so that two things are away at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DOWN_SECONDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many faults of each kind: SIGKILL for all but `drain`, which is SIGTERM to a consumer."""
+    """Number of faults of each kind: SIGKILL for all except `drain`, which is SIGTERM to a consumer."""
 
     consumer: int = 40
     producer: int = 5
@@ -40,7 +40,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One blow, when `at` of the objects are done and `after` seconds have passed since the one before; then `down`."""
+    """One fault, when `at` of the objects are done and `after` seconds after the last one; it lasts `down` seconds."""
 
     kind: str
     at: float

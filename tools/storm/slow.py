@@ -1,9 +1,9 @@
-"""One consumer of four, ten times slower: how much longer does a job take than work split by speed would?
+"""One of four consumers is ten times slower: how much longer does a job take than with an ideal split by speed?
 
-Consumers are slowed by SIGSTOP and SIGCONT, all four: the three fast ones run for a quarter of each period, the slow
-one for a fortieth, one after the other. So they never compete for a core, and a consumer's speed is its share. The
-ideal comes from the three fast ones alone, between the first and last tenth of a run before and of one after. If the
-two differ much, something else was busy on this machine and the figure is worth nothing.
+All four consumers are slowed by SIGSTOP and SIGCONT: the three fast ones run for a quarter of each period, the slow one
+for a fortieth, one after the other. So they never compete for a core, and a consumer's speed is its share. The ideal is
+measured with the three fast ones alone, between the first and last tenth of a run before and of one after. If the two
+differ much, the machine was busy with something else and the result is useless.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tools.stack import Servers, Stack, StackError, Worker
 
 BUCKET: Final = "slow"
 SIDE: Final = 1000
-"""Pictures so large that decoding them is most of the work: neither TorchServe nor the ledger is to be the brake."""
+"""So large that decoding is most of the work, and neither TorchServe nor the ledger is the bottleneck."""
 PERIOD_SECONDS: Final = 0.2
 FAST_SHARE: Final = 0.25
 TIMES_SLOWER: Final = 10
@@ -35,18 +35,18 @@ LIMIT_SECONDS: Final = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """What both runs came to."""
+    """The results of both runs."""
 
     objects: int
     fast_rates: tuple[float, float]
-    """Objects a second of one fast consumer, before and after."""
+    """Objects per second of one fast consumer, before and after."""
     ideal: float
     makespan: float
     by_consumer: dict[str, int]
 
     @property
     def ratio(self) -> float:
-        """Return the makespan in ideal splits."""
+        """Return the job's duration divided by that of the ideal split."""
         return self.makespan / self.ideal
 
 
@@ -83,7 +83,7 @@ class DutyCycle(AbstractContextManager["DutyCycle"]):
 
 
 def slow(servers: Servers, objects: int) -> Slow:
-    """Run the job with the slow one, and before and after it with the fast ones alone."""
+    """Run the job with the slow consumer, and before and after it with the fast ones alone."""
     servers.start()
     before = _fast_rate(servers, "before", objects)
     moments, by_consumer = _run(servers, "slow", objects, [FAST_SHARE] * FAST + [FAST_SHARE / TIMES_SLOWER])
@@ -101,7 +101,7 @@ def _fast_rate(servers: Servers, name: str, objects: int) -> float:
 def _run(
     servers: Servers, name: str, objects: int, shares: Sequence[float]
 ) -> tuple[list[tuple[float, int]], dict[str, int]]:
-    """Return (seconds since the job was submitted, objects done) from time to time, and what each consumer did."""
+    """Return samples of (seconds since the job was submitted, objects done), and each consumer's count."""
     with Stack(servers, name, cache_entries=0, decode_threads=1) as stack, Database(stack.settings) as database:
         stack.start_workers(len(shares))
         with DutyCycle(list(zip(stack.consumers, shares, strict=True))):

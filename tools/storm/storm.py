@@ -1,4 +1,4 @@
-"""The storm: a job runs while its processes are killed and drained; all are started again, as a supervisor would."""
+"""The storm: a job runs while its processes are killed, drained, and restarted as by a supervisor."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ BUCKET: Final = "storm"
 TICK_SECONDS: Final = 0.05
 STANDSTILL_SECONDS: Final = 180.0
 DRAIN_SECONDS: Final = 40.0
-"""A consumer gives itself SLUICE_DRAIN_SECONDS (25); the rest is for a busy machine."""
+"""A consumer has SLUICE_DRAIN_SECONDS (25); the rest is for a busy machine."""
 MEMORY_MB: Final = 400.0
 MB: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """A consumer that was told to leave."""
+    """A consumer that was told to drain."""
 
     worker: Worker
     since: float
@@ -38,7 +38,7 @@ class Drain:
 
 
 class Storm:
-    """One seed's run on one stack."""
+    """The run of one seed on one stack."""
 
     def __init__(
         self, stack: Stack, job: int, outcome: Outcome, faults: Sequence[Fault], say: Callable[[str], None]
@@ -47,7 +47,7 @@ class Storm:
         self._job = job
         self._outcome = outcome
         self._faults = deque(faults)
-        # Short patience: while the ledger is away, others are to be killed and started all the same.
+        # Short patience: faults and restarts must go on while the ledger is away.
         self._database = Database(stack.settings.model_copy(update={"database_patience": 0.2}))
         self._say = say
         self._said = 0
@@ -58,7 +58,7 @@ class Storm:
         self._moved = time.monotonic()
 
     def run(self) -> None:
-        """Strike until nothing is left of the schedule and the job is done."""
+        """Inject faults until the schedule is empty and the job is done."""
         begun = time.monotonic()
         try:
             while not (self._is_done() and not self._faults):
@@ -79,7 +79,7 @@ class Storm:
         return self._progress is not None and self._progress.state == "done"
 
     def _look(self, now: float) -> None:
-        """See how far the job is; a ledger that is away doesn't say."""
+        """Read the job's progress, unless the ledger is away."""
         try:
             found = self._database.run(ledger.progress.progress, self._job)
         except LedgerError:
@@ -96,7 +96,7 @@ class Storm:
                 self._outcome.peak_mb = max(self._outcome.peak_mb, resident(worker.pid) / MB)
 
     def _supervise(self, now: float) -> None:
-        """Start again what was killed, has drained or fell over by itself."""
+        """Restart processes that were killed, have drained or crashed."""
         for server, drain in list(self._drains.items()):
             if server.exit_code is None:
                 if now - drain.since > DRAIN_SECONDS:
@@ -117,7 +117,7 @@ class Storm:
             server.start()
 
     def _strike(self, now: float) -> None:
-        """Strike once, if it is time and the victim is there."""
+        """Inject the next fault, if it is time and its target is running."""
         if not self._faults or self._progress is None:
             return
         fault = self._faults[0]
@@ -141,7 +141,7 @@ class Storm:
         self._down[victim] = now + fault.down
 
     def _victim(self, fault: Fault) -> Victim | None:
-        """Find whom the fault hits: the consumer that it names, or the next one that is there."""
+        """Return the fault's target: the consumer that it names, or the next running one."""
         servers = self._stack.servers
         one: dict[str, Victim] = {
             "producer": self._stack.producers[0],
@@ -159,11 +159,11 @@ class Storm:
         return None
 
     def _count_deliveries(self) -> None:
-        """Count what this producer has handed out in its life."""
+        """Add this producer's count of deliveries."""
         self._outcome.redelivered += int(self._stack.producers[0].metrics().get("sluice_leased_total", 0))
 
     def _settle(self) -> None:
-        """Bring all back that is away, look at the living processes once more, and have the workers end in order."""
+        """Restart everything, read the running processes once more, and stop the workers cleanly."""
         self._count_deliveries()
         self._outcome.redelivered = max(0, self._outcome.redelivered - self._outcome.objects)
         self._stack.servers.start()
@@ -180,7 +180,7 @@ class Storm:
 
 
 def storm(servers: Servers, seed: int, objects: int, counts: Counts, say: Callable[[str], None]) -> Outcome:
-    """Let a job of the bucket's `objects` pictures run through the storm of a seed, and judge what is left."""
+    """Run a job of the bucket's `objects` pictures through a seed's storm, and check the result."""
     outcome = Outcome(seed, objects)
     servers.start()
     with Stack(servers, f"storm{seed}", cache_entries=0) as stack:
@@ -196,7 +196,7 @@ def storm(servers: Servers, seed: int, objects: int, counts: Counts, say: Callab
 
 
 def resident(pid: int) -> int:
-    """Return the bytes that a process has in memory; 0 when it is gone."""
+    """Return a process's resident bytes; 0 when it is gone."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""What is left when the storm is over: the rows, compared with the objects by queries of its own and `ledger.check`."""
+"""Checks the result of a storm: compares rows with objects by its own queries and `ledger.check`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluice import ledger
 from sluice.ledger import Database, LedgerCursor
 from tools.storm.pictures import key, picture
 
-# Not the ledger's own code: what is checked must not check itself.
+# Not the ledger's own code, which must not check itself.
 ROWS = (
     "SELECT o.object_key AS name, o.deaths AS deaths, p.sha256 AS sha256 "
     "FROM predictions p JOIN objects o ON o.id = p.object_id WHERE o.job_id = %s"
@@ -21,7 +21,7 @@ ROWS = (
 
 @dataclass
 class Outcome:
-    """One run's figures; the run was good if there are no breaches."""
+    """The results of one run; it is good if there are no breaches."""
 
     seed: int
     objects: int
@@ -29,7 +29,7 @@ class Outcome:
     blows: Counter[str] = field(default_factory=Counter)
     redelivered: int = 0
     suspects: int = 0
-    """Objects that a consumer died with; `twice`: that two died with, one short of quarantine."""
+    """Objects that a consumer died with; `twice`: that two consumers died with, one short of quarantine."""
     twice: int = 0
     lost: int = 0
     duplicate: int = 0
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def judge(database: Database, job: int, outcome: Outcome) -> None:
-    """Note in the outcome all that is not as it must be."""
+    """Add everything that is wrong to the outcome."""
     digests = {key(number).encode(): hashlib.sha256(picture(number)).digest() for number in range(outcome.objects)}
     rows = database.run(_rows, job)
     found = Counter(bytes(row["name"]) for row in rows)

@@ -1,1 +1,1 @@
-"""The unknown storm: faults drawn from all that can be done to a Sluice here, judged by SQL and hashes of its own."""
+"""The unknown storm: random faults of every kind that is possible here, checked by its own SQL and hashes."""

@@ -1,4 +1,4 @@
-"""Who is hindered by which fault right now, and whether that explains that no row comes."""
+"""Tracks which processes have a fault now, and whether that explains that no rows appear."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ SERVERS = ("database", "s3", "torchserve")
 
 
 class Ailments:
-    """Hindrances by whom they hinder. A stall is explained while a server, all consumers or a whole shard has one."""
+    """Active faults by target. A stall is explained while a server, all consumers or a whole shard has a fault."""
 
     def __init__(self, cast: Cast) -> None:
         self._lock = threading.Lock()
         self._of: dict[str, int] = defaultdict(int)
         self._consumers = [f"consumer-{number}" for number in range(cast.consumers)]
         producers = [f"producer-{number}" for number in range(cast.shards + 1)]
-        # The last producer stands by for shard 0.
+        # The last producer is a standby for shard 0.
         self._shards = [[producers[0], producers[-1]], *([name] for name in producers[1:-1])]
 
     def begin(self, victim: str) -> None:
-        """Note one more hindrance of a process, or of a link such as `*:database`."""
+        """Add a fault of a process, or of a link such as `*:database`."""
         self._count(victim, 1)
 
     def end(self, victim: str) -> None:
-        """Note that it is over."""
+        """Remove a fault."""
         self._count(victim, -1)
 
     @contextlib.contextmanager
     def noted(self, victim: str) -> Iterator[None]:
-        """Note a hindrance for as long as this lasts."""
+        """Count a fault during the block."""
         self.begin(victim)
         try:
             yield
@@ -41,7 +41,7 @@ class Ailments:
             self.end(victim)
 
     def explain(self) -> bool:
-        """Return whether it is no wonder that no row comes."""
+        """Return whether active faults explain that no rows appear."""
         with self._lock:
             ill = {name for name, count in self._of.items() if count > 0}
         groups = [*([name] for name in SERVERS), self._consumers, *self._shards]

@@ -1,4 +1,4 @@
-"""Work that keeps arriving: jobs one after the other, a watched prefix, and objects that come, change and go."""
+"""Continuous work: jobs one after the other, a watched prefix, and objects that are added, changed and deleted."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LOOK_SECONDS: Final = 0.2
 CHANGE_SECONDS: Final = 0.4
 GIVE_UP_SECONDS: Final = 180.0
 MOST_WAITING: Final = 50
-"""Orders that a writer may be behind: while S3 is away nothing is gained by more."""
+"""Maximum backlog of a writer: more would be useless while S3 is away."""
 MULTIPART: Final = 0.2
 
 
 @dataclass(slots=True)
 class Submitted:
-    """A job of the storm: what it must have classified is what its prefix held between these moments."""
+    """A job of the storm: it must classify what its prefix contained between these times."""
 
     job: int
     prefix: bytes
@@ -56,7 +56,7 @@ class Arrivals:
         self._chance = random.Random()  # noqa: S311 - seeded below
 
     def fill(self, seed: int, count: int) -> None:
-        """Put the first objects: `count` in the pool, a third of that under the watch, and the strange keys."""
+        """Upload the first objects: `count` to the pool, a third of that to the watch, and the strange keys."""
         self._chance.seed(f"contents of {seed}")
         names = [f"pool/{number % 10}/{number:05}.jpg" for number in range(count)]
         names += [f"watched/{number:05}.jpg" for number in range(count // 3)]
@@ -66,7 +66,7 @@ class Arrivals:
         self._writer.forget_folded()
 
     def start(self, witness: Witness, enough: int) -> None:
-        """Submit the watch job and the first other one; then whenever less than `enough` is left to do."""
+        """Submit the watch job and a first other job; then another job whenever less than `enough` is left to do."""
         self._submit(WATCHED, watch=True)
         self._submit(b"", watch=False)
         for work in (lambda: self._keep_submitting(witness, enough), self._keep_changing):
@@ -75,14 +75,14 @@ class Arrivals:
             thread.start()
 
     def stop(self) -> None:
-        """Let nothing arrive any more, once what was ordered is written."""
+        """Stop submitting and changing, after the writer has finished its orders."""
         self._ending.set()
         for thread in self._threads:
             thread.join()
         self._writer.stop()
 
     def change(self, key: bytes, kind: str) -> None:
-        """Order a key to be overwritten, deleted, or deleted and put again with the same bytes."""
+        """Order a key to be overwritten, deleted, or deleted and uploaded again with the same bytes."""
         last = self._journal.last(key)
         if last is None:
             return
@@ -123,7 +123,7 @@ class Arrivals:
                 witness.sight.answered = False
 
     def _submit(self, prefix: bytes, *, watch: bool) -> None:
-        """Insert the job as a person would; where the answer was lost, look whether it is there."""
+        """Insert the job as a person would; if the answer is lost, check whether it exists."""
         since = time.monotonic()
         source = f"s3://{self._bucket}/{prefix.decode()}"
         while True:

@@ -1,7 +1,7 @@
-"""A clock that can be stepped while its process runs, by libfaketime; without that library it can't.
+"""A clock that can be stepped while its process runs, with libfaketime; without that library it can't be.
 
-For the database's alone: under libfaketime 0.9.10 Python's time.sleep fails with EINVAL, and the S3 server is a static
-program. The workers take no decision by their wall clock; it is the database's that dates rows and listings.
+Only for the database: under libfaketime 0.9.10 Python's time.sleep fails with EINVAL, and the S3 server is a static
+program. The workers decide nothing by their wall clock; rows and listings have the database's time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MOST_SECONDS: Final = 7200.0
 
 
 class Clock:
-    """One process's clock: right until it is stepped."""
+    """One process's clock: correct until it is stepped."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._file = folder / f"{name}.clock"
@@ -22,7 +22,7 @@ class Clock:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the process must have in its environment; empty where libfaketime is missing."""
+        """Return the variables that the process needs in its environment; empty if libfaketime is missing."""
         if not PLACES:
             return {}
         return {
@@ -34,15 +34,15 @@ class Clock:
         }
 
     def step(self, strength: float) -> None:
-        """Step by a part of the most, back for strengths below one half."""
+        """Step by a part of the maximum, back for strengths below one half."""
         self._show(f"{(2 * strength - 1) * MOST_SECONDS:+.0f}\n")
 
     def set_right(self) -> None:
-        """Show the true time again."""
+        """Restore the true time."""
         self._show("+0\n")
 
     def _show(self, offset: str) -> None:
-        """Replace the file in one step: it may be read at any moment."""
+        """Replace the file atomically, since it may be read at any time."""
         new = self._file.with_suffix(".new")
         new.write_text(offset)
         new.replace(self._file)

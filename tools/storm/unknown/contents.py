@@ -1,4 +1,4 @@
-"""What the unknown storm puts into its bucket: pictures, what is none, and strange keys."""
+"""The objects of the unknown storm: pictures, other files, and strange keys."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tools.storm.pictures import START_OF_IMAGE, picture
 
 KEY_MAX: Final = 1024
 PART_MAX: Final = 200
-"""What a key's part may have: the S3 server keeps it as a file's name."""
+"""Maximum length of a key's part: the S3 server stores it as a file name."""
 COMMENT_MAX: Final = 65_000
 LARGE: Final = 5 * 1024 * 1024 + 1000
-"""More than goes inline, and enough for two parts of a multipart upload."""
+"""Too large to be sent inline, and large enough for two parts of a multipart upload."""
 
 STRANGE: Final = (
     "space in it", " before", "after ", "per%cent", "%2F", "%252F", "%", "plus+plus", "a&b=c;d", "qu?estion#hash",
@@ -27,14 +27,14 @@ STRANGE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Bytes with the reasons for which they may be quarantined; none: they are a good picture."""
+    """Bytes with the reasons for which they may be quarantined; no reasons: a good picture."""
 
     data: bytes
     reasons: tuple[str, ...] = ()
 
 
 def strange_keys(chance: random.Random) -> list[str]:
-    """Return some of the strange names, alone and nested, a key of the greatest length, and ones with odd slashes."""
+    """Return some of the strange names, alone and nested, a key of maximum length, and keys with odd slashes."""
     names = chance.sample(STRANGE, k=len(STRANGE) // 2)
     nested = ["/".join(chance.sample(STRANGE, k=3)) for _ in range(4)]
     long = "/".join("l" * PART_MAX for _ in range(KEY_MAX // PART_MAX))
@@ -43,7 +43,7 @@ def strange_keys(chance: random.Random) -> list[str]:
 
 
 def content(number: int, chance: random.Random) -> Content:
-    """Make the content of a number: mostly a picture that no other number has, now and then something bad or large."""
+    """Make the content of a number: mostly a unique picture, sometimes something bad or large."""
     drawn = chance.random()
     data = picture(number)
     if drawn < 0.01:  # noqa: PLR2004 - shares of what is drawn
@@ -62,5 +62,5 @@ def large(number: int) -> bytes:
 
 
 def split(data: bytes, part: int = 5 * 1024 * 1024) -> Sequence[bytes]:
-    """Cut data into the parts of a multipart upload."""
+    """Split data into the parts of a multipart upload."""
     return [data[start : start + part] for start in range(0, len(data), part)] or [b""]

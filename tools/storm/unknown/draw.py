@@ -1,6 +1,6 @@
-"""What happens in an unknown storm, and when: a list drawn from a seed before anything runs.
+"""The schedule of an unknown storm: a list drawn from a seed before anything runs.
 
-Moments and durations are seconds of the run; durations belong to a run of 300 s and shrink with a shorter one.
+Times and durations are seconds of the run; durations are for a run of 300 s and shrink with a shorter one.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ FULL_SECONDS: Final = 300.0
 SECONDS_A_BLOW: Final = 4.0
 SHORTEST: Final = 0.5
 LAST: Final = 0.97
-"""The share of the run in which blows begin and end; then all is mended, and work must come to its end."""
+"""The share of the run in which faults begin and end; then everything is repaired, and all work must finish."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """How many processes of each kind a storm has; shard 0 has a second producer that stands by."""
+    """Number of processes of each kind; shard 0 has a second producer as a standby."""
 
     consumers: int = 3
     shards: int = 2
 
     @property
     def victims(self) -> Mapping[str, tuple[str, ...]]:
-        """Whom each group of faults can hit."""
+        """Return the possible targets of each group of faults."""
         consumers = tuple(f"consumer-{number}" for number in range(self.consumers))
         producers = tuple(f"producer-{number}" for number in range(self.shards + 1))
         servers = ("database", "s3", "torchserve")
@@ -45,7 +45,7 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A fault that can be drawn."""
+    """A kind of fault."""
 
     weight: float
     group: str
@@ -76,7 +76,7 @@ KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """One fault: at this second of the run, for so long, and of this strength (from 0 to 1)."""
+    """One fault: its start in seconds of the run, its duration, and its strength (from 0 to 1)."""
 
     at: float
     kind: str

@@ -1,4 +1,4 @@
-"""What is done to the database and to the bucket: each in a thread of its own, since these may be away meanwhile."""
+"""Faults of the database and the bucket, each in its own thread, since the server may be away."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOLD: Final = "SELECT id FROM objects WHERE state = 'pending' ORDER BY id LIMIT 
 
 
 class Hands:
-    """Does the faults that need somebody to ask for them."""
+    """Injects faults that need a client of the server."""
 
     def __init__(self, database: DatabaseServer, schema: str, arrivals: Arrivals, ailments: Ailments) -> None:
         self._database = database
@@ -51,20 +51,20 @@ class Hands:
         return blow.kind in self._acts
 
     def do(self, blow: Blow) -> None:
-        """Do it, and undo it when its time is over."""
+        """Inject the fault, and undo it when its time is over."""
         thread = threading.Thread(target=self._act, args=(blow,), name=str(blow), daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def rest(self) -> None:
-        """Undo all that is still done."""
+        """Undo all faults."""
         self._ending.set()
         for thread in self._threads:
             thread.join()
         self._ending.clear()
 
     def _act(self, blow: Blow) -> None:
-        # The database may be away: then there is nothing to be done to it.
+        # The database may be away: then there is nothing to do.
         with contextlib.suppress(pymysql.MySQLError, OSError):
             self._acts[blow.kind](blow)
 
@@ -84,7 +84,7 @@ class Hands:
                 self.write_again()
 
     def write_again(self) -> None:
-        """Let the database write, as soon as it answers."""
+        """Make the database writable again, as soon as it answers."""
         deadline = time.monotonic() + 120.0
         while True:
             try:
@@ -112,7 +112,7 @@ class Hands:
             connection.rollback()
 
     def _change_objects(self, blow: Blow) -> None:
-        """Change objects that are pending now, and so are probably in somebody's hands."""
+        """Change objects that are pending now, and so are probably in progress."""
         pending = [bytes(row["object_key"]) for row in ask(self._database, self._schema, PENDING)]
         chance = random.Random(blow.at)  # noqa: S311 - repeatable
         count = min(len(pending), 1 + round(blow.strength * MOST_KEYS))
@@ -121,7 +121,7 @@ class Hands:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[pymysql.Connection[pymysql.cursors.Cursor]]:
-        """Come in as root; leaving takes locks and transactions along."""
+        """Connect as root; leaving ends locks and transactions."""
         connection = pymysql.connect(
             unix_socket=str(self._database.socket),
             user="root",

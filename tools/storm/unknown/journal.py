@@ -1,4 +1,4 @@
-"""What was written to the bucket and when: the storm's own truth, with which the rows are compared."""
+"""Records what was written to the bucket and when, independently of Sluice, to compare the rows with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GONE: Final = ""
 
 @dataclass(slots=True, eq=False)
 class Writing:
-    """One version of one key, or its deletion: begun at this moment, acknowledged by the server at that one."""
+    """One version of one key, or its deletion: when it was begun, and when the server acknowledged it."""
 
     key: bytes
     etag: str
@@ -33,14 +33,14 @@ class Writing:
 
 
 class Journal:
-    """Every writing of every key, in the order in which they were begun; moments are those of time.monotonic."""
+    """Every write of every key, in the order in which they were begun; times are those of time.monotonic."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._writings: dict[bytes, list[Writing]] = defaultdict(list)
 
     def begin(self, key: bytes, content: Content | None, etag: str) -> Writing:
-        """Note that a version is about to be written: from now on the key may have it."""
+        """Record that a version is about to be written: from now on the key may have it."""
         digest = hashlib.sha256(content.data).digest() if content else b""
         writing = Writing(key, etag, digest, content, time.monotonic())
         with self._lock:
@@ -48,43 +48,43 @@ class Journal:
         return writing
 
     def begin_deleting(self, key: bytes) -> Writing:
-        """Note that a key is about to be deleted."""
+        """Record that a key is about to be deleted."""
         return self.begin(key, None, GONE)
 
     def forget(self, writing: Writing) -> None:
-        """Strike out a writing that the server refused."""
+        """Remove a write that the server refused."""
         with self._lock:
             self._writings[writing.key].remove(writing)
             if not self._writings[writing.key]:
                 del self._writings[writing.key]
 
     def list_keys(self, prefix: bytes = b"") -> list[bytes]:
-        """List the keys that were ever written, in an order that depends on nothing else."""
+        """Return the keys that were ever written, in a stable order."""
         with self._lock:
             return sorted(key for key in self._writings if key.startswith(prefix))
 
     def of(self, key: bytes) -> list[Writing]:
-        """Return all writings of a key."""
+        """Return all writes of a key."""
         with self._lock:
             return list(self._writings.get(key, ()))
 
     def last(self, key: bytes) -> Writing | None:
-        """Return the last writing of a key."""
+        """Return the last write of a key."""
         found = self.of(key)
         return found[-1] if found else None
 
     def alive(self, key: bytes, since: float, until: float) -> list[Writing]:
-        """Return the writings that the key may have held at some moment between these two, deletions among them."""
+        """Return the writes, including deletions, that the key may have held at some time between these two."""
         writings = self.of(key)
         ends = [*(following.ended for following in writings[1:]), inf]
         return [found for found, end in zip(writings, ends, strict=True) if found.begun <= until and end >= since]
 
     def changes(self, key: bytes, since: float, until: float) -> list[Writing]:
-        """Return the writings that may have happened between these two moments."""
+        """Return the writes that may have happened between these two times."""
         return [found for found in self.of(key) if found.begun <= until and found.ended >= since]
 
     def dump(self, path: Path) -> None:
-        """Write it all down for a person, a writing a line."""
+        """Write all of it to a file, one write per line."""
         path.write_text("".join(f"{json.dumps(_readable(each))}\n" for each in self._all()))
 
     def _all(self) -> Iterable[Writing]:

@@ -1,4 +1,4 @@
-"""Compares the rows with the journal, by SQL and hashes of the storm's own; no code of Sluice's has a part in it."""
+"""Compares the rows with the journal, using its own SQL and hashes, and none of Sluice's code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.storm.unknown.journal import GONE, Journal, Writing
 
 CHANGES: Final = 3
 CHANGES_WITHIN: Final = 30.0
-"""An object may be given up as changing when it did so many times within so many seconds."""
+"""An object may be quarantined as changing if it changed that often within so many seconds."""
 
 ROWS: Final = (
     "SELECT o.id, o.job_id, o.repeat_no, o.object_key, o.generation, o.etag, o.state, o.reason, o.detail, o.deaths, "
@@ -34,7 +34,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that must not be: of which kind, and all that helps to look further."""
+    """An error, with its kind and details."""
 
     kind: str
     text: str
@@ -44,7 +44,7 @@ class Finding:
 
 
 class Judge:
-    """Looks at what is left when all has come to its end."""
+    """Checks the result after all work has finished."""
 
     def __init__(self, journal: Journal, jobs: Sequence[Submitted], tables: Mapping[str, Sequence[Row]]) -> None:
         self._journal = journal
@@ -56,7 +56,7 @@ class Judge:
                 self._standing[row["job_id"], bytes(row["object_key"])].append(row)
 
     def findings(self) -> list[Finding]:
-        """Name all that is not as it must be."""
+        """Return everything that is wrong."""
         found = [Finding("orphan", f"prediction of no object: {row}") for row in self._tables["orphans"]]
         for row in self._tables["rows"]:
             found += self._judge_row(row)
@@ -65,11 +65,11 @@ class Judge:
         return [*found, *self._judge_counters()]
 
     def missing(self, watch: Submitted) -> list[bytes]:
-        """Name the keys of the watch job whose last version has no row yet, or one that isn't decided."""
+        """Return the keys of the watch job whose last version has no row yet, or only a pending one."""
         return [key for key in self._journal.list_keys(watch.prefix) if any(self._judge_last(watch, key))]
 
     def _judge_row(self, row: Row) -> Iterable[Finding]:
-        """See whether a row can be true by itself."""
+        """Check a row by itself."""
         key, what = bytes(row["object_key"]), _name(row)
         writings = self._journal.of(key)
         versions = [writing for writing in writings if writing.etag == row["etag"] and writing.etag != GONE]
@@ -87,7 +87,7 @@ class Judge:
             yield Finding("wrong bytes", f"{what}: has a prediction, although its bytes are no picture")
 
     def _judge_job(self, job: Submitted) -> Iterable[Finding]:
-        """See whether each key of a job has the one row that it must have."""
+        """Check that each key of a job has the one row that it must have."""
         state = next(row for row in self._tables["jobs"] if row["id"] == job.job)
         if state["state"] != ("running" if job.watch else "done"):
             yield Finding("job", f"{job.job} is {state['state']}: {state['message']}")
@@ -103,7 +103,7 @@ class Judge:
                 yield from self._judge_window(job, key, rows)
 
     def _judge_window(self, job: Submitted, key: bytes, rows: Sequence[Row]) -> Iterable[Finding]:
-        """A job that ended has a row of a version that the key had while it ran."""
+        """Check that a finished job has a row of a version that the key had while it ran."""
         alive = self._journal.alive(key, job.since, job.until)
         etags = {writing.etag for writing in alive}
         if not rows:
@@ -116,7 +116,7 @@ class Judge:
         yield from self._judge_state(row, alive)
 
     def _judge_last(self, job: Submitted, key: bytes) -> Iterable[Finding]:
-        """A watch job has a row of the version that the key has at the end."""
+        """Check that a watch job has a row of the version that the key has at the end."""
         last = self._journal.last(key)
         rows = self._standing.get((job.job, key), [])
         if last is None or last.etag == GONE:
@@ -133,7 +133,7 @@ class Judge:
             yield from self._judge_state(row, [last])
 
     def _judge_state(self, row: Row, alive: Sequence[Writing]) -> Iterable[Finding]:
-        """See whether a quarantined object had it coming."""
+        """Check that a quarantined object deserved it."""
         if row["state"] != "quarantined":
             return
         reasons = {reason for each in alive if each.content for reason in each.content.reasons}
@@ -152,7 +152,7 @@ class Judge:
         )
 
     def _judge_counters(self) -> Iterable[Finding]:
-        """See whether the counters are the counts."""
+        """Check that the counters equal the counts."""
         counts: dict[int, Counter[str]] = defaultdict(Counter)
         for row in self._tables["rows"]:
             counts[row["job_id"]].update([row["state"], "listed"])
@@ -165,7 +165,7 @@ class Judge:
 
 
 def compare_bucket(journal: Journal, bucket: Mapping[bytes, tuple[str, bytes]]) -> list[Finding]:
-    """See whether the storm's own journal tells the truth of the bucket."""
+    """Check that the storm's own journal matches the bucket."""
     found = []
     for key in {*journal.list_keys(), *bucket}:
         last = journal.last(key)

@@ -1,4 +1,4 @@
-"""Who reaches whom through which proxy, so that one worker's way to one server can be broken, or everybody's."""
+"""Which worker reaches which server through which proxy, so that one worker's or all workers' links can be broken."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tools.stack.proxy import Proxy, ProxyLoop
 from tools.storm.unknown.draw import Cast
 
 USER: Final = "storm"
-"""Not the servers' own user, whom `read_only` doesn't hold back."""
+"""Not the servers' own user, whom `read_only` doesn't restrict."""
 
 
 class Links:
-    """A proxy for each worker and each server that it speaks to; each producer counts as a server of the consumers."""
+    """A proxy for each worker and each of its servers; each producer counts as a server of the consumers."""
 
     def __init__(self, loop: ProxyLoop, servers: Servers, database: str, cast: Cast) -> None:
         self._proxies: dict[tuple[str, str], list[Proxy]] = {}
@@ -47,7 +47,7 @@ class Links:
         ]
 
     def settings(self, worker: str) -> Iterator[tuple[str, object]]:
-        """Return the settings with which a worker goes through its proxies."""
+        """Return the settings that make a worker use its proxies."""
         password = self._servers.database.password
         yield "database_url", f"mysql://{USER}:{password}@127.0.0.1:{self._port(worker, 'database')}/{self._schema}"
         yield "s3_endpoint", f"http://127.0.0.1:{self._port(worker, 's3')}"
@@ -59,13 +59,13 @@ class Links:
             yield "bind", f"tcp://127.0.0.1:{self._binds[int(worker.rpartition('-')[2])]}"
 
     def heal(self) -> None:
-        """Make all links sound."""
+        """Repair all links."""
         for found in self._proxies.values():
             for proxy in found:
                 proxy.heal()
 
     def close(self) -> None:
-        """Give the ports back."""
+        """Release the ports."""
         for port in self._binds:
             give_back(port)
 

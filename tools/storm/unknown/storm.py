@@ -1,4 +1,4 @@
-"""Run one unknown storm from its seed to the judgement, and the table of several."""
+"""Runs one unknown storm from its seed to the verdict, and prints the table of several."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tools.storm.unknown.writer import Writer
 
 STALL_SECONDS: Final = 60.0
 CALM_SECONDS: Final = 180.0
-"""How long the end of all work may take, once the last fault is over."""
+"""Maximum time for all work to finish, after the last fault is over."""
 START_SECONDS: Final = 120.0
 MEMORY_MB: Final = 450.0
 SEEDS: Final = 1_000_000
@@ -46,7 +46,7 @@ SETTINGS: Final[dict[str, object]] = {
 
 @dataclass
 class Unknown:
-    """What came of one seed; it was good if there are no breaches."""
+    """The result of one seed; it is good if there are no breaches."""
 
     seed: int
     seconds: float
@@ -57,13 +57,13 @@ class Unknown:
     stall: float = 0.0
     excused: float = 0.0
     calm: float = 0.0
-    """Seconds from the last fault's end to the end of all work."""
+    """Seconds from the end of the last fault to the end of all work."""
     findings: list[Finding] = field(default_factory=list)
     logs: Path | None = None
 
     @property
     def breaches(self) -> list[str]:
-        """All that must not be."""
+        """Return everything that is wrong."""
         return [*self.told.breaches, *map(str, self.findings)]
 
     def count(self, *kinds: str) -> int:
@@ -73,14 +73,14 @@ class Unknown:
 
 
 def fresh_seed() -> int:
-    """Take a seed by chance."""
+    """Return a random seed."""
     return random.SystemRandom().randrange(SEEDS)
 
 
 def unknown_storm(
     servers: Servers, seed: int, seconds: float, cast: Cast, say: Callable[[str], None], pool: int = 600
 ) -> Unknown:
-    """Run the storm of a seed for so many seconds, let work come to its end, and judge what is left."""
+    """Run a seed's storm for so many seconds, let all work finish, and check the result."""
     say(f"unknown storm of seed {seed}, {seconds:g} s")
     outcome = Unknown(seed, seconds)
     clock = Clock(servers.folder, "database")
@@ -132,7 +132,7 @@ def unknown_storm(
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """What the end of a storm is seen with."""
+    """What the end of a storm is checked with."""
 
     outcome: Unknown
     weather: Weather
@@ -142,7 +142,7 @@ class Judging:
 
 
 def _calm(servers: Servers, schema: str, with_: Judging) -> dict[str, list[dict[str, Any]]]:
-    """Wait until everything has come to its end by itself, and give the tables as they are then."""
+    """Wait until all work has finished by itself, and return the tables as they are then."""
     begun = time.monotonic()
     watch = with_.arrivals.jobs[0]
     while True:
@@ -169,14 +169,14 @@ def _calm(servers: Servers, schema: str, with_: Judging) -> dict[str, list[dict[
 
 
 def _let_in(servers: Servers, schema: str) -> None:
-    """Make the workers' own user: an administrator may write to a read-only database."""
+    """Create the workers' own user, because an administrator can write to a read-only database."""
     password = servers.database.password
     ask(servers.database, "", f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{password}'")
     ask(servers.database, "", f"GRANT ALL ON `{schema}`.* TO '{USER}'@'127.0.0.1'")
 
 
 def _add_workers(stack: Stack, links: Links, cast: Cast) -> None:
-    """Add and start a producer for each shard, one more for shard 0, and the consumers."""
+    """Add and start a producer for each shard, a standby for shard 0, and the consumers."""
     for number in range(cast.shards + 1):
         shard = {"shard": number % cast.shards, "shards": cast.shards}
         stack.add_producer(**shard, **dict(links.settings(f"producer-{number}")))
@@ -185,12 +185,12 @@ def _add_workers(stack: Stack, links: Links, cast: Cast) -> None:
     for worker in stack.workers:
         worker.start()
     for worker in stack.workers:
-        # Not until they are ready: that takes a producer behind each address, and one stands by.
+        # Don't wait until they are ready: that needs a producer at each address, and one is a standby.
         worker.wait_until(lambda worker=worker: bool(worker.metrics()), START_SECONDS)  # type: ignore[misc]
 
 
 def _keep(servers: Servers, stack: Stack, journal: Journal, outcome: Unknown, blows: Sequence[Blow]) -> Path:
-    """Keep what a person needs to look further: the logs, the journal, the faults, the findings."""
+    """Save everything for debugging: the logs, the journal, the faults, the findings."""
     folder = Path(tempfile.mkdtemp(prefix=f"sluice-unknown-{outcome.seed}-"))
     for server in [*stack.workers, *servers.all]:
         shutil.copy(server.log, folder)
@@ -201,7 +201,7 @@ def _keep(servers: Servers, stack: Stack, journal: Journal, outcome: Unknown, bl
 
 
 def print_unknown(outcomes: Sequence[Unknown]) -> None:
-    """Print a row a seed, and whatever was broken."""
+    """Print a row for each seed, and everything that was broken."""
     heads = ["seed", "seconds", "blows", "missed", "jobs", "rows", "written", "lost", "doubled", "wrong bytes",
              "innocent", "stall s", "excused s", "end s", "peak MB", "breaches"]  # fmt: skip
     print("  ".join(f"{head:>{max(7, len(head))}}" for head in heads))

@@ -1,4 +1,4 @@
-"""One unknown storm: strikes by the list that its seed gives, keeps everything running, and has the end judged."""
+"""One unknown storm: injects the faults of its seed, keeps everything running, and has the end checked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RESTART_SECONDS: Final = 120.0
 
 @dataclass
 class Told:
-    """What the storm itself saw: faults by kind, those that found no victim, and what must not be."""
+    """What the storm itself saw: faults by kind, faults without a target, and errors."""
 
     blows: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
@@ -40,14 +40,14 @@ class Told:
 
 @dataclass
 class Leaving:
-    """A worker that was told to leave; `since` waits while it is frozen."""
+    """A worker that was told to stop; `since` waits while it is frozen."""
 
     since: float
     down: float
 
 
 class Weather:
-    """The faults of one storm, and the supervisor that starts again what has ended."""
+    """The faults of one storm, and the supervisor that restarts what has ended."""
 
     def __init__(self, stack: Stack, links: Links, clock: Clock, arrivals: Arrivals, ailments: Ailments) -> None:
         self.told = Told()
@@ -67,7 +67,7 @@ class Weather:
         self._looked = 0.0
 
     def rage(self, blows: list[Blow], seconds: float, say: Callable[[str], None]) -> None:
-        """Strike for so long, and end with all mended and everything started."""
+        """Inject faults for so long, and leave everything repaired and running."""
         begun = time.monotonic()
         left = deque(blows)
         while (passed := time.monotonic() - begun) < seconds:
@@ -79,7 +79,7 @@ class Weather:
         self._mend()
 
     def tick(self) -> None:
-        """Undo what is due, start again what has ended, see how large the workers are; then wait a moment."""
+        """Undo faults that are over, restart what has ended, record the workers' memory; then wait a moment."""
         now = time.monotonic()
         while self._undo and self._undo[0][0] <= now:
             heapq.heappop(self._undo)[2]()
@@ -91,7 +91,7 @@ class Weather:
         time.sleep(TICK_SECONDS)
 
     def stop_workers(self) -> None:
-        """Have the workers end in order."""
+        """Stop the workers cleanly."""
         for worker in self._stack.workers:
             worker.terminate()
         for worker in self._stack.workers:
@@ -104,7 +104,7 @@ class Weather:
                 self.told.breaches.append(f"{worker.name} was stopped and exited with {code}")
 
     def _mend(self) -> None:
-        """End all faults, and bring back whatever is away."""
+        """End all faults, and restart everything."""
         while self._undo:
             heapq.heappop(self._undo)[2]()
         self._links.heal()
@@ -127,7 +127,7 @@ class Weather:
 
     def _hit(self, blow: Blow, server: Victim) -> None:
         """Freeze, kill or drain a process."""
-        # A worker that has only begun to start doesn't know yet how to leave in order.
+        # A worker that is just starting can't drain yet.
         leaves = blow.kind != "drain" or (isinstance(server, Worker) and bool(server.metrics()))
         if server.pid is None or blow.victim in self._leaving or not leaves:
             self.told.missed[blow.kind] += 1
@@ -159,7 +159,7 @@ class Weather:
         self._later(blow.lasts, self._clock.set_right)
 
     def _break(self, blow: Blow) -> None:
-        """Do to a link what the blow says."""
+        """Break a link as the fault says."""
         for proxy in self._links.find(blow.victim):
             if blow.kind == "cut":
                 proxy.cut()
@@ -190,7 +190,7 @@ class Weather:
         heapq.heappush(self._undo, (time.monotonic() + seconds, next(self._order), act))
 
     def _supervise(self, now: float) -> None:
-        """Start again what was killed, has left or fell over by itself."""
+        """Restart what was killed, has stopped or crashed."""
         for name, leaving in list(self._leaving.items()):
             server = self._servers[name]
             if server.exit_code is None:
@@ -214,7 +214,7 @@ class Weather:
             self._start(name)
 
     def _start(self, name: str) -> None:
-        """Start it; it hinders until it answers."""
+        """Start it; until it answers, that counts as a fault."""
         server = self._servers[name]
         server.start()
         thread = threading.Thread(target=self._await, args=(name, server), name=f"start of {name}", daemon=True)
@@ -228,6 +228,6 @@ class Weather:
             else:
                 server.wait_ready()
         except StackError:
-            pass  # killed again: that blow has its own end
+            pass  # killed again: that fault has its own end
         finally:
             self._ailments.end(name)

@@ -1,4 +1,4 @@
-"""Watches the database through its socket, past all proxies: is there work, and do rows come? Its SQL is its own."""
+"""Watches the database through its socket, past all proxies: is there work, do rows appear? Has its own SQL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COUNTS = (
 def ask(
     database: DatabaseServer, schema: str, statement: str, arguments: Sequence[object] = ()
 ) -> list[dict[str, Any]]:
-    """Ask as root through the socket, on a connection of this question's own."""
+    """Query as root through the socket, on a separate connection."""
     with (
         pymysql.connect(
             unix_socket=str(database.socket),
@@ -52,24 +52,24 @@ def ask(
 
 @dataclass
 class Sight:
-    """What was seen last."""
+    """The last observations."""
 
     answered: bool = False
-    """The figures are new since somebody set this to False."""
+    """The values are newer than the time when somebody set this to False."""
     pending: int = 0
     decided: int = 0
     running: int = 0
-    """Jobs that must come to an end and haven't."""
+    """Jobs that must finish and haven't."""
     finished: dict[int, float] = field(default_factory=dict)
-    """Job -> when it was seen that it is done: for the last time, where it ran again after it was done."""
+    """Job -> when it was seen to be done; the last time, if it ran again."""
     stall: float = 0.0
-    """Seconds without a new row while there was work and no fault that explains it: now, and the longest."""
+    """Seconds without a new row while there was work and no fault to explain it: now, and the longest."""
     longest: float = 0.0
     excused: float = 0.0
 
 
 class Witness:
-    """Looks all the time, in a thread of its own."""
+    """Watches continuously, in its own thread."""
 
     def __init__(
         self,
@@ -87,16 +87,16 @@ class Witness:
         self._ends: dict[int, object] = {}
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End looking."""
+        """Stop watching."""
         self._ending.set()
         self._thread.join()
 
     def finished(self, job: int) -> float:
-        """Return when a job was seen to have ended for the last time; infinity: it never did."""
+        """Return when a job was last seen to finish; infinity if it never was."""
         return self.sight.finished.get(job, inf)
 
     def _watch(self) -> None:
@@ -116,7 +116,7 @@ class Witness:
                 self.sight.longest = max(self.sight.longest, self.sight.stall)
 
     def _look(self) -> tuple[bool, bool]:
-        """Return whether anything was decided since the last look, and whether something is to be decided."""
+        """Return whether any object was decided since the last look, and whether any is pending."""
         try:
             unfinished = self._ask(UNFINISHED)
             finished = self._ask(FINISHED)
@@ -128,17 +128,17 @@ class Witness:
         self.sight.running = sum(not row["watch"] for row in unfinished)
         self.sight.pending, self.sight.decided = int(counts["pending"]), int(counts["decided"])
         self.sight.answered = True
-        # A listing that only supersedes is no progress; counts of other jobs can't be compared.
+        # A listing that only supersedes isn't progress; counts of different jobs can't be compared.
         done, before = (identities, self.sight.decided), self._before
         moved = ended or (done[0] == before[0] and done[1] > before[1])
         self._before = done
         return moved, bool(self.sight.pending or self.sight.running)
 
     def _note_ends(self, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Note jobs that have ended since the last look, some of them once more; return whether there are any.
+        """Record jobs that have finished since the last look, some of them again; return whether there are any.
 
-        A job that is done runs again when a change of one of its objects is reported late, maybe between two looks.
-        The database's clock is stepped, so its times only tell one end from another.
+        A done job runs again when a change of one of its objects is reported late, maybe between two looks. The
+        database's clock is stepped, so its times only tell one end from another.
         """
         ends = {row["id"]: row["finished"] for row in rows if self._ends.get(row["id"]) != row["finished"]}
         self._ends.update(ends)

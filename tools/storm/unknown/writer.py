@@ -1,4 +1,4 @@
-"""Writes to the bucket, straight to the server and one after the other, and journals each writing before it begins."""
+"""Writes to the bucket, directly and sequentially, and records each write in the journal before it begins."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ REFUSED: Final = range(400, 500)
 
 
 class Refused(Exception):
-    """Raised when the server doesn't take such a key at all."""
+    """Raised when the server doesn't accept a key."""
 
 
 class Writer:
-    """One thread that writes what it is told; a server that is away is waited for."""
+    """A thread that executes orders, and waits for a server that is away."""
 
     def __init__(self, server: S3Server, bucket: str, journal: Journal) -> None:
         self._bucket = bucket
@@ -43,30 +43,30 @@ class Writer:
         self._orders: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self.failure: Exception | None = None
-        """What ended the thread before its time."""
+        """The exception that ended the thread."""
 
     def start(self) -> None:
-        """Make the bucket, and write whatever is ordered from now on."""
+        """Create the bucket, and execute orders from now on."""
         with suppress(self._client.exceptions.BucketAlreadyOwnedByYou):
             self._client.create_bucket(Bucket=self._bucket)
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what was ordered before, and end."""
+        """Execute the remaining orders, and end."""
         self._orders.put(None)
         self._thread.join()
         if self.failure:
             raise self.failure
 
     def fill(self, contents: Iterable[tuple[bytes, Content]]) -> None:
-        """Put many different keys, several at once, before anything else happens."""
+        """Upload many different keys, several at once, before anything else happens."""
         with ThreadPoolExecutor(FILLERS) as pool:
             for done in [pool.submit(self.put, key, content) for key, content in contents]:
                 with suppress(Refused):
                     done.result()
 
     def forget_folded(self) -> None:
-        """Leave out the keys that the server keeps under another name: `a//b` as `a/b`, say."""
+        """Forget the keys that the server stores under another name, for example `a//b` as `a/b`."""
         listed = {key.encode() for key in self._list()}
         for key in self._journal.list_keys():
             if key not in listed:
@@ -75,16 +75,16 @@ class Writer:
             self._client.delete_object(Bucket=self._bucket, Key=key.decode())
 
     def order(self, act: Callable[[], object]) -> None:
-        """Have the thread do this when it comes to it."""
+        """Queue an action for the thread."""
         self._orders.put(act)
 
     @property
     def waiting(self) -> int:
-        """How much is ordered and not begun."""
+        """Return the number of orders that aren't begun."""
         return self._orders.qsize()
 
     def put(self, key: bytes, content: Content, *, parts: bool = False) -> None:
-        """Write a version: again until the server acknowledges it."""
+        """Write a version; retry until the server acknowledges it."""
         whole = hashlib.md5(content.data, usedforsecurity=False)
         pieces = split(content.data)
         if parts:
@@ -110,13 +110,13 @@ class Writer:
         writing.ended = time.monotonic()
 
     def delete(self, key: bytes) -> None:
-        """Delete a key, again until it is acknowledged."""
+        """Delete a key; retry until it is acknowledged."""
         writing = self._journal.begin_deleting(key)
         self._surely(lambda: self._client.delete_object(Bucket=self._bucket, Key=key.decode()))
         writing.ended = time.monotonic()
 
     def read_all(self) -> dict[bytes, tuple[str, bytes]]:
-        """Read the whole bucket: the ETag and the SHA-256 of each key."""
+        """Read the whole bucket: each key's ETag and SHA-256."""
         found: dict[bytes, tuple[str, bytes]] = {}
         for key in self._list():
             answer = self._client.get_object(Bucket=self._bucket, Key=key)
@@ -125,10 +125,10 @@ class Writer:
         return found
 
     def _list(self) -> Iterator[str]:
-        """Name all keys, decoded where the server encodes them."""
+        """Yield all keys, decoded if the server encodes them."""
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, EncodingType="url"):
             decode = unquote_plus if page.get("EncodingType") == "url" else str
-            # Folders that the server made for keys below them are no objects, though it lists some.
+            # Folders that the server made for keys below them aren't objects, though it lists some.
             yield from (decode(entry["Key"]) for entry in page.get("Contents", ()) if entry["Size"])
 
     def _put_parts(self, name: str, pieces: Iterable[bytes]) -> str:
