@@ -36,7 +36,7 @@ class Reason(StrEnum):
     )
     NOT_AN_IMAGE = (
         "not_an_image",
-        "The bytes are of no image format that can be read (text, HTML, a wrong extension).",
+        "The bytes aren't an image in a supported format (text, HTML, a wrong extension).",
         "Nothing, or upload the picture as JPEG, PNG or WebP, then replay.",
     )
     TRUNCATED = (
@@ -46,8 +46,8 @@ class Reason(StrEnum):
     )
     CORRUPT = (
         "corrupt",
-        "The image's header is readable, its pixels are not.",
-        "Upload it again from where it came from, then replay.",
+        "The image's header can be read, but its pixels can't.",
+        "Upload the original again, then replay.",
     )
     TOO_MANY_PIXELS = (
         "too_many_pixels",
@@ -71,13 +71,13 @@ class Reason(StrEnum):
     )
     UNREADABLE = (
         "unreadable",
-        "The storage answers with an error for this object each time it is read.",
-        "Read it by hand, mend it in the storage or upload it again, then replay.",
+        "The storage returns an error each time this object is read.",
+        "Read it by hand, repair it in the storage or upload it again, then replay.",
     )
     UNLISTABLE = (
         "unlistable",
-        "It can't be kept or read as it is listed: its key is too long, or it has no usable ETag or size.",
-        "Rename the object, or have the server give it an ETag, and submit again (a job with --watch finds it).",
+        "It can't be stored or read as it is listed: its key is too long, or it has no usable ETag or size.",
+        "Rename the object, or make the server return an ETag, and submit again (a job with --watch finds it).",
     )
     ARCHIVED = (
         "archived",
@@ -91,17 +91,17 @@ class Reason(StrEnum):
     )
     REJECTED_BY_MODEL = (
         "rejected_by_model",
-        "The model fails on this image, alone and each time, and predicts others: see the detail.",
-        "Mend the model or its handler by what the detail says, then replay.",
+        "The model fails on this image, alone and each time, but predicts others: see the detail.",
+        "Fix the model or its handler according to the detail, then replay.",
     )
     ARCHIVE_DAMAGED = (
         "archive_damaged",
         "The archive can't be read to its end: it is cut off, damaged, or neither zip nor tar; the detail says where.",
-        "Upload it again and submit again (a job with --watch finds it): replaying doesn't read it anew.",
+        "Upload it again and submit again (a job with --watch finds it): a replay doesn't read the archive again.",
     )
     ARCHIVE_TOO_LARGE = (
         "archive_too_large",
-        "The archive has more members than SLUICE_ARCHIVE_MEMBERS, or they more bytes than SLUICE_ARCHIVE_BYTES.",
+        "The archive has more members than SLUICE_ARCHIVE_MEMBERS, or more bytes than SLUICE_ARCHIVE_BYTES.",
         "Raise that setting and submit again, or pack several smaller archives.",
     )
     MEMBER_ENCRYPTED = (
@@ -111,33 +111,33 @@ class Reason(StrEnum):
     )
     MEMBER_COMPRESSION = (
         "member_compression",
-        "The archive's member is compressed by another method than deflate, or stored in pieces.",
-        "Pack it with deflate, or without compression (zip -0) as is best for pictures, and upload the archive again.",
+        "The archive's member is compressed by a method other than deflate, or stored in pieces.",
+        "Pack it with deflate, or without compression (zip -0, best for pictures), and upload the archive again.",
     )
     MEMBER_RATIO = (
         "member_ratio",
-        "The archive's member grows to more than SLUICE_ARCHIVE_RATIO times its size, as a zip bomb does.",
-        "Nothing; if it is a picture all the same, raise that setting, then replay.",
+        "The archive's member grows to more than SLUICE_ARCHIVE_RATIO times its size, like a zip bomb.",
+        "Nothing; if it really is a picture, raise that setting, then replay.",
     )
     MEMBER_NAME = (
         "member_name",
-        "The member's name is absolute, has '..' in it, is no UTF-8 text, is too long, or is an earlier member's too.",
+        "The member's name is absolute, contains '..', isn't UTF-8, is too long, or belongs to an earlier member too.",
         "Pack it under another name and upload the archive again.",
     )
     MEMBER_DAMAGED = (
         "member_damaged",
-        "The member's bytes are not those that the archive's directory tells of (size, CRC, place).",
+        "The member's bytes don't match the archive's directory (size, CRC, place).",
         "Pack and upload the archive again.",
     )
     NESTED_ARCHIVE = (
         "nested_archive",
-        "The member is an archive itself; only the outer one is read.",
-        "Upload the inner archive as an object of its own.",
+        "The member is an archive itself; only the outer archive is read.",
+        "Upload the inner archive as a separate object.",
     )
     KILLED_CONSUMERS = (
         "killed_consumers",
-        "Three consumers died while they worked on this object alone.",
-        "Raise the consumers' memory limit if they ran out of it, then replay; else keep the object away.",
+        "Three consumers died while they processed only this object.",
+        "If they ran out of memory, raise their memory limit, then replay; otherwise leave the object in quarantine.",
     )
 
 
