@@ -91,7 +91,7 @@ class CommitStage:
     def _row(self, held: HeldObject) -> Prediction:
         model, answer = held.model, held.answer
         if model is None or answer is None:
-            raise AssertionError("an object came to its commit without model or answer")
+            raise AssertionError("an object reached the commit without a model or an answer")
         top = tuple((model.labels[index], score) for index, score in answer.top)
         label, score = top[0]
         return Prediction(held.item.id, held.item.job, model.id, label, score, top, held.sha256, self._name)

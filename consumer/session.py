@@ -233,7 +233,7 @@ class ProducerSession:
                 case Pong():
                     self.was_heard = True
                     if message.sent not in (None, self._heard - 1):
-                        self._end(f"{self._heard - 1} messages came, {message.sent} were sent")
+                        self._end(f"{self._heard - 1} messages arrived, {message.sent} were sent")
                 case Bye():
                     self.has_parted = True
                     self._end("this consumer leaves" if self._is_leaving else "the producer leaves")
@@ -256,7 +256,7 @@ class ProducerSession:
         if self._is_leaving:
             return
         if len(work.items) > self.account.open:
-            self._refuse(f"{len(work.items)} objects came, {self.account.open} were asked for: none is taken")
+            self._refuse(f"{len(work.items)} objects arrived, {self.account.open} were asked for: none is taken")
             return
         self.was_heard = True
         now = time.monotonic()

@@ -24,14 +24,14 @@ def explain(network: nn.Module, image: torch.Tensor) -> dict[str, Any] | str:
         scores = network(image)
     number = int(scores[0].argmax())
     if features.maps is None or not features.maps.requires_grad:
-        return "this model has no maps of features, so it can't be said where it looked"
+        return "this model has no feature maps, so its answers can't be explained"
     (slopes,) = torch.autograd.grad(scores[0, number], features.maps)
     with torch.no_grad():
         weights = slopes.float().mean(dim=(2, 3), keepdim=True)
         parts = (weights * features.maps.float()).sum(dim=1)[0].relu()
         most = float(parts.max())
         if not most > 0:
-            return "no part of this picture speaks for the label by itself"
+            return "no part of this picture contributes to the label by itself"
         rows = (parts * (255 / most)).round().to(torch.uint8).cpu()
         probability = float(scores.float().softmax(1)[0, number])
     return {

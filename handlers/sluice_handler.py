@@ -139,7 +139,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
     def _explain(self, images: NDArray[np.uint8]) -> dict[str, Any]:
         """Return the explanation of a request's one picture, or why there is none."""
         if len(images) != 1:
-            return {**self.answer_head, "error": f"{len(images)} pictures were sent: one at a time is explained"}
+            return {**self.answer_head, "error": f"{len(images)} pictures were sent: send one at a time"}
         found = explain(self.model, self.preprocess([images]))
         if isinstance(found, str):
             return {**self.answer_head, "error": found}

@@ -177,13 +177,13 @@ class PeerConnections:
                 else:
                     most = MOST_BYTES_OF_STRANGERS
                 if connection.held > most:
-                    self._end(connection, f"it sent {connection.held} bytes that make no message")
+                    self._end(connection, f"it sent {connection.held} bytes without a complete message")
                 elif now - connection.strange_since > self._strangers.seconds:
                     self._end(connection, f"it has had no session for {self._strangers.seconds:.0f} s")
             living = [each for each in living if not each.is_ended]
             if sum(each.held for each in living) > MOST_BYTES_TOGETHER:
                 largest = max(living, key=lambda each: each.held)
-                self._end(largest, "all connections together sent too many bytes that make no message")
+                self._end(largest, "all connections together sent too many bytes without complete messages")
 
     @staticmethod
     def _measure(connection: PeerConnection) -> None:

@@ -91,9 +91,9 @@ class Inbox:
             self._events.returned(self._leases.bye(identity))
             self._answer(identity, Bye())
         elif isinstance(message, Work | Pong):
-            raise ProtocolError(f"a {type(message).__name__} is what a producer sends, not what it takes")
+            raise ProtocolError(f"only producers send {type(message).__name__}")
         elif not is_known:
-            self._end(identity, "say HELLO first, under a fresh identity")
+            self._end(identity, "send HELLO first, with a new identity")
         elif isinstance(message, Credit):
             self._leases.extend(identity, message.limit, message.received, message.why)
             self._events.wake()
@@ -106,7 +106,7 @@ class Inbox:
             self._events.returned(self._leases.take(identity, message.ids), message.why)
         elif isinstance(message, Ping):
             if self._leases.has_lost(identity, message.sent):
-                self._end(identity, "messages of yours were lost: say HELLO again, under a fresh identity")
+                self._end(identity, "messages were lost: send HELLO again, with a new identity")
             else:
                 self._answer(identity, Pong(self._leases.told(identity)))
 

@@ -79,7 +79,7 @@ class NotificationWriter:
         metrics.LISTED.inc(added.new)
         metrics.SUPERSEDED.inc(added.superseded)
         if added.reopened:
-            log.info("a done job runs again", job=job.id, why="an event told of a new or changed object")
+            log.info("a done job runs again", job=job.id, why="an event reported a new or changed object")
         self._more(job.id)
 
     async def _complete(self, job: Job, events: Sequence[ObjectWritten]) -> list[ListedObject]:

@@ -34,7 +34,7 @@ def main() -> None:
     try:
         told = json.loads((WORK / "probes.json").read_text())
     except FileNotFoundError:
-        sys.exit("sluice-serve has not come that far")
+        sys.exit("sluice-serve hasn't written its probes yet")
     if which == "live":
         status, said = ask(told["port"], "GET", "/ping", None, SECONDS["live"])
         if status is None:
@@ -53,7 +53,7 @@ def main() -> None:
 def why_not(model: dict[str, str], port: int, which: str) -> str:
     """Say why a model makes no prediction; nothing if it does, or (once started) if it is only busy."""
     if not model["path"]:
-        return "is no archive that scripts/build-model made: it has no model.json"
+        return "wasn't made by scripts/build-model: it has no model.json"
     body = Path(model["batch"]).read_bytes()
     status, said = ask(port, "POST", f"/predictions/{model['path']}", body, SECONDS[which])
     if status == OK:

@@ -122,7 +122,7 @@ def read_card(archive: Path) -> dict[str, Any]:
         with zipfile.ZipFile(archive) as opened:
             card: dict[str, Any] = json.loads(opened.read("model.json"))
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        print(f"sluice-serve: {archive} is no archive that scripts/build-model made: {error!r}", flush=True)
+        print(f"sluice-serve: {archive} wasn't made by scripts/build-model: {error!r}", flush=True)
         return {}
     return card
 

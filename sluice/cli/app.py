@@ -139,7 +139,7 @@ def main() -> None:
     except OSError as error:
         # Python flushes buffers at exit. That would fail again, and the error is already reported.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        complain(f"the output can't be written: {error.strerror}", hint="it is not whole: make room, and run it again")
+        complain(f"the output can't be written: {error.strerror}", hint="it is incomplete: free space and run it again")
         sys.exit(NOT_SO)
 
 

@@ -43,7 +43,7 @@ def archived_card(archive: Path, called: str = "") -> dict[str, Any]:
         raise ConfigurationError(f"{shown} can't be read: {error.strerror}: name a .mar file") from error
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError) as error:
         raise ConfigurationError(
-            f"{shown} is no model archive with a {CARD} ({error}): make one with scripts/build-model"
+            f"{shown} isn't a model archive with a {CARD} ({error}): make one with scripts/build-model"
         ) from error
     return card
 
@@ -56,7 +56,7 @@ def served_card(url: str, settings: Settings) -> dict[str, Any]:
     try:
         card = json.loads(served.fetch(url, settings))
     except ValueError as error:
-        raise ConfigurationError(f"{url} gives no card ({error}): is it TorchServe with Sluice's handler?") from error
+        raise ConfigurationError(f"{url} returns no card ({error}): is it TorchServe with Sluice's handler?") from error
     card = _checked(card, f"{url}: the card")
     if (card["name"], card["version"]) != (name, version):
         raise ConfigurationError(

@@ -128,7 +128,7 @@ def replay(
     if job is None and not ids and not everything:
         raise ConfigurationError("say what to replay: a JOB, --id ID, or --all")
     if everything and (job is not None or ids):
-        raise ConfigurationError("--all is of all jobs: leave it out to replay a JOB or an --id")
+        raise ConfigurationError("--all replays all jobs: leave it out to replay a JOB or an --id")
     replayed, after = 0, 0
     with open_database() as database:
         job_id = _job_id(database, job)

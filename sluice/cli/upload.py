@@ -78,9 +78,9 @@ def find(paths: Sequence[Path], prefix: str) -> list[UploadItem]:
         try:
             length = len(item.key.encode())
         except UnicodeEncodeError:
-            raise ConfigurationError(f"{str(item.path)!r} has bytes that are no UTF-8 text: rename it") from None
+            raise ConfigurationError(f"{str(item.path)!r} isn't UTF-8: rename it") from None
         if length > KEY_MAX_BYTES:
-            raise ConfigurationError(f"{item.path}: its key would have {length} bytes, at most {KEY_MAX_BYTES} may be")
+            raise ConfigurationError(f"{item.path}: its key would have {length} bytes, more than {KEY_MAX_BYTES}")
         if (other := keys.setdefault(item.key, item.path)) is not item.path:
             raise ConfigurationError(f"{other} and {item.path} would have one key, {item.key!r}: upload them apart")
     if not items:
@@ -117,7 +117,7 @@ def _put_all(opened: BucketFiles, items: Sequence[UploadItem], screen: Console) 
                     finished += 1
                     note(item)
     except (SluiceError, OSError):
-        warn(f"{finished:,} of {counted(len(items), 'file')} were put: once the cause is mended, run it again")
+        warn(f"{finished:,} of {counted(len(items), 'file')} were uploaded: fix the cause, then run it again")
         raise
 
 

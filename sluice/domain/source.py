@@ -25,9 +25,9 @@ def check_source(source: str) -> str:
     try:
         source.encode()
     except UnicodeEncodeError:
-        raise ConfigurationError(f"{source!r} has bytes that are no UTF-8 text: rename the folder") from None
+        raise ConfigurationError(f"{source!r} isn't UTF-8: rename the folder") from None
     if len(source) > SOURCE_MAX:
-        raise ConfigurationError(f"the source has {len(source)} characters, at most {SOURCE_MAX} can be kept")
+        raise ConfigurationError(f"the source has {len(source)} characters, more than {SOURCE_MAX}")
     # Not urlsplit: it drops line breaks and rejects some brackets, and a key may contain both.
     scheme, _, rest = source.partition("://")
     bucket, slash, _ = rest.partition("/")
@@ -37,7 +37,7 @@ def check_source(source: str) -> str:
     if scheme == "file" and rest.startswith("/"):
         return source
     raise ConfigurationError(
-        f"{source!r} is no source: give s3://bucket, s3://bucket/prefix or file:///folder (three slashes)"
+        f"{source!r} isn't a source: expected s3://bucket, s3://bucket/prefix or file:///folder (three slashes)"
     )
 
 
@@ -55,5 +55,5 @@ def _check_bucket(name: str) -> None:
     """Raise an error if no bucket can have this name."""
     if not BUCKET.fullmatch(name):
         raise ConfigurationError(
-            f"{name!r} is no bucket's name: 3 to 63 lower-case letters, digits, '.' and '-', as in s3://photos/2024/"
+            f"{name!r} isn't a bucket name: expected 3 to 63 lower-case letters, digits, '.' and '-', as in s3://photos/2024/"
         )

@@ -38,7 +38,7 @@ class Preprocessing:
         if not 1 <= self.version <= VERSION:
             raise ValueError(
                 f"preprocessing version is {self.version}: this Sluice knows 1 to {VERSION}, so its pixels would be "
-                f"others than the model's: bring Sluice up to date"
+                f"others than the model's: upgrade Sluice"
             )
 
     @classmethod

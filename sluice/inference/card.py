@@ -45,7 +45,7 @@ def fetch(url: str, settings: Settings, look_up: Callable[[str], list[Endpoint]]
         try:
             return client.card(endpoint, f"{PREDICTIONS}{name}/{version}", CARD_SECONDS)
         except BatchRefused as error:
-            whys.append(f"{error}: an archive that gives no card? Build it again with scripts/build-model")
+            whys.append(f"{error}: an archive without a card? Build it again with scripts/build-model")
         except InferenceError as error:
             whys.append(str(error))
     raise EndpointDown(f"no card of {name}@{version}: {'; '.join(whys)}")

@@ -155,5 +155,5 @@ def _answer(entry: list[tuple[int, float]] | _Error, labels: int) -> Answer | Re
     if isinstance(entry, _Error):
         return Refusal(entry.error[:400])
     if not entry or any(not (0 <= index < labels and 0.0 <= score <= 1.0) for index, score in entry):
-        raise EndpointDown(f"a prediction is no list of (label below {labels}, score from 0 to 1): {entry[:5]}")
+        raise EndpointDown(f"a prediction isn't a list of (label below {labels}, score from 0 to 1): {entry[:5]}")
     return Answer(tuple(entry))

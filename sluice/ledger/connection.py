@@ -222,7 +222,7 @@ class Database:
 def _gave_up(error: Exception, cause: str, tries: int, seconds: float) -> LedgerError:
     what = describe(error)
     if code_of(error) == ER.DUP_ENTRY:
-        return LedgerError(f"a row stands where another must be ({what}): `sluice check` says which rows are wrong")
+        return LedgerError(f"a row exists where another must be ({what}): `sluice check` says which rows are wrong")
     if cause == "contention":
         return LedgerUnavailable(f"rows stayed locked by others through {tries} tries ({what})")
     if is_disk_full(error):

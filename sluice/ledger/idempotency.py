@@ -110,7 +110,7 @@ def finish(cursor: LedgerCursor, ticket: RequestTicket, status: int, body: bytes
     row = cursor.fetchone()
     if row is None or row["status"] is None:
         raise LedgerUnavailable(
-            "the request took so long that its Idempotency-Key went to a repeat of it: ask what became of that one"
+            "the request took so long that a repeat of it took over its Idempotency-Key: ask for the repeat's result"
         )
 
 

@@ -177,7 +177,7 @@ def retry(cursor: LedgerCursor, job_id: int) -> Job:
     if job.state in ("pending", "running"):
         return job
     if job.state != "failed":
-        raise LedgerError(f"job {job_id} is {job.state}: only a job that is failed can be tried again")
+        raise LedgerError(f"job {job_id} is {job.state}: only a failed job can be retried")
     # As in plain SQL: a running job without a model is started like a new one; its listing keeps its position.
     cursor.execute("UPDATE jobs SET state = 'running', message = '', finished = NULL WHERE id = %s", (job_id,))
     changed = get(cursor, job_id)

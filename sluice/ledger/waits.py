@@ -44,10 +44,10 @@ def lock_holder(cursor: DictCursor) -> tuple[str, str]:
         cursor.execute(OLDEST)
     except pymysql.MySQLError:
         # The privilege is missing, or the server has trouble of its own, which the next statement reports.
-        return "unknown", "somebody; to see who, grant Sluice's user the right PROCESS"
+        return "unknown", "an unknown connection; to see which, grant Sluice's user the privilege PROCESS"
     row = cursor.fetchone()
     if row is None:
-        return "unknown", "somebody who has ended meanwhile"
+        return "unknown", "a connection that has ended"
     doing = "idle" if row["command"] == "Sleep" else "at work"
     return str(row["host"]).rpartition(":")[0], (
         f"likely connection {row['id']} of {row['user']}@{row['host']}, {doing} for {row['time']} s, "

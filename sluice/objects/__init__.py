@@ -48,5 +48,5 @@ def _folder(path: str) -> Path:
     plain = Path(path)
     found = plain if plain.exists() or "%" not in path else Path(unquote(path))
     if "\0" in str(found):
-        raise ConfigurationError(f"{path!r} is no folder: a path has no NUL in it")
+        raise ConfigurationError(f"{path!r} isn't a folder: a path can't contain NUL")
     return found

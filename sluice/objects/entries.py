@@ -40,22 +40,22 @@ def bare(etag: str | None) -> str:
 def refuse_key(key: bytes, *, is_text: bool = True) -> str:
     """Return why an object with this key can't be stored or requested; empty if it can."""
     if len(key) > KEY_MAX_BYTES:
-        return f"the key has {len(key):,} bytes, at most {KEY_MAX_BYTES:,} can be kept: rename the object"
+        return f"the key has {len(key):,} bytes, more than {KEY_MAX_BYTES:,}: rename the object"
     if not key:
         return "it has no key"
     if is_text:
         try:
             key.decode()
         except UnicodeDecodeError:
-            return "its key is no UTF-8 text, so it can't be asked for: rename the object"
+            return "its key isn't UTF-8, so it can't be requested: rename the object"
     return ""
 
 
 def _refuse_etag(etag: str) -> str:
     if not etag:
-        return "it has no ETag, so nobody could tell whether the bytes that are read are those that were listed"
+        return "it has no ETag, so a read couldn't be tied to the listed version"
     if not ETAG.fullmatch(etag):
-        return f"its ETag can't be kept or asked for (1 to 128 visible ASCII characters): {etag[:SHOWN]!r}"
+        return f"its ETag can't be stored or requested (1 to 128 visible ASCII characters): {etag[:SHOWN]!r}"
     return ""
 
 

@@ -32,7 +32,7 @@ _TRANSFER: Final = TransferConfig(use_threads=False)
 def split(url: str) -> tuple[str, str]:
     """Return bucket and key (or prefix) of an s3:// URL."""
     if not url.startswith(SCHEME):
-        raise ConfigurationError(f"{url!r} is no place in S3: give s3://bucket/key")
+        raise ConfigurationError(f"{url!r} isn't an S3 URL: expected s3://bucket/key")
     bucket, _, key = check_source(url).removeprefix(SCHEME).partition("/")
     return bucket, key
 

@@ -30,7 +30,7 @@ class Folder:
     def list(self, after: bytes) -> Iterator[list[ListedObject]]:
         """Walk in key order, which is the byte order of whole paths."""
         if not os.path.isdir(self._root):  # noqa: PTH112 - keys are bytes, which pathlib does not take
-            raise SourceMissing(f"{self._shown} is no folder on this machine: correct the job's source")
+            raise SourceMissing(f"{self._shown} isn't a folder on this machine: correct the job's source")
         page: list[ListedObject] = []
         links = 0
         for key in self._keys(b"", after):
@@ -147,7 +147,7 @@ class Folder:
     def _gone(self, key: bytes) -> SourceError:
         if not os.path.isdir(self._root):  # noqa: PTH112 - bytes
             return SourceError(f"{self._shown} is gone: mount it again")
-        return ObjectError(Reason.NOT_FOUND, f"{self.url(key)} is no file any more")
+        return ObjectError(Reason.NOT_FOUND, f"{self.url(key)} isn't a file any more")
 
 
 def _etag(found: os.stat_result) -> str:

@@ -154,7 +154,7 @@ class Bucket:
                 if bare(answer.get("ETag")) != etag:
                     raise ObjectChanged(self._head(key))
                 if first is not None and not answer.get("ContentRange", "").startswith(f"bytes {first}-"):
-                    raise ReadRefused(f"{self.url(key)}: the server gives no ranges, so nothing can be read in it")
+                    raise ReadRefused(f"{self.url(key)}: the server ignores Range, so archives can't be read")
                 if size is not None and size > limit:
                     raise ObjectError(Reason.TOO_LARGE, f"{size} bytes, more than {limit}")
                 data = body.read(limit + 1)

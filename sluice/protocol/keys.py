@@ -111,7 +111,7 @@ def _public_of_pem(text: str, path: Path) -> bytes:
     try:
         u = (1 + y) * pow(1 - y, -1, PRIME) % PRIME
     except ValueError:
-        raise ConfigurationError(f"{path} holds a point that is nobody's key: make another") from None
+        raise ConfigurationError(f"{path} holds an invalid public key: make another") from None
     return u.to_bytes(32, "little")
 
 

@@ -10,7 +10,7 @@ from sluice.domain import Reason
 
 SECONDS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
-LISTED = Counter("sluice_listed_total", "Objects that a listing brought into the ledger")
+LISTED = Counter("sluice_listed_total", "Objects that listings added to the ledger")
 LEASED = Counter("sluice_leased_total", "Objects handed to a consumer")
 RECEIVED = Counter("sluice_received_total", "Objects received from a producer")
 DECODED = Counter("sluice_decoded_total", "Images decoded")
@@ -19,7 +19,7 @@ CACHED = Counter("sluice_cached_total", "Images answered from the content cache,
 COMMITTED = Counter("sluice_committed_total", "Predictions committed")
 REDELIVERED = Counter("sluice_redelivered_total", "Objects handed out again because their consumer died or fell silent")
 RETURNED = Counter("sluice_returned_total", "Objects that a consumer gave back unfinished")
-QUARANTINED = Counter("sluice_quarantined_total", "Objects given up, by reason", ["reason"])
+QUARANTINED = Counter("sluice_quarantined_total", "Objects quarantined, by reason", ["reason"])
 SUPERSEDED = Counter("sluice_superseded_total", "Objects whose key turned out to have a newer version")
 REJECTED_FRAMES = Counter("sluice_rejected_frames_total", "Messages that could not be understood")
 OVERLOADED = Counter("sluice_overloaded_total", "Batches that TorchServe answered with 503: send again later")
@@ -29,7 +29,7 @@ TORCHSERVE_REQUESTS = Counter(
 LEDGER_RETRIES = Counter("sluice_ledger_retries_total", "Transactions that failed for now, by cause", ["cause"])
 LEDGER_LOCK_WAITS = Counter(
     "sluice_ledger_lock_waits_total",
-    "Waits for a row that others kept locked, by the host that has held locks for longest; unknown: no right to see it",
+    "Waits for a row that others kept locked, by the host that held locks for longest; unknown: no privilege to see it",
     ["holder"],
 )
 LOG_FAILURES = Counter(
@@ -37,20 +37,20 @@ LOG_FAILURES = Counter(
 )
 
 GATEWAY_REQUESTS = Counter("sluice_gateway_requests_total", "Requests to the gateway", ["route", "status"])
-GATEWAY_REFUSED = Counter("sluice_gateway_refused_total", "Requests that were told to come back: too much at once")
+GATEWAY_REFUSED = Counter("sluice_gateway_refused_total", "Requests that were refused because the gateway was full")
 
 IN_FLIGHT = Gauge("sluice_in_flight", "Objects leased (producer) or held (consumer) and not finished")
-BACKLOG = Gauge("sluice_backlog", "Objects that the running jobs this producer owns have pending, leased ones too")
+BACKLOG = Gauge("sluice_backlog", "Pending objects of the running jobs that this producer owns, including leased ones")
 CREDIT = Gauge("sluice_credit", "Objects that consumers would take beyond those they hold")
 CONSUMERS = Gauge("sluice_consumers", "Consumers that this producer knows")
 LOCKED = Gauge("sluice_locked", "Objects with a prediction that can't be committed while others keep their rows locked")
-QUEUE_DEPTH = Gauge("sluice_queue_depth", "What waits in a queue", ["queue"])
+QUEUE_DEPTH = Gauge("sluice_queue_depth", "Objects in a queue", ["queue"])
 ENDPOINT_UP = Gauge(
     "sluice_endpoint_up",
     "Whether predictions come back from a TorchServe address, or a name finds one",
     ["endpoint"],
 )
-GATEWAY_INSIDE = Gauge("sluice_gateway_pictures", "Pictures that the gateway has at work")
+GATEWAY_INSIDE = Gauge("sluice_gateway_pictures", "Pictures that the gateway is processing")
 
 # Prometheus sees no increase if a counter first appears with 1, so each reason exists from the start.
 for _reason in Reason:

@@ -119,7 +119,7 @@ def test_an_upload_to_a_full_bucket_says_so_and_is_finished_by_another(tmp_path:
         assert done.returncode == 3
         assert "the storage has no room: make some, or enlarge it" in done.stderr
         assert "credentials" not in done.stderr
-        assert f"of {OBJECTS} files were put: once the cause is mended, run it again" in done.stderr
+        assert f"of {OBJECTS} files were uploaded: fix the cause, then run it again" in done.stderr
         expected = {"before.jpg": picture(OBJECTS), **dict(pictures(OBJECTS))}
         there = contents()
         assert there.items() <= expected.items()

@@ -54,7 +54,7 @@ def test_what_stops_an_upload_is_named(
 ) -> None:
     code, out, err = sluice("upload", folder, "s3://no-such-bucket/")
     assert (code, out) == (3, "")
-    assert "0 of 700 files were put" in err
+    assert "0 of 700 files were uploaded" in err
     assert re.search(
         r"error: .*ü\+%\.jpg can't be put at s3://no-such-bucket/.*: bucket no-such-bucket does not exist", err
     )
@@ -75,7 +75,7 @@ def test_an_archive_is_fetched_whole_or_not_at_all(sluice: Sluice, s3: S3Server,
     s3.client.put_object(Bucket=bucket, Key="store/m.mar", Body=b"PK no archive")
     code, _, err = sluice("models", "fetch", f"s3://{bucket}/store/m.mar", store)
     assert code == 2
-    assert err.startswith(f"error: s3://{bucket}/store/m.mar is no model archive with a model.json")
+    assert err.startswith(f"error: s3://{bucket}/store/m.mar isn't a model archive with a model.json")
     assert sluice("models", "fetch", f"s3://{bucket}/absent.mar", store)[0] == 3
     assert sluice("models", "fetch", f"s3://{bucket}/store/", store)[0] == 2
     assert [path.name for path in store.iterdir()] == ["m.mar"]

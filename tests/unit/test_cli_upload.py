@@ -54,7 +54,7 @@ def test_what_can_have_no_key_is_named(folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="absent is neither a file nor a folder"):
         find([folder / "a.jpg", folder / "absent"], "")
     Path(os.fsdecode(bytes(folder / "odd") + b"\xff")).touch()
-    with pytest.raises(ConfigurationError, match="no UTF-8 text"):
+    with pytest.raises(ConfigurationError, match="isn't UTF-8"):
         find([folder], "")
 
 

@@ -61,7 +61,7 @@ def test_a_picture_without_anything_in_it_has_no_map() -> None:
 
 
 def test_maps_before_attention_are_no_places() -> None:
-    assert "no maps of features" in str(explain(Attentive().eval(), torch.rand(1, 3, 96, 96)))
+    assert "no feature maps" in str(explain(Attentive().eval(), torch.rand(1, 3, 96, 96)))
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ def test_explanations_and_predictions_come_in_one_batch_of_requests(handler: Slu
     predicted, explained, several = (json.loads(answer) for answer in handler.handle(rows, context))
     assert len(predicted["predictions"][0]) == 10
     assert (explained["model"], explained["digest"]) == (predicted["model"], predicted["digest"])
-    assert explained["error"].startswith("this model has no maps of features")
-    assert several["error"] == "2 pictures were sent: one at a time is explained"
+    assert explained["error"].startswith("this model has no feature maps")
+    assert several["error"] == "2 pictures were sent: send one at a time"
 
 
 def test_a_network_with_maps_is_explained(handler: SluiceHandler) -> None:

@@ -256,7 +256,7 @@ def test_images_of_different_sizes_are_not_packed() -> None:
 
 
 def test_preprocessing_of_a_newer_sluice_is_refused_rather_than_approximated() -> None:
-    with pytest.raises(ValueError, match=r"version is 3: this Sluice knows 1 to 2.*bring Sluice up to date"):
+    with pytest.raises(ValueError, match=r"version is 3: this Sluice knows 1 to 2.*upgrade Sluice"):
         Preprocessing.from_dict({**SPEC.to_dict(), "version": 3})
 
 

@@ -33,8 +33,8 @@ def test_an_explanation_is_its_class_and_its_parts() -> None:
 
 
 def test_a_model_that_cannot_say_is_no_outage() -> None:
-    body = json.dumps({"model": "fake@1", "digest": "d" * 64, "error": "no maps of features"}).encode()
-    assert parse_explanation(body, model()) == Refusal("no maps of features")
+    body = json.dumps({"model": "fake@1", "digest": "d" * 64, "error": "no feature maps"}).encode()
+    assert parse_explanation(body, model()) == Refusal("no feature maps")
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_reads_the_bytes_of_the_etag(tmp_path: Path) -> None:
 def test_an_absent_folder_is_the_sources_fault(tmp_path: Path) -> None:
     write(tmp_path / "root", "a")
     folder = Folder(tmp_path / "root")
-    with pytest.raises(SourceMissing, match="no folder"):
+    with pytest.raises(SourceMissing, match="isn't a folder"):
         list(Folder(tmp_path / "none").list(b""))
     (tmp_path / "root").rename(tmp_path / "away")
     with pytest.raises(SourceError) as error:
@@ -99,7 +99,7 @@ def test_an_absent_folder_is_the_sources_fault(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["", "bucket", "s3://", "s3:bucket", "file://relative", "http://x/y", "file:/x"])
 def test_what_is_no_source_is_said(source: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no source"):
+    with pytest.raises(ConfigurationError, match="isn't a source"):
         open_source(source, read_settings())
 
 

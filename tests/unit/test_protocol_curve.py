@@ -103,7 +103,7 @@ def test_a_point_that_is_nobodys_key_is_refused(tmp_path: Path) -> None:
     point = Ed25519PublicKey.from_public_bytes((1).to_bytes(32, "little"))
     info = serialization.PublicFormat.SubjectPublicKeyInfo
     (tmp_path / "a.pub").write_bytes(point.public_bytes(serialization.Encoding.PEM, info))
-    with pytest.raises(ConfigurationError, match="nobody's key"):
+    with pytest.raises(ConfigurationError, match="invalid public key"):
         read_public(tmp_path / "a.pub")
 
 

@@ -114,12 +114,12 @@ def refuse_name(name: bytes) -> str:
     try:
         text = name.decode()
     except UnicodeDecodeError:
-        return "its name is no UTF-8 text"
+        return "its name isn't UTF-8"
     if not text or "\0" in text:
         return "it has no name, or one with a zero byte"
     if _ROOT.match(text):
         return "its name is an absolute path"
-    return "its name goes up by '..'" if _UP.search(text) else ""
+    return "its name contains '..'" if _UP.search(text) else ""
 
 
 def refuse_nested(name: bytes) -> str:

@@ -278,4 +278,4 @@ def _ratio(place: MemberPlace) -> str:
 
 
 def _so_far(what: str, member: ArchiveMember) -> str:
-    return f"{what}; only what comes before member {member.number + 1:,} is listed"
+    return f"{what}; only members before number {member.number + 1:,} are listed"

@@ -53,7 +53,7 @@ def read_tar(read: ReadRange, size: int, most: int) -> Iterator[ArchiveMember]:
         if header.type in {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}:
             headers += 1
             if header.size > HEADER_MAX or headers > HEADERS_MAX:
-                raise _damaged(f"what stands before a member at byte {at:,} is too long")
+                raise _damaged(f"the headers before a member at byte {at:,} are too long")
             told.take(header.type, window.take(at, header.size))
             at += _blocks(header.size)
             continue
@@ -126,10 +126,10 @@ def _header(block: bytes, at: int) -> tarfile.TarInfo:
     except (tarfile.HeaderError, ValueError, OverflowError) as error:
         kind = next((name for begin, name in PACKED.items() if block.startswith(begin)), "")
         if at == 0:
-            raise _damaged(f"it is {kind}, no plain tar: unpack that" if kind else "it is no tar") from error
+            raise _damaged(f"it is {kind}, not a plain tar: unpack it" if kind else "it isn't a tar") from error
         raise _damaged(f"its header at byte {at:,} can't be read: {error}") from error
     if header.size < 0:
-        raise _damaged(f"its header at byte {at:,} tells of fewer than no bytes")
+        raise _damaged(f"its header at byte {at:,} has a negative size")
     return header
 
 
@@ -165,7 +165,7 @@ def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _number(digits: bytes) -> int:
     if not digits.isdigit() or len(digits) > 19:  # noqa: PLR2004 - of 64 bits
-        raise _damaged("a header before a member has no number where one should be")
+        raise _damaged("a header before a member lacks a number")
     return int(digits)
 
 

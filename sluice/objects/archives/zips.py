@@ -63,10 +63,10 @@ def read_zip(read: ReadRange, size: int, most: int) -> Iterator[ArchiveMember]:
     number = 0
     while pieces.left:
         if number >= min(most, directory.count):
-            raise _damaged(f"its directory goes on behind the {directory.count:,} members that it tells of")
+            raise _damaged(f"its directory has more than the {directory.count:,} members that it announces")
         head = ENTRY.unpack(pieces.take(ENTRY.size))
         if head[0] != b"PK\x01\x02":
-            raise _damaged(f"its directory is broken behind member {number:,}")
+            raise _damaged(f"its directory is broken after member {number:,}")
         name, extra = pieces.take(head[10]), pieces.take(head[11])
         pieces.take(head[12])
         member = _member(number, head, name, extra, directory)
@@ -74,13 +74,13 @@ def read_zip(read: ReadRange, size: int, most: int) -> Iterator[ArchiveMember]:
         if member is not None:
             yield member
     if number != directory.count:
-        raise _damaged(f"its directory has {number:,} members and tells of {directory.count:,}")
+        raise _damaged(f"its directory has {number:,} members and announces {directory.count:,}")
 
 
 def data_begins(header: bytes) -> int:
     """Return the offset of a member's bytes from its header."""
     if len(header) < LOCAL.size or header[:4] != b"PK\x03\x04":
-        raise ObjectError(Reason.MEMBER_DAMAGED, "where the directory says that it begins, something else stands")
+        raise ObjectError(Reason.MEMBER_DAMAGED, "the directory's offset doesn't point to a member")
     name, extra = struct.unpack_from("<2H", header, 26)
     return LOCAL.size + int(name) + int(extra)
 
@@ -95,9 +95,9 @@ def unpack(place: MemberPlace, packed: bytes) -> bytes:
         except zlib.error as error:
             raise ObjectError(Reason.MEMBER_DAMAGED, f"it can't be unpacked: {error}") from error
     if len(data) != place.size:
-        raise ObjectError(Reason.MEMBER_DAMAGED, f"it has other than the {place.size} bytes that its directory says")
+        raise ObjectError(Reason.MEMBER_DAMAGED, f"it doesn't have the {place.size} bytes that its directory says")
     if zlib.crc32(data) != place.crc:
-        raise ObjectError(Reason.MEMBER_DAMAGED, "its bytes have another CRC than its directory says")
+        raise ObjectError(Reason.MEMBER_DAMAGED, "its CRC differs from that in its directory")
     return data
 
 
@@ -150,7 +150,7 @@ def _find(read: ReadRange, size: int) -> ZipDirectory:
     if start < 0 or base < 0:
         raise _damaged("its directory doesn't fit in: the archive's beginning is missing")
     if length < count * ENTRY.size:
-        raise _damaged(f"its directory is too short for the {count:,} members that it tells of")
+        raise _damaged(f"its directory is too short for the {count:,} members that it announces")
     return ZipDirectory(start, end, count, base)
 
 
@@ -169,7 +169,7 @@ def _end_record(tail: bytes) -> int:
         if len(found) > 100:  # noqa: PLR2004 - somebody plays games
             break
     if not found:
-        raise _damaged("it has no directory at its end: it is cut off, or no zip")
+        raise _damaged("it has no directory at its end: it is cut off, or not a zip")
     return found[0]
 
 
