@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Security
 from fastapi.staticfiles import StaticFiles
 
 import sluice
@@ -17,6 +17,7 @@ from gateway.api import models as models_api
 from gateway.api import users as users_api
 from gateway.classic import routes as classic_routes
 from gateway.doors.bodies import Bodies
+from gateway.doors.callers import BEARER
 from gateway.doors.forms import form_token
 from gateway.doors.gate import Gate
 from gateway.dropped import archive_bytes, form_bytes
@@ -75,7 +76,7 @@ def make_app(parts: Parts) -> FastAPI:
     app = FastAPI(title="Sluice", version=sluice.__version__, description=__doc__ or "", docs_url=None, redoc_url=None)
     app.state.parts = parts
     problems.install(app)
-    api = APIRouter(prefix="/api/v1")
+    api = APIRouter(prefix="/api/v1", dependencies=[Security(BEARER)])
     for router in API:
         api.include_router(router)
     app.include_router(api)
@@ -89,4 +90,14 @@ def make_app(parts: Parts) -> FastAPI:
     # What is added last comes first: who it is and where from, then the body.
     app.add_middleware(Bodies, settings=parts.settings, sizes=SIZES)
     app.add_middleware(Gate, settings=parts.settings, doors=parts.doors)
+    if parts.settings.gateway_anonymous != "none":
+        _say_that_tokens_are_optional(app)
     return app
+
+
+def _say_that_tokens_are_optional(app: FastAPI) -> None:
+    """Describe the API as it is where people may do something who aren't signed in."""
+    for methods in app.openapi()["paths"].values():
+        for operation in methods.values():
+            if "security" in operation:
+                operation["security"].append({})

@@ -27,7 +27,12 @@ async def read_pictures(request: Request, settings: Settings, field: str = "file
     if not request.headers.get("content-type", "").startswith(FORM):
         _check_length(request, most)
         name = request.headers.get("x-file-name", "picture")[:NAME_MAX]
-        return [DroppedPicture(name, await _read_body(request, most))]
+        data = await _read_body(request, most)
+        if not data and "content-type" not in request.headers:
+            raise RequestError(
+                HTTPStatus.BAD_REQUEST, "no picture was sent: send one as the body, or several as a form"
+            )
+        return [DroppedPicture(name, data)]
     form = await read_form(request, settings)
     files = [part for part in form.getlist(field) if isinstance(part, UploadFile) and part.filename]
     if not files:

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import Path, Query
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from gateway.cursors import CURSOR_MAX
 from sluice.ledger.predictions import LABEL_MAX
 
 ID_MAX: Final = 2**32 - 1
-OBJECT_MAX: Final = 2**64 - 1
+OBJECT_MAX: Final = 2**53 - 1
+"""The largest that every program reads from JSON as it was written."""
 PRIORITY_MAX: Final = 1000
 MODEL_MAX: Final = 97
 TEXT_MAX: Final = 200
@@ -31,6 +32,12 @@ def plain(text: str) -> str:
 def in_utc(moment: datetime) -> datetime:
     """Return a moment out of the ledger, whose times are UTC's, with its zone."""
     return moment.replace(tzinfo=UTC)
+
+
+class StrictRequest(BaseModel):
+    """A body of JSON: no field beside those that are named, and each of its own type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 PlainText = Annotated[str, AfterValidator(plain)]

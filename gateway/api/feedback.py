@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.answers import BODY, answers
-from gateway.api.bounds import COMMENT_MAX, OBJECT_MAX, PAGE, ListCursor, Moment, PageSize, PlainText
+from gateway.api.bounds import COMMENT_MAX, OBJECT_MAX, PAGE, ListCursor, Moment, PageSize, PlainText, StrictRequest
 from gateway.cursors import decode, encode
 from gateway.doors.callers import Admin, User
 from gateway.parts import parts_of
@@ -24,11 +24,11 @@ CURSOR: Final = "feedback"
 NEWEST: Final = 2**63
 
 
-class ReportRequest(BaseModel):
+class ReportRequest(StrictRequest):
     """What a picture really shows."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"object_id": 1, "label": "tabby", "comment": "it is striped"}]}
+        json_schema_extra={"examples": [{"object_id": 1, "label": "tabby", "comment": "it is striped"}]}
     )
 
     object_id: int = Field(ge=1, le=OBJECT_MAX, description="As predictions and results say it")

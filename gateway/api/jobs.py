@@ -11,14 +11,25 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import jobs
 from gateway.api.answers import BODY, answers
-from gateway.api.bounds import ID_MAX, MODEL_MAX, PAGE, PRIORITY_MAX, JobId, ListCursor, Moment, PageSize, PlainText
+from gateway.api.bounds import (
+    ID_MAX,
+    MODEL_MAX,
+    PAGE,
+    PRIORITY_MAX,
+    JobId,
+    ListCursor,
+    Moment,
+    PageSize,
+    PlainText,
+    StrictRequest,
+)
 from gateway.cursors import decode, encode
 from gateway.doors.callers import User, Viewer
 from gateway.doors.person import Person
 from gateway.jobs import JobWish
 from gateway.parts import parts_of
 from gateway.repeats import KEY_PARAMETER, body_of
-from sluice.domain.source import SOURCE_MAX
+from sluice.domain.source import BUCKET, SOURCE_MAX
 from sluice.ledger import LedgerCursor, idempotency
 from sluice.ledger.idempotency import RequestTicket
 from sluice.ledger.seen import SeenJob
@@ -26,20 +37,21 @@ from sluice.ledger.seen import SeenJob
 router = APIRouter(tags=["jobs"])
 
 CURSOR: Final = "jobs"
+SOURCE_PATTERN: Final = f"^s3://{BUCKET.pattern}(/|$)"
+"""For the description alone: what is wrong with a source is said in words."""
 LISTED: Final = answers(400, 401, 403, 422, 503)
 FOUND: Final = answers(401, 403, 404, 422, 503)
 CHANGED: Final = answers(401, 403, 404, 409, 422, 503)
 
 
-class JobRequest(BaseModel):
+class JobRequest(StrictRequest):
     """What a job is to do."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"source": "s3://photos/2024/", "priority": 5}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"source": "s3://photos/2024/", "priority": 5}]})
 
     source: PlainText = Field(
         max_length=SOURCE_MAX,
+        json_schema_extra={"pattern": SOURCE_PATTERN},
         description="s3://bucket/prefix/, or a zip or tar in a bucket; users: permitted ones only",
     )
     model: PlainText = Field(default="", max_length=MODEL_MAX, description="name or name@version; empty: the live one")
@@ -49,10 +61,10 @@ class JobRequest(BaseModel):
     watch_seconds: int = Field(default=60, ge=10, le=86_400, description="Seconds between two listings")
 
 
-class PriorityRequest(BaseModel):
+class PriorityRequest(StrictRequest):
     """How urgent a job is from now on."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"priority": 10}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"priority": 10}]})
 
     priority: int = Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX, description="Jobs with more come first")
 

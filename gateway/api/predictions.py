@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from gateway.api.answers import answers
+from gateway.api.answers import BODY, answers
 from gateway.classifier import Classified
 from gateway.doors.callers import User
 from gateway.dropped import read_pictures
@@ -71,7 +71,7 @@ class PredictionsAnswer(BaseModel):
 @router.post(
     "/predictions",
     response_model=PredictionsAnswer,
-    responses=answers(400, 401, 403, 404, 409, 413, 422, 503),
+    responses=answers(*BODY, 401, 403, 404, 409, 422, 503),
     openapi_extra={**BODIES, "parameters": [KEY_PARAMETER]},
     summary="Classify pictures",
 )

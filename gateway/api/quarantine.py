@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import jobs
 from gateway.api.answers import BODY, answers
-from gateway.api.bounds import OBJECT_MAX, PAGE, JobId, ListCursor, Moment, PageSize, PlainText
+from gateway.api.bounds import OBJECT_MAX, PAGE, JobId, ListCursor, Moment, PageSize, PlainText, StrictRequest
 from gateway.cursors import CURSOR_MAX, decode, encode
 from gateway.doors.callers import User, Viewer
 from gateway.parts import parts_of
@@ -44,10 +44,10 @@ class QuarantineAnswer(BaseModel):
     next: str | None = None
 
 
-class ReplayRequest(BaseModel):
+class ReplayRequest(StrictRequest):
     """What is to be tried again: some objects, all of a reason, or (with neither) all of the job."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "not_found"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "not_found"}]})
 
     ids: list[Annotated[int, Field(ge=1, le=OBJECT_MAX)]] | None = Field(
         default=None, min_length=1, max_length=IDS_MAX, description="Objects by number"

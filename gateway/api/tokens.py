@@ -6,11 +6,11 @@ from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from gateway import cursors, people
-from gateway.api.answers import answers
-from gateway.api.bounds import ID_MAX, PAGE, ListCursor, Moment, PageSize, PlainText
+from gateway.api.answers import BODY, answers
+from gateway.api.bounds import ID_MAX, PAGE, ListCursor, Moment, PageSize, PlainText, StrictRequest
 from gateway.doors.callers import SignedIn
 from gateway.parts import parts_of
 from sluice.ledger import tokens
@@ -20,11 +20,10 @@ router = APIRouter(tags=["tokens"])
 DAYS_MAX: Final = 3650
 
 
-class TokenRequest(BaseModel):
+class TokenRequest(StrictRequest):
     """A token to make."""
 
-    model_config = ConfigDict(extra="forbid")
-    name: Annotated[PlainText, Field(max_length=people.NAME_MAX, examples=["nightly upload"])]
+    name: Annotated[PlainText, Field(min_length=1, max_length=people.NAME_MAX, examples=["nightly upload"])]
     days: int | None = Field(default=90, ge=1, le=DAYS_MAX, description="Days it lasts; null: until it is revoked")
 
 
@@ -65,7 +64,7 @@ async def list_tokens(
 
 
 @router.post(
-    "/tokens", status_code=HTTPStatus.CREATED, responses=answers(401, 403, 409, 422, 503), summary="Make a token"
+    "/tokens", status_code=HTTPStatus.CREATED, responses=answers(*BODY, 401, 403, 409, 422, 503), summary="Make a token"
 )
 async def make_token(request: Request, person: SignedIn, wanted: TokenRequest) -> NewTokenAnswer:
     """Make a token that does what you may do; only its digest is kept."""
@@ -74,7 +73,7 @@ async def make_token(request: Request, person: SignedIn, wanted: TokenRequest) -
 
 
 @router.delete(
-    "/tokens/{token_id}",
+    "/tokens/{token_id:int}",
     status_code=HTTPStatus.NO_CONTENT,
     responses=answers(401, 403, 404, 422, 503),
     summary="Revoke a token",

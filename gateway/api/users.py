@@ -6,11 +6,11 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from gateway import cursors, people
-from gateway.api.answers import answers
-from gateway.api.bounds import ID_MAX, PAGE, ListCursor, Moment, PageSize, PlainText
+from gateway.api.answers import BODY, answers
+from gateway.api.bounds import ID_MAX, PAGE, ListCursor, Moment, PageSize, PlainText, StrictRequest
 from gateway.doors.callers import Admin, SignedIn
 from gateway.doors.origins import address_of
 from gateway.doors.passwords import LENGTH_MAX
@@ -22,7 +22,7 @@ router = APIRouter(tags=["users"])
 
 RoleName = Literal["viewer", "user", "admin"]
 UserId = Annotated[int, Path(ge=1, le=ID_MAX, description="The person's number")]
-PersonName = Annotated[PlainText, Field(max_length=people.NAME_MAX, examples=["Ada"])]
+PersonName = Annotated[PlainText, Field(min_length=1, max_length=people.NAME_MAX, examples=["Ada"])]
 Password = Annotated[PlainText, Field(max_length=LENGTH_MAX, examples=["correct horse battery staple"])]
 
 
@@ -44,30 +44,34 @@ class UsersAnswer(BaseModel):
     next: str | None = None
 
 
-class UserRequest(BaseModel):
+class UserRequest(StrictRequest):
     """A person to add."""
 
-    model_config = ConfigDict(extra="forbid")
     name: PersonName
-    email: Annotated[PlainText, Field(max_length=people.EMAIL_MAX, examples=["ada@example.com"])]
+    email: Annotated[
+        PlainText,
+        Field(
+            max_length=people.EMAIL_MAX,
+            examples=["ada@example.com"],
+            json_schema_extra={"pattern": f"^{people.EMAIL.pattern}$"},
+        ),
+    ]
     password: Password
     role: RoleName = "user"
 
 
-class UserChangeRequest(BaseModel):
+class UserChangeRequest(StrictRequest):
     """What an admin changes of a person; what isn't named stays."""
 
-    model_config = ConfigDict(extra="forbid")
     name: PersonName | None = None
     role: RoleName | None = None
     active: bool | None = Field(default=None, examples=[False])
     password: Password | None = None
 
 
-class OwnChangeRequest(BaseModel):
+class OwnChangeRequest(StrictRequest):
     """What people change of themselves; a new password takes the current one, and ends all other sessions."""
 
-    model_config = ConfigDict(extra="forbid")
     name: PersonName | None = None
     current_password: Password | None = None
     password: Password | None = None
@@ -84,7 +88,7 @@ async def list_users(request: Request, person: Admin, cursor: ListCursor = "", l
 
 
 @router.post(
-    "/users", status_code=HTTPStatus.CREATED, responses=answers(401, 403, 409, 422, 503), summary="Add a person"
+    "/users", status_code=HTTPStatus.CREATED, responses=answers(*BODY, 401, 403, 409, 422, 503), summary="Add a person"
 )
 async def add_user(request: Request, person: Admin, wanted: UserRequest) -> UserAnswer:
     """Add a person who signs in by password; admins only."""
@@ -98,7 +102,7 @@ async def get_me(request: Request, person: SignedIn) -> UserAnswer:
     return _answer(await people.get(parts_of(request), person.id))
 
 
-@router.patch("/users/me", responses=answers(401, 403, 409, 422, 429, 503), summary="Change yourself")
+@router.patch("/users/me", responses=answers(*BODY, 401, 403, 409, 422, 429, 503), summary="Change yourself")
 async def change_me(request: Request, person: SignedIn, wanted: OwnChangeRequest) -> UserAnswer:
     """Change your name, your password, or both."""
     parts = parts_of(request)
@@ -109,14 +113,14 @@ async def change_me(request: Request, person: SignedIn, wanted: OwnChangeRequest
     return _answer(await people.change(parts, person, person.id, name=wanted.name))
 
 
-@router.get("/users/{user_id}", responses=answers(401, 403, 404, 422, 503), summary="One person")
+@router.get("/users/{user_id:int}", responses=answers(401, 403, 404, 422, 503), summary="One person")
 async def get_user(request: Request, person: Admin, user_id: UserId) -> UserAnswer:
     """Return one person; admins only."""
     del person
     return _answer(await people.get(parts_of(request), user_id))
 
 
-@router.patch("/users/{user_id}", responses=answers(401, 403, 404, 409, 422, 503), summary="Change a person")
+@router.patch("/users/{user_id:int}", responses=answers(*BODY, 401, 403, 404, 409, 422, 503), summary="Change a person")
 async def change_user(request: Request, person: Admin, user_id: UserId, wanted: UserChangeRequest) -> UserAnswer:
     """Change a person's name, role, password, or whether they may sign in; admins only. The last admin stays one."""
     parts = parts_of(request)
@@ -128,7 +132,7 @@ async def change_user(request: Request, person: Admin, user_id: UserId, wanted: 
 
 
 @router.delete(
-    "/users/{user_id}",
+    "/users/{user_id:int}",
     status_code=HTTPStatus.NO_CONTENT,
     responses=answers(401, 403, 404, 409, 422, 503),
     summary="Delete a person",

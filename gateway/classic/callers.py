@@ -5,16 +5,17 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials
 
-from gateway.api.answers import answers
-from gateway.doors.callers import AtLeast
+from gateway.api.answers import BODY, answers
+from gateway.doors.callers import BEARER, AtLeast
 from gateway.doors.person import Person, Role
 from gateway.parts import parts_of
 from sluice.errors import RequestError
 from sluice.ledger.pictures import ANONYMOUS
 
-REFUSALS: Final[dict[int | str, dict[str, Any]]] = answers(400, 401, 403, 413, 422, 429, 503)
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = answers(*BODY, 401, 403, 422, 503)
 
 
 async def bearer_or_anybody(request: Request) -> Person:
@@ -26,8 +27,12 @@ async def bearer_or_anybody(request: Request) -> Person:
     return Person(ANONYMOUS, "", "", Role[parts.settings.gateway_anonymous.upper()])
 
 
-async def bearer(person: Annotated[Person, Depends(bearer_or_anybody)]) -> Person:
+async def bearer(
+    person: Annotated[Person, Depends(bearer_or_anybody)],
+    shown: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
+) -> Person:
     """Return the person whose token this is, or refuse."""
+    del shown
     if not person.is_signed_in:
         raise RequestError(HTTPStatus.UNAUTHORIZED, "Not authenticated: send Authorization: Bearer, see POST /login")
     return await AtLeast(Role.USER)(person)

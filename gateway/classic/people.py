@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.answers import answers
 from gateway.api.bounds import ID_MAX, PlainText
 from gateway.classic.callers import REFUSALS, AnyCaller, Bearer
 from gateway.classic.pictures import form_of
+from gateway.doors.callers import Caller
 from gateway.doors.fields import field
 from gateway.doors.forms import form_token
 from gateway.doors.origins import address_of
 from gateway.doors.passwords import LENGTH_MAX, check_password
 from gateway.doors.person import Person, Role
 from gateway.pages.login import login as page_login
+from gateway.pages.login import show_login
 from gateway.parts import parts_of
 from sluice.errors import RequestError
 from sluice.ledger import users
@@ -29,6 +31,18 @@ router = APIRouter(tags=["classic"])
 MOST: Final = 1000
 EMAIL: Final = r"^\s*[^@\s]{1,64}@[^@\s]{1,189}\s*$"
 LOGIN: Final = form_of(username={"type": "string", "maxLength": 254}, password={"type": "string"})
+PAGE: Final = {"text/html": {"schema": {"type": "string"}}}
+LOGIN_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    **{status: {**said, "content": {**said["content"], **PAGE}} for status, said in REFUSALS.items()},
+    303: {"description": "The page's own form: signed in"},
+    404: {"description": "Wrong user or password: which of them isn't said"},
+}
+"""The page's own form is answered with pages."""
+TAKEN: Final = {"application/json": {"schema": {"type": "object", "properties": {"detail": {"type": "string"}}}}}
+ADD_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    **REFUSALS,
+    400: {"description": "The address is taken", "content": {**REFUSALS[400]["content"], **TAKEN}},
+}
 UserId = Annotated[int, Path(ge=1, le=ID_MAX)]
 
 
@@ -62,7 +76,7 @@ class ClassicUserAnswer(BaseModel):
 @router.post(
     "/login",
     response_model=AccessAnswer,
-    responses={**REFUSALS, 404: {"description": "Wrong user or password: which of them isn't said"}},
+    responses=LOGIN_ANSWERS,
     openapi_extra=dict(LOGIN),
 )
 async def login(request: Request) -> Response:
@@ -80,7 +94,13 @@ async def login(request: Request) -> Response:
     return JSONResponse(AccessAnswer(access_token=await doors.access_token(person)).model_dump())
 
 
-@router.post("/user/", status_code=HTTPStatus.CREATED, response_model=ClassicUserAnswer, responses=REFUSALS)
+@router.get("/login", response_class=HTMLResponse, responses={303: {"description": "Signed in already"}, **REFUSALS})
+async def show_form(request: Request, person: Caller) -> Response:
+    """Show the page to sign in."""
+    return await show_login(request, person)
+
+
+@router.post("/user/", status_code=HTTPStatus.CREATED, response_model=ClassicUserAnswer, responses=ADD_ANSWERS)
 async def add_user(request: Request, person: AnyCaller, wanted: ClassicUserRequest) -> Response:
     """Make an account: an admin for anybody, everybody for themselves where SLUICE_GATEWAY_SIGNUP is open."""
     parts = parts_of(request)

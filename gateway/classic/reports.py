@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Final
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.answers import answers
@@ -38,7 +38,7 @@ class RemarkRequest(BaseModel):
         }
     )
 
-    score: float = Field(ge=0, le=1, allow_inf_nan=False)
+    score: float = Field(strict=True, ge=0, le=1, allow_inf_nan=False)
     predicted_class: PlainText = Field(max_length=LABEL_MAX)
     image_file_name: PlainText = Field(max_length=NAME_MAX)
     feedback: PlainText = Field(min_length=1, max_length=COMMENT_MAX)
@@ -55,7 +55,7 @@ class RemarkAnswer(BaseModel):
     created: Moment
 
 
-@router.get("/feedback", include_in_schema=False)
+@router.get("/feedback", response_class=HTMLResponse, responses=answers(401, 403, 503))
 async def show_feedback(request: Request, person: Anybody) -> Response:
     """Show the form for a report in words."""
     del person

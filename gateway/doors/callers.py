@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
 
 from gateway.doors.person import Person, Role
 from gateway.parts import parts_of
 from sluice.errors import RequestError
+
+BEARER: Final = HTTPBearer(
+    auto_error=False,
+    description="A personal token, from the page Account or POST /api/v1/tokens. What SLUICE_GATEWAY_ANONYMOUS "
+    "permits needs none.",
+)
+"""For the API's description: who calls is found out by Doors."""
 
 
 async def caller(request: Request) -> Person:
