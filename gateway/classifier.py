@@ -16,7 +16,7 @@ from gateway.live_models import UsableModel
 from gateway.predictor import Predictor
 from gateway.recorder import Recorder
 from gateway.store import PictureStore
-from sluice.domain import Model, Reason
+from sluice.domain import Reason
 from sluice.errors import ImageError
 from sluice.images import decode
 from sluice.ledger import pictures
@@ -68,7 +68,7 @@ class Classifier:
         self._recorder = Recorder(ledger)
         self._store = store
         self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
-        self._remembered: OrderedDict[tuple[int, int, bytes], KnownPicture] = OrderedDict()
+        self._remembered: OrderedDict[tuple[int, bytes], KnownPicture] = OrderedDict()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -100,7 +100,7 @@ class Classifier:
         sha256 = digest.digest()
         outcome = Classified(dropped.name, digest.hexdigest(), f"{model.name}@{model.version}", 0.0)
         key = self._store.picture_key(user_id, sha256)
-        known = await self._recall(user_id, model, sha256, key)
+        known = await self._recall(user_id, model.id, sha256, key)
         try:
             top, object_id = await self._answer(user_id, usable, dropped, sha256, key, known)
         except ImageError as error:
@@ -125,7 +125,7 @@ class Classifier:
             Picture(
                 user_id=user_id,
                 model_id=usable.model.id,
-                source=self._store.pictures_of(user_id),
+                source=self._store.source,
                 key=key,
                 etag=etag,
                 size=len(dropped.data),
@@ -135,7 +135,7 @@ class Classifier:
                 gateway=self._settings.name,
             )
         )
-        self._remember(user_id, usable.model, sha256, KnownPicture(top, object_id))
+        self._remember(usable.model.id, key, KnownPicture(top, object_id))
         return top, object_id
 
     async def _infer(self, usable: UsableModel, data: bytes, key: bytes) -> tuple[Top, str]:
@@ -158,19 +158,19 @@ class Classifier:
         metrics.INFERRED.inc()
         return tuple((usable.model.labels[index], score) for index, score in answer.top), etag
 
-    async def _recall(self, user_id: int, model: Model, sha256: bytes, key: bytes) -> KnownPicture:
-        remembered = self._remembered.get((user_id, model.id, sha256))
+    async def _recall(self, user_id: int, model_id: int, sha256: bytes, key: bytes) -> KnownPicture:
+        remembered = self._remembered.get((model_id, key))
         if remembered is not None:
-            self._remembered.move_to_end((user_id, model.id, sha256))
+            self._remembered.move_to_end((model_id, key))
             return remembered
         found = await self._ledger.run(
-            pictures.recall, user_id, model.id, sha256, key, self._settings.gateway_answers_days
+            pictures.recall, user_id, model_id, sha256, key, self._settings.gateway_answers_days
         )
         if found.top is not None and found.object_id is not None:
-            self._remember(user_id, model, sha256, found)
+            self._remember(model_id, key, found)
         return found
 
-    def _remember(self, user_id: int, model: Model, sha256: bytes, known: KnownPicture) -> None:
-        self._remembered[user_id, model.id, sha256] = known
+    def _remember(self, model_id: int, key: bytes, known: KnownPicture) -> None:
+        self._remembered[model_id, key] = known
         if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)

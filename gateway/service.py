@@ -24,6 +24,7 @@ from gateway.live_models import LiveModels
 from gateway.parts import Parts
 from gateway.predictor import Predictor
 from gateway.repeats import Repeats
+from gateway.retention import Retention
 from gateway.store import PictureStore
 from gateway.uploads.bucket import ArchiveBucket
 from gateway.uploads.receiver import ArchiveReceiver
@@ -59,6 +60,7 @@ class GatewayService:
         self._store = store
         self._feed = JobFeed(self._ledger)
         self._receiver = ArchiveReceiver(settings, ArchiveBucket(store), self._ledger)
+        self._retention = Retention(settings, store)
         self._doors = Doors(settings, self._ledger)
         self._viewer = PictureViewer(settings)
         parts = Parts(
@@ -84,6 +86,7 @@ class GatewayService:
             group.create_task(self._classifier.run())
             group.create_task(self._feed.run())
             group.create_task(self._receiver.run())
+            group.create_task(self._retention.run())
             group.create_task(self._doors.run())
             group.create_task(self._keep_knowing_models())
             group.create_task(self._keep_trimming())

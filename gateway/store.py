@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from gateway.shelves import shelf_of
 from sluice.errors import ConfigurationError, SourceError
 from sluice.objects.aws import AWS_ERRORS
 from sluice.objects.clients import BucketClients
@@ -21,15 +25,29 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
+Clock = Callable[[], datetime]
 
 PICTURES: Final = "pictures"
 ARCHIVES: Final = "archives"
+PAGE: Final = 1000
+"""Keys that S3 lists, or removes, at once."""
+MOST_SHELVES: Final = 10 * PAGE
+now: Clock = partial(datetime.now, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What lies in the store: `place` is its key below the store's prefix."""
+
+    key: str
+    place: tuple[str, ...]
+    modified: datetime
 
 
 class PictureStore:
     """What is under SLUICE_GATEWAY_STORE; many requests may use it at once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock = now) -> None:
         if not settings.gateway_store:
             raise ConfigurationError(
                 "there is no place for dropped pictures: set SLUICE_GATEWAY_STORE=s3://bucket/prefix/ (the bucket must "
@@ -38,14 +56,18 @@ class PictureStore:
         self.bucket, prefix = split(settings.gateway_store)
         self._prefix = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
         self._clients = BucketClients(self.bucket, settings)
+        self._keep_days = settings.gateway_keep_days
+        self._clock = clock
+
+    @property
+    def source(self) -> str:
+        """Return the source of the jobs that stand for dropped pictures."""
+        return f"s3://{self.bucket}/{self._prefix}{PICTURES}/"
 
     def picture_key(self, user_id: int, sha256: bytes) -> bytes:
-        """Return the key of a person's picture."""
-        return f"{self._prefix}{PICTURES}/{user_id}/{sha256.hex()}".encode()
-
-    def pictures_of(self, user_id: int) -> str:
-        """Return the source of a person's standing jobs."""
-        return f"s3://{self.bucket}/{self._prefix}{PICTURES}/{user_id}/"
+        """Return the key under which a person's picture is kept if it is dropped now."""
+        shelf = shelf_of(self._clock().date(), self._keep_days)
+        return f"{self._prefix}{PICTURES}/{shelf}/{user_id}/{sha256.hex()}".encode()
 
     def archive_key(self, upload_id: str, name: str) -> str:
         """Return the key of an uploaded archive, whose name stays in it for people who look at results."""
@@ -75,6 +97,54 @@ class PictureStore:
                 return await loop.run_in_executor(self._clients.threads, work, client)
             except AWS_ERRORS as error:
                 raise self._unwritable(key, error) from error
+
+    async def shelves(self) -> list[str]:
+        """Return the names of the shelves that have pictures."""
+        prefix = f"{self._prefix}{PICTURES}/"
+
+        def work(client: S3Client) -> list[str]:
+            found: list[str] = []
+            pages = client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, Delimiter="/", PaginationConfig={"MaxItems": MOST_SHELVES}
+            )
+            for page in pages:
+                found += [each["Prefix"].removeprefix(prefix).rstrip("/") for each in page.get("CommonPrefixes", [])]
+            return found
+
+        return await self.call(work, prefix)
+
+    async def page(self, *folder: str, after: str = "") -> list[StoredObject]:
+        """Return what lies in a folder of the store, by key: at most a page of it, behind the key `after`."""
+        prefix = self._prefix + "".join(f"{part}/" for part in folder)
+        answer = await self.call(
+            lambda client: client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, StartAfter=after, MaxKeys=PAGE),
+            prefix,
+        )
+        return [
+            StoredObject(
+                each["Key"],
+                tuple(each["Key"].removeprefix(self._prefix).split("/")),
+                # Sluice's clients leave time stamps as they stand.
+                datetime.fromisoformat(str(each["LastModified"])),
+            )
+            for each in answer.get("Contents", [])
+        ]
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Remove at most a page of objects; those that aren't there are well too."""
+        if not keys:
+            return
+        answer = await self.call(
+            lambda client: client.delete_objects(
+                Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            ),
+            keys[0],
+        )
+        for error in answer.get("Errors", []):
+            raise SourceError(
+                f"s3://{self.bucket}/{error.get('Key')} can't be removed: {error.get('Code')}, "
+                f"{error.get('Message')}: check this process's right to delete there"
+            )
 
     def close(self) -> None:
         """Let go of the connections."""

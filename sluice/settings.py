@@ -154,6 +154,9 @@ class Settings(BaseSettings):
     gateway_store: str | None = Field(
         None, description="s3://bucket/prefix/ that dropped pictures and archives are kept under."
     )
+    gateway_keep_days: int = Field(
+        90, ge=0, description="Days that dropped pictures and archives are kept; 0: for ever. Results always stay."
+    )
     gateway_key: SecretStr | None = Field(
         None, description="Signs sessions and tokens: 32 characters or more, the same for all replicas."
     )

@@ -62,6 +62,7 @@ class UploadAnswer(BaseModel):
     name: str = Field(examples=["holiday.zip"])
     size: int
     created: Moment
+    removed: Moment | None = Field(default=None, description="Since when the archive isn't kept; its results stay")
     job: int | None
     state: str = Field(description="The job's: pending, running, paused, cancelled, done, failed; deleted")
     message: str = Field(default="", description="What the job waits for, or failed of")
@@ -213,6 +214,7 @@ def answer_of_state(state: UploadState) -> UploadAnswer:
         name=state.upload.name,
         size=state.upload.size,
         created=state.upload.created,
+        removed=state.upload.removed,
         job=state.upload.job_id,
         state=state.state or "deleted",
         message=state.message,

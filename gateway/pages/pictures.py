@@ -47,14 +47,14 @@ async def large(request: Request, person: Caller, object_id: ObjectId) -> Respon
 @router.get("/pictures/{object_id}/why")
 async def why(request: Request, person: Viewer, object_id: ObjectId) -> Response:
     """Show what the model recognised the picture by."""
-    found = await _find(request, person, object_id)
+    found = await _find_kept(request, person, object_id)
     return await page(request, "why.html", picture=found)
 
 
 @router.get("/pictures/{object_id}/why.jpg")
 async def heat_map(request: Request, person: Viewer, object_id: ObjectId) -> Response:
     """Give the square that the model saw, with what spoke for the class in warm colours."""
-    found = await _find(request, person, object_id)
+    found = await _find_kept(request, person, object_id)
     parts = parts_of(request)
     jpeg = await parts.explainer.jpeg(found, await parts.models.get(found.model))
     return Response(jpeg, media_type=KIND, headers={"Cache-Control": f"private, max-age={KEPT_SECONDS}"})
@@ -67,8 +67,19 @@ async def _find(request: Request, person: Person, object_id: int) -> ShownPictur
     return found
 
 
-async def _drawn(request: Request, person: Person, object_id: int, longest: int) -> Response:
+async def _find_kept(request: Request, person: Person, object_id: int) -> ShownPicture:
+    """Return a picture whose bytes are there to be looked at."""
     found = await _find(request, person, object_id)
+    if found.removed is not None:
+        raise RequestError(
+            HTTPStatus.GONE,
+            f"picture {object_id} is no longer kept: what was said of it stays, drop it again to see it",
+        )
+    return found
+
+
+async def _drawn(request: Request, person: Person, object_id: int, longest: int) -> Response:
+    found = await _find_kept(request, person, object_id)
     # The bytes are those of the ETag, so a picture that a browser has is the one that it would get.
     mark = f'"{found.object_id}-{longest}"'
     headers = {"Cache-Control": f"private, max-age={KEPT_SECONDS}", "ETag": mark}

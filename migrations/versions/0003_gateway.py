@@ -78,16 +78,16 @@ TABLES = {
             PRIMARY KEY (user_id, model_id),
             KEY by_job (job_id)
         )""",
-    # Names of dropped pictures.
+    # Names of dropped pictures. `removed`: when the picture was deleted; its object and prediction stay.
     "pictures": """
         CREATE TABLE IF NOT EXISTS pictures (
             object_id     BIGINT UNSIGNED NOT NULL PRIMARY KEY,
             user_id       INT UNSIGNED NOT NULL,
             name          VARCHAR(255) NOT NULL,
             created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+            removed       TIMESTAMP(3) NULL,
             KEY by_user (user_id, object_id),
-            KEY by_name (user_id, name, created),
-            KEY by_age (created)
+            KEY by_name (user_id, name, created)
         )""",
     # Answers by content, shared by all replicas.
     "answers": """
@@ -99,7 +99,7 @@ TABLES = {
             PRIMARY KEY (sha256, model_id),
             KEY by_age (created)
         )""",
-    # Uploaded archives and their jobs.
+    # Uploaded archives and their jobs. `removed`: when the archive was deleted.
     "uploads": """
         CREATE TABLE IF NOT EXISTS uploads (
             id            CHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
@@ -109,8 +109,10 @@ TABLES = {
             size          BIGINT UNSIGNED NOT NULL,
             job_id        INT UNSIGNED NULL,
             created       TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+            removed       TIMESTAMP(3) NULL,
             KEY by_user (user_id, created),
-            KEY by_name (user_id, name, created)
+            KEY by_name (user_id, name, created),
+            KEY by_job (job_id)
         )""",
     # Answers to requests with an idempotency key, so that repeating them creates nothing. Without a status, the gateway
     # in `holder` is processing the request.

@@ -24,7 +24,7 @@ def find(cursor: LedgerCursor, sha256: bytes, model_id: int, days: int) -> tuple
 
 
 def keep(cursor: LedgerCursor, found: Mapping[tuple[bytes, int], tuple[tuple[str, float], ...]]) -> None:
-    """Store answers by (content, model); existing ones stay, unless they are too old to be used."""
+    """Store answers by (content, model); storing one again renews its age."""
     cursor.executemany(
         "INSERT INTO answers (sha256, model_id, top) VALUES (%s, %s, %s) "
         "ON DUPLICATE KEY UPDATE top = VALUES(top), created = CURRENT_TIMESTAMP(3)",

@@ -54,8 +54,8 @@ def recall(cursor: LedgerCursor, user_id: int, model_id: int, sha256: bytes, key
     """Return what is known about a picture's bytes: the model's answer, and the person's own object."""
     cursor.execute(
         "SELECT o.id FROM standing_jobs s JOIN objects o ON o.job_id = s.job_id AND o.repeat_no = 0 "
-        "AND o.object_key = %s AND o.generation = 0 AND o.state = 'done' JOIN pictures p ON p.object_id = o.id "
-        "WHERE s.user_id = %s AND s.model_id = %s",
+        "AND o.object_key = %s AND o.generation = 0 AND o.state = 'done' "
+        "JOIN pictures p ON p.object_id = o.id AND p.removed IS NULL WHERE s.user_id = %s AND s.model_id = %s",
         (key, user_id, model_id),
     )
     row = cursor.fetchone()
@@ -63,9 +63,9 @@ def recall(cursor: LedgerCursor, user_id: int, model_id: int, sha256: bytes, key
 
 
 def newest(cursor: LedgerCursor, user_id: int, name: str) -> int | None:
-    """Return the object of the last picture that a person dropped under a name."""
+    """Return the object of the last picture that a person dropped under a name and that is still stored."""
     cursor.execute(
-        "SELECT object_id FROM pictures FORCE INDEX (by_name) WHERE user_id = %s AND name = %s "
+        "SELECT object_id FROM pictures FORCE INDEX (by_name) WHERE user_id = %s AND name = %s AND removed IS NULL "
         "ORDER BY created DESC, object_id DESC LIMIT 1",
         (user_id, name),
     )
@@ -73,10 +73,25 @@ def newest(cursor: LedgerCursor, user_id: int, name: str) -> int | None:
     return int(row["object_id"]) if row else None
 
 
+def mark_removed(cursor: LedgerCursor, user_id: int, keys: Sequence[bytes]) -> None:
+    """Note of a person's pictures that they are no longer kept; objects and predictions stay as they were."""
+    cursor.execute(
+        "SELECT o.id FROM standing_jobs s STRAIGHT_JOIN objects o FORCE INDEX (one_version) "
+        "ON o.job_id = s.job_id AND o.repeat_no = 0 AND o.object_key IN %s WHERE s.user_id = %s",
+        (keys, user_id),
+    )
+    ids = sorted(int(row["id"]) for row in cursor.fetchall())
+    if ids:
+        cursor.execute(
+            "UPDATE pictures SET removed = CURRENT_TIMESTAMP(3) WHERE object_id IN %s AND removed IS NULL", (ids,)
+        )
+
+
 def record(cursor: LedgerCursor, pictures: Sequence[Picture]) -> list[int]:
     """Insert an object with its prediction for each picture, and store its answer; return the objects' ids.
 
-    If the same person dropped a picture before, its object gets the new name and ETag.
+    If the same person dropped a picture before, and it is stored under the same key, its object gets the new name and
+    ETag.
     """
     jobs = {
         (user_id, model_id): _standing_job(cursor, user_id, model_id, source)
@@ -129,7 +144,7 @@ def _record(cursor: LedgerCursor, job_id: int, picture: Picture) -> int:
             cursor.execute("UPDATE objects SET etag = %s WHERE id = %s", (picture.etag, object_id))
     cursor.execute(
         "INSERT INTO pictures (object_id, user_id, name) VALUES (%s, %s, %s) "
-        "ON DUPLICATE KEY UPDATE name = VALUES(name), created = CURRENT_TIMESTAMP(3)",
+        "ON DUPLICATE KEY UPDATE name = VALUES(name), created = CURRENT_TIMESTAMP(3), removed = NULL",
         (object_id, picture.user_id, shortened(picture.name, NAME_MAX)),
     )
     return object_id

@@ -25,6 +25,8 @@ class ShownPicture:
     model: str
     top: Top
     predicted: datetime
+    removed: datetime | None
+    """Since when its bytes are no longer kept, where the gateway kept them."""
 
 
 def find(cursor: LedgerCursor, object_id: int, person_id: int, *, is_admin: bool) -> ShownPicture | None:
@@ -34,8 +36,9 @@ def find(cursor: LedgerCursor, object_id: int, person_id: int, *, is_admin: bool
         return None
     cursor.execute(
         "SELECT o.object_key, o.etag, o.size, n.name AS picture, CONCAT(m.name, '@', m.version) AS model, p.top, "
-        "p.created FROM objects o JOIN predictions p ON p.object_id = o.id JOIN models m ON m.id = p.model_id "
-        "LEFT JOIN pictures n ON n.object_id = o.id WHERE o.id = %s AND o.state = 'done'",
+        "p.created, COALESCE(n.removed, u.removed) AS removed FROM objects o JOIN predictions p ON p.object_id = o.id "
+        "JOIN models m ON m.id = p.model_id LEFT JOIN pictures n ON n.object_id = o.id "
+        "LEFT JOIN uploads u ON u.job_id = o.job_id WHERE o.id = %s AND o.state = 'done'",
         (object_id,),
     )
     row = cursor.fetchone()
@@ -53,4 +56,5 @@ def find(cursor: LedgerCursor, object_id: int, person_id: int, *, is_admin: bool
         row["model"],
         tuple((str(label), float(score)) for label, score in json.loads(row["top"])),
         row["created"],
+        row["removed"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.owners import submit_for
 
-COLUMNS: Final = "u.id, u.user_id, u.name, u.object_key, u.size, u.job_id, u.created"
+COLUMNS: Final = "u.id, u.user_id, u.name, u.object_key, u.size, u.job_id, u.created, u.removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class ArchiveUpload:
     size: int
     job_id: int | None
     created: datetime
+    removed: datetime | None
+    """Since when the archive itself is no longer kept; its job and results are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +110,26 @@ def of_person(cursor: LedgerCursor, user_id: int, before: str = "", limit: int =
     return [_state(row) for row in cursor.fetchall()]
 
 
+def mark_removed(cursor: LedgerCursor, ids: Sequence[str], before: datetime) -> dict[str, bool]:
+    """Note of uploads whose jobs ended before then that they are no longer kept.
+
+    Return of each that has a row whether its bytes are still needed.
+    """
+    cursor.execute(
+        "UPDATE uploads u LEFT JOIN jobs j ON j.id = u.job_id SET u.removed = CURRENT_TIMESTAMP(3) "
+        "WHERE u.id IN %s AND u.removed IS NULL AND u.created < %s AND (j.id IS NULL "
+        "OR (j.state IN ('done', 'failed', 'cancelled') AND COALESCE(j.finished, u.created) < %s))",
+        (ids, before, before),
+    )
+    cursor.execute("SELECT id, removed IS NULL AS needed FROM uploads WHERE id IN %s", (ids,))
+    return {str(row["id"]): bool(row["needed"]) for row in cursor.fetchall()}
+
+
 def _state(row: dict[str, object]) -> UploadState:
     def number(name: str) -> int:
         return int(str(row[name]))
 
-    names = ("id", "user_id", "name", "object_key", "size", "job_id", "created")
+    names = ("id", "user_id", "name", "object_key", "size", "job_id", "created", "removed")
     return UploadState(
         upload=ArchiveUpload(**{name: row[name] for name in names}),  # type: ignore[arg-type]
         state=str(row["state"] or ""),

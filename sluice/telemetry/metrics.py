@@ -38,6 +38,9 @@ LOG_FAILURES = Counter(
 
 GATEWAY_REQUESTS = Counter("sluice_gateway_requests_total", "Requests to the gateway", ["route", "status"])
 GATEWAY_REFUSED = Counter("sluice_gateway_refused_total", "Requests that were refused because the gateway was full")
+GATEWAY_REMOVED = Counter(
+    "sluice_gateway_removed_total", "Pictures and archives deleted after SLUICE_GATEWAY_KEEP_DAYS", ["what"]
+)
 
 IN_FLIGHT = Gauge("sluice_in_flight", "Objects leased (producer) or held (consumer) and not finished")
 BACKLOG = Gauge("sluice_backlog", "Pending objects of the running jobs that this producer owns, including leased ones")

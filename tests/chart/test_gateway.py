@@ -45,6 +45,11 @@ def test_dropped_pictures_go_to_the_try_out_unless_told_where(default: Rendered)
     assert render(EXTERNAL).pod("gateway").env()["SLUICE_GATEWAY_STORE"] == "s3://photos/sluice/"
 
 
+def test_how_long_pictures_are_kept_is_a_value(default: Rendered) -> None:
+    assert default.pod("gateway").env()["SLUICE_GATEWAY_KEEP_DAYS"] == "90"
+    assert render({"gateway": {"keepDays": 0}}).pod("gateway").env()["SLUICE_GATEWAY_KEEP_DAYS"] == "0"
+
+
 def test_key_and_password_are_made_once_and_stay(default: Rendered) -> None:
     secret = default.get("Secret", "sluice-gateway")
     assert secret["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}

@@ -27,8 +27,9 @@ OWNED: Final = frozenset(
         *("s3_endpoint", "s3_region", "s3_role", "s3_profile"),
         *("bind", "shard", "shards", "producers", "torchserve", "torchserve_token", "drain_seconds", "name"),
         *("curve_key", "curve_server", "curve_clients", "metrics_host", "metrics_port"),
-        *("gateway_bind", "gateway_store", "gateway_url", "gateway_key", "gateway_anonymous", "gateway_signup"),
-        *("gateway_admin", "gateway_admin_password", "gateway_classic", "gateway_sources", "gateway_proxies"),
+        *("gateway_bind", "gateway_store", "gateway_keep_days", "gateway_url", "gateway_key", "gateway_anonymous"),
+        *("gateway_admin", "gateway_admin_password", "gateway_signup", "gateway_classic", "gateway_sources"),
+        *("gateway_proxies",),
         *("gateway_oidc_issuer", "gateway_oidc_client", "gateway_oidc_secret"),
     }
 )

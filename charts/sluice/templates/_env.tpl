@@ -119,6 +119,7 @@
 - {name: SLUICE_GATEWAY_BIND, value: "0.0.0.0:8000"}
 - {name: SLUICE_GATEWAY_STORE, value: {{ include "sluice.gateway.store" $ | quote }}}
 - {name: SLUICE_GATEWAY_ANONYMOUS, value: {{ .anonymous }}}
+- {name: SLUICE_GATEWAY_KEEP_DAYS, value: {{ .keepDays | quote }}}
 - {name: SLUICE_GATEWAY_SIGNUP, value: {{ .signup }}}
 - {name: SLUICE_GATEWAY_CLASSIC, value: {{ .classic.enabled | quote }}}
 - {name: SLUICE_GATEWAY_ADMIN, value: {{ .admin | quote }}}
