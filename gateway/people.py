@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
 from gateway.doors.doors import TOKEN_PREFIX
 from gateway.doors.keys import digest
-from gateway.doors.passwords import check_password
 from gateway.doors.person import Person
 from gateway.parts import Parts
-from sluice.errors import Busy, RequestError
+from sluice.domain.accounts import check_email, check_name, check_password
+from sluice.errors import Busy, ConfigurationError, RequestError
 from sluice.ledger import sessions, tokens, users
 from sluice.ledger.sessions import Attempts
 from sluice.ledger.users import Account
@@ -20,9 +21,6 @@ from sluice.telemetry import get_logger
 
 log = get_logger()
 
-NAME_MAX: Final = 50
-EMAIL_MAX: Final = 254
-EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
 SIGNUPS_FREE: Final = 10
 SIGNUPS_LONGEST: Final = 900
 LAST_ADMIN: Final = "this is the last active admin: make somebody else an admin first"
@@ -67,7 +65,8 @@ async def change(
 ) -> Account:
     """Change what is given of a person."""
     if name is not None:
-        name = _checked_name(name)
+        with _told():
+            name = check_name(name)
     outcome = await parts.ledger.run(users.change, user_id, name=name, role=role, active=active)
     _raise_unless_done(outcome)
     parts.doors.forget()
@@ -77,7 +76,8 @@ async def change(
 
 async def set_password(parts: Parts, by: Person, account: Account, password: str, keep: bytes | None = None) -> None:
     """Set a password; all sessions of that person end but `keep`."""
-    check_password(password, account.email, account.name)
+    with _told():
+        check_password(password, account.email, account.name)
     if not await parts.ledger.run(users.set_password, account.id, await parts.doors.passwords.hash(password), keep):
         raise _missing()
     parts.doors.forget()
@@ -118,7 +118,9 @@ async def end_sessions(parts: Parts, person: Person) -> None:
 async def make_token(parts: Parts, person: Person, name: str, days: int | None) -> tuple[int, str]:
     """Return a new token of a person with its id; nobody can show it again."""
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    made = await parts.ledger.run(tokens.make, person.id, _checked_name(name), digest(token), days)
+    with _told():
+        name = check_name(name)
+    made = await parts.ledger.run(tokens.make, person.id, name, digest(token), days)
     if made is None:
         raise RequestError(HTTPStatus.CONFLICT, f"you have {tokens.MOST} tokens: revoke one first")
     log.info("audit", did="made a token", user=person.id, token=made)
@@ -134,10 +136,9 @@ async def revoke_token(parts: Parts, person: Person, token_id: int) -> None:
 
 
 async def _add(parts: Parts, name: str, email: str, password: str, role: str) -> Account:
-    name, email = _checked_name(name), email.strip()
-    if not EMAIL.fullmatch(email) or len(email) > EMAIL_MAX or not email.isprintable():
-        raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "this is no e-mail address: it looks like name@example.com")
-    check_password(password, email, name)
+    with _told():
+        name, email = check_name(name), check_email(email)
+        check_password(password, email, name)
     made = await parts.ledger.run(users.add, name, email, role, await parts.doors.passwords.hash(password))
     if made is None:
         raise RequestError(
@@ -146,13 +147,13 @@ async def _add(parts: Parts, name: str, email: str, password: str, role: str) ->
     return await get(parts, made)
 
 
-def _checked_name(name: str) -> str:
-    name = name.strip()
-    if not name or len(name) > NAME_MAX or not name.isprintable():
-        raise RequestError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, f"a name has 1 to {NAME_MAX} characters that can be printed"
-        )
-    return name
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell whoever sent it what a name, an address or a password must be."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
 
 
 def _raise_unless_done(outcome: users.Outcome) -> None:

@@ -13,6 +13,7 @@ from gateway.api.answers import BODY, answers
 from gateway.api.bounds import ID_MAX, PAGE, ListCursor, Moment, PageSize, PlainText, StrictRequest
 from gateway.doors.callers import SignedIn
 from gateway.parts import parts_of
+from sluice.domain.accounts import NAME_MAX
 from sluice.ledger import tokens
 
 router = APIRouter(tags=["tokens"])
@@ -23,7 +24,7 @@ DAYS_MAX: Final = 3650
 class TokenRequest(StrictRequest):
     """A token to make."""
 
-    name: Annotated[PlainText, Field(min_length=1, max_length=people.NAME_MAX, examples=["nightly upload"])]
+    name: Annotated[PlainText, Field(min_length=1, max_length=NAME_MAX, examples=["nightly upload"])]
     days: int | None = Field(default=90, ge=1, le=DAYS_MAX, description="Days it lasts; null: until it is revoked")
 
 

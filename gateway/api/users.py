@@ -13,8 +13,8 @@ from gateway.api.answers import BODY, answers
 from gateway.api.bounds import ID_MAX, PAGE, ListCursor, Moment, PageSize, PlainText, StrictRequest
 from gateway.doors.callers import Admin, SignedIn
 from gateway.doors.origins import address_of
-from gateway.doors.passwords import LENGTH_MAX
 from gateway.parts import parts_of
+from sluice.domain.accounts import EMAIL, EMAIL_MAX, NAME_MAX, PASSWORD_MAX
 from sluice.ledger import users
 from sluice.ledger.users import Account
 
@@ -22,8 +22,8 @@ router = APIRouter(tags=["users"])
 
 RoleName = Literal["viewer", "user", "admin"]
 UserId = Annotated[int, Path(ge=1, le=ID_MAX, description="The person's number")]
-PersonName = Annotated[PlainText, Field(min_length=1, max_length=people.NAME_MAX, examples=["Ada"])]
-Password = Annotated[PlainText, Field(max_length=LENGTH_MAX, examples=["correct horse battery staple"])]
+PersonName = Annotated[PlainText, Field(min_length=1, max_length=NAME_MAX, examples=["Ada"])]
+Password = Annotated[PlainText, Field(max_length=PASSWORD_MAX, examples=["correct horse battery staple"])]
 
 
 class UserAnswer(BaseModel):
@@ -51,9 +51,9 @@ class UserRequest(StrictRequest):
     email: Annotated[
         PlainText,
         Field(
-            max_length=people.EMAIL_MAX,
+            max_length=EMAIL_MAX,
             examples=["ada@example.com"],
-            json_schema_extra={"pattern": f"^{people.EMAIL.pattern}$"},
+            json_schema_extra={"pattern": f"^{EMAIL.pattern}$"},
         ),
     ]
     password: Password

@@ -17,11 +17,11 @@ from gateway.doors.callers import Caller
 from gateway.doors.fields import field
 from gateway.doors.forms import form_token
 from gateway.doors.origins import address_of
-from gateway.doors.passwords import LENGTH_MAX, check_password
 from gateway.doors.person import Person, Role
 from gateway.pages.login import login as page_login
 from gateway.pages.login import show_login
 from gateway.parts import parts_of
+from sluice.domain.accounts import PASSWORD_MAX, check_password
 from sluice.errors import RequestError
 from sluice.ledger import users
 from sluice.ledger.users import Account
@@ -62,7 +62,7 @@ class ClassicUserRequest(BaseModel):
 
     name: PlainText = Field(min_length=2, max_length=50)
     email: PlainText = Field(max_length=254, pattern=EMAIL)
-    password: PlainText = Field(max_length=LENGTH_MAX)
+    password: PlainText = Field(max_length=PASSWORD_MAX)
 
 
 class ClassicUserAnswer(BaseModel):

@@ -11,7 +11,21 @@ import typer
 from typer.core import TyperGroup
 
 from sluice import __version__
-from sluice.cli import check, database, jobs, keys, models, quarantine, results, selftest, sql, status, submit, upload
+from sluice.cli import (
+    check,
+    database,
+    jobs,
+    keys,
+    models,
+    quarantine,
+    results,
+    selftest,
+    sql,
+    status,
+    submit,
+    upload,
+    users,
+)
 from sluice.cli import config as config_command
 from sluice.cli.screen import complain
 from sluice.errors import (
@@ -114,6 +128,7 @@ app.command("sql", epilog=sql.EXAMPLES)(sql.sql)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(models.app, name="models")
+app.add_typer(users.app, name="users")
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.add_typer(database.app, name="db")
 app.command("selftest", epilog=selftest.EXAMPLES)(selftest.selftest)

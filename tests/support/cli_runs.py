@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -63,12 +64,16 @@ def add_done_job(cursor: LedgerCursor, photos: Path) -> int:
 def run_in_process(
     environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Sluice:
-    """Return the command, run in this process: it returns exit code, output and what went to standard error."""
+    """Return the command, run in this process: it returns exit code, output and what went to standard error.
+
+    `piped` is its standard input.
+    """
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
-    def run(*arguments: str | int | Path) -> tuple[int, str, str]:
+    def run(*arguments: str | int | Path, piped: str = "") -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["sluice", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(piped))
         with pytest.raises(SystemExit) as ended:
             cli.main()
         return (int(ended.value.code or 0), *capfd.readouterr())

@@ -37,6 +37,8 @@ COMMANDS = [
     *(f"jobs {name}".strip() for name in ("", "list", "pause", "resume", "cancel", "priority")),
     *(f"quarantine {name}".strip() for name in ("", "list", "show", "replay")),
     *(f"models {name}".strip() for name in ("", "list", "register", "fetch", "promote")),
+    *(f"users {name}".strip() for name in ("", "list", "add", "set-role", "deactivate", "activate", "reset-password")),
+    *(f"users tokens {name}".strip() for name in ("", "list", "revoke")),
     *(f"db {name}".strip() for name in ("", "upgrade", "downgrade", "current")),
 ]
 HEAVY = (
@@ -51,6 +53,7 @@ HEAVY = (
     "structlog",
     "requests",
     "zmq",
+    "pwdlib",
 )
 
 Sluice = Callable[..., tuple[int, str, str]]

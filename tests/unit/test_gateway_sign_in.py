@@ -16,11 +16,12 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.doors.bodies import Bodies
 from gateway.doors.keys import GatewayKeys
 from gateway.doors.origins import address_of, origin_of, safe_path
-from gateway.doors.passwords import Passwords, check_password
+from gateway.doors.passwords import Passwords
 from gateway.doors.proxies import TrustedProxies
 from gateway.doors.rates import Rates
 from gateway.doors.remembered import Remembered
-from sluice.errors import ConfigurationError, RequestError
+from sluice.domain.accounts import check_password
+from sluice.errors import ConfigurationError
 from sluice.ledger.sessions import Attempts
 from sluice.settings import read_settings
 
@@ -68,7 +69,7 @@ def test_an_unknown_person_costs_the_same_work_as_a_wrong_password() -> None:
 
 @pytest.mark.parametrize("password", ["short", "x" * 201, "aaaaaaaaaaaa", "Ada@example.com"])
 def test_a_password_that_is_easy_to_guess_is_refused(password: str) -> None:
-    with pytest.raises(RequestError):
+    with pytest.raises(ConfigurationError):
         check_password(password, "ada@example.com")
 
 
