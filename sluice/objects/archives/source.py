@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from sluice.domain import INSIDE, ListedObject, Reason
@@ -29,6 +30,9 @@ LOCAL_EXTRA: Final = 128
 """Most member headers in a zip need at most so many bytes besides the name; for others another range is read."""
 CHANGES_MAX: Final = 5
 REFUSALS_MAX: Final = 5
+WITNESSES: Final = 5
+WITNESS_BYTES: Final = 1024 * 1024
+"""As much as is read of a directory at once: a network may carry little and break off at more."""
 INLINE_UNPACKED: Final = 256 * 1024
 """Fewer bytes are unpacked faster than a thread can be started for it."""
 INDEX_MAX: Final = 100_000
@@ -151,7 +155,8 @@ class Archives:
                 archive, begin = change.listed, 0
                 continue
             except ReadRefused as error:
-                self._refusals[archive.key] += 1
+                # Its own only if the storage gives something else: what keeps all from being read is nobody's fault.
+                self._refusals[archive.key] += self._gives_others(archive)
                 if self._refusals[archive.key] < REFUSALS_MAX:
                     raise
                 yield _whole(archive, ObjectError(Reason.UNREADABLE, str(error)))
@@ -162,6 +167,18 @@ class Archives:
             return
         restless = ObjectError(Reason.CHANGING, f"it was replaced {CHANGES_MAX} times while its directory was read")
         yield _whole(archive, restless)
+
+    def _gives_others(self, refused: ListedObject) -> bool:
+        """Return whether something else beside an archive can be read, by trying a few objects of the same source."""
+        near = islice(self._outer.list(refused.key), 1), islice(self._outer.list(b""), 1)
+        others = [entry for page in chain(*near) for entry in page if entry.key != refused.key and not entry.refused]
+        for other in random.sample(others, min(WITNESSES, len(others))):
+            try:
+                self._outer.read_range_now(other.key, other.etag, 0, WITNESS_BYTES)
+            except (ReadRefused, ObjectError):
+                continue
+            return True
+        return False
 
     def _members(self, archive: ListedObject) -> Iterator[tuple[int, ListedObject]]:
         """Yield all members with their numbers, as far as an archive's bounds allow."""
