@@ -1,8 +1,8 @@
-"""Fixtures with real servers, each started at its first use and kept until the session's end.
+"""Fixtures with real servers, each started at its first use and kept until the end of the session.
 
-| fixture        | gives                                                                                       |
+| fixture        | value                                                                                       |
 | -------------- | ------------------------------------------------------------------------------------------- |
-| `database_url` | an empty database of the test's own, with its tables, as SLUICE_DATABASE_URL                |
+| `database_url` | an empty database for the test, with its tables, as SLUICE_DATABASE_URL                     |
 | `settings`     | Settings that reach that database, nothing else                                             |
 | `ledger`       | an open sluice.ledger.Database on it                                                        |
 | `s3`           | an S3 server: `.endpoint`, `.access_key`, `.secret_key`, `.client` (boto3), `.fill(bucket, pairs)` |
@@ -37,7 +37,7 @@ from tools.stack import S3Server, Servers, Stack, TorchServe
 ORDER: Final = ("unit", "chart", "cluster", "integration", "chaos")
 _numbers = itertools.count()
 
-# How long an example takes says something of the machine, nothing of the code.
+# The time of an example depends on the machine, not on the code.
 hypothesis_settings.register_profile("untimed", deadline=None)
 hypothesis_settings.load_profile("untimed")
 
@@ -48,9 +48,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Deals tests out to several processes: each to whoever is free, but all the cluster's to one.
+    """Distributes tests to several processes: to any free one, but all the cluster's tests to one.
 
-    Each process has servers of its own, but there is one cluster.
+    Each process has its own servers, but there is only one cluster.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -58,18 +58,18 @@ class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneCluster:
-    """Deal the tests out so, where `scripts/test` has two processes run them."""
+    """Use this scheduler, because `scripts/test` runs two processes."""
     return OneCluster(config, log)
 
 
 def _room(item: pytest.Item) -> str:
-    """Return the folder of `tests` that a test stands in."""
+    """Return the folder of `tests` that contains a test."""
     return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show a failed test's logs before they go."""
+    """Show a failed test's logs before they are deleted."""
     report = yield
     stack = getattr(item, "funcargs", {}).get("stack")
     if report.failed and isinstance(stack, Stack):
@@ -79,7 +79,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(autouse=True)
 def _pillow_s_limit() -> Iterator[None]:
-    """Put Pillow's limit of pixels back: decoding sets it for the whole process, whose settings never change."""
+    """Restore Pillow's limit of pixels: decoding sets it for the whole process, whose settings never change."""
     before = Image.MAX_IMAGE_PIXELS
     yield
     Image.MAX_IMAGE_PIXELS = before
@@ -94,7 +94,7 @@ def servers() -> Iterator[Servers]:
 
 @pytest.fixture
 def database_name(servers: Servers) -> Iterator[str]:
-    """Name a database that doesn't exist yet on a running server; it is dropped afterwards."""
+    """Return the name of a database that doesn't exist yet on a running server; it is dropped afterwards."""
     servers.start(servers.database)
     name = f"test{next(_numbers)}"
     yield name
@@ -104,7 +104,7 @@ def database_name(servers: Servers) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(servers: Servers, database_name: str) -> str:
-    """Return an empty database of the test's own, with its tables."""
+    """Return an empty database for the test, with its tables."""
     url = servers.database.create(database_name)
     schema.upgrade(read_settings(database_url=url))
     return url
@@ -112,7 +112,7 @@ def database_url(servers: Servers, database_name: str) -> str:
 
 @pytest.fixture
 def settings(database_url: str) -> Settings:
-    """Reach the test's database; patience is short, so that a lost database fails a test and doesn't hang it."""
+    """Return settings for the test's database; patience is short, so that a lost database fails the test quickly."""
     return read_settings(database_url=database_url, database_patience=10.0)
 
 
@@ -140,7 +140,7 @@ def bucket(s3: S3Server) -> str:
 
 @pytest.fixture
 def s3_settings(database_url: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Reach the test's database and the S3 server."""
+    """Return settings for the test's database and the S3 server."""
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     return read_settings(database_url=database_url, database_patience=10.0, s3_endpoint=s3.endpoint)
@@ -155,7 +155,7 @@ def torchserve(servers: Servers) -> TorchServe:
 
 @pytest.fixture
 def stack(servers: Servers, database_name: str) -> Iterator[Stack]:
-    """Return everything but the workers, on a ledger of the test's own; all three servers run when the test begins."""
+    """Return everything except the workers, on a ledger for the test; all three servers run when the test begins."""
     servers.start()
     with Stack(servers, database_name) as stack:
         yield stack

@@ -1,4 +1,4 @@
-"""Servers of these tests' own: they are killed here, and serve one small model, so that they are soon back."""
+"""Private servers for these tests, which kill them; they serve one small model, so that they restart quickly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.stack import Servers
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a person silence processes for longer than a test takes: `pytest tests/chaos --silent-seconds 180`."""
+    """Let people choose how long processes are silent: `pytest tests/chaos --silent-seconds 180`."""
     parser.addoption(
         "--silent-seconds", type=float, default=0.0, help="how long a silenced consumer stays so, at least"
     )

@@ -1,4 +1,4 @@
-"""Two ways for a consumer to fall silent with its connections open: frozen, and cut off from everybody."""
+"""Two ways for a consumer to fall silent with open connections: frozen, and disconnected from the network."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CHUNK: Final = 65_536
 
 
 class Silence(Protocol):
-    """A consumer, started, and how to silence it."""
+    """A started consumer, and how to silence it."""
 
     def begin(self) -> None:
         """Silence it."""
 
     def end(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
 
 
 class Frozen:
@@ -46,7 +46,7 @@ class Frozen:
 
 
 class CutOff:
-    """A machine whose cable is pulled: nobody hears of it, and what was on the way is lost."""
+    """A machine whose cable is pulled: nobody is notified, and data in transit is lost."""
 
     def __init__(self, link: str) -> None:
         self._link = link
@@ -72,7 +72,7 @@ def frozen(stack: Stack, _: pytest.MonkeyPatch) -> Iterator[Silence]:
 
 @contextmanager
 def cut_off(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
-    """Start a consumer in a network of its own, with one link to the servers."""
+    """Start a consumer in its own network namespace, with one link to the servers."""
     name, link = f"sluice-{os.getpid()}", f"sl{os.getpid()}"
     host, guest = (f"10.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}.{last}" for last in (1, 2))
     with ExitStack() as undo:
@@ -111,7 +111,7 @@ def ip(*arguments: str) -> None:
 
 @contextmanager
 def forwarded(host: str, port: int) -> Iterator[int]:
-    """Let connections to an address of this machine, on the port given here, reach a server on loopback."""
+    """Forward connections to an address of this machine, on the returned port, to a server on loopback."""
     with socket.create_server((host, 0)) as listening, ExitStack() as open_ones:
 
         def accept() -> None:
@@ -133,7 +133,7 @@ def forwarded(host: str, port: int) -> Iterator[int]:
 
 
 def pump(one: socket.socket, other: socket.socket) -> None:
-    """Carry bytes both ways until one side ends."""
+    """Forward bytes both ways until one side ends."""
     with selectors.DefaultSelector() as selector, one, other, suppress(OSError):
         selector.register(one, selectors.EVENT_READ, other)
         selector.register(other, selectors.EVENT_READ, one)

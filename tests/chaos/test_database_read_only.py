@@ -1,4 +1,4 @@
-"""A database that takes no writes for a while: work stands still, and goes on by itself."""
+"""A database that is read-only for a while: work stops, and resumes by itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMIT_SECONDS = 120.0
 
 
 def administrate(servers: Servers, *statements: str) -> None:
-    """As root, who only comes in through the socket: the stack's own user may not grant."""
+    """Run statements as root, who can only use the socket: the stack's own user may not grant."""
     with (
         pymysql.connect(
             unix_socket=str(servers.folder / "db.sock"), user="root", password=servers.database.password
@@ -31,7 +31,7 @@ def administrate(servers: Servers, *statements: str) -> None:
 
 
 def test_a_read_only_database_loses_nothing(mortal_servers: Servers) -> None:
-    """Read-only holds for all but administrators, so the workers come in as somebody else."""
+    """Read-only doesn't affect administrators, so the workers use another account."""
     servers = mortal_servers
     servers.start()
     servers.s3.fill("readonly", pictures(OBJECTS))
@@ -79,7 +79,7 @@ def wait_for(database: Database, job: int, count: int) -> None:
 
 
 def settle(database: Database, job: int) -> None:
-    """Wait until the producer has seen that all is done."""
+    """Wait until the producer has noticed that all is done."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while True:
         found = database.run(jobs.get, job)

@@ -1,4 +1,4 @@
-"""Disks that are really full: work stands still, says why, and goes on by itself once there is room."""
+"""Disks that are really full: work stops, says why, and resumes by itself once there is space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OBJECTS = 1500
 LIMIT_SECONDS = 120.0
 DATABASE_MB = 64
 FULL = "the database's disk is full"
-# A fresh database of these takes 23 MB. By its defaults it takes 150, and grows by 64 at once.
+# A new database with these takes 23 MB. With the defaults it takes 150, and grows by 64 at once.
 SMALL_DATABASE = (
     "--innodb-log-file-size=4M",
     "--innodb-data-file-path=ibdata1:4M:autoextend",
@@ -30,9 +30,9 @@ SMALL_DATABASE = (
 
 
 class SmallDiskStack:
-    """What is needed for a job, the database on a disk of 64 MB, restarted when it ends: as kubelet or systemd do.
+    """The servers for a job, with the database on a disk of 64 MB and restarted when it ends, as by kubelet or systemd.
 
-    MariaDB ends itself some seconds after its disk is full: its purge thread finds no room (row0purge.cc).
+    MariaDB ends itself some seconds after its disk is full: its purge thread finds no space (row0purge.cc).
     """
 
     def __init__(self, servers: Servers, disk: SmallDisk) -> None:
@@ -40,7 +40,7 @@ class SmallDiskStack:
         self.disk = disk
 
     def wait_for(self, what: Callable[[], bool], seen: Callable[[], object]) -> None:
-        """Wait until `what` says so."""
+        """Wait until `what` returns True."""
         deadline = time.monotonic() + LIMIT_SECONDS
         while not self._is_so(what):
             assert time.monotonic() < deadline, seen()
@@ -111,7 +111,7 @@ def write_pictures(folder: Path) -> str:
 
 
 def said_by(workers: list[Worker]) -> set[str]:
-    """Return FULL for each that says so in /ready, else what it says."""
+    """Return FULL for each worker whose /ready says so, else what it says."""
     said = [worker.why_not_ready() for worker in workers]
     return {FULL if FULL in why else why for why in said}
 

@@ -1,4 +1,4 @@
-"""Full disks under everything but the database: logs, the bucket, TorchServe's folder."""
+"""Full disks under everything except the database: logs, the bucket, TorchServe's folder."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 
 def assert_told(stack: Stack, *words: str) -> None:
-    """Run sluice with its output on a full disk (/dev/full answers as one does): exit code 1 and a sentence."""
+    """Run sluice with its output on a full disk (/dev/full): it must exit with 1 and a sentence."""
     environment = {**stack.environment, "SLUICE_LOG_LEVEL": "info"}  # debug adds tracebacks
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -56,7 +56,7 @@ def assert_told(stack: Stack, *words: str) -> None:
 
 
 def test_work_goes_on_without_a_log(mortal_servers: Servers) -> None:
-    """Both start, work and end with logs that take nothing; with room the log goes on."""
+    """Both processes start, work and end while nothing can be logged; with space, logging resumes."""
     mortal_servers.start()
     mortal_servers.s3.fill("unlogged", pictures(OBJECTS))
     with (
@@ -131,7 +131,7 @@ def test_an_upload_to_a_full_bucket_says_so_and_is_finished_by_another(tmp_path:
 
 
 def test_torchserve_goes_on_with_a_full_disk_and_one_that_starts_on_it_needs_a_restart(tmp_path: Path) -> None:
-    """One that can't unpack its models stays up without them: its startup probe fails, and kubelet restarts it."""
+    """A TorchServe that can't unpack its models stays up: its startup probe fails, and kubelet restarts it."""
     with Leash(None) as leash, small_disk(tmp_path / "torchserve", 64) as disk:
         server = TorchServe(tmp_path, leash, [archive_of("noop")])
         server.start()

@@ -1,4 +1,4 @@
-"""TorchServe gone, then full: that is no object's fault, and memory doesn't grow by it."""
+"""TorchServe gone, then full: no object is at fault, and memory doesn't grow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tools.storm.pictures import pictures
 OBJECTS = 200
 SECONDS = 10.0
 GROWTH_MB = 60.0
-"""What outages may add. Bytes held without bound would be hundreds in this time."""
+"""Growth that outages may cause. Bytes held without bound would be hundreds in this time."""
 
 
 def test_torchserve_gone_and_full_quarantines_nothing(mortal_servers: Servers) -> None:
@@ -18,7 +18,7 @@ def test_torchserve_gone_and_full_quarantines_nothing(mortal_servers: Servers) -
     found = overload.overload(mortal_servers, SECONDS, print)
     assert found.quarantined == 0
     assert found.breaches == []
-    # Both ended with rows again, else there'd be no figure of it.
+    # Both ended with new rows, otherwise there would be no figure.
     assert [outage.kind for outage in found.outages] == ["gone", "full"]
     assert found.outages[1].done_during == 0, "TorchServe was not full"
     assert found.full_answers > 0

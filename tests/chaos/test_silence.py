@@ -1,4 +1,4 @@
-"""A consumer that falls silent inside its transaction, with rows locked: the others go on, and so does it."""
+"""A consumer that falls silent inside its transaction, with locked rows: the others continue, and later it does too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tools.storm.verdict import Outcome, judge
 
 OBJECTS: Final = 400
 LIMIT_SECONDS: Final = 120.0
-# InnoDB shows a copy that is made anew after a tenth of a second without a look.
+# InnoDB shows a cached copy, which is refreshed after a tenth of a second without a query.
 LOOK_SECONDS: Final = 0.2
 
 Begin = Callable[[Stack, pytest.MonkeyPatch], AbstractContextManager[Silence]]
@@ -30,7 +30,7 @@ Begin = Callable[[Stack, pytest.MonkeyPatch], AbstractContextManager[Silence]]
 def test_a_consumer_that_falls_silent_inside_its_transaction(
     begin: Begin, mortal_servers: Servers, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """It stays silent until all else is done, or for `--silent-seconds`; what it had locked is done by others."""
+    """It is silent until all else is done, or for `--silent-seconds`; others process the rows that it had locked."""
     servers = mortal_servers
     servers.start()
     servers.s3.fill("silence", pictures(OBJECTS))
@@ -53,14 +53,14 @@ def test_a_consumer_that_falls_silent_inside_its_transaction(
             time.sleep(max(0.0, since + request.config.getoption("--silent-seconds", 0.0) - time.monotonic()))
             silence.end()
             check(database, job)
-            # Alone, to see that it works again.
+            # Alone, to check that it works again.
             other.stop()
             job = database.run(jobs.submit, "s3://silence", "noop")
             check(database, job)
 
 
 def catch_in_commit(servers: Servers, name: str, job: int, silence: Silence) -> None:
-    """Silence a consumer while it waits, inside a commit, for rows that are held here; then give them free."""
+    """Silence a consumer inside a commit while it waits for rows that are locked here; then release them."""
     database = servers.database
     with (
         pymysql.connect(
@@ -80,7 +80,7 @@ def catch_in_commit(servers: Servers, name: str, job: int, silence: Silence) -> 
                 waiting = connection_in(cursor, "trx_state = 'LOCK WAIT'")
             silence.begin()
             blocking.rollback()
-            # It may have given up waiting just before; then it is caught at its next try.
+            # It may have timed out just before; then it is caught at its next try.
             if waiting is not None and connection_in(
                 cursor, f"p.id = {waiting} AND p.command = 'Sleep' AND trx_rows_locked > 1"
             ):
@@ -90,7 +90,7 @@ def catch_in_commit(servers: Servers, name: str, job: int, silence: Silence) -> 
 
 
 def connection_in(cursor: PlainCursor, state: str) -> int | None:
-    """Return the number of a connection to this database whose transaction is in a state."""
+    """Return the id of a connection to this database whose transaction is in a state."""
     time.sleep(LOOK_SECONDS)
     cursor.execute(
         "SELECT p.id FROM information_schema.innodb_trx JOIN information_schema.processlist p "
@@ -108,7 +108,7 @@ def check(database: Database, job: int) -> None:
 
 
 def wait_for(database: Database, job: int, until: Callable[[JobProgress], bool]) -> float:
-    """Wait for a job; return the longest time in which nothing of it was done."""
+    """Wait for a job; return the longest time in which none of it was done."""
     longest, done, since = 0.0, -1, time.monotonic()
     while True:
         found = database.run(progress.progress, job)

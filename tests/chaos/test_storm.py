@@ -1,4 +1,4 @@
-"""The storm of three seeds, smaller than that of scripts/chaos: nothing is lost, nothing is there twice."""
+"""The storm of three seeds, smaller than that of scripts/chaos: nothing is lost or doubled."""
 
 from __future__ import annotations
 

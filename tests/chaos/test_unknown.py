@@ -1,4 +1,4 @@
-"""A tenth of the unknown storm, by another seed each time: it is printed, and repeats the storm."""
+"""A tenth of the unknown storm, with a new seed each time; the seed is printed, and repeats the storm."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_all_kinds_are_drawn_and_end_within_the_run() -> None:
 
 def test_an_unknown_storm_breaks_nothing(mortal_servers: Servers, capsys: pytest.CaptureFixture[str]) -> None:
     seed = fresh_seed()
-    with capsys.disabled():  # the seed is told of a good run, too
+    with capsys.disabled():  # print the seed of successful runs, too
         sys.stdout.write(f"\nunknown storm of seed {seed}\n")
     outcome = unknown_storm(mortal_servers, seed, SECONDS, CAST, print, POOL)
     print_unknown([outcome])

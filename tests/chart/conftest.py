@@ -9,14 +9,14 @@ from tests.chart.rendered import PROFILES, Rendered, program, render
 
 @pytest.fixture(scope="session", autouse=True)
 def _helm() -> None:
-    """Say at once what is missing, rather than in each test."""
+    """Report missing programs once, rather than in each test."""
     if not program("helm").exists():
         pytest.exit(f"no {program('helm')}: run `scripts/cluster build --only kube-score actionlint`", returncode=2)
 
 
 @pytest.fixture
 def default() -> Rendered:
-    """Return what `helm install` without values makes."""
+    """Return the resources that `helm install` without values creates."""
     return render()
 
 

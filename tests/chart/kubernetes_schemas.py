@@ -1,4 +1,4 @@
-"""What Kubernetes, KEDA, the Gateway API and the Prometheus operator understand, from their own Go modules."""
+"""Schemas of Kubernetes, KEDA, the Gateway API and the Prometheus operator, from their own Go modules."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 
 def faults(resource: dict[str, Any]) -> list[str]:
-    """Say what in a resource the API server would not understand, each with its place."""
+    """Return what the API server would reject in a resource, each with its path."""
     schema, known = _schema(resource["apiVersion"], resource["kind"])
     return list(_faults(resource, schema, known, resource["kind"]))
 
@@ -94,7 +94,7 @@ def _kinds(schema: Schema) -> list[dict[str, str]]:
 
 @cache
 def _module(module: str) -> Path:
-    """Find a Go module's folder; it is fetched if scripts/cluster hasn't already."""
+    """Return a Go module's folder; it is fetched if scripts/cluster hasn't done that."""
     with tempfile.TemporaryDirectory() as anywhere:
         done = subprocess.run(
             ["go", "mod", "download", "-json", module],

@@ -1,4 +1,4 @@
-"""Charts rendered by the real helm, read back as what Kubernetes would be given."""
+"""Charts rendered by the real helm, parsed as the resources that Kubernetes would get."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ PROFILES: Final[dict[str, Values]] = {
         },
     },
 }
-"""Values that between them switch on every template."""
+"""Values that together enable every template."""
 
 
 @dataclass(frozen=True)
 class RenderedPod:
-    """A pod template and whose it is."""
+    """A pod template and its workload."""
 
     owner: Resource
     labels: dict[str, str]
@@ -71,22 +71,22 @@ class RenderedPod:
 
     @property
     def name(self) -> str:
-        """The name of the workload."""
+        """Return the name of the workload."""
         return str(self.owner["metadata"]["name"])
 
     @property
     def component(self) -> str:
-        """The component that it belongs to."""
+        """Return the component that it belongs to."""
         return self.labels["app.kubernetes.io/component"]
 
     @property
     def containers(self) -> list[Resource]:
-        """All containers, those that run before the others included."""
+        """Return all containers, including init containers."""
         return [*self.spec.get("initContainers", []), *self.spec["containers"]]
 
     @property
     def main(self) -> Resource:
-        """The first container that isn't over before the others begin."""
+        """Return the first container that isn't an init container."""
         container: Resource = self.spec["containers"][0]
         return container
 
@@ -113,7 +113,7 @@ class Rendered:
 
     @property
     def pods(self) -> Iterator[RenderedPod]:
-        """All pod templates."""
+        """Yield all pod templates."""
         for resource in self.resources:
             if resource["kind"] == "Pod":
                 yield RenderedPod(resource, resource["metadata"]["labels"], resource["spec"])
@@ -128,7 +128,7 @@ class Rendered:
 
 
 def program(name: str) -> Path:
-    """Find a program that scripts/cluster built."""
+    """Return a program that scripts/cluster built."""
     return BuildCache(ClusterFolders.find().cache).program(name)
 
 
@@ -150,7 +150,7 @@ def render(values: Values | None = None, *, release: str = "sluice", namespace: 
 
 
 def refusal(values: Values) -> str:
-    """Return what helm says to values that it refuses."""
+    """Return helm's message for values that it rejects."""
     done = run_helm("template", "sluice", str(CHART), "--values", "-", values=values)
     assert done.returncode != 0, "these values should be refused"
     return " ".join(done.stderr.split())

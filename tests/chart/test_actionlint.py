@@ -1,4 +1,4 @@
-"""GitHub would understand the workflows, as far as actionlint can tell."""
+"""Checks the workflows with actionlint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yaml"))
 
 
 def lint(text: str) -> subprocess.CompletedProcess[str]:
-    """Let actionlint read one workflow."""
+    """Run actionlint on one workflow."""
     if not program("actionlint").exists():
         pytest.skip(f"no {program('actionlint')}: run `scripts/cluster build --only actionlint`")
     command = [str(program("actionlint")), "-no-color", "-shellcheck=", "-pyflakes=", "-"]

@@ -1,4 +1,4 @@
-"""Commands in pods and in texts for people are understood by the programs that they name."""
+"""Commands in pods and in texts for people are valid for the programs that they name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def notes(values: Values) -> str:
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """Return the commands for `sluice` in a text for people."""
+    """Yield the commands for `sluice` in a text for people."""
     for found in re.findall(r"(?:-- |SLUICE_\w+=\S+ )(sluice [^\n`]*)", text):
         yield shlex.split(found)
 

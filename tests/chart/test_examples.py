@@ -1,4 +1,4 @@
-"""The values that the guides show can be installed, and say what the guides say of them."""
+"""The values in the guides can be installed, and do what the guides say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.chart.rendered import ROOT, Rendered, Values, render
 EXAMPLES = ROOT / "docs" / "examples"
 BASE = "production-eks.yaml"
 INSTALLED = {"production-eks.yaml": (BASE,), "production-keda.yaml": (BASE, "production-keda.yaml")}
-"""Each example, with those that it is put upon."""
+"""Each example, with the examples that it extends."""
 
 
 def merged(*names: str) -> Values:
@@ -34,7 +34,7 @@ def _put_over(below: Values, above: Values) -> None:
 
 @pytest.fixture
 def production() -> Rendered:
-    """The chart with the production guide's values."""
+    """Return the chart with the production guide's values."""
     return render(merged(BASE))
 
 
@@ -88,7 +88,7 @@ def test_with_keda_no_other_autoscaler_is_left() -> None:
 
 
 def test_the_guide_shows_no_value_that_the_chart_lacks() -> None:
-    """Blocks of YAML in the guides are parts of values: the schema refuses what is misspelt."""
+    """YAML blocks in the guides are parts of values: the schema rejects misspelt ones."""
     for guide in ("production", "upgrades"):
         for block in _blocks(ROOT / "docs" / f"{guide}.md"):
             assert render(yaml.safe_load(block)).resources

@@ -1,4 +1,4 @@
-"""k8s/ is the chart, rendered; its Secrets are made beside it."""
+"""k8s/ is the rendered chart; its Secrets are created separately."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ esac
 
 @pytest.fixture(params=["cpu", "gpu"])
 def manifest(request: pytest.FixtureRequest) -> Rendered:
-    """Return one profile as it stands in the repository."""
+    """Return one profile as it is in the repository."""
     return Rendered((MANIFESTS / request.param / "sluice.yaml").read_text())
 
 
@@ -52,7 +52,7 @@ def test_both_kustomizations_build() -> None:
             [program("kubectl"), "kustomize", MANIFESTS / profile], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        # `kubectl delete -k` must not take the namespace, and with it Secrets and volumes.
+        # `kubectl delete -k` must not delete the namespace, and with it Secrets and volumes.
         assert Rendered(done.stdout).of("Namespace") == {}
         deployments = {f"sluice-{component}" for component in ("consumer", "gateway", "torchserve")}
         assert Rendered(done.stdout).of("Deployment").keys() == deployments

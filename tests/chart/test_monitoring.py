@@ -1,4 +1,4 @@
-"""Alerts and dashboard speak of metrics that exist, and each alert of what to do."""
+"""Alerts and the dashboard use metrics that exist, and each alert says what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from sluice.telemetry import metrics
 from tests.chart.rendered import CHART, PROFILES, Rendered, Resource, Values, render
 
-assert metrics.COMMITTED  # metrics are known once their module is there
+assert metrics.COMMITTED  # importing the module registers the metrics
 KNOWN = {sample for family in REGISTRY.collect() for sample in (family.name, f"{family.name}_total")} | {
     f"{family.name}_bucket" for family in REGISTRY.collect() if family.type == "histogram"
 }
@@ -73,7 +73,7 @@ def test_each_alert_says_what_is_so_and_links_to_what_to_do(everything: Rendered
 
 
 def test_work_that_comes_back_is_laid_to_those_whose_work_is_counted(everything: Rendered) -> None:
-    """What a drained consumer gives back is counted apart from what a dead one left."""
+    """Objects that a drained consumer gives back are counted separately from those of a dead one."""
     (alert,) = [alert for alert in alerts(everything) if alert["alert"] == "SluiceWorkComesBack"]
     assert "sluice_returned" not in alert["expr"]
     assert "drain" not in alert["annotations"]["summary"]
@@ -88,7 +88,7 @@ def test_the_runbook_can_be_elsewhere() -> None:
 
 
 def read_by(monitor: Resource, rendered: Rendered) -> list[tuple[Resource, Resource]]:
-    """Return the Services that a monitor selects and that have the port it names, each with that port."""
+    """Return the Services that a monitor selects and that have its port, each with that port."""
     selector = monitor["spec"]["selector"]["matchLabels"]
     (endpoint,) = monitor["spec"]["endpoints"]
     return [
@@ -101,7 +101,7 @@ def read_by(monitor: Resource, rendered: Rendered) -> list[tuple[Resource, Resou
 
 
 def test_each_monitor_reads_the_pods_of_one_headless_service(everything: Rendered) -> None:
-    """Two Services with the port would have each pod counted twice."""
+    """With two Services that have the port, each pod would be counted twice."""
     read = {}
     for name, monitor in everything.of("ServiceMonitor").items():
         ((service, port),) = read_by(monitor, everything)

@@ -1,4 +1,4 @@
-"""Every address that a pod is given is reachable through the network policies, from both ends; nothing else is."""
+"""Network policies allow every address that a pod is given, at both ends, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DNS = {("UDP", 53), ("TCP", 53)}
 
 
 def addresses(pod: RenderedPod) -> Iterator[tuple[str, int]]:
-    """Return the hosts and ports that a pod is told to ask."""
+    """Yield the hosts and ports that a pod's settings name."""
     for container in pod.containers:
         texts = [*container.get("args", []), *(v for v in pod.env(container).values() if isinstance(v, str))]
         for url in (url for text in texts for url in ADDRESS.findall(text) if not LISTENING.search(url)):
@@ -26,18 +26,18 @@ def addresses(pod: RenderedPod) -> Iterator[tuple[str, int]]:
 
 
 def policies(rendered: Rendered, pod: RenderedPod) -> list[Resource]:
-    """Return the policies that choose a pod."""
+    """Return the policies that select a pod."""
     chosen = [p["spec"] for p in rendered.of("NetworkPolicy").values()]
     return [spec for spec in chosen if spec["podSelector"]["matchLabels"].items() <= pod.labels.items()]
 
 
 def rules(rendered: Rendered, pod: RenderedPod, direction: str) -> list[Resource]:
-    """Return what is open in one direction, of all policies for a pod."""
+    """Return the rules for one direction, of all policies for a pod."""
     return [rule for spec in policies(rendered, pod) for rule in spec.get(direction) or []]
 
 
 def opens(rule: Resource, side: str, other: RenderedPod | None, port: int) -> bool:
-    """Return whether a rule lets a pod (None: somebody outside the cluster) through at a port."""
+    """Return whether a rule allows a pod (None: a host outside the cluster) at a port."""
     if port not in [entry["port"] for entry in rule["ports"]]:
         return False
     if side not in rule:
@@ -52,7 +52,7 @@ def opens(rule: Resource, side: str, other: RenderedPod | None, port: int) -> bo
 
 
 def target(rendered: Rendered, host: str, port: int) -> tuple[RenderedPod, int] | None:
-    """Find the pod, and its port, behind a name of this release; None for a host elsewhere."""
+    """Return the pod, and its port, behind a name of this release; None for another host."""
     if not host.endswith(".sluice.svc"):
         return None
     service = rendered.get("Service", host.split(".")[-3])
@@ -94,7 +94,7 @@ def test_whoever_resolves_a_name_may_ask_dns(profile: Rendered) -> None:
 
 
 def test_no_edge_is_open_that_nobody_asked_for(default: Rendered) -> None:
-    """Between two pods of the release, only what an address in one's environment or arguments names."""
+    """Between two pods of the release, only addresses in an environment or in arguments are allowed."""
     asked = {
         (pod.component, found[0].component, found[1])
         for pod in default.pods

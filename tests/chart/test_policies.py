@@ -1,4 +1,4 @@
-"""What holds for every pod and every resource, whatever the values: security, names, labels."""
+"""Rules for every pod and every resource, whatever the values: security, names, labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persiste
 SELECTORS = {f"app.kubernetes.io/{label}" for label in ("name", "instance", "component")}
 
 GOOD = 10
-# Checks of kube-score that this chart decides otherwise, and why.
+# kube-score checks that this chart deliberately fails, and why.
 DECIDED = {
     "container-image-pull-policy": "tags are versions: what is there needs no pull",
     "container-ephemeral-storage-request-and-limit": "pods write to emptyDirs, and each of those has its own limit",
@@ -31,7 +31,7 @@ DECIDED = {
 
 
 def restricted(pod: RenderedPod) -> list[str]:
-    """Say what keeps a pod from satisfying the Pod Security Standard `restricted` in its version of 1.34."""
+    """Return what violates version 1.34 of the Pod Security Standard `restricted` in a pod."""
     spec, wrong = pod.spec, []
     whole = spec.get("securityContext", {})
     wrong += [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
@@ -142,7 +142,7 @@ def test_whatever_selects_our_pods_names_all_three_labels(profile: Rendered) -> 
 
 
 def test_selectors_do_not_follow_versions_or_values() -> None:
-    """An upgrade that changed one would be refused: selectors and claim templates can't be changed."""
+    """An upgrade that changes one would be rejected: selectors and claim templates are immutable."""
     base, changed = render(), render({"commonLabels": {"team": "x"}, "nameOverride": "", "image": {"tag": "9.9.9"}})
     for kind in ("Deployment", "StatefulSet"):
         for name, workload in base.of(kind).items():

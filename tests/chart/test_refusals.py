@@ -1,4 +1,4 @@
-"""Contradictions are refused, and the message names the value to set."""
+"""Contradictory values are rejected, with a message that names the value to set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replicas, autoscalers, disruption budgets and where pods go."""
+"""Replicas, autoscalers, disruption budgets and scheduling."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_keda_owns_the_replicas_and_may_take_all(keda: Rendered) -> None:
 
 
 def test_keda_asks_what_the_ledger_calls_the_backlog(keda: Rendered) -> None:
-    """Pending counts what is leased too, so that nobody who is at work is taken away."""
+    """Pending includes leased objects, so that no working consumer is removed."""
     (trigger,) = keda.get("ScaledObject", "sluice-consumer")["spec"]["triggers"]
     source = flat(Path(progress.__file__).read_text())
     assert f'"{trigger["metadata"]["query"]}"' in source
@@ -136,7 +136,7 @@ def test_resources_are_values(component: str) -> None:
 
 
 def test_no_default_request_is_larger_than_a_small_node_has() -> None:
-    """The whole try-out must find room on two cores beside what a cluster needs for itself."""
+    """The whole try-out must fit on two cores, next to what a cluster needs for itself."""
 
     def millicores(quantity: object) -> int:
         text = str(quantity)
@@ -149,5 +149,5 @@ def test_no_default_request_is_larger_than_a_small_node_has() -> None:
             passing.append(wanted)
         else:
             beside += int(pod.owner["spec"].get("replicas", 1)) * wanted
-    # Jobs and the pods of `helm test` come one after the other.
+    # Jobs and the pods of `helm test` run one after the other.
     assert beside + max(passing) <= 1500

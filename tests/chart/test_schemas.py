@@ -1,4 +1,4 @@
-"""Kubernetes understands every field of every resource, and so do the operators that some are for."""
+"""Kubernetes and the operators know every field of every resource."""
 
 from __future__ import annotations
 

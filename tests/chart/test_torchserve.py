@@ -1,4 +1,4 @@
-"""TorchServe: what it serves, where it runs, who reaches it, how it comes and goes."""
+"""TorchServe: its models, where it runs, who can reach it, how it starts and stops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluice.inference.routes import PATIENCE
 from tests.chart.rendered import EXTERNAL, PROFILES, ROOT, Rendered, Values, render
 
 GPU = "nvidia.com/gpu"
-DNS_SECONDS = 5  # how old CoreDNS lets an answer about the cluster be, unless told otherwise
+DNS_SECONDS = 5  # how long CoreDNS caches answers about the cluster by default
 
 
 def torchserve(**values: object) -> Rendered:

@@ -1,4 +1,4 @@
-"""values.yaml, its table and its schema say the same; what isn't in it is refused."""
+"""values.yaml, its table and its schema agree; unknown values are rejected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_table_is_made_from_the_values() -> None:
 
 def test_each_value_is_read_by_a_template() -> None:
     templates = "\n".join(path.read_text() for path in (CHART / "templates").rglob("*.*"))
-    # Templates reach a component's values by `$values` or `with`: the last part of the path is what must be there.
+    # Templates read a component's values by `$values` or `with`, so only the last part of the path must be there.
     assert [value.path for value in leaves(VALUES) if not re.search(rf"\.{value.path[-1]}\b", templates)] == []
 
 

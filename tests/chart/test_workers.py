@@ -1,4 +1,4 @@
-"""Producers, consumers and the jobs around them: what they are given, and when they run."""
+"""Producers, consumers and the jobs around them: their settings, and when they run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATABASE = "mysql://sluice@sluice-mysql.sluice.svc:3306/sluice"
 
 
 def secret_key(name: str, key: str) -> dict[str, Any]:
-    """Return what an environment variable says that comes from a Secret."""
+    """Return the environment entry for a key of a Secret."""
     return {"secretKeyRef": {"name": name, "key": key}}
 
 
@@ -170,7 +170,7 @@ def test_tables_come_before_everything_where_the_database_is_there() -> None:
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     secret = rendered.get("Secret", "sluice-migrate")["metadata"]["annotations"]
     assert int(secret["helm.sh/hook-weight"]) < 0
-    # A failed install that is given up leaves no password; the job stays, to be read.
+    # A failed install that is rolled back leaves no password; the job stays, so that its log can be read.
     assert "hook-failed" in secret["helm.sh/hook-delete-policy"]
     assert "hook-failed" not in job["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
     env = rendered.pod("migrate").env()

@@ -1,6 +1,6 @@
 """A real Kubernetes, and one installation of the chart that most tests share.
 
-KUBECONFIG names the cluster, and SLUICE_TEST_REGISTRY where it gets the images from (tags: the project's version, and
+KUBECONFIG names the cluster, and SLUICE_TEST_REGISTRY the registry of its images (tags: the project's version, and
 `next`). Without KUBECONFIG the throwaway of `scripts/cluster` is started, and ended if it wasn't up before.
 """
 
@@ -25,7 +25,7 @@ from tools.cluster.folders import REGISTRY, ClusterFolders
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Allow the first test the time that building the images takes on a new machine."""
+    """Give the first test the time that building the images takes on a new machine."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(2400))
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
-    """The cluster's clients; images are in it."""
+    """Return the cluster's clients; the images are loaded."""
     if kubeconfig := os.environ.get("KUBECONFIG"):
         yield Tools(kubeconfig)
         return
@@ -50,7 +50,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
 
 
 def build_images(cluster: Cluster, folder: Path) -> None:
-    """Build this checkout's images, and those to upgrade to: the same code, and one more version of a model."""
+    """Build this checkout's images, and those for an upgrade: the same code, and one more version of a model."""
     builder = Builder(cluster)
     builder.build(("sluice", "torchserve", "mariadb", "versitygw"), version())
     builder.build(("sluice",), NEXT)
@@ -67,14 +67,14 @@ def build_images(cluster: Cluster, folder: Path) -> None:
 
 
 def build_model(which: str, output: Path) -> None:
-    """Build an archive, unless that folder has it."""
+    """Build an archive, unless the folder has it."""
     command = [str(ROOT / "scripts/build-model"), which, "--output", str(output)]
     subprocess.run(command, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")
 def keda(tools: Tools) -> None:
-    """KEDA, where the cluster has it or its programs were built."""
+    """Provide KEDA, if the cluster has it or its programs were built."""
     if os.environ.get("KUBECONFIG"):
         if "scaledobjects.keda.sh" not in tools.run("kubectl", "get", "crd", "--output=name").stdout:
             pytest.skip("the cluster has no KEDA")
@@ -87,13 +87,13 @@ def keda(tools: Tools) -> None:
 
 @pytest.fixture(scope="session")
 def images() -> dict[str, object]:
-    """Where the chart gets its images from."""
+    """Return the values that select the images."""
     return {"registry": os.environ.get("SLUICE_TEST_REGISTRY", REGISTRY), "tag": version()}
 
 
 @pytest.fixture(scope="session")
 def shared(tools: Tools, images: dict[str, object]) -> Iterator[Release]:
-    """The installation that tests share, whatever state the last one left it in."""
+    """Return the installation that tests share, in whatever state the last test left it."""
     with tools.namespace("sluice-shared") as namespace, Release(tools, namespace, images) as release:
         release.install(SHARED)
         release.start_loader()
@@ -102,14 +102,14 @@ def shared(tools: Tools, images: dict[str, object]) -> Iterator[Release]:
 
 @pytest.fixture(scope="session")
 def photos(shared: Release) -> str:
-    """A prefix with the photos of every load."""
+    """Return a prefix with the photos of every load."""
     shared.upload("load", 50_000, PHOTOS)
     return "s3://images/load/"
 
 
 @pytest.fixture
 def release(shared: Release) -> Release:
-    """The shared installation, as its values say: all its pods ready, and no job under way."""
+    """Return the shared installation with its own values: all its pods ready, and no job in progress."""
     shared.scale("consumer", 2)
     shared.scale("torchserve", 1)
     shared.scale("gateway", 1)
@@ -120,14 +120,14 @@ def release(shared: Release) -> Release:
 
 @pytest.fixture
 def changeable(release: Release) -> Iterator[Release]:
-    """The shared installation, which gets its own values back afterwards."""
+    """Return the shared installation, and restore its own values afterwards."""
     yield release
     release.upgrade(SHARED, wait=False)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the cluster says when a test failed."""
+    """Show the cluster's state when a test failed."""
     report = yield
     for value in getattr(item, "funcargs", {}).values():
         if report.failed and isinstance(value, Release):

@@ -1,4 +1,4 @@
-"""What goes on while something else happens: jobs, and people who ask TorchServe through the load balancer."""
+"""Continuous load during other events: jobs, and people who query TorchServe through the load balancer."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MOST: Final = 5000
 
 
 class Load:
-    """Submits job after job, so that there is work for as long as it takes; then each has to end by itself.
+    """Submits job after job, so that there is always work; in the end each job must finish by itself.
 
-    A job of a fixed size is over too soon on one machine, and not for long on another.
+    A job of a fixed size would be over too soon on one machine, and take too long on another.
     """
 
     def __init__(self, release: Release, source: str) -> None:
@@ -48,23 +48,23 @@ class Load:
 
     @property
     def objects(self) -> int:
-        """How many objects its jobs have."""
+        """Return how many objects its jobs have."""
         return len(self.jobs) * SIZE
 
     @property
     def done(self) -> int:
-        """How many of them have a prediction."""
+        """Return how many of them have a prediction."""
         return int(self._ask("COALESCE(SUM(done), 0)"))
 
     def check(self) -> None:
-        """Wait until all jobs have ended: every photo was predicted as often as it should, and the invariants hold."""
+        """Wait until all jobs have ended; check each photo's number of predictions, and the invariants."""
         wait_until(lambda: self._ask("SUM(state <> 'done')") == "0", "its jobs end", 600, LOOK_SECONDS)
         self._release.check(self.jobs, PHOTOS, REPEATS)
 
     def _submit(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
             if self.objects - self.done < AHEAD:
-                # Where the database is away there is none this time.
+                # While the database is away there is none this time.
                 self.jobs += self._release.try_submit(*self._command)
 
     def _ask(self, what: str) -> str:
@@ -72,7 +72,7 @@ class Load:
 
 
 class Asking:
-    """Asks for one photo's labels again and again, each time on a new connection; notes every failure."""
+    """Requests one photo's labels repeatedly, each time on a new connection; records every failure."""
 
     def __init__(self, release: Release, model: str = "noop") -> None:
         self.answers = 0

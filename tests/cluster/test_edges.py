@@ -1,6 +1,6 @@
-"""The network policies where something enforces them: what is needed goes through, and nothing else does.
+"""The network policies while something enforces them: needed connections work, and no others.
 
-On the throwaway cluster tools/cluster/policies.py does; on another its network plugin must, or this fails.
+On the throwaway cluster tools/cluster/policies.py enforces them; on another its network plugin must, or this fails.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ OPEN = {
     "torchserve": set[str](),
     "mysql": set[str](),
     "s3": set[str](),
-    # No policy is for it. TorchServe has a load balancer, and is open to all; an Ingress may be in any namespace.
+    # No policy restricts it. TorchServe has a load balancer, and is open to all; an Ingress may be in any namespace.
     "stranger": {"names", "torchserve", "gateway", "kubernetes"},
 }
-"""Whoever asks, and whom it reaches."""
+"""Each client, and the servers that it reaches."""
 LOOPBACK = {"torchserve's management", "torchserve's metrics"}
 
 
 @pytest.fixture(scope="module")
 def stranger(shared: Release) -> Iterator[V1Pod]:
-    """A pod of another namespace that calls itself a consumer."""
+    """Return a pod of another namespace that has a consumer's labels."""
     labels = {NAME: "sluice", INSTANCE: shared.name, COMPONENT: "consumer"}
     with shared.tools.namespace("sluice-stranger") as namespace:
         yield shared.tools.start_sleeper(namespace, "stranger", labels, shared.pods("consumer")[0].spec)
@@ -53,23 +53,23 @@ def test_the_system_works_behind_its_policies(release: Release) -> None:
 
 
 def test_exactly_the_named_edges_are_open(release: Release, stranger: V1Pod) -> None:
-    """From within each kind of pod, to each port of each other: a server that is closed to one is open to another."""
+    """From each kind of pod to each port of the others: a server that is closed to one is open to another."""
     assert reached(release, stranger) == OPEN
     for component in ("producer", "consumer", "gateway"):
         assert release.metrics(release.pods(component)[-1].metadata.name), "closed to pods; the node may read them"
 
 
 def test_it_is_the_policies_that_close(changeable: Release, stranger: V1Pod) -> None:
-    """Without them, everybody reaches all that isn't on loopback."""
+    """Without them, every pod reaches everything that isn't on loopback."""
     changeable.tools.run("kubectl", "delete", "networkpolicies", "--all", f"--namespace={changeable.namespace}")
     everything = {name for ports in PORTS.values() for name in ports} | {"names", "kubernetes"}
     for name, found in reached(changeable, stranger).items():
-        own = set(PORTS.get(name, {})) - {"consumer's metrics"}  # of consumers there are two
+        own = set(PORTS.get(name, {})) - {"consumer's metrics"}  # there are two consumers
         assert found >= everything - LOOPBACK - own, name
 
 
 def reached(release: Release, stranger: V1Pod) -> dict[str, set[str]]:
-    """Return what takes a connection from each kind of pod."""
+    """Return what each kind of pod can connect to."""
     pods = {name: release.pods(name) for name in OPEN if name != "stranger"} | {"stranger": [stranger]}
     targets = {
         f"{pods[component][-1].status.pod_ip} {port}": name
@@ -84,7 +84,7 @@ def reached(release: Release, stranger: V1Pod) -> dict[str, set[str]]:
 
 
 def knock(release: Release, asking: V1Pod, targets: Iterable[str]) -> list[str]:
-    """Return the addresses and ports that take a connection from a pod; its own it reaches whatever policies say."""
+    """Return the addresses and ports that a pod can connect to; its own it reaches whatever policies say."""
     about = asking.metadata
     targets = [target for target in targets if not target.startswith(f"{asking.status.pod_ip} ")]
     within = ["kubectl", "exec", about.name, f"--namespace={about.namespace}", "--"]

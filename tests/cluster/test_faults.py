@@ -1,4 +1,4 @@
-"""Pods die, the database restarts, the node is drained; jobs end by themselves, and every object is there once."""
+"""Pods die, the database restarts, the node is drained; jobs finish by themselves, with one row per object."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = ("consumer", "consumer", "consumer", "producer", "torchserve", "mysql", 
 
 
 def test_random_deletions_lose_nothing(release: Release, photos: str) -> None:
-    """30 pods of every kind are deleted, half of them without a goodbye."""
+    """30 pods of every kind are deleted, half of them without a grace period."""
     chance = random.Random(SEED)
     with Load(release, photos) as load:
         for number in range(DELETIONS):
@@ -42,9 +42,9 @@ def test_a_database_restart_and_a_drained_node_lose_nothing(release: Release, ph
 
 
 def drain(release: Release) -> None:
-    """Drain the only node of all that is the release's, and let it come back."""
+    """Drain the only node of the release's pods, and uncordon it."""
     node = release.pods("consumer")[0].spec.node_name
-    # The loader is no part of the release: it stays, and so may the drain's last word.
+    # The loader isn't part of the release: it stays, which the drain may report as an error.
     draining = subprocess.Popen(
         ["kubectl", "drain", node, "--delete-emptydir-data", "--timeout=300s",
          f"--pod-selector={INSTANCE}={release.name},{COMPONENT}!=test"],
@@ -58,7 +58,7 @@ def drain(release: Release) -> None:
 
 
 def delete(release: Release, pod: str, *, force: bool) -> None:
-    """Delete a pod; one that is gone already was deleted by somebody else."""
+    """Delete a pod; it may be gone already."""
     try:
         release.tools.core.delete_namespaced_pod(pod, release.namespace, grace_period_seconds=0 if force else None)
     except ApiException as error:

@@ -1,4 +1,4 @@
-"""Nodes with GPUs: who goes there, and what is said where there are none."""
+"""Nodes with GPUs: which pods go there, and what happens if there are none."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ VALUES = {
 
 @pytest.fixture
 def asking(tools: Tools, images: dict[str, object]) -> Iterator[Release]:
-    """A release that asks for a GPU, on a cluster that has none yet."""
+    """Return a release that requests a GPU, on a cluster that has none yet."""
     with tools.namespace("sluice-gpu") as namespace, Release(tools, namespace, images, name="gpu") as release:
         yield release
 
 
 @pytest.fixture
 def gpu_node(tools: Tools) -> Iterator[str]:
-    """The cluster's node, made into one of a GPU pool: it advertises a GPU and is tainted."""
+    """Turn the cluster's node into one of a GPU pool: it advertises a GPU and is tainted."""
     node: V1Node = tools.core.list_node().items[0]
     name = node.metadata.name
     yield name
@@ -39,14 +39,14 @@ def gpu_node(tools: Tools) -> Iterator[str]:
 
 
 def test_torchserve_goes_to_gpu_nodes_only_and_consumers_never(asking: Release, gpu_node: str) -> None:
-    """Without a GPU, TorchServe stays pending and is told why; with one, it alone goes there."""
+    """Without a GPU, TorchServe stays pending with an event; with one, only TorchServe goes there."""
     tools = asking.tools
     notes = asking.helm("install", str(CHART), "--set=register.enabled=false", values=VALUES)
     assert "Pending" in notes
     assert GPU in notes
     wait_until(lambda: f"Insufficient {GPU}" in asking.events(), "the scheduler says why")
     assert [pod.status.phase for pod in asking.pods("torchserve")] == ["Pending"]
-    # It runs, and is not ready: there is nobody to ask.
+    # It runs, and isn't ready, because there is no TorchServe.
     wait_until(
         lambda: [pod.status.phase for pod in asking.pods("consumer")] == ["Running"] and not asking.ready("consumer"),
         "a consumer runs on a node without a GPU",

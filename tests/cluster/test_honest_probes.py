@@ -13,7 +13,7 @@ from tools.stack import archive_of
 
 
 def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release) -> None:
-    """TorchServe's own /ping would say that all is well."""
+    """TorchServe's own /ping would say that it is healthy."""
     release.run("sh", "-c", "base64 -d >/tmp/broken.mar && sluice upload /tmp/broken.mar s3://images/models/",
                 words=base64.encodebytes(broken_archive()).decode())  # fmt: skip
     broken = Release(release.tools, release.namespace, release.images, name="broken")
@@ -37,7 +37,7 @@ def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release) -
 
 
 def broken_archive() -> bytes:
-    """An archive that names a network which doesn't exist."""
+    """Return an archive that names an unknown network."""
     written = io.BytesIO()
     with zipfile.ZipFile(archive_of("noop")) as good, zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as bad:
         for name in good.namelist():

@@ -1,4 +1,4 @@
-"""Installing into an empty namespace, removing, and installing again; the quickstart's test runs `helm test`."""
+"""Installs into an empty namespace, uninstalls, and installs again; the quickstart's test runs `helm test`."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ CLUSTERS_OWN = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
 @pytest.fixture
 def alone(tools: Tools, images: dict[str, object]) -> Iterator[Release]:
-    """A release in a namespace of its own."""
+    """Return a release in its own namespace."""
     with tools.namespace("sluice-lifecycle") as namespace, Release(tools, namespace, images) as release:
         yield release
 
 
 def test_install_upgrade_uninstall_and_install_again(alone: Release, tmp_path: Path) -> None:
-    """One install makes a working system; uninstalled, only its data stays; the next install finds that data.
+    """One install makes a working system; after uninstalling only its data stays, which the next install uses.
 
-    The first chart's selectors lack app.kubernetes.io/name: an upgrade from it names the command that it needs.
+    The first chart's selectors lack app.kubernetes.io/name: an upgrade from it prints the command that it needs.
     """
     told = alone.install(VALUES, chart=chart_before_names_selected(tmp_path))
     assert "helm test sluice" in told
@@ -78,7 +78,7 @@ def chart_before_names_selected(folder: Path) -> Path:
     name = "app.kubernetes.io/name: {{ (index . 0).Chart.Name }}\n"
     whole, found, rest = labels.read_text().partition(name)
     assert found
-    # What isn't a selector keeps the label.
+    # Labels outside selectors stay.
     rest = rest.replace(
         '{{ include "sluice.selectorLabels"',
         name.replace("(index . 0)", "$root") + '{{ include "sluice.selectorLabels"',
@@ -90,14 +90,14 @@ def chart_before_names_selected(folder: Path) -> Path:
 
 
 def resources(release: Release) -> set[str]:
-    """Everything in the release's namespace that the cluster itself didn't put there."""
+    """Return everything in the release's namespace that the cluster itself didn't create."""
     told = release.tools.run("kubectl", "get", KINDS, "--namespace", release.namespace, "--output=name").stdout
     names = {line.replace(".apps", "").replace(".batch", "") for line in told.split()}
     return {name for name in names if name not in CLUSTERS_OWN}
 
 
 def no_secret_outside_secrets(release: Release) -> bool:
-    """No value of a Secret stands in another manifest."""
+    """Return whether no value of a Secret appears in another manifest."""
     documents = [each for each in yaml.safe_load_all(release.manifest) if each]
     secrets = [each for each in documents if each["kind"] == "Secret"]
     others = yaml.safe_dump_all([each for each in documents if each["kind"] != "Secret"])

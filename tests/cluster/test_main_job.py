@@ -1,4 +1,4 @@
-"""The main job: images arrive while it runs, and a person asks TorchServe about one."""
+"""The main job: images arrive while it runs, and a person classifies one with TorchServe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIECES = 4
 
 
 def test_images_that_arrive_while_it_runs_have_one_row_each(release: Release) -> None:
-    """2,000 images pushed into the bucket of a running job: one row each."""
+    """2,000 images are added to the bucket of a running job: one row each."""
     job = release.submit("s3://images/main/", "--model", "noop@1.0", "--watch", "--watch-seconds", "2")
     for piece in range(PIECES):
         release.upload("main", 10_000 + piece * IMAGES // PIECES, IMAGES // PIECES)
@@ -49,7 +49,7 @@ def test_only_predictions_are_reached_from_outside(release: Release) -> None:
 
 
 def is_open(host: str, port: int) -> bool:
-    """Return whether a connection is taken."""
+    """Return whether a connection is accepted."""
     try:
         socket.create_connection((host, port), 2).close()
     except OSError:

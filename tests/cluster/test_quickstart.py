@@ -19,7 +19,7 @@ def test_the_readme_leads_to_rows(tools: Tools, tmp_path: Path) -> None:
     """From an empty cluster to rows, a scaled consumer and an answer to curl."""
     section = (ROOT / "README.md").read_text().split(HEADING)[1].split("\n## ")[0]
     here, then = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
-    # The images are in the cluster already; another cluster's registry is not sluice.local.
+    # The images are in the cluster already; another cluster's registry isn't sluice.local.
     start = here if "KUBECONFIG" not in os.environ else f"registry={os.environ['SLUICE_TEST_REGISTRY']}\n"
     pictures = tmp_path / "Pictures"
     pictures.mkdir()

@@ -41,12 +41,12 @@ def test_the_hpa_follows_the_load_up_and_down(changeable: Release, photos: str) 
 
 
 def test_keda_follows_the_backlog_from_none_and_back(keda: None, changeable: Release, photos: str) -> None:  # noqa: ARG001 - it must be there
-    """Consumers go from none to the maximum and back; what is leased counts, so none goes that has work."""
+    """Consumers go from none to the maximum and back; leased objects count, so no working consumer is removed."""
     follow(changeable, photos, {"keda": BY_BACKLOG}, idle=0)
 
 
 def follow(release: Release, photos: str, scaler: dict[str, object], idle: int) -> None:
-    """There and back during a job: no object is lost, none inferred twice on the way."""
+    """Scale up and down during a job: no object is lost or inferred twice."""
     release.upgrade({**SHARED, "consumer": {**SHARED["consumer"], **scaler}})
     wait_until(lambda: len(release.pods("consumer")) == idle, f"{idle} idle consumers are left")
     before = handed_out(release)
@@ -58,7 +58,7 @@ def follow(release: Release, photos: str, scaler: dict[str, object], idle: int) 
 
 
 def test_kubectl_scale_does_the_same(release: Release, photos: str) -> None:
-    """By hand, up and down while a job runs: what a drained consumer gave back was never begun."""
+    """By hand, up and down while a job runs: objects that a drained consumer gave back were never begun."""
     before = handed_out(release)
     with Load(release, photos) as load:
         for count in (4, 1, 3, 2):
@@ -69,14 +69,14 @@ def test_kubectl_scale_does_the_same(release: Release, photos: str) -> None:
 
 
 def test_torchserve_scales_without_a_failed_prediction(release: Release, photos: str) -> None:
-    """TorchServe from 1 to 2 to 1: nobody's prediction fails, and both replicas get their share of the requests."""
+    """TorchServe from 1 to 2 to 1: no prediction fails, and both replicas get their share of the requests."""
     failed_before = release.metric("consumer", REQUESTS, 'outcome="down"')
     with Asking(release) as asking:
         job = release.submit(photos, "--model", "noop@1.0", "--repeat", "400")
         release.scale("torchserve", 2)
         release.wait_ready(torchserve=2)
         addresses = [pod.status.pod_ip for pod in release.pods("torchserve")]
-        # A new one is slow at first, and gets less.
+        # A new one is slow at first, and gets fewer requests.
         wait_until(lambda: min(requests(release, address) for address in addresses) > WARM, "both are warm")
         start = [requests(release, address) for address in addresses]
         wait_until(
@@ -95,12 +95,12 @@ def test_torchserve_scales_without_a_failed_prediction(release: Release, photos:
 
 
 def handed_out(release: Release) -> float:
-    """How many objects a producer handed out and didn't get back unbegun: each of them is inferred, once."""
+    """Return how many objects a producer sent and didn't get back unbegun: each of them is inferred once."""
     return release.metric("producer", "sluice_leased_total") - release.metric("producer", "sluice_returned_total")
 
 
 def requests(release: Release, address: str) -> float:
-    """How many requests one TorchServe answered to the consumers that are there."""
+    """Return how many requests one TorchServe answered to the running consumers."""
     return sum(
         float(line.rpartition(" ")[2])
         for pod in release.pods("consumer")

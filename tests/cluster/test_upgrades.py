@@ -10,7 +10,7 @@ SOME = 50
 
 
 def test_upgrade_and_rollback_under_load(release: Release, photos: str) -> None:
-    """No failed prediction at the load balancer, nothing lost, and each row has the model that its job began with."""
+    """No prediction at the load balancer fails, nothing is lost, and each row has the model that its job began with."""
     models = SHARED["torchserve"]["models"]
     newer = {"name": "noop", "version": "2.0", "archive": "noop-2.mar", "live": False}
     upgraded = {
@@ -41,6 +41,6 @@ def test_upgrade_and_rollback_under_load(release: Release, photos: str) -> None:
 
 
 def arrive(release: Release, job: int, part: int) -> None:
-    """Upload some photos to where a job watches, and wait for their predictions."""
+    """Upload some photos to a watched prefix, and wait for their predictions."""
     release.upload("watched", 80_000 + part * SOME, SOME)
     release.wait_done(job, part * SOME)

@@ -1,4 +1,4 @@
-"""What the tests of the cluster use: helm and the Kubernetes API, on whatever cluster KUBECONFIG names."""
+"""Tools for tests of the cluster: helm and the Kubernetes API, on the cluster that KUBECONFIG names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INSTANCE: Final = "app.kubernetes.io/instance"
 
 
 def wait_until(is_so: Callable[[], object], what: str, seconds: float = WAIT_SECONDS, pause: float = 0.5) -> None:
-    """Wait until something holds; the test fails, saying what, where it doesn't in time."""
+    """Wait until a condition holds; if it doesn't in time, fail with `what`."""
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"not in {seconds:.0f} s: {what}"
@@ -43,7 +43,7 @@ class Tools:
         self.scaling = kubernetes.client.AutoscalingV2Api()
 
     def run(self, *command: str, words: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run helm, kubectl or the like, with `words` as its input."""
+        """Run helm, kubectl or another program, with `words` as its input."""
         done = subprocess.run(
             command, env=self.environment, input=words, capture_output=True, text=True, check=False, timeout=900
         )
@@ -52,7 +52,7 @@ class Tools:
 
     @contextmanager
     def namespace(self, name: str) -> Iterator[str]:
-        """Make a namespace that enforces the restricted standard, and remove it at the end."""
+        """Create a namespace that enforces the restricted standard, and delete it at the end."""
         labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
         body = {"metadata": {"name": name, "labels": labels}}
         self.clear_namespace(name)
@@ -65,7 +65,7 @@ class Tools:
     def start_sleeper(
         self, namespace: str, name: str, labels: dict[str, str], like: V1PodSpec, *, configured: bool = False
     ) -> V1Pod:
-        """Start a pod that only sleeps, with the image of another, and its environment too; give it once it's ready."""
+        """Start a pod that only sleeps, with the image and environment of another; return it once it is ready."""
         other = like.containers[0]
         container = {
             "name": other.name,
@@ -88,12 +88,12 @@ class Tools:
         return self.core.read_namespaced_pod(name, namespace)
 
     def clear_namespace(self, name: str) -> None:
-        """See that a namespace isn't there."""
+        """Make sure that a namespace doesn't exist."""
         self.delete_namespace(name)
         wait_until(lambda: name not in self._namespaces(), f"namespace {name} is gone")
 
     def delete_namespace(self, name: str) -> None:
-        """Have a namespace removed with all that is in it, if it is there; it goes while others work."""
+        """Delete a namespace with everything in it, if it exists, without waiting."""
         try:
             self.core.delete_namespace(name, grace_period_seconds=0)
         except ApiException as error:
@@ -105,7 +105,7 @@ class Tools:
 
 
 class Release:
-    """One installation of the chart, and a pod in its namespace from which the command line is used."""
+    """One installation of the chart, and a pod in its namespace that runs commands."""
 
     def __init__(self, tools: Tools, namespace: str, images: dict[str, object], name: str = "sluice") -> None:
         self.tools = tools
@@ -114,7 +114,7 @@ class Release:
         self.images = images
 
     def helm(self, *words: str, values: dict[str, Any] | None = None, check: bool = True) -> str:
-        """Run a helm command on this release; gives what it printed."""
+        """Run a helm command on this release; return its output."""
         command = ["helm", words[0], self.name, *words[1:], "--namespace", self.namespace]
         if values is not None:
             file = Path(self.tools.environment["KUBECONFIG"]).with_name(f"values-{self.name}.json")
@@ -124,33 +124,33 @@ class Release:
         return done.stdout + done.stderr
 
     def install(self, values: dict[str, Any] | None = None, timeout: str = "4m", chart: Path = CHART) -> str:
-        """Install, and wait until all is ready."""
+        """Install, and wait until everything is ready."""
         return self.helm("install", str(chart), "--wait", f"--timeout={timeout}", values=values or {})
 
     def upgrade(self, values: dict[str, Any], *, wait: bool = True, check: bool = True) -> str:
-        """Upgrade, and wait until all is ready, unless nobody has to."""
+        """Upgrade, and optionally wait until everything is ready."""
         options = ["--timeout=6m", *(["--wait"] if wait else [])]
         return self.helm("upgrade", str(CHART), *options, values=values, check=check)
 
     @property
     def manifest(self) -> str:
-        """What helm applied, hooks aside."""
+        """Return the manifest that helm applied, without hooks."""
         return self.tools.run("helm", "get", "manifest", self.name, "--namespace", self.namespace).stdout
 
-    # What runs
+    # Its state
 
     def pods(self, component: str = "") -> list[V1Pod]:
-        """The pods of a component that aren't ending, or of all."""
+        """Return the pods of a component (default: of all) that aren't terminating."""
         selector = f"{INSTANCE}={self.name}" + (f",{COMPONENT}={component}" if component else "")
         found = self.tools.core.list_namespaced_pod(self.namespace, label_selector=selector).items
         return [pod for pod in found if pod.metadata.deletion_timestamp is None]
 
     def ready(self, component: str) -> int:
-        """How many pods of a component are ready."""
+        """Return how many pods of a component are ready."""
         return sum(is_ready(pod) for pod in self.pods(component))
 
     def wait_ready(self, **wanted: int) -> None:
-        """Wait until exactly so many pods of each component are there, and ready."""
+        """Wait until exactly so many pods of each component exist, and are ready."""
         for component, count in wanted.items():
             wait_until(
                 lambda component=component, count=count: (  # type: ignore[misc]
@@ -160,12 +160,12 @@ class Release:
             )
 
     def scale(self, component: str, count: int) -> None:
-        """Scale a Deployment as a person does."""
+        """Scale a Deployment as a person would."""
         name = f"deploy/{self.name}-{component}"
         self.tools.run("kubectl", "scale", name, f"--replicas={count}", f"--namespace={self.namespace}")
 
     def restarts(self) -> dict[str, int]:
-        """The pods whose containers were started again."""
+        """Return the pods whose containers were restarted."""
         counts = {
             pod.metadata.name: sum(status.restart_count for status in pod.status.container_statuses or [])
             for pod in self.pods()
@@ -173,15 +173,15 @@ class Release:
         return {name: count for name, count in counts.items() if count}
 
     def logs(self, pod: str) -> str:
-        """What a pod logged."""
+        """Return a pod's log."""
         return str(self.tools.core.read_namespaced_pod_log(pod, self.namespace))
 
     def events(self) -> str:
-        """What the cluster says of this namespace, as text."""
+        """Return the namespace's events as text."""
         return "\n".join(str(event.message) for event in self.tools.core.list_namespaced_event(self.namespace).items)
 
     def metric(self, component: str, name: str, having: str = "") -> float:
-        """A metric, summed over a component's pods."""
+        """Return a metric, summed over a component's pods."""
         total = 0.0
         for pod in self.pods(component):
             for line in self.metrics(pod.metadata.name):
@@ -191,15 +191,15 @@ class Release:
         return total
 
     def metrics(self, pod: str) -> list[str]:
-        """A pod's metrics, a line each."""
+        """Return the lines of a pod's metrics."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:9100/proxy/metrics"
         return self.tools.run("kubectl", "get", "--raw", path).stdout.splitlines()
 
-    # Using it
+    # Its use
 
     @property
     def address(self) -> str:
-        """Where people reach TorchServe."""
+        """Return the address where people reach TorchServe."""
         service = self.tools.core.read_namespaced_service(f"{self.name}-torchserve", self.namespace)
         return f"http://{service.status.load_balancer.ingress[0].ip}"
 
@@ -211,34 +211,34 @@ class Release:
 
     @property
     def loader(self) -> str:
-        """The pod that commands run in."""
+        """Return the pod that commands run in."""
         return f"{self.name}-loader"
 
     def run(self, *command: str, words: str = "", check: bool = True) -> str:
-        """Run a command in the loader; gives what it printed."""
+        """Run a command in the loader; return its output."""
         within = ["kubectl", "exec", "--stdin", self.loader, f"--namespace={self.namespace}", "--"]
         done = self.tools.run(*within, *command, words=words, check=check)
         return done.stdout
 
     def sql(self, statement: str) -> list[list[str]]:
-        """Ask the database, as a user would."""
+        """Query the database, as a user would."""
         return [line.split("\t") for line in self.run("python", "-c", ASK, statement).splitlines()]
 
     def upload(self, prefix: str, first: int, count: int) -> None:
-        """Make so many different photos, and put them into the bucket."""
+        """Make so many different photos, and upload them to the bucket."""
         self.run("python", "-c", MAKE, str(first), str(count))
         self.run("sluice", "upload", f"/tmp/photos-{first}", f"s3://images/{prefix}/")
 
     def submit(self, *words: str) -> int:
-        """Submit a job; gives its number."""
+        """Submit a job; return its number."""
         return int(self.run("sluice", "submit", *words).split()[-1])
 
     def try_submit(self, *words: str) -> list[int]:
-        """Submit a job; gives its number, or nothing where the database is away."""
+        """Submit a job; return its number, or nothing if the database is away."""
         return [int(number) for number in self.run("sluice", "submit", *words, check=False).split()[-1:]]
 
     def progress(self, job: int) -> dict[str, str]:
-        """A job's line of `job_progress`."""
+        """Return a job's row of `job_progress`."""
         columns = ("state", "listed", "pending", "done", "quarantined", "message")
         row = self.sql(f"SELECT {', '.join(columns)} FROM job_progress WHERE job = {job}")[0]
         return dict(zip(columns, row, strict=True))
@@ -248,7 +248,7 @@ class Release:
         wait_until(lambda: self.progress(job)["done"] == str(count), f"{count} done of job {job}", seconds, pause=2.0)
 
     def check(self, jobs: Sequence[int], photos: int, repeats: int = 1) -> None:
-        """In each job every photo so many times, none given up, and the invariants hold."""
+        """Check that each job has every photo `repeats` times, nothing quarantined, and no broken invariant."""
         among = is_among(jobs)
         assert self.sql(f"SELECT SUM(quarantined) FROM job_progress WHERE {among}") == [["0"]]
         often = f"SELECT COUNT(*) AS rows_of_one FROM results WHERE {among} GROUP BY job, url"
@@ -261,7 +261,7 @@ class Release:
 
     def __exit__(self, *_: object) -> None:
         self.helm("uninstall", "--ignore-not-found", check=False)
-        # Nobody waits for their goodbyes.
+        # Without a grace period.
         pods = ["pods", f"--selector={INSTANCE}={self.name}", f"--namespace={self.namespace}"]
         self.tools.run("kubectl", "delete", *pods, "--grace-period=0", "--force", check=False)
 

@@ -1,4 +1,4 @@
-"""Producers as processes, on the session's servers: for the tests that play the consumer themselves."""
+"""Producers as processes, on the session's servers: for tests that act as the consumer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def database(own_settings: Settings) -> Iterator[Database]:
 
 @pytest.fixture
 def start(own_settings: Settings, tmp_path: Path) -> Iterator[Start]:
-    """Start producers; whatever still runs at the end is killed, and what it logged is shown."""
+    """Start producers; those that still run at the end are killed, and their logs shown."""
     started: list[subprocess.Popen[bytes]] = []
     names = ("bind", "s3_endpoint", "heartbeat", "s3_timeout")
     environment = {**os.environ, **{f"SLUICE_{name.upper()}": str(getattr(own_settings, name)) for name in names}}

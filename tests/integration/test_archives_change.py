@@ -1,4 +1,4 @@
-"""Archives that come, change, break and mend while a producer lists them; the consumer is played by the test."""
+"""Archives that are added, changed, damaged and repaired while a producer lists them; the test acts as the consumer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def take(consumer: FakeConsumer, count: int) -> Held:
 
 
 async def finish(consumer: FakeConsumer, database: Database, held: Held) -> None:
-    """Commit objects, as a consumer does, and say so."""
+    """Commit objects and report them, as a consumer does."""
     await asyncio.to_thread(commit, database, list(held))
     await consumer.say(Done(list(held)))
 
@@ -84,7 +84,7 @@ def test_a_listing_that_was_killed_within_an_archive_goes_on_there(
 def test_an_archive_that_is_replaced_before_its_members_are_read(
     own_settings: Settings, database: Database, photos: Photos, start: Start, delivery: str
 ) -> None:
-    """Those of its members that the new one has too are superseded, the others are not found."""
+    """Members that the new one has too are superseded; the others become not_found."""
     photos.put_key("a.zip", archives.zipped({"gone.jpg": b"1", "new.jpg": b"2", "same.jpg": b"3"}))
     submit(database, f"s3://{photos.bucket}/a.zip")
     start(SLUICE_DELIVERY=delivery)
@@ -93,7 +93,7 @@ def test_an_archive_that_is_replaced_before_its_members_are_read(
     source = open_source(f"s3://{photos.bucket}/a.zip", own_settings)
 
     async def bytes_of(item: WorkItem, data: bytes | None) -> bytes | str:
-        """Take what came along, or read the reference, as a consumer does."""
+        """Take the inline bytes, or read the reference, as a consumer does."""
         try:
             return data if data is not None else await source.read(item.key, item.etag, 1000)
         except ObjectError as error:
@@ -152,7 +152,7 @@ def test_a_watched_prefix_takes_up_new_archives_and_forgets_that_one_was_broken(
 
 @pytest.fixture
 def queue() -> Iterator[tuple[str, Any]]:
-    """A queue in moto: its URL, and a client for it."""
+    """Return the URL of a queue in moto, and a client for it."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()

@@ -1,6 +1,6 @@
-"""Whatever a bucket holds, through the whole pipeline: a right prediction, or a reason that a person understands.
+"""Any content of a bucket, through the whole pipeline: a right prediction, or a reason that people understand.
 
-Nobody may die of it: the processes at the end are those of the beginning.
+No process may die of it: those at the end are those of the start.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KEYS = [
     "/".join(["s" * 200] * 5) + "/" + "t" * 19,
 ]
 NO_PATHS = ["..", "a/../b.jpg", "./c.jpg", "/d.jpg", "e//f.jpg", "g/.", "h/../../i", "../../etc/passwd", "\x01.jpg"]
-"""Keys that S3 takes and no folder can hold."""
+"""Keys that S3 accepts and no folder can contain."""
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def put(stack: Stack, bucket: str, **objects: bytes) -> None:
 
 
 def is_right(case: Case, row: dict[str, Any]) -> bool:
-    """Return whether the row is what must become of the file."""
+    """Return whether a row is the right result for a file."""
     if case.reason is not None:
         return (row["state"], row["reason"], row["label"]) == ("quarantined", case.reason, None)
-    # Without its colours, or in few of them, the cup may be another one.
+    # Without its colours, or with few of them, the cup may look like another kind.
     sure = case.photo and not case.grey and case.near <= 4
     return row["state"] == "done" and (row["label"] == LABEL or not sure)
 
@@ -108,13 +108,13 @@ def test_a_200_megabyte_photo_is_classified_where_the_settings_let_it(
 def test_what_goes_or_changes_between_listing_and_reading(
     stack: Stack, operator: Operator, bucket: str, delivery: str
 ) -> None:
-    """Whoever reads notices: the producer, or the consumer that got a reference."""
+    """Whoever reads it notices: the producer, or the consumer that got a reference."""
     plain = saved(photo(), "JPEG")
     put(stack, bucket, stays=plain, replaced=b"text", emptied=plain, spoilt=plain, deleted=plain)
     job = operator.submit(f"s3://{bucket}", MODEL)
     producer = stack.add_producer(delivery=delivery)
     producer.start()
-    # Nobody has asked for work yet, so that nothing is read before it changes.
+    # No consumer has asked for work yet, so nothing is read before it changes.
     until(lambda: operator.progress(job).listing_complete, "the listing")
     put(stack, bucket, replaced=plain, emptied=b"", spoilt=b"<html>gone</html>")
     stack.servers.s3.client.delete_object(Bucket=bucket, Key="deleted")
@@ -138,7 +138,7 @@ def test_what_goes_or_changes_between_listing_and_reading(
 def test_one_object_that_may_not_be_read(
     stack: Stack, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A user who may list the bucket and read all of it but one object."""
+    """Use an account that may list the bucket and read all of it except one object."""
     for name in ("s3", "users"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("VGW_IAM_DIR", str(tmp_path / "users"))
@@ -158,7 +158,7 @@ def test_one_object_that_may_not_be_read(
     ]
     policy = {"Version": "2012-10-17", "Statement": statements}
     server.client.put_bucket_policy(Bucket="shared", Policy=json.dumps(policy))
-    # The workers come in as that user.
+    # The workers use that account.
     monkeypatch.setattr(
         S3Server,
         "environment",

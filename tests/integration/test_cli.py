@@ -1,4 +1,4 @@
-"""The command on a real database: what is shown, what is written, what is changed."""
+"""The command on a real database: what it shows, writes and changes."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_the_summary_after_waiting(sluice: Sluice, job: int, monkeypatch: pytest
 
 
 def test_waiting_for_nothing_is_exit_code_1(sluice: Sluice, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A prefix with a typing error must not look like work that was done."""
+    """A prefix with a typo must not look like finished work."""
 
     def list_nothing(cursor: LedgerCursor, *_: object, **__: object) -> int:
         cursor.execute("INSERT INTO jobs (source, state) VALUES ('s3://photos/*.jpg', 'done')")
@@ -133,7 +133,7 @@ def test_waiting_for_nothing_is_exit_code_1(sluice: Sluice, monkeypatch: pytest.
 def test_a_served_model_is_registered_from_its_address(
     sluice: Sluice, ledger: Database, torchserve: TorchServe
 ) -> None:
-    """And is the same as from its archive."""
+    """It is the same as from its archive."""
     url = f"{torchserve.address.replace('127.0.0.1', 'localhost')}/predictions/noop/1.0"
     assert sluice("models", "register", url, "--promote")[:2] == (0, "noop@1.0 is registered and live\n")
     served = ledger.run(models.list_models)
@@ -189,7 +189,7 @@ def test_models_and_tables(sluice: Sluice) -> None:
 
 
 def test_sql_shows_what_a_statement_gives(sluice: Sluice, job: int) -> None:
-    """Rows as a table or as CSV, a count of what was changed, and the database's own words where it refuses."""
+    """Rows as a table or as CSV, a count of changed rows, and the database's own message for an error."""
     code, shown, _ = sluice("sql", f"SELECT url, label FROM results WHERE job = {job} AND url LIKE '%esc%'")
     assert code == 0
     assert "label" in shown

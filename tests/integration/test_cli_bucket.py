@@ -1,4 +1,4 @@
-"""The commands that put things into a bucket and get things out of one, on a real S3 server."""
+"""The commands that upload to and download from a bucket, on a real S3 server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.stack import S3Server, Stack
 
 @pytest.fixture
 def sluice(s3: S3Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sluice:
-    """Run the command in this process; give exit code, output and what went to standard error."""
+    """Return the command, run in this process: it returns exit code, output and standard error."""
     return run_in_process({**s3.environment, "SLUICE_S3_ENDPOINT": s3.endpoint}, monkeypatch, capfd)
 
 

@@ -131,7 +131,7 @@ def test_check_names_what_it_verified(sluice: Sluice) -> None:
 def test_check_finds_other_bytes_and_says_what_cannot_be_compared(
     sluice: Sluice, ledger: Database, photos: Path
 ) -> None:
-    """A file that went or changed since can't be compared: that breaks nothing."""
+    """A file that was deleted or changed since can't be compared, which breaks nothing."""
     (photos / KEYS[0].decode()).unlink()
     (photos / KEYS[1].decode()).write_bytes(b"other")
     assert sluice("check", "--bytes", 100)[0] == 0

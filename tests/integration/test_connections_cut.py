@@ -33,7 +33,7 @@ def test_a_job_whose_connections_are_cut_ends_and_no_object_is_blamed(
         file = io.BytesIO()
         Image.frombytes("RGB", (32, 32), random.Random(number).randbytes(3072)).save(file, "PNG")
         stack.servers.s3.client.put_object(Bucket=bucket, Key=f"{number:03}.png", Body=file.getvalue())
-    # No death by silence, however slow this machine is: what was lost comes back by what the two sides say.
+    # No death by silence, however slow this machine is: only the messages' counts may bring lost objects back.
     producer = stack.add_producer(heartbeat=600)
     with ProxyThread(urlsplit(stack.settings.bind).port or 0) as proxy:
         for _ in range(2):

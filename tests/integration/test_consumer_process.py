@@ -1,4 +1,4 @@
-"""The consumer as a process: a real database and real ZeroMQ, the producer played by the test."""
+"""The consumer as a process: a real database and real ZeroMQ; the test acts as the producer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fake_torchserve() -> Iterator[FakeTorchServe]:
 
 
 class Process:
-    """A consumer and where it reports."""
+    """A consumer and its metrics."""
 
     def __init__(self, settings: Settings, producer: FakeProducer, address: str, log: Path, **more: str) -> None:
         self.port = free_port()
@@ -81,7 +81,7 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def start(settings: Settings, producer: FakeProducer, tmp_path: Path) -> Iterator[Start]:
-    """Start consumers; what is left of them at the end is killed, and what they logged is shown."""
+    """Start consumers; those that still run at the end are killed, and their logs shown."""
     started: list[Process] = []
     log = tmp_path / "consumer.log"
 
@@ -96,7 +96,7 @@ def start(settings: Settings, producer: FakeProducer, tmp_path: Path) -> Iterato
 
 
 def job(ledger: Database, count: int, source: str = "s3://bucket/x") -> tuple[int, Model, list[int]]:
-    """A running job of so many pending objects."""
+    """Insert a running job with so many pending objects."""
 
     def make(cursor: LedgerCursor) -> tuple[int, Model, list[int]]:
         model = models.register(cursor, "fake", "1", "d" * 64, PREPROCESSING, LABELS)
@@ -123,7 +123,7 @@ def test_predictions_are_rows(
     rows = ledger.run(predictions.results, number)
     assert [row.label for row in rows] == [f"label {place}" for place in range(5)]
     assert rows[3].top == (("label 3", 0.75), ("label 0", 0.25))
-    # Delivered again, for its DONE was lost: nothing more is written, and the lease ends all the same.
+    # Sent again because its DONE was lost: nothing more is written, and the lease ends anyway.
     producer.done.clear()
     producer.lease({ids[0]: png(200)}, model_id=model.id, job=number)
     assert producer.until(lambda: producer.done == {ids[0]})
@@ -138,7 +138,7 @@ def test_predictions_are_rows(
 def test_references_are_read_from_their_source(
     ledger: Database, producer: FakeProducer, fake_torchserve: FakeTorchServe, start: Start, tmp_path: Path
 ) -> None:
-    """One is there, one was replaced since it was listed, one is gone."""
+    """One exists, one was replaced since it was listed, one is deleted."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("gone.png", "replaced.png", "there.png"):

@@ -1,4 +1,4 @@
-"""The demo, whole: what it makes, what it prints, and that nothing of it is left."""
+"""The whole demo: its files, its output, and that nothing of it is left."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_photo_gets_its_row_every_bad_file_its_reason_and_the_page_is_ther
         assert running.stdout is not None
         for line in running.stdout:
             output += line
-            # The page is shown before the photos are classified: it is there for as long as that takes.
+            # The page is only up while the photos are classified.
             if shown := re.search(r"the page is (\S+)", line):
                 page = requests.get(shown[1], timeout=60)
     assert running.returncode == 0, output

@@ -19,7 +19,7 @@ FAULTS = {
     "dies": "Worker died.",
     "hangs": "answers 500: Worker died.",
 }
-"""What each model's quarantine says."""
+"""The detail of each model's quarantined objects."""
 BATCH = 2
 REDS = {"raises": 3, "fails": 3, "dies": 1, "hangs": 1}
 """How many pictures are red; each death of a worker takes seconds."""
@@ -67,9 +67,9 @@ def submit(operator: Operator, source: str, model: str) -> int:
 
 
 def test_what_a_model_fails_on_is_quarantined_and_nothing_else(stack: Stack, operator: Operator, bucket: str) -> None:
-    """It raises, its worker dies, it hangs: the red ones are told apart by trying, each job ends by itself.
+    """It raises, its worker dies, it hangs: the red ones are found by trying, and each job ends by itself.
 
-    A model that fails on everything condemns nothing, and the job says what it answers, though the others work.
+    A model that fails on everything quarantines nothing, and the job's message has its answer; other models work.
     """
     client = stack.servers.s3.client
     for name in [*FAULTS, "always-raises"]:

@@ -1,4 +1,4 @@
-"""What a job says that waits: its source, or the consumers."""
+"""The messages of waiting jobs: about their source, or the consumers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.producer_servers import Photos
 
 
 def test_a_source_that_does_not_answer_quarantines_nothing(database: Database, photos: Photos, start: Start) -> None:
-    """I5: the job says why it waits; `failed` is for a bucket that does not exist."""
+    """I5: the job says why it waits; only a missing bucket fails it."""
     photos.put(a=b"x")
     submit(database, f"s3://{photos.bucket}")
     submit(database, "s3://no-such-bucket-at-all")
@@ -31,7 +31,7 @@ def test_a_source_that_does_not_answer_quarantines_nothing(database: Database, p
 def test_a_job_says_that_no_consumer_asks_for_work_and_why(
     own_settings: Settings, database: Database, photos: Photos, start: Start
 ) -> None:
-    """And says no more of it as soon as one does, or the job is paused; also what an earlier producer said."""
+    """The message is removed when a consumer asks, or the job is paused; also an earlier producer's message."""
     photos.put(a=b"x", b=b"y")
     job = submit(database, f"s3://{photos.bucket}")
 

@@ -124,7 +124,7 @@ def test_pages_move_the_cursor_and_repeats_begin_again(ledger: Database) -> None
 
 
 def test_a_page_in_an_unusual_order_or_with_a_key_twice(ledger: Database) -> None:
-    """Some S3 servers sort by other rules; what counts is that each key has one row."""
+    """Some S3 servers sort differently; still each key must have one row."""
     job = running_job(ledger)
     page = [ListedObject(key, "e", 1) for key in (b"b", b"a", b"c", b"a")]
     list_all(ledger, job, page)
@@ -158,7 +158,7 @@ def test_a_new_etag_supersedes_in_every_state(ledger: Database) -> None:
 
 
 def test_a_change_that_is_found_late_opens_a_done_job_again(ledger: Database) -> None:
-    """Another shard may learn of new bytes after the old ones were committed and the job has ended of it."""
+    """Another shard may notice new bytes after the old ones were committed and the job has ended."""
     job = running_job(ledger)
     list_all(ledger, job, entries([b"a", b"b"]))
     ids = ids_of(ledger, job)
@@ -179,7 +179,7 @@ def test_a_change_that_is_found_late_opens_a_done_job_again(ledger: Database) ->
 
 
 def test_a_change_and_the_end_of_its_job_at_the_same_time(settings: Settings, ledger: Database) -> None:
-    """The end waits for the change, or the change opens the job again."""
+    """The end waits for the change, or the change reopens the job."""
     job = running_job(ledger)
     list_all(ledger, job, entries([b"a"]))
     ids = ids_of(ledger, job)
@@ -215,7 +215,7 @@ def test_a_clock_that_is_set_back_ages_no_listing(ledger: Database) -> None:
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 64])
 def test_shards_share_the_pending_objects(ledger: Database, shards: int) -> None:
-    """Each object is one shard's, whatever is pending elsewhere and however small the pages are."""
+    """Each object belongs to one shard, whatever is pending elsewhere and however small the pages are."""
     job = running_job(ledger)
     page = entries(f"{number:06}".encode() for number in range(5000))
     list_all(ledger, job, page)

@@ -1,4 +1,4 @@
-"""Pages of results: each order, each filter, and that no page reads more than it has to."""
+"""Pages of results: each order, each filter, and that no page reads more than necessary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMIT = 100
 
 @pytest.fixture(scope="module")
 def many(servers: Servers) -> Iterator[tuple[Database, int]]:
-    """Give a job with many results, and the ledger that it is in."""
+    """Return a ledger with a job with many results, and the job."""
     servers.start(servers.database)
     settings = read_settings(database_url=servers.database.create("many_results"), database_patience=10.0)
     schema.upgrade(settings)
@@ -35,7 +35,7 @@ def numbers(rows: list[str]) -> list[int]:
 
 
 def all_of(many: tuple[Database, int], order: ResultsOrder, wanted: ResultsFilter, limit: int = 1000) -> list[int]:
-    """Return the numbers of all results that fit, page after page."""
+    """Return the numbers of all matching results, page after page."""
     database, job_id = many
     found, after = list[int](), None
     while True:
@@ -91,7 +91,7 @@ def sorts(cursor: LedgerCursor) -> int:
 def read_by_page(
     cursor: LedgerCursor, job_id: int, order: ResultsOrder, wanted: ResultsFilter, after: Place | None
 ) -> tuple[int, int, Place | None]:
-    """Return what one page cost, in rows read and rows sorted, and where it ended."""
+    """Return the cost of one page, in rows read and rows sorted, and where it ended."""
     before, sorted_before = rows_read(cursor), sorts(cursor)
     page = results_page(cursor, job_id, order, wanted, after=after, limit=LIMIT)
     # Reading the counters reads some rows itself.
@@ -103,8 +103,8 @@ def test_no_page_reads_or_sorts_the_whole_job(many: tuple[Database, int], order:
     database, job_id = many
     wanted, _ = FITTING[fitting]
     is_tried = bool(wanted.text) or (order in (ResultsOrder.OBJECT, ResultsOrder.LABEL) and wanted != ResultsFilter())
-    # A row of a page is read from the index, from predictions, objects, jobs, models and pictures; what is tried, from
-    # the index (twice, to know the last), from what the server keeps of it meanwhile, and from three tables.
+    # A row of a page is read from the index, from predictions, objects, jobs, models and pictures; a checked row from
+    # the index (twice, to find the last), from the server's temporary table, and from three tables.
     most = LIMIT * 10 + 100 + (WALKED * 7 if is_tried else 0)
     after: Place | None = None
     for _ in range(5):
@@ -116,7 +116,7 @@ def test_no_page_reads_or_sorts_the_whole_job(many: tuple[Database, int], order:
 
 
 def test_a_page_among_equal_scores_reads_as_little(many: tuple[Database, int]) -> None:
-    """Results of one score are many thousand in a job whose model says one thing of all."""
+    """Many thousand results may have the same score, if a model gives the same answer for all."""
     database, job_id = many
     wanted = ResultsFilter(label="label-0", score_from=0.0, score_to=0.0)
     page = database.run(results_page, job_id, ResultsOrder.SCORE, wanted, limit=2)

@@ -1,4 +1,4 @@
-"""`check` finds each kind of breach, says which rows, and finds nothing in a ledger that is well."""
+"""`check` finds each kind of breach, names the rows, and finds nothing in a correct ledger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.ledger_rows import breaches, entries, ids_of, list_all, predi
 
 @pytest.fixture
 def job(ledger: Database) -> int:
-    """A job with an object in each state: ids 1 done, 2 and 3 quarantined, 4 superseded by 6, 5 pending."""
+    """Insert a job with an object in each state: ids 1 done, 2 and 3 quarantined, 4 superseded by 6, 5 pending."""
     number = running_job(ledger)
     list_all(ledger, number, entries([b"1", b"2", b"3", b"4", b"5"]))
     assert list(ids_of(ledger, number).values()) == [1, 2, 3, 4, 5]
@@ -83,7 +83,7 @@ def test_many_breaches_are_counted_and_the_first_are_named(ledger: Database, mon
 
 
 def test_a_check_beside_running_work_sees_one_moment(settings: Settings, ledger: Database) -> None:
-    """A commit between two of its queries is not seen by half of them."""
+    """A commit between two of its queries isn't seen by half of them."""
     job = running_job(ledger)
     list_all(ledger, job, entries([b"a"]))
     ids = ids_of(ledger, job)

@@ -1,4 +1,4 @@
-"""Transactions through kills, deadlocks, locks and full servers: nothing is lost, nothing is doubled."""
+"""Transactions during kills, deadlocks, locks and full servers: nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.stack import Servers
 
 
 def lose_the_answer(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the next COMMIT happen and its answer be lost, as when the server or the network dies right then."""
+    """Let the next COMMIT succeed and its answer be lost, as when the server or the network dies at that moment."""
     ledger.run(lambda c: c.execute("SELECT 1"))
     connection = ledger._connection
     assert connection is not None
@@ -34,7 +34,7 @@ def lose_the_answer(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_commit_whose_answer_was_lost_has_one_effect(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is repeated because nobody knows whether it happened must not happen twice."""
+    """A retry after a lost answer must not have a second effect."""
     job = running_job(ledger)
 
     def once(work: Callable[[LedgerCursor], object]) -> object:
@@ -64,7 +64,7 @@ def test_a_commit_whose_answer_was_lost_has_one_effect(ledger: Database, monkeyp
 
 
 def test_the_server_is_killed_while_threads_commit(servers: Servers, settings: Settings, ledger: Database) -> None:
-    """Kill -9 of the server amid commits, twice: each thread goes on by itself and every object is done once."""
+    """Kill -9 of the server during commits, twice: each thread continues by itself and every object is done once."""
     job = running_job(ledger)
     list_all(ledger, job, entries(f"{number:05}".encode() for number in range(3000)))
     ids = list(ids_of(ledger, job).values())
@@ -80,7 +80,7 @@ def test_the_server_is_killed_while_threads_commit(servers: Servers, settings: S
                 progressed.set()
 
     with ThreadPoolExecutor(4) as pool:
-        # Two threads have the same ids: half of all commits come late.
+        # Two threads have the same ids, so half of all commits are late.
         threads = [pool.submit(consume, part) for part in (ids[::2], ids[1::2], ids[::2], ids[1::2])]
         for _ in range(2):
             progressed.clear()
@@ -97,7 +97,7 @@ def test_the_server_is_killed_while_threads_commit(servers: Servers, settings: S
 
 
 def test_the_same_objects_committed_by_many_at_once(settings: Settings, ledger: Database) -> None:
-    """Threads commit overlapping batches in orders of their own: one row each, whoever was first."""
+    """Threads commit overlapping batches in different orders: one row each, whoever is first."""
     first, second = running_job(ledger), running_job(ledger)
     of_job: dict[int, int] = {}
     for job in (first, second):
@@ -126,7 +126,7 @@ def test_the_same_objects_committed_by_many_at_once(settings: Settings, ledger: 
 
 
 def test_a_deadlock_is_retried(settings: Settings, ledger: Database) -> None:
-    """Two transactions that lock two rows in opposite orders: the victim starts again by itself."""
+    """Two transactions lock two rows in opposite orders: the victim is retried by itself."""
     job = running_job(ledger)
     list_all(ledger, job, entries([b"a", b"b"]))
     ids = list(ids_of(ledger, job).values())
@@ -155,7 +155,7 @@ def test_a_deadlock_is_retried(settings: Settings, ledger: Database) -> None:
 
 
 def test_two_writers_of_one_key(settings: Settings, ledger: Database) -> None:
-    """Listing and notifications may bring the same key at the same time: it gets one row, or one successor."""
+    """Listing and notifications may write the same key at the same time: it gets one row, or one successor."""
     job = running_job(ledger)
     start = threading.Barrier(4)
 
@@ -175,7 +175,7 @@ def test_two_writers_of_one_key(settings: Settings, ledger: Database) -> None:
 
 
 def test_rows_that_stay_locked(settings: Settings, ledger: Database) -> None:
-    """A lock wait ends before the driver's patience with the connection, so the connection stays good."""
+    """A lock wait ends before the driver's timeout, so the connection stays good."""
     job = running_job(ledger)
     list_all(ledger, job, entries([b"a"]))
     ids = ids_of(ledger, job)

@@ -1,6 +1,6 @@
-"""Any order of what producers, consumers and people do to the ledger, beside a model of it in memory.
+"""Runs random operations of producers, consumers and people on the ledger and on a model of it in memory.
 
-After each step the counters, the pending objects and the results are the model's, and no invariant is broken.
+After each step the counters, the pending objects and the results must equal the model's, and all invariants hold.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ which = st.integers(0, JOBS - 1)
 
 @dataclass
 class Row:
-    """An object as the model knows it."""
+    """An object in the model."""
 
     id: int
     job: int
@@ -61,7 +61,7 @@ class Row:
 
 @dataclass
 class ModelledJob:
-    """A job as the model knows it; `newest` has the last row of each key."""
+    """A job in the model; `newest` has the last row of each key."""
 
     id: int
     state: str = "pending"
@@ -75,7 +75,7 @@ class ModelledJob:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """What may happen, each in the ledger and in the model."""
+    """The possible operations, each done in the ledger and in the model."""
 
     def __init__(self, ledger: Database) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return [rows[number % len(rows)] for number in numbers] if rows else []
 
     def learn(self, job: ModelledJob, entries: list[ListedObject]) -> PageChanges:
-        """Do to the model what a page does; the new rows' ids are the ledger's business."""
+        """Do to the model what a page does; the new rows' ids come from the ledger."""
         new = superseded = replayed = 0
         for entry in entries:
             old = job.newest.get(entry.key)
@@ -158,7 +158,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(numbers=picks)
     def change(self, numbers: list[int]) -> None:
-        """Several objects of a job at once, perhaps two versions of one key among them."""
+        """Change several objects of a job at once, perhaps two versions of one key among them."""
         rows = self.chosen(numbers)
         rows = [row for row in rows if row.job == rows[0].job]
         job = next((job for job in self.jobs if rows and job.id == rows[0].job), None)
@@ -170,7 +170,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(numbers=picks, stranger=st.booleans(), label=st.sampled_from(["cat", "dög"]), twice=st.booleans())
     def commit(self, numbers: list[int], label: str, *, stranger: bool, twice: bool) -> None:
         rows = self.chosen(numbers)
-        # An object that is in the batch twice has two labels there: the first one wins.
+        # An object that is twice in the batch has two labels there: the first one wins.
         batch = [prediction(row.id, row.job, f"{label} {place}") for place, row in enumerate(rows)]
         if stranger:
             batch.insert(0, prediction(2**50, 1, label))
@@ -252,7 +252,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(number=which, replay=st.booleans())
     def come_to_the_end(self, number: int, *, replay: bool) -> None:
-        """Bring a job to its end with one object given up; steps by chance alone seldom get there."""
+        """Finish a job with one quarantined object; random steps seldom get there."""
         job = self.jobs[number]
         self.list_page(number, {}, last=True, twice=False, archived=False)
         waiting = [place for place, row in enumerate(self.rows) if row.job == job.id and row.state == "pending"]
@@ -292,7 +292,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 def test_any_order_of_events(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Small blocks, so that a handful of objects has some for each shard.
+    # Small blocks, so that each shard has some of a few objects.
     monkeypatch.setattr(objects, "BLOCK", 2)
 
     class Machine(LedgerMachine):

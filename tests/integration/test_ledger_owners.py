@@ -1,4 +1,4 @@
-"""Who may see which job: the query, the rule in Python, and what is told of what isn't theirs."""
+"""Who may see which job: the query, the rule in Python, and the answer for jobs of others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def dropped(user_id: int) -> Picture:
 
 
 def make_jobs(cursor: LedgerCursor) -> dict[str, int]:
-    """Make a job of each kind; return their ids by whose they are."""
+    """Insert a job of each kind; return their ids by owner."""
     register(cursor)
     made = {"nobody": jobs.submit(cursor, "s3://shared")}
     for name, person in (("anna", ANNA), ("bert", BERT)):

@@ -1,4 +1,4 @@
-"""The quarantine on a real server: who comes into it, and what brings objects out again."""
+"""The quarantine on a real server: how objects get into it and out of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_archived_objects_go_straight_into_quarantine(ledger: Database) -> None:
 
 
 def test_what_is_listed_again_is_tried_again_where_that_shows_the_reason_to_be_over(ledger: Database) -> None:
-    """It is there again, or in no archive any more. What a listing can't tell (a read was denied, say) stays."""
+    """It exists again, or isn't archived any more. Reasons that a listing can't check (a denied read) stay."""
     job = running_job(ledger)
     warm = entries([b"corrupt", b"denied", b"frozen", b"gone", b"unreadable"])
     list_all(
@@ -37,7 +37,7 @@ def test_what_is_listed_again_is_tried_again_where_that_shows_the_reason_to_be_o
     reason_of = {
         b"corrupt": "corrupt",
         b"denied": "access_denied",
-        b"frozen": "archived",  # that a read found so, although the listing names another class
+        b"frozen": "archived",  # a read found it archived, although the listing names another class
         b"gone": "not_found",
         b"unreadable": "unreadable",
     }
@@ -57,7 +57,7 @@ def test_what_is_listed_again_is_tried_again_where_that_shows_the_reason_to_be_o
 
 
 def test_three_deaths_and_no_fewer(ledger: Database) -> None:
-    """Given with the deaths known before, one death counts once however often its report is repeated."""
+    """Passed with the deaths known before, one death counts once however often its report is repeated."""
     job = running_job(ledger)
     list_all(ledger, job, entries([b"killer", b"other"]))
     ids = ids_of(ledger, job)

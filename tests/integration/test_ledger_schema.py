@@ -1,4 +1,4 @@
-"""Migrations up and down, and what a person writes and reads with plain SQL."""
+"""Migrations up and down, and people's plain SQL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tools.stack import Servers
 
 @pytest.fixture
 def empty(servers: Servers, database_name: str) -> Settings:
-    """Reach a database without tables."""
+    """Return settings for a database without tables."""
     return read_settings(database_url=servers.database.create(database_name), database_patience=30.0)
 
 
@@ -67,14 +67,14 @@ def test_up_down_and_up_again(empty: Settings, fresh: Database) -> None:
 
 
 def test_upgrades_at_the_same_time(empty: Settings, fresh: Database) -> None:
-    """Each pod may run it as it starts: one does the work, the others wait for it."""
+    """Each pod may run it at its start: one does the work, the others wait for it."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(schema.upgrade, [empty] * 4))
     assert len(ask(fresh, "SELECT * FROM alembic_version")) == 1
 
 
 def test_an_upgrade_that_was_cut_off_is_run_again(empty: Settings, fresh: Database) -> None:
-    """Tables are made one by one: the next upgrade finds some of them there."""
+    """Tables are created one by one: the next upgrade finds some of them."""
     schema.upgrade(empty)
     job = running_job(fresh)
     for statement in ("DROP VIEW images", "DROP TABLE feedback, counters", "DELETE FROM alembic_version"):
@@ -101,7 +101,7 @@ def test_a_revision_that_there_is_not_is_said_with_the_remedy(empty: Settings) -
 
 
 def test_a_job_in_plain_sql(ledger: Database) -> None:
-    """A person needs to know one column to start a job, and one to pause it."""
+    """A person needs one column to start a job, and one to pause it."""
     model = ledger.run(register)
     ask(ledger, "INSERT INTO jobs (source) VALUES ('s3://photos/2024')")
     (job,) = ledger.run(jobs.active)
@@ -128,7 +128,7 @@ def test_a_job_in_plain_sql(ledger: Database) -> None:
 
 
 def test_the_tables_of_a_newer_version_are_left_alone(empty: Settings, fresh: Database) -> None:
-    """As after `helm rollback`: an older version's upgrade has nothing to do, and its processes work."""
+    """As after `helm rollback`: an older version's upgrade does nothing, and its processes work."""
     schema.upgrade(empty)
     ask(fresh, "ALTER TABLE jobs ADD COLUMN news INT NOT NULL DEFAULT 0")
     ask(fresh, "UPDATE alembic_version SET version_num = '9999'")
@@ -152,12 +152,12 @@ def test_a_schema_from_elsewhere_is_named(empty: Settings, fresh: Database) -> N
 
 ROWS = 4000
 BIG = {"objects", "o", "predictions", "p"}
-"""The tables that grow, by the names that statements and views give them."""
+"""The tables that grow, with their aliases in statements and views."""
 
 
 @pytest.fixture
 def filled(ledger: Database) -> int:
-    """A job with some rows of each state, and statistics that say so."""
+    """Insert a job with some rows of each state, with up-to-date statistics."""
     job, other = running_job(ledger), running_job(ledger)
     for number in (job, other):
         list_all(ledger, number, entries(f"{key:05}".encode() for key in range(ROWS)))
@@ -171,12 +171,12 @@ def filled(ledger: Database) -> int:
 
 
 def test_no_statement_scans_the_objects(ledger: Database, filled: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every statement of a running process, explained by the server, reads big tables through an index it needs."""
+    """The server's EXPLAIN shows for every statement of a running process that it reads big tables through an index."""
     seen: list[str] = []
     execute = LedgerCursor.execute
 
     def note(self: LedgerCursor, query: Any, args: Any = None) -> int:  # noqa: ANN401 - as pymysql has it
-        if isinstance(query, str):  # rows of executemany come as bytes
+        if isinstance(query, str):  # executemany passes bytes
             seen.append(self.mogrify(query, args))
         return execute(self, query, args)
 
@@ -229,7 +229,7 @@ def reads(database: Database, work: Callable[[LedgerCursor], object]) -> int:
 
 
 def test_a_page_reads_no_more_than_its_keys(ledger: Database, filled: int) -> None:
-    """Neither what was deleted from the bucket between its keys, nor the many versions that one of them had."""
+    """It reads neither deleted keys between its own, nor the many versions of one of them."""
     for etag in map(str, range(100)):
         ledger.run(listing.upsert_keys, filled, entries([b"00007", b"00008"], etag))
 
@@ -250,7 +250,7 @@ def test_a_page_reads_no_more_than_its_keys(ledger: Database, filled: int) -> No
 
 @pytest.mark.usefixtures("filled")
 def test_a_page_of_the_quarantine_of_many_jobs_reads_one_page(ledger: Database) -> None:
-    """However many jobs there are: of a job whose objects come later, nothing is read."""
+    """However many jobs there are: nothing is read of jobs whose objects come later."""
     jobs_listed = [running_job(ledger) for _ in range(10)]
     for number in jobs_listed:
         list_all(ledger, number, entries(f"{key:03}".encode() for key in range(100)))

@@ -1,4 +1,4 @@
-"""A connection that falls silent inside its transaction, as a frozen process or a vanished machine leaves it."""
+"""A connection that falls silent inside its transaction, like that of a frozen process or a vanished machine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STUCK = 60
 
 @contextmanager
 def silent(settings: Settings, work: Callable[[LedgerCursor], object]) -> Iterator[Database]:
-    """Do `work` in a transaction on a connection that then says nothing more until the end of the block."""
+    """Do `work` in a transaction on a connection that is then silent until the end of the block."""
     locked, thawed = threading.Event(), threading.Event()
 
     def freeze(cursor: LedgerCursor) -> None:
@@ -78,7 +78,7 @@ def value(database: Database, expression: str) -> object:
 
 
 def test_a_verdict_on_a_row_that_others_have_locked_is_not_forgotten(settings: Settings, ledger: Database) -> None:
-    """The rest is quarantined now; what was passed over stays in hand, to be judged again."""
+    """The rest is quarantined now; skipped objects stay in hand, and are judged again."""
     job = running_job(ledger)
     list_all(ledger, job, entries([b"free", b"stuck"]))
     ids = ids_of(ledger, job)
@@ -112,7 +112,7 @@ def test_a_verdict_on_a_row_that_others_have_locked_is_not_forgotten(settings: S
 
 
 def test_a_commit_that_fell_silent_holds_up_nobody(settings: Settings, ledger: Database) -> None:
-    """Its rows are passed over and its counters' slot is avoided; after a while the server gives its rows free."""
+    """Its rows are skipped and its counters' slot is avoided; after a while the server releases its locks."""
     job = running_job(ledger)
     list_all(ledger, job, entries(f"{number:04}".encode() for number in range(4 * STUCK)))
     ids = list(ids_of(ledger, job).values())
@@ -144,7 +144,7 @@ def test_a_commit_that_fell_silent_holds_up_nobody(settings: Settings, ledger: D
             assert time.monotonic() < deadline
             late |= other.run(predictions.commit, rows)
             time.sleep(0.05)
-        # This one was idle meanwhile, so that the server has ended it too: nobody is to notice.
+        # This one was idle meanwhile, so the server has closed it too; that must go unnoticed.
         retries = counted("sluice_ledger_retries_total", cause="unavailable")
         found = ledger.run(progress.progress, job)
         assert counted("sluice_ledger_retries_total", cause="unavailable") == retries
@@ -176,7 +176,7 @@ def test_an_idle_connection_is_replaced_unless_it_holds_a_lock(settings: Setting
 def test_without_the_right_to_see_it_nobody_is_named(
     servers: Servers, settings: Settings, ledger: Database, database_name: str
 ) -> None:
-    """A plain user waits as well as any, and is told what to grant."""
+    """An unprivileged user waits like any other, and the message says what to grant."""
     job = running_job(ledger)
     password = servers.database.password
     with (

@@ -1,4 +1,4 @@
-"""Tables that change under running processes: of the release before, of this one, and of the one after it."""
+"""Tables that change under running processes of the previous, this and the next release."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tools.stack import Servers
 WAIT_SECONDS: Final = 120.0
 ROUNDS: Final = 3
 
-# The statements of release 0.1 that name the column, as they stood in its sluice/ledger/objects.py.
+# The statements of release 0.1 that name the column, from its sluice/ledger/objects.py.
 OLD_PENDING: Final = (
     "SELECT id, object_key, etag, size, attempts FROM objects FORCE INDEX (by_state) "
     "WHERE job_id = %s AND state = 'pending' AND id > %s AND id <= %s ORDER BY id LIMIT %s"
@@ -33,7 +33,7 @@ OLD_REPLAY: Final = (
     "UPDATE objects SET state = 'pending', attempts = 0, reason = NULL, detail = NULL, "
     "updated = CURRENT_TIMESTAMP(3) WHERE id IN %s"
 )
-# What the release after this one will do; migrations/versions/0002_deaths.py says why in two statements.
+# The next release's migration; migrations/versions/0002_deaths.py says why there are two statements.
 NEXT_UP: Final = ("ALTER TABLE objects DROP COLUMN deaths", "ALTER TABLE objects RENAME COLUMN attempts TO deaths")
 NEXT_DOWN: Final = (
     "ALTER TABLE objects RENAME COLUMN deaths TO attempts",
@@ -43,7 +43,7 @@ NEXT_DOWN: Final = (
 
 @pytest.fixture
 def old(servers: Servers, database_name: str) -> Settings:
-    """Reach tables as release 0.1 made them."""
+    """Create the tables of release 0.1, and return their settings."""
     settings = read_settings(database_url=servers.database.create(database_name), database_patience=WAIT_SECONDS)
     schema.upgrade(settings, "0001")
     return settings
@@ -51,7 +51,7 @@ def old(servers: Servers, database_name: str) -> Settings:
 
 @pytest.fixture
 def opened(old: Settings) -> Iterator[Database]:
-    """Open them with this release, on one connection for good: it holds a lock, as a producer's does."""
+    """Open them with this release, on one permanent connection: it holds a lock, as a producer's does."""
     with Database(old) as database:
         assert database.hold_lock("shard")
         yield database
@@ -66,7 +66,7 @@ def change(settings: Settings, statements: tuple[str, ...]) -> None:
 
 
 def take_to(settings: Settings, tables: str) -> None:
-    """Bring tables of 0001 to a revision; `next` is the one of the release after this."""
+    """Bring tables of 0001 to a revision; `next` is the next release's."""
     if tables != "0001":
         schema.upgrade(settings, "head" if tables == "next" else tables)
     if tables == "next":
@@ -89,7 +89,7 @@ def one_object(database: Database, key: bytes = b"a") -> tuple[int, int]:
 
 
 def live_through(database: Database, job: int, number: int) -> None:
-    """Have an object kill three consumers, and replay it."""
+    """Let an object kill three consumers, and replay it."""
     for deaths in range(objects.DEATHS):
         (found,) = database.run(objects.pending, job, 0, 9)
         assert (found.id, found.deaths) == (number, deaths)
@@ -114,7 +114,7 @@ def test_this_release_works_on_its_neighbours_tables(old: Settings, tables: str)
 
 
 def test_an_open_connection_goes_on_whatever_the_tables_become(old: Settings, opened: Database) -> None:
-    """A process that began before an upgrade, and one that a newer release's tables come and go under."""
+    """A process that started before an upgrade works during and after it, also while newer tables come and go."""
     job, number = one_object(opened)
     steps: list[Callable[[], object]] = [
         lambda: schema.upgrade(old),
@@ -124,7 +124,7 @@ def test_an_open_connection_goes_on_whatever_the_tables_become(old: Settings, op
     ]
     for step in steps:
         step()
-        opened.run(objects.count_death, {number: 0})  # a write meets the new tables first
+        opened.run(objects.count_death, {number: 0})  # the first statement on the new tables is a write
         assert opened.run(objects.pending, job, 0, 9)[0].deaths == 1
         opened.run(objects.make_pending, [number])
         live_through(opened, job, number)
@@ -132,7 +132,7 @@ def test_an_open_connection_goes_on_whatever_the_tables_become(old: Settings, op
 
 
 def test_old_and_new_processes_count_alike(old: Settings, opened: Database) -> None:
-    """At every moment of an upgrade, whoever wrote last: an old one's replay forgets what a new one counted."""
+    """At every moment of an upgrade, whoever wrote last: an old process's replay resets what a new one counted."""
     job, number = one_object(opened)
     schema.upgrade(old)
 
@@ -150,7 +150,7 @@ def test_old_and_new_processes_count_alike(old: Settings, opened: Database) -> N
 
 
 def test_up_and_down_with_rows_copies_none(old: Settings, opened: Database) -> None:
-    """However large the table is: it keeps its id in the server's dictionary, which a copy would not."""
+    """The table keeps its id in the server's dictionary, which a copy would not, so its size doesn't matter."""
     job = running_job(opened)
     list_all(opened, job, entries(f"{number:03}".encode() for number in range(200)))
     for deaths in range(3):
@@ -167,7 +167,7 @@ def test_up_and_down_with_rows_copies_none(old: Settings, opened: Database) -> N
     schema.upgrade(old)
     found = ask(opened, "SELECT * FROM objects ORDER BY id")
     assert found == [row | {"deaths": row["attempts"]} for row in rows]
-    # As where an upgrade was cut off after the statement: it is run again.
+    # The upgrade is run again, as after an interruption between the statements.
     ask(opened, "UPDATE alembic_version SET version_num = '0001'")
     schema.upgrade(old)
     change(old, NEXT_UP)
@@ -181,7 +181,7 @@ def test_up_and_down_with_rows_copies_none(old: Settings, opened: Database) -> N
 
 
 def old_process(settings: Settings, job: int, number: int) -> Callable[[], None]:
-    """Return one turn of a process of release 0.1: it tries again after a lock wait, and ends with any other error."""
+    """Return one step of a process of release 0.1: it retries after a lock wait, and ends with any other error."""
     connection = pymysql.connect(**connect_options(settings))
     with connection.cursor() as cursor:
         cursor.execute(ISOLATION)
@@ -213,7 +213,7 @@ def old_process(settings: Settings, job: int, number: int) -> Callable[[], None]
 
 @contextmanager
 def working(*turns: Callable[[], None]) -> Iterator[Callable[[], None]]:
-    """Have processes work meanwhile; what is given waits until each has done a whole turn from then on."""
+    """Run processes meanwhile; the yielded function waits until each has done a whole step from then on."""
     ended = threading.Event()
     done = [0] * len(turns)
     moved = threading.Condition()
@@ -250,7 +250,7 @@ def working(*turns: Callable[[], None]) -> Iterator[Callable[[], None]]:
 
 
 def test_running_processes_go_on_while_tables_change(old: Settings, opened: Database) -> None:
-    """Old ones while they are at 0001 to 0003; this release's also through the rename that follows."""
+    """Old ones work at 0001 to 0003; this release's also during the rename that follows."""
     job, number = one_object(opened)
     with Database(old) as other:
         theirs = one_object(other)
@@ -273,7 +273,7 @@ def test_running_processes_go_on_while_tables_change(old: Settings, opened: Data
 
 
 def test_an_upgrade_that_must_wait_lets_others_work(old: Settings, opened: Database) -> None:
-    """Somebody's transaction has the table in use: the change waits for its end, and nobody else has to."""
+    """Another transaction uses the table: the change waits for its end, but no other process has to."""
     job, number = one_object(opened)
     with ThreadPoolExecutor(1) as pool, pymysql.connect(**connect_options(old)) as reader, reader.cursor() as cursor:
         cursor.execute("SET SESSION wait_timeout = 3600")

@@ -1,4 +1,4 @@
-"""Listings beside each other, on a real ledger: the urgent one gets through, whatever else is being listed."""
+"""Concurrent listings on a real ledger: an urgent one isn't delayed, whatever else is being listed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class EndlessBucket:
 
 @asynccontextmanager
 async def listing_of(settings: Settings, buckets: dict[str, EndlessBucket]) -> AsyncIterator[JobLister]:
-    """Return a lister on the ledger, for buckets that are played."""
+    """Return a lister on the ledger, for fake buckets."""
     health = Health()
     connections = LedgerConnections(settings, health)
     lock = ShardLock(0, connections.lock, health)
@@ -75,7 +75,7 @@ def cursor_of(database: Database, job: Job) -> bytes:
 
 
 def test_an_urgent_job_is_listed_to_its_end_beside_endless_ones(settings: Settings, ledger: Database) -> None:
-    """And the endless ones, of one priority, all move."""
+    """The endless ones, of equal priority, all make progress."""
     buckets: dict[str, EndlessBucket] = {}
     *endless, urgent = submit(ledger, buckets, *[0] * LONG_JOBS, 10)
     buckets[urgent.source] = EndlessBucket(pages=20)
@@ -98,7 +98,7 @@ def test_an_urgent_job_is_listed_to_its_end_beside_endless_ones(settings: Settin
 
 
 def test_a_job_that_stops_gives_up_its_turn_and_resumes_at_its_page(settings: Settings, ledger: Database) -> None:
-    """Whether it waits for a page of its bucket, or for its turn."""
+    """It may be waiting for a page of its bucket, or for its turn."""
     buckets: dict[str, EndlessBucket] = {}
     found = submit(ledger, buckets, *[0] * LONG_JOBS)
 

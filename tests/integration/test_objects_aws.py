@@ -1,4 +1,4 @@
-"""What only AWS has (queues, roles), played by moto; its S3 also takes the keys that a file system can't hold."""
+"""Features that only AWS has (queues, roles), simulated by moto; its S3 also takes keys that file systems can't."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Buckets on a real S3 server, and the faults that a real one won't show on command."""
+"""Buckets on a real S3 server, and faults that a real server doesn't show on demand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KEYS = [
 
 @pytest.fixture
 def account(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Put the S3 account into the environment; gives the server's endpoint."""
+    """Put the S3 account into the environment; return the server's endpoint."""
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     return s3.endpoint

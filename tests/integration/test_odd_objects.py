@@ -1,6 +1,6 @@
-"""What strangers and servers say of objects and a table can't hold, or no read can be bound to (I3): nothing ends.
+"""Keys, ETags and sizes that no column can hold, or that no read can be tied to (I3): they end no process.
 
-A real S3 server keeps its keys short and gives every object its ETag; a small fake says what others say.
+A real S3 server limits keys and gives every object an ETag; a small fake returns what other servers do.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def test_odd_entries_of_a_listing_are_quarantined_and_the_job_ends(
 
 @pytest.fixture
 def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A queue in moto, as the environment's AWS."""
+    """Return a queue in moto, which the environment's AWS settings point to."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()

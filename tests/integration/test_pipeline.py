@@ -18,7 +18,7 @@ from tools.photos import photos
 from tools.stack import Stack, free_port
 
 SAME_SCORE = 2e-3
-"""Batches of other sizes take other paths through the same network, and the last digits differ."""
+"""Other batch sizes use other code in the network, which changes the last digits."""
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def operator(stack: Stack) -> Iterator[Operator]:
 
 
 def tile(number: int, side: int = 64) -> bytes:
-    """A small photo, different for each number."""
+    """Return a small photo, different for each number."""
     picture = Image.new("RGB", (side, side), (number % 256, number // 256, 120))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG")
@@ -41,7 +41,7 @@ def fill(stack: Stack, bucket: str, count: int) -> None:
 
 
 def test_each_photo_has_the_row_that_the_handler_would_answer(stack: Stack, operator: Operator, bucket: str) -> None:
-    """Consumers pack pixels, `curl -T` sends the file; label and score are the same."""
+    """Consumers pack pixels, `curl -T` sends the file; label and score are equal."""
     files = dict(photos(40))
     for key, data in files.items():
         stack.servers.s3.client.put_object(Bucket=bucket, Key=key, Body=data)
@@ -66,7 +66,7 @@ def test_each_photo_has_the_row_that_the_handler_would_answer(stack: Stack, oper
 
 
 def test_a_watched_bucket_is_followed(stack: Stack, operator: Operator, bucket: str) -> None:
-    """New keys join; a changed key is superseded, its row gives way to that of the new bytes; I6 holds throughout."""
+    """New keys join; a changed key is superseded, and its row replaced by that of the new bytes; I6 always holds."""
     client = stack.servers.s3.client
     fill(stack, bucket, 3)
     job = operator.submit(f"s3://{bucket}", watch=True, watch_seconds=1)
@@ -93,13 +93,13 @@ def test_a_watched_bucket_is_followed(stack: Stack, operator: Operator, bucket: 
 
 def test_plain_sql_pauses_resumes_and_cancels(stack: Stack, operator: Operator, bucket: str) -> None:
     fill(stack, bucket, 20)
-    # So many that the listing can't have ended, however far consumers are behind it or with it.
+    # So many that the listing can't have ended, however fast consumers are.
     operator.sql("INSERT INTO jobs (source, repeats) VALUES (%s, 100000)", f"s3://{bucket}")
     stack.start_workers(consumers=2, cache_entries=0)
     producer = stack.producers[0]
 
     def rests() -> bool:
-        """Nothing is leased or listed, and it stays so."""
+        """Return whether nothing is leased or listed, and it stays so."""
         leased, listed = producer.metrics()["sluice_leased_total"], operator.progress(1).listed
         time.sleep(1.5)
         after = producer.metrics()
@@ -126,7 +126,7 @@ def test_plain_sql_pauses_resumes_and_cancels(stack: Stack, operator: Operator, 
 def test_a_job_that_waited_paused_gets_its_model_when_sql_lets_it_run(
     stack: Stack, operator: Operator, bucket: str
 ) -> None:
-    """A person may insert a job that is paused, and say 'running' later without a thought for `model_id`."""
+    """A person may insert a paused job, and set it to 'running' later without setting `model_id`."""
     fill(stack, bucket, 3)
     operator.sql("INSERT INTO jobs (source, state) VALUES (%s, 'paused')", f"s3://{bucket}")
     stack.start_workers(consumers=1)
@@ -149,7 +149,7 @@ def test_folders_references_and_repeats(stack: Stack, operator: Operator, bucket
     urls = operator.sql("SELECT url FROM results WHERE job = %s", local)
     assert {row["url"] for row in urls} == {f"file://{folder}/deep/{number} ü.jpg" for number in range(6)}
     assert operator.sql("SELECT COUNT(*) AS n FROM results WHERE job = %s GROUP BY url", repeated) == [{"n": 5}] * 10
-    # The bytes went past the producer.
+    # The bytes didn't go through the producer.
     assert stack.producers[0].metrics().get('sluice_stage_seconds_count{stage="s3"}', 0) == 0
     assert sum(c.metrics()['sluice_stage_seconds_count{stage="fetch"}'] for c in stack.consumers) == 56
     operator.check("--bytes", "56")
@@ -157,7 +157,7 @@ def test_folders_references_and_repeats(stack: Stack, operator: Operator, bucket
 
 def test_two_producers_share_a_job(stack: Stack, operator: Operator, bucket: str) -> None:
     fill(stack, bucket, 60)
-    # Shards own blocks of 1024 ids: the first 24 objects belong to the one, the rest to the other.
+    # Shards own blocks of 1024 ids: the first 24 objects belong to one shard, the rest to the other.
     operator.sql("ALTER TABLE objects AUTO_INCREMENT = 1000")
     binds = [f"tcp://127.0.0.1:{free_port()}" for _ in range(2)]
     for shard, bind in enumerate(binds):
@@ -181,7 +181,7 @@ def test_the_more_urgent_job_goes_first(stack: Stack, operator: Operator, bucket
     fill(stack, bucket, 20)
     calm = operator.submit(f"s3://{bucket}", repeats=20)
     urgent = operator.submit(f"s3://{bucket}", repeats=20, priority=5)
-    # Listed before anybody asks for work, so that neither has a start.
+    # Listed before any consumer asks for work, so that neither has a head start.
     producer = stack.add_producer()
     producer.start()
     until(lambda: all(operator.progress(job).listing_complete for job in (calm, urgent)), "both listings")
@@ -195,6 +195,6 @@ def test_the_more_urgent_job_goes_first(stack: Stack, operator: Operator, bucket
         calm,
         urgent,
     )
-    # What was fetched ahead while the last of the urgent ones were worked on; in turn it would be all of them.
+    # These were prefetched while the last urgent ones were processed; by taking turns it would be all of them.
     assert early[0]["n"] < 200
     operator.check()

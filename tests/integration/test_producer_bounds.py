@@ -1,4 +1,4 @@
-"""What a producer holds in hand stays bounded, whatever a bucket is full of: counted on a real ledger."""
+"""The number of objects that a producer has in hand stays bounded, whatever a bucket contains."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST = pages.PAGE + pages.LOW_WATER + failures.MOST_WAITING + failures.BATCH
 
 
 class Watched(Backlog):
-    """A backlog that remembers the most that was in hand."""
+    """A backlog that remembers its maximum of objects in hand."""
 
     most = 0
 
@@ -37,10 +37,10 @@ class Watched(Backlog):
 def test_objects_that_are_given_up_unfetched_are_not_read_faster_than_written(
     settings: Settings, ledger: Database
 ) -> None:
-    """Neither empty nor too large ones use credit: only their verdicts, written in bulk, hold the reading back."""
+    """Empty and too large objects use no credit: only their failures, written in bulk, slow down the reading."""
     job = running_job(ledger)
     for first in range(0, COUNT, 1000):
-        # Every tenth is too large, with a size of its own.
+        # Every tenth is too large, each with a different size.
         page = [ListedObject(b"%09d" % n, "e", 0 if n % 10 else 10**9 + n) for n in range(first, first + 1000)]
         ledger.run(listing.add_page, job, page, repeat_no=0, last=False, repeats=1)
     backlog = Watched()

@@ -1,4 +1,4 @@
-"""The producer as a process: a real database, a real bucket, real ZeroMQ; the consumer is played by the test."""
+"""The producer as a process: a real database, a real bucket, real ZeroMQ; the test acts as the consumer."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_what_changes_after_the_listing_is_superseded_and_what_goes_is_not_found
 def test_returned_failed_and_orphaned_objects(
     own_settings: Settings, database: Database, tmp_path: Path, start: Start
 ) -> None:
-    """What is returned comes again as it was; what a consumer died with comes alone; what failed is quarantined."""
+    """Returned objects come back unchanged; those that a consumer died with come alone; failed ones are quarantined."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in "abc":
@@ -155,7 +155,7 @@ def test_jobs_are_paused_resumed_and_cancelled_within_a_second(
 def test_kill_9_and_sigterm_lose_nothing(
     own_settings: Settings, database: Database, photos: Photos, start: Start
 ) -> None:
-    """A successor goes on where the killed one was, while a standby waits; SIGTERM says BYE and exits with 0."""
+    """A successor continues where the killed one was, while a standby waits; SIGTERM sends BYE and exits with 0."""
     photos.put(**{f"{n:02}": b"x" for n in range(30)})
     submit(database, f"s3://{photos.bucket}")
     first = start()
@@ -216,7 +216,7 @@ def test_leases_outlive_a_database_that_is_killed(
 
 
 def test_repeats_and_watch(own_settings: Settings, database: Database, tmp_path: Path, start: Start) -> None:
-    """A job repeated twice gives each key twice; a watch job finds what comes later and supersedes what changes."""
+    """A job with two repeats delivers each key twice; a watch job finds later keys and supersedes changed ones."""
     for folder in ("repeated", "watched"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a").write_text("x")

@@ -1,4 +1,4 @@
-"""A storage that refuses some objects for ever, and one that refuses all for a while."""
+"""A storage that always refuses some objects, and one that refuses all of them for a while."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.producer_jobs import Start, commit, play, reasons, state, sub
 from tests.support.producer_servers import Photos, RefusingProxy
 from tools.stack import S3Server
 
-# Of an outage: each read asks a few times, by both clients. A longer one makes the waits after it longer.
+# Reads in an outage; each asks a few times, with both clients. More would make the waits afterwards longer.
 ENOUGH = 6
 
 
@@ -30,7 +30,7 @@ def proxy(s3: S3Server) -> Iterator[RefusingProxy]:
 def test_an_object_that_the_storage_refuses_for_ever_is_unreadable_and_the_job_ends(
     own_settings: Settings, database: Database, photos: Photos, proxy: RefusingProxy, start: Start
 ) -> None:
-    """Whoever reads it, the producer or a consumer; in an outage nobody is convicted (I5)."""
+    """It is the same whether the producer or a consumer reads it; an outage quarantines nothing (I5)."""
     photos.put(good=b"x", error=b"x", disabled=b"x", reference=b"x" * 200)
     proxy.refused = {"error": (501, "NotImplemented"), "disabled": (400, "KMS.DisabledException")}
     proxy.all = True
@@ -39,7 +39,7 @@ def test_an_object_that_the_storage_refuses_for_ever_is_unreadable_and_the_job_e
 
     async def part(consumer: FakeConsumer) -> None:
         async def refuse_references() -> None:
-            """Say of the reference that the storage refuses it, and commit what comes with its bytes."""
+            """Report that the storage refuses the reference, and commit inline objects."""
             while True:
                 for object_id, (item, data) in (await consumer.work()).items():
                     if data is None:

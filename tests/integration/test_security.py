@@ -1,4 +1,4 @@
-"""Strangers, broken peers and logs: who gets in, what hostile bytes do to a running job, what is ever written down."""
+"""Strangers, broken peers and logs: who gets in, what hostile bytes do to a running job, what is logged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def operator(stack: Stack) -> Iterator[Operator]:
 
 
 def fill(stack: Stack, bucket: str, count: int) -> None:
-    """Put in pictures of coarse noise: each gets an answer with a score of its own."""
+    """Upload pictures of coarse noise: each gets an answer with a different score."""
     for number in range(count):
         noise = Image.frombytes("RGB", (8, 8), random.Random(number).randbytes(192))
         buffer = io.BytesIO()
@@ -104,10 +104,10 @@ def test_with_curve_a_known_key_works_and_an_unknown_one_gets_nothing(
 
 
 def hostile(chance: random.Random, ids: list[int]) -> Iterator[list[bytes]]:
-    """Return messages that are random, cut off, damaged, or overheard from a real consumer and said again.
+    """Yield messages that are random, cut off, damaged, or recorded from a real consumer and repeated.
 
-    A damaged message may by chance be a whole CREDIT. A stranger who says that after HELLO is a consumer, which only
-    CURVE can keep out; here it is left out.
+    A damaged message may happen to be a valid CREDIT. A stranger who sends that after HELLO is a consumer, which only
+    CURVE can prevent; so it is left out here.
     """
     overheard: list[Message] = [
         Hello("consumer-0"),
@@ -134,7 +134,7 @@ def hostile(chance: random.Random, ids: list[int]) -> Iterator[list[bytes]]:
 
 
 def say(peer: zmq.Socket[bytes], frames: list[bytes]) -> None:
-    """Send, and throw away what is answered: unread, it keeps ZeroMQ from seeing that the connection was closed."""
+    """Send, and discard the answers: unread ones keep ZeroMQ from noticing that the connection was closed."""
     deadline = time.monotonic() + 60
     while True:
         while peer.poll(0):
@@ -184,8 +184,8 @@ def test_ten_thousand_hostile_messages_at_a_running_job_change_no_row(
     assert operator.sql("SELECT DISTINCT reason FROM objects WHERE state = 'quarantined'") == [
         {"reason": "not_an_image"}
     ]
-    # One key, one content, one answer. Its last digits depend on the batch that it was computed in, and with them which
-    # of the no-op model's many equals is named; another picture's answer would have another score.
+    # One key, one content, one answer. Its last digits depend on its batch, and with them which of the no-op model's
+    # many equal labels comes first; another picture's answer would have another score.
     wrong = operator.sql(
         "SELECT o.object_key FROM predictions p JOIN objects o ON o.id = p.object_id "
         "GROUP BY o.object_key "
@@ -210,7 +210,7 @@ def test_all_that_torchserve_opens_is_bound_to_loopback(stack: Stack) -> None:
 
 
 def test_no_secret_is_ever_written_down(stack: Stack, operator: Operator, bucket: str, tmp_path: Path) -> None:
-    """Not by processes that work, not by those that can't, not by the command line; not even with all logs on."""
+    """By processes that work, by those that can't, or by the command line, even with all logs on."""
     fill(stack, bucket, 5)
     keys = CurveKeys(tmp_path)
     start(stack, keys, log_level="debug")

@@ -1,4 +1,4 @@
-"""scripts/torchserve: what the README has a person start by hand."""
+"""scripts/torchserve, which the README tells people to start by hand."""
 
 from __future__ import annotations
 

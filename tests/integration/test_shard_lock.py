@@ -1,4 +1,4 @@
-"""A shard's lock on a real database: what it stands for ends when it is lost, whoever notices."""
+"""A shard's lock on a real database: when it is lost, the producer stops writing, whoever notices the loss."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def own_connection(cursor: LedgerCursor) -> int:
 
 
 async def lose(lock: ShardLock, ledger: Database) -> None:
-    """End the connection that holds the lock; the server has let go of it before this returns."""
+    """End the connection that holds the lock; the server has released the lock when this returns."""
     connection = await lock.run(own_connection)
 
     def kill(cursor: LedgerCursor) -> None:
@@ -44,7 +44,7 @@ async def lose(lock: ShardLock, ledger: Database) -> None:
 
 
 class SteppingClock:
-    """Stands still, or goes on by a minute each time that it is looked at."""
+    """Stands still, or advances by a minute each time that it is read."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -68,7 +68,7 @@ async def owned(settings: Settings, clock: SteppingClock) -> AsyncIterator[Shard
 
 
 def test_a_loss_is_not_forgotten_with_the_listing_that_noticed_it(settings: Settings, ledger: Database) -> None:
-    """The listing of a job that ends is cancelled, in the midst of taking the lock again, too."""
+    """When a job ends, its listing is cancelled, maybe while it takes the lock again."""
     clock = SteppingClock()
 
     async def lose_and_cancel() -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a process's way to S3 may pass: the job waits and says so, nothing fails, no process ends."""
+"""Errors of a process's access to S3 may be temporary: the job waits and says so, nothing fails, no process ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
 class Identity:
-    """The HTTP server that gives a pod its credentials: it answers as it is told to."""
+    """The HTTP server that gives a pod its credentials, with configurable answers."""
 
     def __init__(self, s3: S3Server) -> None:
         self.asked = 0
@@ -71,7 +71,7 @@ def identity(s3: S3Server) -> Iterator[Identity]:
 def settings(
     request: pytest.FixtureRequest, s3_settings: Settings, monkeypatch: pytest.MonkeyPatch, identity: Identity
 ) -> Settings:
-    """Reach the S3 server with what a pod identity gives, and nothing else."""
+    """Return settings for the S3 server with only a pod identity's credentials."""
     for name in KEYS:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", identity.url)
@@ -139,7 +139,7 @@ WRONG = [
 def test_a_process_that_is_set_wrong_fails_no_job(
     database: Database, photos: Photos, start: Start, wrong: dict[str, str]
 ) -> None:
-    """The job runs on, says what to correct, and is done by a process that is set right."""
+    """The job keeps running, its message says what to correct, and a correctly configured process finishes it."""
     photos.put(a=b"1")
     job = submit(database, f"s3://{photos.bucket}")
     producer = start(**wrong)
@@ -172,7 +172,7 @@ def test_a_job_that_failed_goes_on_when_it_is_retried(database: Database, s3: S3
 
 
 def test_a_source_is_closed_when_its_last_read_has_ended(s3_settings: Settings, faulty: FaultyS3) -> None:
-    """And one that is closed says so as a source that may come again, whoever still holds it."""
+    """Uses of a closed source fail with an error that says that it may be opened again."""
     faulty.entries = []
     faulty.answers["slow"] = (500, "InternalError")
     settings = s3_settings.model_copy(update={"s3_endpoint": faulty.endpoint, "s3_client": "boto3"})

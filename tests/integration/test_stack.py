@@ -1,4 +1,4 @@
-"""The servers that tests and scripts run on: that they work, die when told to, and leave nothing behind."""
+"""The servers that tests and scripts use: they work, end when told to, and leave nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A storage that holds up and refuses reads of a whole stack: no process ends, and only what it never gives is lost."""
+"""A storage that delays and refuses reads of a whole stack: no process ends, and only unreadable objects are lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools.stack import Stack
 SOURCES: Final = 18
 """More than a consumer keeps open."""
 FAST_CLIENT_TRIES: Final = 2
-"""What is asked for more often was asked for by both clients."""
+"""If there are more requests than this, both clients have tried."""
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def fill(stack: Stack, bucket: str, *keys: str) -> None:
 def test_a_job_told_to_rest_while_its_storage_fails_takes_no_other_with_it(
     stack: Stack, operator: Operator, bucket: str, proxy: RefusingProxy, told: str
 ) -> None:
-    """Its source is closed under its reads, which then turn to the other client."""
+    """Its source is closed during its reads, which then use the other client."""
     bad = ["bad/1", "bad/2", "bad/3"]
     fill(stack, bucket, *bad, "good/1", "good/2")
     proxy.held, proxy.refused = "bad/", dict.fromkeys(bad, (500, "InternalError"))
@@ -50,7 +50,7 @@ def test_a_job_told_to_rest_while_its_storage_fails_takes_no_other_with_it(
     job = operator.submit(f"s3://{bucket}/bad/")
     until(lambda: proxy.asked.issuperset(bad), "the reads of all")
     operator.sql("UPDATE jobs SET state = %s WHERE id = %s", told, job)
-    # Whoever has seen this job has seen that the other rests.
+    # When this job has been read, the other's pause has been read too.
     assert operator.ended(operator.submit(f"s3://{bucket}/good/")).done == 2
     proxy.held = None
     until(lambda: proxy.refusals > FAST_CLIENT_TRIES * len(bad), "the reads by the other client")
@@ -66,7 +66,7 @@ def test_a_job_told_to_rest_while_its_storage_fails_takes_no_other_with_it(
 def test_a_consumer_closes_sources_under_their_reads_and_lives_on(
     stack: Stack, operator: Operator, bucket: str, proxy: RefusingProxy
 ) -> None:
-    """The source that is closed is the one whose only read hasn't been answered yet."""
+    """The closed source is the one whose only read hasn't been answered yet."""
     first, *others = keys = [f"{number:02}/photo" for number in range(SOURCES)]
     fill(stack, bucket, *keys)
     proxy.held, proxy.refused = first, {first: (500, "InternalError")}
@@ -86,7 +86,7 @@ def test_a_consumer_closes_sources_under_their_reads_and_lives_on(
 def test_a_reference_that_the_storage_refuses_for_ever_is_unreadable_and_the_job_ends(
     stack: Stack, operator: Operator, bucket: str, proxy: RefusingProxy
 ) -> None:
-    """The consumer says that it was refused; in an outage nobody is convicted (I5)."""
+    """The consumer reports the refusal; an outage quarantines nothing (I5)."""
     fill(stack, bucket, "1", "2", "refused")
     proxy.refused, proxy.all = {"refused": (501, "NotImplemented")}, True
     stack.start_workers(consumers=1, s3_endpoint=proxy.endpoint, delivery="reference")

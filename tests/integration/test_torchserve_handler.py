@@ -28,7 +28,7 @@ CORPUS = corpus()
 
 @cache
 def card() -> dict[str, Any]:
-    """Read the archive's model.json; not at import, when the archive may not be built yet."""
+    """Read the archive's model.json; not at import time, when the archive may not be built yet."""
     return card_of(archive_of(MODEL))
 
 
@@ -84,7 +84,7 @@ def test_labels_are_right_for_photos_of_another_package(server: TorchServe) -> N
 
 
 def test_packed_and_curl_agree_on_every_photo(server: TorchServe) -> None:
-    """Both ways in decode with the same lines, so they say the same."""
+    """Both kinds of requests are decoded by the same code, so their answers are equal."""
     files = [DATA / name for name in ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")]
     packed = predict_packed(server, [pixels(path.read_bytes()) for path in files])
     for path, top in zip(files, packed, strict=True):
@@ -133,7 +133,7 @@ def test_a_malformed_batch_is_a_400_that_says_why(server: TorchServe) -> None:
 
 
 def test_the_largest_batch_is_accepted(server: TorchServe) -> None:
-    """SLUICE_BATCH goes up to 512, and TorchServe's request limit must not stand in its way."""
+    """SLUICE_BATCH may be up to 512, which TorchServe's request limit must allow."""
     image = np.zeros((224, 224, 3), np.uint8)
     assert len(predict_packed(server, [image] * 512, "noop")) == 512
 

@@ -1,4 +1,4 @@
-"""What isn't there yet: processes that start before their database, its tables, and their neighbours' names."""
+"""Processes that start before their database, its tables, and their neighbours' names exist."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tools.stack import Servers, free_port
 from tools.stack.workers import Worker
 
 BEGINS_WITHIN_SECONDS = 5.0
-"""Two, on a machine that has nothing else to do."""
+"""Two seconds, on an idle machine."""
 
 
 @contextmanager
 def forwarding(port: int, to: int) -> Iterator[None]:
-    """Be a database at `port` that stands at `to`."""
+    """Forward the port `port` to the database at `to`."""
 
     def pump(source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
@@ -48,7 +48,7 @@ def forwarding(port: int, to: int) -> Iterator[None]:
 
 @pytest.fixture
 def workers(servers: Servers, database_name: str, tmp_path: Path) -> Iterator[tuple[Worker, Worker, int]]:
-    """Return a producer and a consumer, started, and the port at which they expect a database."""
+    """Return a started producer and consumer, and the port at which they expect a database."""
     port = free_port()
     url = servers.database.create(database_name).replace(f":{servers.database.port}/", f":{port}/")
     bind = f"tcp://127.0.0.1:{free_port()}"
@@ -81,7 +81,7 @@ def test_workers_wait_for_a_database_and_its_tables_and_say_so(
         schema.upgrade(read_settings(database_url=servers.database.url(database_name)))
         upgraded = time.monotonic()
         for worker in (producer, consumer):
-            # No model is known, so nobody asks TorchServe yet; that it has an address is enough.
+            # No model is known, so TorchServe isn't probed yet; it only needs an address.
             worker.wait_ready(upgraded + BEGINS_WITHIN_SECONDS - time.monotonic())
         assert (producer.pid, consumer.pid) == pids
         for worker in (producer, consumer):
@@ -95,7 +95,7 @@ def test_workers_wait_for_a_database_and_its_tables_and_say_so(
 def test_tables_that_go_stop_no_worker(
     servers: Servers, database_name: str, workers: tuple[Worker, Worker, int]
 ) -> None:
-    """As while a person takes them down and up again."""
+    """As when a person downgrades and upgrades them."""
     producer, consumer, port = workers
     settings = read_settings(database_url=servers.database.url(database_name))
     schema.upgrade(settings)

@@ -1,4 +1,4 @@
-"""A bucket that is watched while its objects come, change and go; the consumer is played by the test."""
+"""A watched bucket whose objects are added, changed and deleted; the test acts as the consumer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_listed(database: Database, objects: int) -> bool:
 def test_the_same_bytes_uploaded_again_after_a_deletion_are_classified(
     own_settings: Settings, database: Database, photos: Photos, start: Start
 ) -> None:
-    """The listing shows that what was not found is there; its ETag is the one that the row has already."""
+    """The listing shows that a not_found object exists; its ETag is the one that the row has already."""
     photos.put(gone=b"bytes", stays=b"bytes too")
     submit(database, f"s3://{photos.bucket}", watch=True, watch_seconds=1)
     start()
@@ -55,7 +55,7 @@ def test_the_same_bytes_uploaded_again_after_a_deletion_are_classified(
 def test_a_key_that_changes_under_its_reads_now_and_then_is_never_given_up(
     own_settings: Settings, database: Database, photos: Photos, start: Start
 ) -> None:
-    """Only changes without a success in between count: a webcam's picture is classified whenever it is caught."""
+    """Only changes without a success in between count: a webcam's picture is classified whenever a read succeeds."""
     rounds = 6
     photos.put(webcam=b"0")
     submit(database, f"s3://{photos.bucket}", watch=True, watch_seconds=3600)
@@ -66,7 +66,7 @@ def test_a_key_that_changes_under_its_reads_now_and_then_is_never_given_up(
         return object_id
 
     def replace(body: bytes) -> None:
-        """Put other bytes there and tell the ledger, as a notification does."""
+        """Replace the bytes and update the ledger, as a notification does."""
         photos.put(webcam=body)
         etag = photos.client.head_object(Bucket=photos.bucket, Key="webcam")["ETag"].strip('"')
         database.run(listing.upsert_keys, 1, [ListedObject(b"webcam", etag, len(body))])

@@ -31,7 +31,7 @@ def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED, comme
 
 
 def zipped_pairs(files: Iterable[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED, comment: bytes = b"") -> bytes:
-    """Return a zip of files whose names may stand twice."""
+    """Return a zip of files whose names may occur twice."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, data in files:
@@ -41,7 +41,7 @@ def zipped_pairs(files: Iterable[tuple[str, bytes]], method: int = zipfile.ZIP_D
 
 
 def aligned(files: Mapping[str, bytes], width: int) -> bytes:
-    """Return a zip with so many more bytes in each member's own header, as programs do that align the data."""
+    """Return a zip with so many extra bytes in each member's own header, as programs write to align the data."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in files.items():
@@ -53,7 +53,7 @@ def aligned(files: Mapping[str, bytes], width: int) -> bytes:
 
 
 def overlapping(count: int, data: bytes) -> bytes:
-    """Return a zip whose directory has one member so many times, each under another name."""
+    """Return a zip whose directory has one member `count` times, each under another name."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("00.jpg", data)
@@ -66,7 +66,7 @@ def overlapping(count: int, data: bytes) -> bytes:
 
 
 class _Pipe(io.RawIOBase):
-    """Takes bytes and can't go back, so that a zip that is written into it needs data descriptors."""
+    """Takes bytes and can't seek, so that a zip that is written to it needs data descriptors."""
 
     def __init__(self) -> None:
         self.written = bytearray()
@@ -80,7 +80,7 @@ class _Pipe(io.RawIOBase):
 
 
 def piped(files: Mapping[str, bytes]) -> bytes:
-    """Return a zip as `zip -` writes it: sizes and CRCs stand behind each member, in data descriptors."""
+    """Return a zip as `zip -` writes it: with sizes and CRCs after each member, in data descriptors."""
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
@@ -89,7 +89,7 @@ def piped(files: Mapping[str, bytes]) -> bytes:
 
 
 def zipped64(files: Mapping[str, bytes]) -> bytes:
-    """Return a zip whose members' own headers, directory and end are those of zip64, small as it is."""
+    """Return a small zip whose headers, directory and end record are those of zip64."""
     buffer = io.BytesIO()
     limit, count = mock.patch.object(zipfile, "ZIP64_LIMIT", 16), mock.patch.object(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
     with limit, count, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -100,7 +100,7 @@ def zipped64(files: Mapping[str, bytes]) -> bytes:
 
 
 def encrypted(archive: bytes) -> bytes:
-    """Return a zip that says of its members that they are encrypted."""
+    """Return a zip whose members are marked as encrypted."""
     found = bytearray(archive)
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = found.find(signature)
@@ -122,7 +122,7 @@ def tarred(files: Mapping[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
 
 
 def webdataset(count: int) -> bytes:
-    """Return a shard as WebDataset writes it: of each sample a picture, its class and what else is known of it."""
+    """Return a shard as WebDataset writes it: for each sample a picture, its class and other metadata."""
     files: dict[str, bytes] = {}
     for number in range(count):
         files |= {f"{number:06}.cls": b"7", f"{number:06}.jpg": tile(number), f"{number:06}.json": b"{}"}

@@ -1,4 +1,4 @@
-"""The command in the test's own process, and a job for it to show: a folder of odd names, classified but for two."""
+"""The command in the test's own process, and a job to show: a folder of odd names, all classified except two."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEYS = [
 
 
 def add_done_job(cursor: LedgerCursor, photos: Path) -> int:
-    """Insert a job on the folder that is done: the last two objects quarantined, the rest classified."""
+    """Insert a done job on the folder: the last two objects quarantined, the rest classified."""
     model = models.register(cursor, "m", "1", "a" * 64, {"resize": 2}, ["cat"])
     models.promote(cursor, "m", "1")
     job = jobs.submit(cursor, f"file://{photos}")
@@ -64,7 +64,7 @@ def add_done_job(cursor: LedgerCursor, photos: Path) -> int:
 def run_in_process(
     environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Sluice:
-    """Return the command, run in this process: it returns exit code, output and what went to standard error.
+    """Return the command, run in this process: it returns exit code, output and standard error.
 
     `piped` is its standard input.
     """

@@ -1,4 +1,4 @@
-"""Words for `sluice` that pods run or documents tell people to type, parsed as it would parse them; nothing is run."""
+"""Parses `sluice` commands that pods run or documents show, as `sluice` would; runs nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluice.cli.app import app
 
 
 def find(words: list[str]) -> tuple[Any, str, list[str]]:
-    """Find the command that the words begin with; gives it, its name and the words that are left."""
+    """Return the command that the words begin with, its name and the remaining words."""
     command: Any = typer.main.get_command(app)
     name, *rest = words
     while hasattr(command, "commands"):

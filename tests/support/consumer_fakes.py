@@ -1,4 +1,4 @@
-"""Stand-ins for the consumer's neighbours, for what the real ones can't be made to do on command."""
+"""Stand-ins for the consumer's neighbours, for behaviour that the real ones don't show on demand."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def model(number: int = 1, digest: str = "d" * 64) -> Model:
 
 
 def png(red: int, green: int = 0, blue: int = 0, side: int = 40) -> bytes:
-    """An image of one colour; the fake's label for it is its red."""
+    """Return an image of one colour; the fake's label for it is its red value."""
     file = io.BytesIO()
     Image.new("RGB", (side, side), (red, green, blue)).save(file, "PNG")
     return file.getvalue()
 
 
 def good(images: NDArray[np.uint8], digest: str = "d" * 64) -> tuple[int, Any]:
-    """What a working endpoint says: the label of an image is the red of its middle."""
+    """Return a working endpoint's answer: an image's label is the red value of its middle."""
     side = images.shape[1] // 2
     reds = [int(image[side, side, 0]) for image in images]
     return 200, {"model": "fake@1", "digest": digest, "predictions": [[[red, 0.75], [0, 0.25]] for red in reds]}
@@ -57,7 +57,7 @@ Answer = Callable[[NDArray[np.uint8]], tuple[int, Any]]
 
 @dataclass
 class FakeTorchServe:
-    """An HTTP server that answers packed batches as `answer` says; seen keeps the size of each batch."""
+    """An HTTP server that answers packed batches as `answer` says; `seen` has the size of each batch."""
 
     answer: Answer = good
     seen: list[int] = field(default_factory=list)
@@ -77,7 +77,7 @@ class FakeTorchServe:
                 body = said if isinstance(said, bytes) else json.dumps(said).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
-                # A client that timed out is gone by now, on purpose.
+                # A client that timed out on purpose is gone by now.
                 with suppress(ConnectionError):
                     self.end_headers()
                     self.wfile.write(body)
@@ -99,7 +99,7 @@ class FakeTorchServe:
 
 
 class FakeProducer:
-    """A ROUTER that leases what it is told to, in one thread: the test's own."""
+    """A ROUTER that leases what it is told to, in the test's own thread."""
 
     def __init__(self, port: int = 0) -> None:
         self._open(port)
@@ -131,7 +131,7 @@ class FakeProducer:
         self._context.term()
 
     def restart(self) -> None:
-        """As after a kill -9: the same address, and nobody is known."""
+        """Restart as after a kill -9: with the same address, and without sessions."""
         self.close()
         self._open(self.port)
 
@@ -160,7 +160,7 @@ class FakeProducer:
         self.send(Work(items=items), list(objects.values()))
 
     def until(self, ready: Callable[[], bool], seconds: float = 20.0) -> bool:
-        """Listen until something holds; False when it doesn't in time."""
+        """Receive until a condition holds; return False if it doesn't in time."""
         deadline = time.monotonic() + seconds
         while not ready():
             if time.monotonic() > deadline:

@@ -1,7 +1,7 @@
-"""The corpus of bad and odd files: what a bucket may hold, and what must become of each.
+"""The corpus of bad and odd files: what a bucket may contain, and the right result for each.
 
-`write_corpus(folder)` writes them. Each case says either the reason code it is refused with, or how near its decoded
-pixels must come to the plain photo's.
+`write_corpus(folder)` writes them. Each case has either the reason code that it is refused with, or the maximum
+difference between its decoded pixels and the plain photo's.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from tests.support import odd_formats as odd
 SPEC: Final = Preprocessing(256, 224, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 PHOTO_SIZE: Final = (384, 256)
 LABEL: Final = "espresso"
-"""What the photo shows, in the words of ImageNet."""
+"""What the photo shows, as ImageNet calls it."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One file. `reason` None: it decodes, with a mean difference of at most `near` (of 255) from the plain photo."""
+    """One file. Without `reason` it decodes; its mean difference from the plain photo is at most `near` (of 255)."""
 
     name: str
     data: bytes
@@ -39,10 +39,10 @@ class Case:
     near: float = 4.0
     grey: bool = False
     photo: bool = True
-    """Does it show the photo, whole and in colour, so that a model must say LABEL?"""
+    """Whether it shows the whole photo in colour, so that a model must answer LABEL."""
 
     def distance(self, pixels: NDArray[np.uint8]) -> float:
-        """Return how far decoded pixels are from the photo's, each block of 8 x 8 pixels as one: dithering is fine."""
+        """Return the difference of decoded pixels from the photo's, averaged over 8 x 8 pixels because of dithering."""
         plain = Image.fromarray(decode(saved(photo(), "PNG"), SPEC, 10**6))
         expected = plain.convert("L").convert("RGB") if self.grey else plain
         return float(np.abs(_blocks(np.asarray(expected)) - _blocks(pixels)).mean())
@@ -67,7 +67,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:  # noqa: ANN4
 
 
 def with_orientation(image: Image.Image, orientation: int, kind: str) -> bytes:
-    """Store an image turned, with the EXIF tag that turns it back."""
+    """Store an image rotated, with the EXIF tag that rotates it back."""
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -91,7 +91,7 @@ def _on_nothing(image: Image.Image) -> Image.Image:
 
 
 def jpegs() -> Iterator[Case]:
-    """The format most photos have."""
+    """Yield JPEGs, the most common format."""
     plain = photo()
     jpeg = saved(plain, "JPEG", quality=90)
     yield Case("plain.jpg", jpeg)
@@ -113,7 +113,7 @@ def jpegs() -> Iterator[Case]:
 
 
 def pngs() -> Iterator[Case]:
-    """All the modes of PNG."""
+    """Yield all the modes of PNG."""
     plain = photo()
     deep = Image.fromarray(np.asarray(plain.convert("L"), np.uint16) * 257)
     yield Case("rgb.png", saved(plain, "PNG"), near=1)
@@ -135,7 +135,7 @@ def pngs() -> Iterator[Case]:
 
 
 def webs() -> Iterator[Case]:
-    """GIF, WebP, AVIF, JPEG 2000."""
+    """Yield GIF, WebP, AVIF and JPEG 2000."""
     plain = photo()
     other = plain.rotate(180)
     yield Case("still.gif", saved(plain, "GIF"), near=12)
@@ -153,7 +153,7 @@ def webs() -> Iterator[Case]:
 
 
 def tiffs() -> Iterator[Case]:
-    """TIFF's compressions and depths."""
+    """Yield TIFF's compressions and depths."""
     plain = photo()
     grey = np.asarray(plain.convert("L"))
     for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"):
@@ -177,7 +177,7 @@ def tiffs() -> Iterator[Case]:
 
 
 def rarities() -> Iterator[Case]:
-    """The other formats that Pillow reads."""
+    """Yield the other formats that Pillow reads."""
     plain = photo()
     for kind in ("BMP", "DIB", "PCX", "PPM", "SGI", "TGA", "DDS", "IM", "QOI"):
         yield Case(f"plain.{kind.lower()}", saved(plain, kind), near=1)
@@ -204,7 +204,7 @@ def rarities() -> Iterator[Case]:
 
 
 def no_images() -> Iterator[Case]:
-    """Files that were never images."""
+    """Yield files that never were images."""
     contents: dict[str, bytes] = {
         "text.jpg": b"This is a text, saved under an image's name.\n" * 40,
         "umlauts.jpg": "Grüße aus dem Süden, ".encode() * 60,
@@ -233,7 +233,7 @@ def no_images() -> Iterator[Case]:
 
 
 def broken() -> Iterator[Case]:
-    """Images that were cut off, or damaged."""
+    """Yield images that are cut off or damaged."""
     plain = photo()
     whole: dict[str, bytes] = {
         "jpg": saved(plain, "JPEG"),
@@ -270,7 +270,7 @@ def broken() -> Iterator[Case]:
 
 
 def bombs() -> Iterator[Case]:
-    """Small files that claim to be, or unpack to, more pixels than anyone wants."""
+    """Yield small files that claim to be, or unpack to, too many pixels."""
     side = 30_000
     jpeg = bytearray(saved(photo(), "JPEG"))
     frame = jpeg.index(b"\xff\xc0") + 5

@@ -1,4 +1,4 @@
-"""Model archives with a fault, for a real TorchServe: each raises, dies or hangs at the sight of one colour."""
+"""Model archives with a fault, for a real TorchServe: each raises, dies or hangs on images of one colour."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ DEEDS: Final = {
     "hangs": "time.sleep(3600)",
     "always-raises": 'raise ValueError("not today")',
 }
-"""What each model does. `fails` does it outside of what Sluice's own handler catches."""
+"""What each model does. `fails` does it outside the code that Sluice's handler guards."""
 
 
 def write_faulty(folder: Path, name: str) -> Path:
@@ -85,7 +85,7 @@ class FaultyTorchServe(TorchServe):
     """A TorchServe with some of these models."""
 
     def __init__(self, folder: Path, leash: Leash, names: Sequence[str], **options: object) -> None:
-        """Write their archives and serve each with one worker; `options` are a model's own lines, by TorchServe."""
+        """Write their archives and serve each with one worker; `options` are a model's TorchServe settings."""
         folder = folder / f"faulty-{'-'.join(names)}"[:40]
         folder.mkdir()
         each = {"defaultVersion": True, "minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "responseTimeout": 1}
@@ -95,5 +95,5 @@ class FaultyTorchServe(TorchServe):
 
     @property
     def models(self) -> list[str]:
-        """Leave out what is never ready."""
+        """Return the models that become ready."""
         return [name for name in super().models if not name.startswith("always")]

@@ -1,4 +1,4 @@
-"""A TCP proxy between consumers and a producer that does to the connections what networks do, at a message's kind.
+"""A TCP proxy between consumers and a producer that injects network faults when a message of a kind passes.
 
 It reads plain ZMTP 3: a greeting of 64 bytes, then frames; the first frame of a message is two bytes, version and kind.
 """
@@ -24,14 +24,14 @@ HOWS: Final[tuple[How, ...]] = ("cut", "cut within", "producer's side", "consume
 
 @dataclass(frozen=True)
 class ProxyFault:
-    """What happens as a message of one kind passes: it is lost with all that follows it there, or comes late."""
+    """What happens when a message of one kind passes: it and everything after it is lost, or it is late."""
 
     kind: int
     how: How
 
 
 class Frames:
-    """Cuts one direction's bytes into frames, and knows which of them begin a message."""
+    """Splits one direction's bytes into frames, and knows which of them begin a message."""
 
     def __init__(self, stream: asyncio.StreamReader) -> None:
         self._stream = stream
@@ -55,7 +55,7 @@ class Link:
     to_producer: asyncio.StreamWriter
     to_consumer: asyncio.StreamWriter
     is_dark: bool = False
-    """One of them is gone, and the other side isn't told: what it says goes nowhere."""
+    """One of them is gone, and the other side doesn't know: its data is dropped."""
 
     def cut(self) -> None:
         for side in (self.to_producer, self.to_consumer):
@@ -63,7 +63,7 @@ class Link:
 
 
 class FaultyProxy:
-    """Forwards to `target` on loopback. `faults` are done one after the other, each at the next message of its kind."""
+    """Forwards to `target` on loopback. Injects `faults` one after the other, each at the next message of its kind."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -83,7 +83,7 @@ class FaultyProxy:
             self.cut()
 
     def cut(self) -> int:
-        """End all connections, with whatever is under way on them; says how many there were."""
+        """Close all connections, with the data in transit; return how many there were."""
         links = list(self._links)
         for link in links:
             link.cut()
@@ -162,7 +162,7 @@ class ProxyThread:
         self._loop.close()
 
     def cut(self) -> int:
-        """End all connections; says how many there were."""
+        """Close all connections; return how many there were."""
 
         async def cut() -> int:
             return self._proxy.cut()

@@ -1,4 +1,4 @@
-"""Jobs on a whole stack, as a person sees them: submitted, waited for, read back with SQL and the `sluice` command."""
+"""Jobs on a whole stack, as people use them: submitted, waited for, read with SQL and the `sluice` command."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Operator:
         return self.progress(job)
 
     def objects(self, job: int) -> dict[bytes, dict[str, Any]]:
-        """Return the job's newest row of each key, with its prediction's columns where it has one."""
+        """Return the job's newest row of each key, with its prediction's columns if it has one."""
         rows = self.sql(
             "SELECT o.*, p.label, p.score, p.sha256 FROM objects o LEFT JOIN predictions p ON p.object_id = o.id "
             "WHERE o.job_id = %s AND o.state <> 'superseded' AND o.repeat_no = 0",
@@ -81,7 +81,7 @@ class Operator:
         )
 
     def check(self, *arguments: str) -> None:
-        """See that `sluice check` finds nothing wrong, in the database and in the running processes."""
+        """Check that `sluice check` finds nothing wrong, in the database and in the running processes."""
         asked = [part for worker in self._stack.workers if worker.pid for part in ("--metrics", worker.metrics_url)]
         done = self.command("check", *arguments, *asked)
         assert done.returncode == 0, done.stdout + done.stderr

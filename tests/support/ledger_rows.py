@@ -1,4 +1,4 @@
-"""Rows that the ledger's tests need to begin with."""
+"""Rows that the ledger's tests start with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SOURCE = "s3://photos"
 
 
 def register(cursor: LedgerCursor, version: str = "1") -> int:
-    """Make a model known and live."""
+    """Register a model and make it live."""
     ledger.models.register(cursor, "model", version, version * 64, {"resize": 256}, ["cat", "dög"])
     return ledger.models.promote(cursor, "model", version).id
 
@@ -50,5 +50,5 @@ def prediction(object_id: int, job: int, label: str = "cat", consumer: str = "te
 
 
 def breaches(database: Database) -> list[str]:
-    """Say which invariants don't hold."""
+    """Return the broken invariants."""
     return [f"{breach.invariant}: {breach.sentence}" for breach in database.run(ledger.check.check)]

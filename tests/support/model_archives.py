@@ -1,4 +1,4 @@
-"""Model archives as far as their cards go: what a command reads of one without TorchServe."""
+"""Model archives with only a card: what a command reads of one without TorchServe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluice.images import NO_WEIGHTS, digest_of
 
 
 def signed(card: dict[str, Any]) -> dict[str, Any]:
-    """Return the card the digest of what it says."""
+    """Return the card with the digest of its contents."""
     weights = card["weights"]["sha256"] if card["weights"] else NO_WEIGHTS
     return {**card, "digest": digest_of(card["architecture"], weights, card["preprocessing"], card["labels"])}
 
@@ -44,7 +44,7 @@ TAMPERED: tuple[dict[str, Any], ...] = (
 
 
 def write_archive(path: Path, card: object = CARD, weights: bytes = WEIGHTS) -> Path:
-    """Write an archive whose model.json is `card`; a string stands as it is."""
+    """Write an archive whose model.json is `card`; a string is written unchanged."""
     with zipfile.ZipFile(path, "w") as opened:
         opened.writestr("model.json", card if isinstance(card, str) else json.dumps(card))
         opened.writestr("weights.pth", weights)

@@ -1,4 +1,4 @@
-"""Images in formats that Pillow reads and does not write, made byte by byte, for the corpus."""
+"""Images in formats that Pillow reads but doesn't write, made byte by byte, for the corpus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _rgb(photo: Image.Image) -> bytes:
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
-    """Make a PNG of any depth, whatever its rows are: they may be too short, or nonsense."""
+    """Make a PNG of any depth from any rows, which may be too short, or nonsense."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -41,7 +41,7 @@ def certificate_pem(key: Ed25519PrivateKey) -> str:
 
 
 def mount(folder: Path, **files: str) -> Path:
-    """Lay files out as a mounted secret: links to links to the folder of one version; `_` stands for the dot."""
+    """Lay files out as a mounted Secret: links to links to the folder of one version; `_` stands for the dot."""
     version = folder / "..2026_01_01"
     version.mkdir(parents=True)
     (folder / "..data").symlink_to(version.name)
@@ -53,7 +53,7 @@ def mount(folder: Path, **files: str) -> Path:
 
 
 def mount_all(folder: Path, *consumers: str) -> None:
-    """Mount a producer's and some consumers' keys, each to those who need them; the first consumer's is let in."""
+    """Mount a producer's and some consumers' keys, each where it is needed; only the first consumer's is accepted."""
     producer = Ed25519PrivateKey.generate()
     known, *strangers = (Ed25519PrivateKey.generate() for _ in consumers)
     mount(folder / "producer", producer_key=private_pem(producer))

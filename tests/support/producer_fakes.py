@@ -1,4 +1,4 @@
-"""Peers of a producer: one that speaks the protocol, and the messages of one that is broken or hostile."""
+"""Peers of a producer: one that speaks the protocol, and messages of a broken or hostile one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sluice.settings import Settings
 
 
 def mutated(chance: random.Random, frames: list[bytes]) -> list[bytes]:
-    """Damage a message the way a bad peer might: flipped bytes, cut frames, frames left out, doubled or made up."""
+    """Damage a message as a bad peer might: flipped bytes, cut frames, frames omitted, doubled or invented."""
     frames = list(frames)
     how = chance.randrange(6)
     place = chance.randrange(len(frames))
@@ -69,11 +69,11 @@ def samples() -> list[list[bytes]]:
 
 
 CONTEXT = zmq.asyncio.Context()
-"""Of all fakes, and never ended: a context that is collected with a failed test's open sockets waits for them."""
+"""Shared by all fakes and never closed: a context with a failed test's open sockets would block when collected."""
 
 
 class FakeConsumer:
-    """A DEALER that speaks the protocol; commits what it is told to, as a consumer would."""
+    """A DEALER that speaks the protocol; commits what it is told to, like a consumer."""
 
     def __init__(self, address: str, settings: Settings | None = None, name: str = "c") -> None:
         self.name = name
@@ -90,7 +90,7 @@ class FakeConsumer:
         await self.socket.send_multipart(encode(message))
 
     async def knock(self) -> None:
-        """Say HELLO and PING, unless the connection was refused in between: then nothing takes messages any more."""
+        """Send HELLO and PING, unless the connection is refused in between: then nothing reads messages any more."""
         with suppress(zmq.Again):
             for message in (Hello(self.name), Ping()):
                 await self.socket.send_multipart(encode(message), zmq.DONTWAIT)
@@ -114,7 +114,7 @@ class FakeConsumer:
                 return {item.id: (item, next(given) if item.inline else None) for item in message.items}
 
     async def more(self, count: int) -> None:
-        """Extend the credit and say what was received."""
+        """Extend the credit and report what was received."""
         self.limit += count
         await self.say(Credit(self.limit, self.received))
 

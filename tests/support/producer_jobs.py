@@ -1,4 +1,4 @@
-"""Jobs of a producer that runs as a process, with the consumer's part played by the test."""
+"""Jobs of a producer that runs as a process; the test acts as the consumer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 def play(
     settings: Settings, part: Callable[[FakeConsumer], Awaitable[None]], name: str = "c", credit: int = 100
 ) -> None:
-    """Let a consumer connect and play a part."""
+    """Connect a consumer and let it act."""
 
     async def whole() -> None:
         consumer = FakeConsumer(settings.bind, name=name)

@@ -1,4 +1,4 @@
-"""An S3 server that fails on command, and a bucket that is easily filled."""
+"""An S3 server that fails on demand, and a bucket that is easily filled."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ARCHIVED = ENTRY.format("a+b%2Bc%0A%C3%BC.jpg", 3, '"e"', "DEEP_ARCHIVE")
 class FaultyS3:
     """Lists one archived object, or `entries` (key, ETag, size).
 
-    Answers every GET with what `answers` says for the key: a status and an S3 code (or the body, for 200).
+    Answers every GET as `answers` says for the key: with a status and an S3 code (or the body, for 200).
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class FaultyS3:
             do_HEAD = do_GET  # noqa: N815 - the base class's name
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-                """Keep quiet."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -93,7 +93,7 @@ class FaultyS3:
 
 
 class RefusingProxy:
-    """Carries what is asked of an S3 server, but answers GETs of some keys with an error: `refused` names them.
+    """Forwards requests to an S3 server, but answers GETs of the keys in `refused` with an error.
 
     Keys that begin with `held` get their answer when that is None again.
     """
@@ -119,7 +119,7 @@ class RefusingProxy:
                     status, code = proxy.refused.get(key, (500, "InternalError"))
                     self._answer(status, {}, f"<Error><Code>{code}</Code><Message>m</Message></Error>".encode())
                     return
-                # The signature is over the name that the client called, which goes on as it is.
+                # The signature covers the host name that the client used, which is forwarded unchanged.
                 upstream = HTTPConnection(address)
                 upstream.request(self.command, self.path, headers=dict(self.headers))
                 answer = upstream.getresponse()

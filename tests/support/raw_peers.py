@@ -1,4 +1,4 @@
-"""Peers that speak ZMTP by hand, because ZeroMQ would not do what they do."""
+"""Peers that speak ZMTP by hand, to do what ZeroMQ wouldn't."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MORE, LONG, COMMAND = 1, 2, 4
 
 
 def connect(address: str, identity: bytes = b"") -> socket.socket:
-    """Connect and shake hands, as a DEALER does."""
+    """Connect and do the handshake of a DEALER."""
     peer = knock(address)
     peer.sendall(GREETING)
     properties = b"".join(
@@ -19,7 +19,7 @@ def connect(address: str, identity: bytes = b"") -> socket.socket:
         for name, value in ((b"Socket-Type", b"DEALER"), (b"Identity", identity))
     )
     peer.sendall(frame(b"\x05READY" + properties, COMMAND))
-    # What comes before the other side is ready is an error to it.
+    # The other side treats anything that arrives before it is ready as an error.
     peer.recv(len(GREETING), socket.MSG_WAITALL)
     _, size = peer.recv(2, socket.MSG_WAITALL)
     peer.recv(size, socket.MSG_WAITALL)
@@ -27,7 +27,7 @@ def connect(address: str, identity: bytes = b"") -> socket.socket:
 
 
 def knock(address: str) -> socket.socket:
-    """Connect and say nothing."""
+    """Connect and send nothing."""
     return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 60)
 
 
@@ -43,7 +43,7 @@ def message(frames: list[bytes]) -> bytes:
 
 
 def until_closed(peer: socket.socket) -> None:
-    """Wait for the other side to end the connection; what it says before is read."""
+    """Wait for the other side to close the connection; read its data until then."""
     try:
         while peer.recv(1 << 16):
             pass

@@ -1,4 +1,4 @@
-"""What a started process makes of Ctrl-C."""
+"""Whether started processes get Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def ctrl_c_heard() -> Iterator[None]:
-    """Let processes started inside hear SIGINT, whoever started the tests.
+    """Let processes that are started inside receive SIGINT, however the tests were started.
 
-    A process inherits an ignored signal and is right to go on ignoring it: under `nohup ... &` nobody is there for a
-    Ctrl-C. A handler isn't inherited: the child begins with the default.
+    A process inherits an ignored signal, and rightly keeps ignoring it: with `nohup ... &` nobody presses Ctrl-C. A
+    handler isn't inherited: the child begins with the default action.
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -1,4 +1,4 @@
-"""What is found in an archive's bytes, whoever made them: members or an ObjectError, and never too much in memory."""
+"""Parsing an archive's bytes, whoever made them: the result is members or an ObjectError, with bounded memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FILES = st.dictionaries(NAMES.map(lambda name: f"{name}.jpg"), st.binary(max_siz
 
 
 def read_of(data: bytes) -> ReadRange:
-    """Read from memory; nobody asks for more at once than a piece and an answer's edge."""
+    """Read from memory; parsers must not read more at once than a piece and a margin."""
 
     def read(offset: int, length: int) -> bytes:
         assert offset >= 0
@@ -45,7 +45,7 @@ def found(parser: Parser, data: bytes, most: int = MOST) -> list[ArchiveMember]:
 
 
 def content(data: bytes, member: ArchiveMember) -> bytes:
-    """Read a member as a fetch does: by what its ETag keeps."""
+    """Read a member as a fetch does: with only its ETag."""
     version, place = read_etag(etag_of("version", member))
     assert version == "version"
     assert place == member.place

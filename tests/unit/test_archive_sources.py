@@ -1,4 +1,4 @@
-"""Archives in a folder as a source: pages, cursors, changes under the reader, and the bounds."""
+"""Archives in a folder as a source: pages, cursors, changes during a read, and bounds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def listed(source: Archives, after: bytes = b"") -> list[ListedObject]:
 
 
 def rows(source: Archives) -> dict[str, str]:
-    """Return what a listing makes rows of: urls' ends, and the reason of what is refused."""
+    """Return the rows of a listing: the ends of urls, and the reasons of refused entries."""
     return {
         entry.key.decode(errors="replace"): entry.reason.value if entry.refused else ""
         for entry in listed(source)
@@ -156,7 +156,7 @@ def test_bounds_are_told_by_the_row_of_the_archive(tmp_path: Path) -> None:
 
 
 def test_members_that_share_bytes_are_a_bomb(tmp_path: Path) -> None:
-    """Ten entries of the directory for one member: unpacked, each is as large as the archive."""
+    """Ten directory entries for one member: unpacked, each is as large as the archive."""
     place = tmp_path / "a.zip"
     place.write_bytes(archives.overlapping(10, b"x" * 5000))
     found = rows(opened(place))

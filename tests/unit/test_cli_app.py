@@ -61,7 +61,7 @@ Sluice = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def sluice(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sluice:
-    """Run the command in this process; give exit code, output and what went to standard error."""
+    """Return the command, run in this process: it returns exit code, output and standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["sluice", *arguments])
@@ -191,7 +191,7 @@ def test_starting_brings_nothing_heavy() -> None:
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["config", "--version"])
 def test_output_to_a_full_disk_ends_with_1_and_a_sentence(command: str, unbuffered: str) -> None:
-    """/dev/full answers as a full disk does; small outputs fail only when they are flushed at the end."""
+    """/dev/full behaves like a full disk; small outputs only fail when they are flushed at the end."""
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [Path(sys.executable).parent / "sluice", command],

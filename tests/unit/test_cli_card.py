@@ -25,7 +25,7 @@ from tests.support.model_archives import CARD, TAMPERED
 
 @contextmanager
 def serving(status: int, said: object) -> Iterator[str]:
-    """Answer whoever asks for the card of m@1.0, and nobody else."""
+    """Answer requests for the card of m@1.0, and no others."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

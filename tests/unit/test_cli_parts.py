@@ -1,4 +1,4 @@
-"""The commands' parts that need no server: following, model cards, hidden passwords, what processes say."""
+"""The commands' parts that need no server: following, model cards, hidden passwords, metrics of processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def at(done: int, state: str = "running", message: str = "") -> list[JobProgress
 
 
 class Answers:
-    """Stands for the database: gives one thing after another."""
+    """Stands for the database: returns one answer after another."""
 
     def __init__(self, *given: list[JobProgress] | Exception) -> None:
         self.given = list(given)
@@ -41,7 +41,7 @@ class Answers:
 def followed(
     *given: list[JobProgress] | Exception, sleep: float = follow.POLL_SECONDS
 ) -> tuple[list[JobProgress], list[str]]:
-    """Follow what the database says, on a clock that the pauses between two looks move on."""
+    """Follow the database's answers, with a clock that the pauses between two polls advance."""
     stream, moments = io.StringIO(), [0.0]
     polls = follow.polls_of(
         cast("Database", Answers(*given)),
@@ -121,7 +121,7 @@ def test_weights_that_are_not_the_cards_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_archive_from_before_there_were_versions_keeps_its_digest(tmp_path: Path) -> None:
-    """Jobs that began with it go on, and a rebuilt one is the same model."""
+    """Jobs that began with it continue, and a rebuilt one is the same model."""
     sizes = {name: value for name, value in CARD["preprocessing"].items() if name != "version"}
     assert (
         archived_card(write_archive(tmp_path / "m.mar", {**CARD, "preprocessing": sizes}))["digest"] == CARD["digest"]

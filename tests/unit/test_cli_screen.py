@@ -1,4 +1,4 @@
-"""What is shown to people can't command their terminal, and says no more than is so."""
+"""Output for people can't control their terminal, and claims no more than is true."""
 
 from __future__ import annotations
 

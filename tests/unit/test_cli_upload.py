@@ -1,4 +1,4 @@
-"""What an upload would put where, and what it refuses before it begins."""
+"""Which keys an upload would use, and what it rejects before it begins."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folders_keys_are_the_paths_inside_it_and_a_files_its_name(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Links out of the folder, and what is no file, stay behind; links are told of."""
+    """Links out of the folder, and anything that isn't a file, are skipped; skipped links are reported."""
     items = find([folder, folder / "deep" / ".hidden"], "p/")
     assert {item.key: item.path.read_bytes() for item in items} == {
         "p/a.jpg": b"a.jpg",

@@ -1,4 +1,4 @@
-"""compose.yaml: no secret in it, nothing open but the page on loopback, and everything waits for what it needs."""
+"""compose.yaml: has no secrets, opens nothing except the page on loopback, and everything waits for what it needs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_only_the_page_has_a_port_and_only_on_loopback() -> None:
 
 
 def test_nothing_runs_with_more_rights_than_it_needs() -> None:
-    """Another image of the database may start as root, and take its own user then."""
+    """Another image of the database may start as root, and then switch to its own user."""
     for name, service in SERVICES.items():
         assert service["security_opt"] == ["no-new-privileges:true"], name
         if name != "database":
@@ -82,7 +82,7 @@ def test_each_image_is_built_by_one_service() -> None:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    """Run what makes the secrets, twice, in a folder of its own."""
+    """Run the service that makes the secrets, twice, in its own folder."""
     (shell, options, script) = SERVICES["secrets"]["command"]
     for folder in ("kept", "database", "s3", "workers", "gateway"):
         (tmp_path / folder).mkdir()

@@ -28,7 +28,7 @@ from tests.support.consumer_fakes import PREPROCESSING, model
 
 
 class Nobody:
-    """A lessor that doesn't listen."""
+    """A lessor that ignores everything."""
 
     is_lost = False
 
@@ -46,7 +46,7 @@ class Nobody:
 
 
 class RowlessLedger:
-    """A ledger without a row of any model, whose predictions' rows may be locked by another transaction."""
+    """A ledger without models; another transaction may hold locks on its predictions' rows."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -244,7 +244,7 @@ class TestCache:
 
 
 def test_what_has_an_unusable_model_goes_back_at_once_and_says_why() -> None:
-    """With a reason its job rests, so that other jobs' objects don't wait behind it; the ledger is asked once."""
+    """With a reason its job waits, so that it doesn't delay other jobs' objects; the ledger is queried once."""
 
     async def decode_them() -> None:
         ledger, nobody = RowlessLedger(), Nobody()
@@ -265,7 +265,7 @@ def test_what_has_an_unusable_model_goes_back_at_once_and_says_why() -> None:
 
 
 def test_a_model_that_cannot_be_used_is_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its objects come again and again; it is logged anew when it was usable in between, or is wrong in another way."""
+    """Its objects come repeatedly; it is logged again if it was usable in between, or has another error."""
     connection = OneModel({})
     ledger = ConsumerLedger(cast("Any", connection))
 
@@ -290,7 +290,7 @@ def test_a_model_that_cannot_be_used_is_logged_once(capsys: pytest.CaptureFixtur
 
 
 def test_rows_that_stay_locked_are_told_of() -> None:
-    """Not those that were only just met: others are committing them."""
+    """Rows that were only just locked aren't reported: others are committing them."""
     ledger, now = RowlessLedger(), [0.0]
     settings = read_settings()
     stage = CommitStage("tested", Pipeline(settings), cast("Any", ledger), lambda _: None, clock=lambda: now[0])

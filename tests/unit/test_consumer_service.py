@@ -1,4 +1,4 @@
-"""A whole consumer between a fake producer, a fake TorchServe and a ledger that is kept in memory."""
+"""A whole consumer between a fake producer, a fake TorchServe and a ledger in memory."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class FakeLedger:
         return new, ids & self.locked
 
     async def tell_of_locked(self, count: int) -> None:
-        """Nobody is named."""
+        """Do nothing."""
 
     def close(self) -> None:
         pass
 
 
 class Running:
-    """A service in a thread of its own."""
+    """A service in its own thread."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -103,7 +103,7 @@ def torchserve() -> Iterator[FakeTorchServe]:
 
 @contextmanager
 def consumer(producer: FakeProducer, torchserve: FakeTorchServe, **others: object) -> Iterator[Running]:
-    """A consumer that is up: it has said HELLO and asks for work."""
+    """Return a running consumer: it has sent HELLO and asks for work."""
     given = {"heartbeat": 1.0, "torchserve_patience": 1.0, "decode_threads": 2, "name": "tested", **others}
     settings = read_settings(producers=(producer.address,), torchserve=(torchserve.url,), **given)
     running = Running(settings)
@@ -131,7 +131,7 @@ def test_objects_become_predictions(producer: FakeProducer, torchserve: FakeTorc
 
 
 def test_equal_bytes_are_inferred_once(producer: FakeProducer, torchserve: FakeTorchServe) -> None:
-    """Whether they come at the same moment or later."""
+    """They may arrive at the same moment or later."""
     with consumer(producer, torchserve) as running:
         asked = sum(torchserve.seen)
         producer.lease(dict.fromkeys(range(1, 6), png(9)))
@@ -226,7 +226,7 @@ def test_a_ledger_that_is_away_loses_nothing(producer: FakeProducer, torchserve:
 
 
 def test_a_locked_row_keeps_no_other_from_its_end(producer: FakeProducer, torchserve: FakeTorchServe) -> None:
-    """The rest is committed and told at once; what is locked follows when it is free."""
+    """The rest is committed and reported at once; locked rows follow when they are free."""
     with consumer(producer, torchserve) as running:
         running.ledger.locked = {2, 3}
         producer.lease({number: png(number) for number in range(1, 6)})
@@ -252,7 +252,7 @@ def test_sigterm_finishes_what_is_begun_and_says_bye(producer: FakeProducer, tor
 def test_what_crosses_its_bye_finds_a_consumer_that_is_still_there(
     producer: FakeProducer, torchserve: FakeTorchServe
 ) -> None:
-    """A send that found nobody would count as a death of all that it holds."""
+    """A send to a missing consumer would count as a death for all of its objects."""
     producer.answers_bye = False
     with consumer(producer, torchserve) as running:
         running.stop()
@@ -300,7 +300,7 @@ def test_a_lost_session_is_followed_by_another(producer: FakeProducer, torchserv
 
 
 def test_credit_grows_with_speed_and_is_never_exceeded(producer: FakeProducer, torchserve: FakeTorchServe) -> None:
-    """I4 is the producer's to keep, and the consumer takes nothing beyond it."""
+    """I4 is the producer's duty, but the consumer also rejects everything beyond its credit."""
     with consumer(producer, torchserve):
         assert producer.limit == 8
         number = 0

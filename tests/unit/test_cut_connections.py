@@ -27,7 +27,7 @@ from sluice.settings import read_settings
 from tests.support.faulty_proxy import HOWS, FaultyProxy, ProxyFault
 
 HEARTBEAT = 0.1
-"""Of consumers. The producer waits for ever, so that no death is counted, and all that is lost must come back."""
+"""Heartbeat of the consumers. The producer never times out, so no death is counted, and lost objects must come back."""
 NEVER = 1e6
 OBJECTS = 40
 CONSUMERS = 2
@@ -36,7 +36,7 @@ ENDS = ("done", "failed", "returned, then done")
 
 
 class Producer:
-    """Sends what is ready, and keeps what becomes of it."""
+    """Sends ready objects, and records what happens to them."""
 
     def __init__(self, address: str = "tcp://127.0.0.1:*") -> None:
         self.leases = LeaseTable(NEVER)
@@ -72,7 +72,7 @@ class Producer:
 
 
 class Consumer:
-    """Finishes what it gets as the object's number says."""
+    """Finishes objects as their number says."""
 
     def __init__(self, context: zmq.asyncio.Context, address: str, name: str) -> None:
         self.budget = ByteBudget(1 << 20)
@@ -116,7 +116,7 @@ async def until(condition: Callable[[], object], leases: LeaseTable) -> None:
 
 
 async def ride_through(faults: list[ProxyFault]) -> list[ProxyFault]:
-    """Lease all objects to consumers behind a proxy with these faults, and have them leave; gives what was done."""
+    """Lease all objects to consumers behind a proxy with these faults, and let them leave; return the faults."""
     producer, context = Producer(), zmq.asyncio.Context()
     leases = producer.leases
     with producer.router as router:

@@ -1,4 +1,4 @@
-"""What the documents say of the code is what the code says."""
+"""The documents agree with the code."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ ALLOWED = {
     "abort_multipart_upload": "s3:AbortMultipartUpload",
     "list_multipart_uploads": "s3:ListBucketMultipartUploads",
 }
-"""The right that each call to AWS needs, as AWS documents it."""
+"""The permission that each call to AWS needs, as AWS documents it."""
 
 
 def blocks(document: Path, language: str) -> list[str]:
-    """Return the blocks of one language in a document."""
+    """Return a document's blocks in one language."""
     return re.findall(rf"^ *```{language}\n(.*?)^ *```$", document.read_text(), re.DOTALL | re.MULTILINE)
 
 
@@ -50,7 +50,7 @@ def anchors(document: Path) -> set[str]:
 
 
 def top_folders() -> set[str]:
-    """Return the folders that stand at the top of the repository."""
+    """Return the top-level folders of the repository."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return {name.split("/")[0] for name in listed.splitlines() if "/" in name}
 

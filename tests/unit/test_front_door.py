@@ -1,4 +1,4 @@
-"""What a stranger meets first: the license, the package, the forms, and pages that name files."""
+"""What people see first: the license, the package, the forms, and pages that name files."""
 
 from __future__ import annotations
 

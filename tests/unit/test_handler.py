@@ -21,7 +21,7 @@ DIGEST = digest_of("noop", NO_WEIGHTS, SPEC.to_dict(), LABELS)
 
 
 class Context:
-    """As much of TorchServe's context as a handler sees."""
+    """The part of TorchServe's context that a handler uses."""
 
     def __init__(self, folder: Path, content_types: Sequence[str | None] = ()) -> None:
         self.system_properties = {"model_dir": str(folder), "gpu_id": None}
@@ -43,7 +43,7 @@ class Context:
 
 
 def write_archive(folder: Path, weights: dict[str, Any] | None = None, **changes: object) -> None:
-    """Write an unpacked archive; `changes` come after the digest is made."""
+    """Write an unpacked archive; `changes` are applied after the digest is made."""
     folder.mkdir(exist_ok=True)
     card = {
         "name": "noop",
@@ -213,7 +213,7 @@ def test_what_the_network_fails_on_is_a_500_with_its_words_and_alone(
 def test_a_lack_of_memory_is_left_to_torchserve(
     handler: SluiceHandler, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """It answers 507, which says that the request isn't at fault."""
+    """TorchServe answers 507, which says that the request isn't at fault."""
 
     def fail(_: torch.Tensor) -> torch.Tensor:
         raise error
@@ -241,7 +241,7 @@ def test_noop_depends_on_the_image_and_repeats_itself(handler: SluiceHandler) ->
 
 
 def test_weights_are_checked_against_the_card(tmp_path: Path) -> None:
-    """A weights file that isn't the one the digest was made from is refused before it is opened."""
+    """A weights file with another digest is rejected before it is opened."""
     (tmp_path / "weights.pth").write_bytes(b"anything")
     write_archive(tmp_path, weights={"file": "weights.pth", "sha256": "0" * 64})
     with pytest.raises(CardError, match=r"weights\.pth has sha256 .*build the archive again"):
@@ -271,7 +271,7 @@ def test_code_of_another_preprocessing_than_the_cards_is_not_served(tmp_path: Pa
 
 
 def test_weights_with_code_in_them_are_not_run(tmp_path: Path) -> None:
-    """torch.load must refuse a pickle that calls something."""
+    """torch.load must reject a pickle that calls something."""
 
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:
@@ -291,7 +291,7 @@ def test_an_unknown_architecture_says_which_there_are() -> None:
 
 
 def test_even_padding_inside_the_convolutions_changes_nothing() -> None:
-    """EfficientNet-Lite0 as we run it computes what its package computes."""
+    """EfficientNet-Lite0 as we run it computes the same as its package."""
     from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415 - slow to import, for one test
 
     ours = build("efficientnet-lite0").eval()

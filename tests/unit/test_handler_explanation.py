@@ -1,4 +1,4 @@
-"""What a heat map is made of: a network's last maps of features, and what the handler says of them."""
+"""How a heat map is made: from a network's last feature maps; and the handler's answers about it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit.test_handler import Context, noise, write_archive
 
 
 class Brightest(nn.Module):
-    """Knows two classes: 0 is dark, 1 is bright, wherever in the picture that is."""
+    """Has two classes: 0 is dark, 1 is bright, anywhere in the picture."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Brightest(nn.Module):
 
 
 class Attentive(nn.Module):
-    """Makes maps, then mixes their places by attention."""
+    """Makes feature maps, then mixes their places by attention."""
 
     def __init__(self) -> None:
         super().__init__()

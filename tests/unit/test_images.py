@@ -26,7 +26,7 @@ from tools.bench.fidelity import by_the_recipe
 MAX_PIXELS = 100_000_000
 CORPUS = corpus()
 
-# pytest resets the filter that sluice.images sets; one test below looks at warnings itself.
+# pytest resets the filter that sluice.images sets; one test below checks warnings itself.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning", "ignore::DeprecationWarning")
 
 
@@ -119,19 +119,19 @@ def test_half_transparency_is_half_white() -> None:
 
 
 def test_sixteen_bits_keep_a_dark_image_dark() -> None:
-    """16 bits mean 0 to 65,535: stretching what is there would make night into day."""
+    """16 bits mean 0 to 65,535: stretching the actual range would turn night into day."""
     data = saved(Image.fromarray(np.full((300, 300), 2570, np.uint16)), "PNG")
     assert decode(data, SPEC, MAX_PIXELS)[5, 5].tolist() == [10, 10, 10]
 
 
 def apart(data: bytes, spec: Preprocessing) -> NDArray[np.int64]:
-    """Return how many levels each value is from what torchvision's Resize and CenterCrop make of it."""
+    """Return each value's difference in levels from torchvision's Resize and CenterCrop."""
     ours, theirs = decode(data, spec, MAX_PIXELS), by_the_recipe(data, spec)
     return np.abs(ours.astype(np.int64) - theirs.astype(np.int64))
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    """Return an image whose neighbours have nothing in common, some of it black and white."""
+    """Return an image whose neighbouring pixels are unrelated, some of them black and white."""
     dice = np.random.default_rng((width, height))
     values = dice.integers(-128, 384, (height, width, len(mode))).clip(0, 255).astype(np.uint8)
     return Image.fromarray(values if len(mode) > 1 else values[:, :, 0])
@@ -159,9 +159,9 @@ def test_photos_become_what_torchvision_makes_of_them(interpolation: str) -> Non
 def test_any_size_becomes_what_torchvision_makes_of_it(
     sides: tuple[int, int], sizes: tuple[int, int], interpolation: str, mode: str
 ) -> None:
-    """Rows of one pixel, odd margins, portraits: sizes and origin are rounded as torchvision rounds them."""
+    """Rows of one pixel, odd margins, portraits: sizes and origin are rounded like torchvision's."""
     if sizes[0] ** 2 * max(sides) / min(sides) > 1_000_000:
-        sizes = (16, 12)  # torchvision makes all of the long side
+        sizes = (16, 12)  # torchvision uses all of the long side
     spec = replace(SPEC, resize=sizes[0], crop=sizes[1], interpolation=interpolation)
     found = apart(saved(noise(*sides, mode), "BMP"), spec)
     assert found.max() <= 2
@@ -174,7 +174,7 @@ def test_any_size_becomes_what_torchvision_makes_of_it(
 def test_a_turned_image_becomes_what_the_upright_one_does(
     orientation: int, size: tuple[int, int], interpolation: str
 ) -> None:
-    """An odd margin has a pixel more on one side, and tall images are resized in another order: all seen upright."""
+    """An odd margin has one more pixel on one side, and tall images are resized in another order: as seen upright."""
     for resize in (255, 257):
         spec = replace(SPEC, resize=resize, interpolation=interpolation)
         found = apart(with_orientation(noise(*size), orientation, "PNG"), spec)
@@ -184,7 +184,7 @@ def test_a_turned_image_becomes_what_the_upright_one_does(
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_transparency_is_resized_as_pillow_does(interpolation: str) -> None:
-    """Colours that nobody sees must not bleed into those that are seen."""
+    """Invisible colours must not bleed into visible ones."""
     spec = replace(SPEC, interpolation=interpolation)
     image = noise(500, 375, "RGBA")
     whole = image.resize((341, 256), Image.Resampling[interpolation.upper()]).crop((58, 16, 58 + 224, 16 + 224))
@@ -216,7 +216,7 @@ def test_threads_give_what_one_thread_gives() -> None:
 
 
 def test_decoding_needs_neither_torch_nor_the_rest_of_sluice() -> None:
-    """The archive carries sluice.images, and the errors and the domain below it."""
+    """The archive includes sluice.images, and the errors and the domain below it."""
     program = "import sys, sluice.images; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = {".".join(name.split(".")[:2]) for name in done.stdout.split() if name.startswith(("sluice.", "torch"))}

@@ -1,4 +1,4 @@
-"""The room for pixels: a bound on memory that no number of threads exceeds."""
+"""The budget of pixels: a bound on memory, however many threads there are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures for people: the whole of it, upright, on white, never larger than it is."""
+"""Pictures for people: complete, upright, on white, and never enlarged."""
 
 from __future__ import annotations
 

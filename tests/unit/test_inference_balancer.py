@@ -1,4 +1,4 @@
-"""The balancer, before endpoints that fail in every way TorchServe has been seen to, and some it hasn't."""
+"""The balancer with endpoints that fail in every way that TorchServe was seen to fail, and in others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOOKS_OFTEN = RoutePatience(resolve_seconds=0.05, unresolved_seconds=0.05)
 
 
 def images(*reds: int) -> tuple[bytearray, int]:
-    """A packed batch; each image is one shade of red, and that is its label."""
+    """Return a packed batch; each image is one shade of red, which is its label."""
     return pack([np.full((32, 32, 3), red, np.uint8) for red in reds]), len(reds)
 
 
@@ -63,7 +63,7 @@ async def balancing(
 
 
 def fails_until(count: int, said: Said) -> Callable[[NDArray[np.uint8]], Said]:
-    """Answer batches of more than one image wrongly so many times; probes (one image) are answered well."""
+    """Answer batches of more than one image wrongly `count` times; answer probes (one image) correctly."""
     left = [count]
 
     def answer(images: NDArray[np.uint8]) -> Said:
@@ -133,7 +133,7 @@ def test_requests_go_to_the_least_busy_endpoint() -> None:
     ],
 )
 def test_what_passes_costs_no_image_anything(said: Said) -> None:
-    """I5: two wrong answers, then right ones; every image has its prediction."""
+    """I5: after two wrong answers and then right ones, every image has its prediction."""
 
     async def scene() -> None:
         async with balancing(FakeTorchServe(answer=fails_until(2, said))) as balancer:
@@ -155,7 +155,7 @@ def test_a_dead_endpoint_costs_no_image_anything() -> None:
 
 
 def test_with_no_model_known_an_address_is_enough_and_needed() -> None:
-    """There is nothing to judge a TorchServe by yet, but one that has no address can't be asked."""
+    """Without a model a TorchServe can't be judged, but one without an address can't be asked."""
 
     async def scene() -> None:
         async with balancing(FakeTorchServe()) as balancer:
@@ -183,7 +183,7 @@ def test_an_endpoint_that_returns_is_used_within_seconds() -> None:
 
 @pytest.mark.parametrize("status", [400, 413, 500])
 def test_a_poisonous_image_stands_alone_in_the_end(status: int) -> None:
-    """The whole batch is refused for one image; the others have their predictions, and it is refused twice, alone."""
+    """The whole batch is refused because of one image; the others get predictions, and it is refused twice, alone."""
     alone: list[int] = []
 
     def answer(images: NDArray[np.uint8]) -> Said:
@@ -220,7 +220,7 @@ def test_an_image_with_an_error_of_its_own_is_asked_for_alone_before_it_is_belie
 
 
 def test_an_endpoint_that_refuses_all_is_down_and_no_image_is_to_blame() -> None:
-    """I5: a broken handler answers 500 to the probe too, so nothing is held against the images."""
+    """I5: a broken handler answers 500 to the probe too, so no image is at fault."""
 
     async def scene() -> None:
         async with balancing(FakeTorchServe(answer=lambda _: (500, {})), torchserve_patience=0.5) as balancer:
@@ -289,13 +289,13 @@ def test_an_endpoint_that_leaves_the_name_is_asked_no_more() -> None:
 
 
 def shown() -> dict[str, float]:
-    """Return what the metric says of each endpoint."""
+    """Return the metric of each endpoint."""
     (family,) = [family for family in REGISTRY.collect() if family.name == "sluice_endpoint_up"]
     return {sample.labels["endpoint"]: sample.value for sample in family.samples}
 
 
 def test_the_metric_shows_what_never_came_up_and_forgets_what_is_gone() -> None:
-    """A consumer that never found a TorchServe must show that none is up; one that knows no model can't tell."""
+    """A consumer that never found a TorchServe must show that none is up; one without a model can't tell."""
 
     async def scene() -> None:
         name, fake, found = "http://nowhere:8080", FakeTorchServe(), list[Endpoint]()

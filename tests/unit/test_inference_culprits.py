@@ -1,4 +1,4 @@
-"""The balancer before a model that fails on some pictures: by raising, by losing its worker, by hanging."""
+"""The balancer with a model that fails on some pictures: by raising, by losing its worker, by hanging."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fails_on_poison(said: Said) -> Callable[[NDArray[np.uint8]], Said]:
 
 @pytest.mark.parametrize("said", [RAISED, DIED])
 def test_culprits_are_found_and_cost_a_bounded_number_of_requests(said: Said) -> None:
-    """32 pictures, three bad ones: a path of halves to each, and its tries alone. Probes are counted too."""
+    """32 pictures, three bad ones: halving down to each of them, and their tries alone. Probes are counted too."""
 
     async def scene() -> None:
         fake = FakeTorchServe(answer=fails_on_poison(said))
@@ -68,7 +68,7 @@ def test_one_culprit_costs_two_requests_a_halving_and_one_more_try() -> None:
 
 
 def test_with_two_addresses_it_must_fail_on_both() -> None:
-    """An address whose model is another build may fail where the other doesn't."""
+    """An address with another build of the model may fail where the other doesn't."""
 
     async def scene() -> None:
         picky, calm = FakeTorchServe(answer=fails_on_poison(RAISED)), FakeTorchServe()
@@ -85,7 +85,7 @@ def test_with_two_addresses_it_must_fail_on_both() -> None:
 
 
 def test_a_full_queue_is_waited_for_whatever_comes_back_meanwhile() -> None:
-    """I5: the probe gets through, the batch finds the queue full again and again, and is neither halved nor blamed."""
+    """I5: the probe succeeds, the batch finds the queue full repeatedly, and is neither halved nor blamed."""
 
     async def scene() -> None:
         left = [4]
@@ -131,7 +131,7 @@ def test_a_lack_of_memory_makes_batches_smaller_and_condemns_nothing() -> None:
 
 
 def test_a_restart_of_the_worker_outlasts_patience_and_nobody_else_is_blamed() -> None:
-    """While the model is loaded anew, requests wait in TorchServe's queue: they are late, and so is the probe."""
+    """While the model loads again, requests wait in TorchServe's queue: they are late, and so is the probe."""
     back_at = [0.0]
 
     def answer(batch: NDArray[np.uint8]) -> Said:
@@ -158,7 +158,7 @@ def test_a_restart_of_the_worker_outlasts_patience_and_nobody_else_is_blamed() -
 
 
 def test_a_hang_is_halved_and_condemned_by_torchserves_own_word() -> None:
-    """The consumer's time-out comes first, then the parts get more time, and TorchServe says whose worker it ended."""
+    """The consumer's timeout comes first; then the halves get more time, and TorchServe says which worker it ended."""
 
     def answer(batch: NDArray[np.uint8]) -> Said:
         if is_poisoned(batch):

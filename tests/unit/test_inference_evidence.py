@@ -1,4 +1,4 @@
-"""Who is at fault, as a table of what happened: no network, no clock."""
+"""Who is at fault, as a table of events: no network, no clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def route(number: int) -> Route:
 
 
 def fail(evidence: BatchEvidence, where: Route, error: InferenceError | None = None, *, proofs: int = 2) -> None:
-    """The batch fails there, and so many other pictures succeed after it."""
+    """Record that the batch fails there, and that so many other pictures succeed after it."""
     evidence.add(SentBatch(where, 0.0), error or BatchRefused(f"{where.endpoint.url} answers 503: Prediction failed"))
     for _ in range(proofs):
         where.answered(0.0)
@@ -131,7 +131,7 @@ def test_what_the_model_says_is_kept_over_what_it_does_not_say() -> None:
 
 @pytest.mark.parametrize("seed", range(50))
 def test_no_order_of_kills_condemns_what_fails_only_while_its_address_goes_down(seed: int) -> None:
-    """A storm: whatever fails, the next thing seen of that address is that it's gone; then it comes back, or not."""
+    """In a storm, after each failure the address is seen to be gone; then it comes back, or doesn't."""
     dice = random.Random(seed)
     routes = [route(number) for number in range(dice.randint(1, 3))]
     evidence = BatchEvidence(1)

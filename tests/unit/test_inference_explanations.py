@@ -1,4 +1,4 @@
-"""What TorchServe says of an explanation, read strictly."""
+"""TorchServe's answer to a request for an explanation, read strictly."""
 
 from __future__ import annotations
 

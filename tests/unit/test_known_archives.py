@@ -1,4 +1,4 @@
-"""Which archives a watch job's pass leaves alone."""
+"""The archives that a watch job's pass skips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The throwaway cluster's parts that need no cluster."""
+"""The throwaway cluster's parts that can be tested without a cluster."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ replace example.com/old v1.0.0 => example.com/old v1.0.1
 
 
 def test_a_module_that_replaces_others_is_required_with_its_replacements() -> None:
-    """What lies in the module's own tree is published with a version of its own."""
+    """Modules in the module's own tree are published with their own versions."""
     made = go_mod(Piece("k8s.io/kubernetes", "v1.34.4", ("cmd/kubelet",)), GO_MOD).splitlines()
     assert made == [
         "module sluice.local/built",
@@ -57,7 +57,7 @@ def test_a_program_becomes_an_image_of_one_layer(tmp_path: Path) -> None:
 
 
 def test_docker_builds_and_pushes_all_images(tmp_path: Path) -> None:
-    """The engine is a stand-in: no machine of the tests has one."""
+    """The engine is a stand-in: the tests' machines don't have one."""
     docker = tmp_path / "docker"
     docker.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
     docker.chmod(0o755)
@@ -72,7 +72,7 @@ def test_docker_builds_and_pushes_all_images(tmp_path: Path) -> None:
 
 
 def test_the_images_are_those_of_the_docker_folder() -> None:
-    """One Dockerfile a component, and the tag is the version that the chart asks for."""
+    """There is one Dockerfile per component, and the tag is the version that the chart uses."""
     root = builder.ROOT
     assert {path.parent.name for path in root.glob("docker/*/Dockerfile")} == set(builder.NAMES)
     assert f"appVersion: {builder.version()}\n" in (root / "charts/sluice/Chart.yaml").read_text()

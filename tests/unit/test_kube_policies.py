@@ -1,4 +1,4 @@
-"""The rules that stand for network policies, evaluated as the kernel would."""
+"""The rules generated for network policies, evaluated as the kernel would."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMESPACES: list[dict[str, Any]] = [
 
 
 def pod(address: str, namespace: str = "shop", *, phase: str = "Running", **labels: str) -> dict[str, Any]:
-    """A pod with a port that has a name."""
+    """Return a pod with a named port."""
     ports = [
         {"containerPort": 3306, "name": "sql", "protocol": "TCP"},
         {"containerPort": 5353, "name": "names", "protocol": "UDP"},
@@ -35,7 +35,7 @@ PODS = [pod(WEB, app="web"), pod(DATA, app="data", tier="back"), pod(STRANGER, "
 
 
 def policy(selector: dict[str, Any], namespace: str = "shop", **directions: list[Any]) -> dict[str, Any]:
-    """A policy for the directions that are given."""
+    """Return a policy for the given directions."""
     types = [name.capitalize() for name in directions]
     return {"metadata": {"namespace": namespace}, "spec": {"podSelector": selector, "policyTypes": types, **directions}}
 
@@ -46,7 +46,7 @@ def made(*policies: dict[str, Any]) -> str:
 
 
 def passes(text: str, source: str, target: str, port: int = 3306, protocol: str = "tcp", state: str = "NEW") -> bool:
-    """Return whether a packet comes through the chain."""
+    """Return whether a packet passes the chain."""
     marked = False
     for line in text.splitlines():
         if not line.startswith(f"-A {CHAIN} "):
@@ -190,7 +190,7 @@ def test_expressions_choose_pods(expression: dict[str, Any], fits: set[str]) -> 
 def test_a_port_is_a_number_a_name_a_range_or_all(
     direction: str, entry: dict[str, Any], tcp: set[int], udp: set[int]
 ) -> None:
-    """A name is looked up at the end that is asked, also where no peer is named."""
+    """A name is looked up at the server's end, also without peers."""
     chosen = DATA_ONLY if direction == "ingress" else {"matchLabels": {"app": "web"}}
     for rule in ({"ports": [entry]}, {"ports": [entry], "from": [{"podSelector": {}}], "to": [{"podSelector": {}}]}):
         text = made(policy(chosen, "shop", **{direction: [rule]}))
@@ -209,7 +209,7 @@ def test_a_policy_is_for_its_own_namespace() -> None:
 
 
 def test_pods_of_the_node_and_those_that_have_ended_are_left_out() -> None:
-    """The address of an ended pod may be another's by now."""
+    """The address of an ended pod may have been reused."""
     on_node = {**pod(NODE, app="web"), "spec": {"hostNetwork": True, "containers": []}}
     ended = pod(STRANGER, app="web", phase="Succeeded")
     young: dict[str, Any] = {**pod("", app="web"), "status": {"phase": "Pending"}}

@@ -19,7 +19,7 @@ LIMIT_SECONDS = 60.0
 
 
 class PlayedDatabase:
-    """A connection that fails as it is told, and may be used by one at a time."""
+    """A connection that fails on demand, and may be used by one caller at a time."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -44,7 +44,7 @@ class PlayedDatabase:
 
 
 class Gate:
-    """A statement that lasts until it is let through."""
+    """A statement that takes until it is released."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
@@ -103,7 +103,7 @@ def test_one_is_served_at_a_time_in_the_order_of_asking() -> None:
 
 
 def test_who_is_cancelled_is_not_served_unless_its_transaction_has_begun() -> None:
-    """What has begun ends in its thread, and whoever comes next waits for that."""
+    """A transaction that has begun ends in its thread, and the next caller waits for that."""
     served: list[str] = []
 
     async def ask() -> None:
@@ -179,7 +179,7 @@ def test_what_no_waiting_mends_is_raised_all_the_same(error: Exception) -> None:
 
 
 def test_what_a_producers_connection_waits_for_is_said_until_it_answers() -> None:
-    """Though its other connections go on: one may still write while another finds no room, say."""
+    """Its other connections may continue: for example, one can still write while another finds no disk space."""
     health = Health()
     full = LedgerUnavailable("the disk is full")
     databases = iter([PlayedDatabase(), PlayedDatabase(), PlayedDatabase(full), PlayedDatabase()])

@@ -1,4 +1,4 @@
-"""What the ledger makes of the driver's errors and of the database's URL, without a server."""
+"""How the ledger handles the driver's errors and the database's URL, without a server."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_error_is_one_line() -> None:
 
 
 def test_a_database_that_was_never_there_is_counted_though_patience_is_the_callers() -> None:
-    """An alert goes by this count: a process that still waits for its first answer must not be silent."""
+    """An alert uses this count: a process that still waits for its first answer must not be silent."""
 
     def count() -> float:
         return REGISTRY.get_sample_value("sluice_ledger_retries_total", {"cause": "unavailable"}) or 0.0
@@ -118,7 +118,7 @@ def test_the_password_may_stand_apart() -> None:
     "url", ["", "postgres://u@h/d", "mysql://u@h", "mysql://u@h/", "mysql:///d", "mysql://u:top/secret@h/d"]
 )
 def test_a_url_that_cant_be_read_is_not_repeated(url: str) -> None:
-    """The message must not carry the password into a log."""
+    """The message must not put the password into a log."""
     with pytest.raises(ConfigurationError, match="expected mysql://") as caught:
         options(database_url=url)
     assert "top" not in str(caught.value)
@@ -156,7 +156,7 @@ def test_a_full_disk_is_told_from_other_trouble(error: Exception, full: bool) ->
 
 
 def test_a_full_disk_is_said_with_the_remedy_and_its_connection_stays() -> None:
-    """A lock that goes with it would be taken, and lost, again and again."""
+    """Otherwise its lock would be lost and taken repeatedly."""
     database = Database(read_settings(database_patience=0.01))
     connection = MagicMock()
     database._connection, database._used = connection, time.monotonic()

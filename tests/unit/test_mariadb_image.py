@@ -1,4 +1,4 @@
-"""The start of the try-out database: what becomes of the volume that it finds."""
+"""The start of the try-out database: how it handles the volume that it finds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def start(data: Path) -> subprocess.CompletedProcess[str]:
-    """Run the script on a folder, with stand-ins for the server's programs that only say what they would do."""
+    """Run the script on a folder, with stand-ins for the server's programs that only print what they would do."""
     programs = data.parent / "bin"
     programs.mkdir(exist_ok=True)
     stand_ins = {"mariadb-install-db": f"echo made >&2; mkdir {data}/mysql", "mariadbd": "echo serving"}
@@ -33,7 +33,7 @@ def start(data: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_an_empty_volume_gets_a_database(data: Path) -> None:
-    """A file system's own folder doesn't count; the account's words are quoted."""
+    """A file system's own folder doesn't count; the account's values are quoted."""
     (data / "lost+found").mkdir()
     done = start(data)
     assert (done.returncode, done.stdout, done.stderr) == (0, "serving\n", "made\n")
@@ -42,7 +42,7 @@ def test_an_empty_volume_gets_a_database(data: Path) -> None:
 
 
 def test_a_database_that_is_there_is_used(data: Path) -> None:
-    """Whoever made it: a restored backup has no mark of ours."""
+    """It doesn't matter who created it: a restored backup has no marker of ours."""
     (data / "mysql").mkdir()
     (data / "ibdata1").write_text("rows")
     done = start(data)

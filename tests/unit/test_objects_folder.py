@@ -1,4 +1,4 @@
-"""Folders as sources: order, resuming, links, and files that change under the read."""
+"""Folders as sources: order, resuming, links, and files that change during a read."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_sources_are_opened_by_their_scheme(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not its root, which may well be readable."""
+    """Not the source's root, which may well be readable."""
     (tmp_path / "deep" / "shut").mkdir(parents=True)
     scandir = os.scandir
 

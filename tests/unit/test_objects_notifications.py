@@ -39,7 +39,7 @@ def test_removals_and_placeholders_are_no_events() -> None:
     "held", [{"eTag": ""}, {"eTag": None}, {"eTag": 5}, {"size": -5}, {"size": None}, {"size": 1e999}, {"size": "3"}]
 )
 def test_an_event_that_lacks_what_a_listing_says_has_its_object_asked(held: dict[str, Any]) -> None:
-    """Nor does it keep those beside it in the message from being heard."""
+    """Other events in the message are still read."""
     odd = record("b")
     odd["s3"]["object"].update(held)
     first, second = read_events(json.dumps({"Records": [{"eventName": "ObjectCreated:Put"}, odd, record("c")]}))
@@ -97,7 +97,7 @@ def test_stand_ins_for_different_keys_and_etags_are_different() -> None:
 
 
 def fits(entry: ListedObject) -> None:
-    """Hold the columns of the table `objects` against an entry; what isn't refused can be asked for."""
+    """Check that an entry fits the columns of the table `objects`; if it isn't refused, it can be requested."""
     assert len(entry.key) <= 1024
     assert len(entry.etag) <= 128
     assert entry.etag.isascii()

@@ -38,7 +38,7 @@ def test_an_object_that_finishes_while_a_page_is_read_is_not_taken_in_again() ->
     backlog.finish(thing(1))
     assert backlog.add([thing(1)]) == 0
     backlog.begin_read()
-    assert backlog.add([thing(1)]) == 1  # replayed, say
+    assert backlog.add([thing(1)]) == 1  # for example replayed
 
 
 def test_redelivered_objects_go_first_and_delayed_ones_when_due() -> None:

@@ -1,4 +1,4 @@
-"""What strangers and broken consumers can make a producer hold, over real connections."""
+"""How much memory strangers and broken consumers can make a producer use, over real connections."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.support.producer_fakes import FakeConsumer
 MIB = 1 << 20
 MOST_SENT = 1024
 MOST_GROWTH = 512
-"""In MiB, and far more than what is held: how much comes between two looks depends on the machine."""
+"""In MiB, and far more than is kept: the amount that arrives between two checks depends on the machine."""
 
 
 class IgnoredEvents:
-    """Takes anything."""
+    """Ignores all events."""
 
     def finished(self, leases: object) -> None: ...
     def failed(self, pairs: object) -> None: ...
@@ -75,7 +75,7 @@ async def is_served(consumer: FakeConsumer) -> None:
 
 @asynccontextmanager
 async def good_consumer(router: Router) -> AsyncIterator[FakeConsumer]:
-    """A consumer that is served before and after."""
+    """Check that a consumer is served before and after."""
     consumer = FakeConsumer(router.address)
     await consumer.greet(1)
     await is_served(consumer)
@@ -128,7 +128,7 @@ def test_an_identity_without_measure_ends_its_connection() -> None:
 
 
 def test_who_says_no_hello_is_shown_out() -> None:
-    """Whether it says nothing at all, half a greeting, or shakes hands and falls silent."""
+    """It may send nothing, half a greeting, or nothing after the handshake."""
 
     async def test() -> None:
         async with guarded(StrangerBounds(seconds=0.5)) as (router, _), good_consumer(router):
@@ -167,7 +167,7 @@ def test_who_says_nothing_but_nonsense_is_shown_out() -> None:
 
 
 def test_a_consumer_that_connects_again_is_told_that_its_session_is_over() -> None:
-    """As consumers do that don't count messages: what was under way may be lost."""
+    """As with consumers that don't count messages: messages in transit may be lost."""
 
     async def test() -> None:
         async with guarded() as (router, leases):
@@ -195,7 +195,7 @@ def test_a_peer_that_fills_the_queue_and_is_gone_does_not_end_the_process() -> N
                 peer.sendall(raw_peers.message(encode(Ping())) * 2 * RECEIVE_QUEUE)
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 peer.close()
-            await asyncio.sleep(0.2)  # so that timers of ZeroMQ's, if there were any, meet what is left
+            await asyncio.sleep(0.2)  # so that ZeroMQ's timers, if there were any, would run with messages left
             receiving = asyncio.create_task(router.receive(Inbox(leases, IgnoredEvents(), router.answer).take))
             async with good_consumer(router):
                 pass
@@ -205,7 +205,7 @@ def test_a_peer_that_fills_the_queue_and_is_gone_does_not_end_the_process() -> N
 
 
 def test_a_stranger_of_long_ago_ends_nothing() -> None:
-    """ZMTP 1 knows no handshake, and its messages don't say where they come from."""
+    """ZMTP 1 has no handshake, and its messages don't name their sender."""
 
     async def test() -> None:
         async with guarded() as (router, leases), good_consumer(router):

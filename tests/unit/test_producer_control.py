@@ -1,4 +1,4 @@
-"""What the control loop tells of the jobs that it looks at."""
+"""What the control loop reports of the jobs that it polls."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class EndlessLister:
     """Never ends."""
 
     def set_priorities(self, _: object) -> None:
-        """Nobody waits."""
+        """Do nothing."""
 
     async def follow(self, _: object) -> None:
         await asyncio.Event().wait()
 
 
 def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it() -> None:
-    """And each job is counted by one shard."""
+    """Each job is counted by one shard."""
     moments = itertools.count(RATE_SECONDS, RATE_SECONDS)
     settings, unused, counts = read_settings(shard=1, shards=2), cast("Any", None), PendingCounts({})
     backlog, leases, sources = Backlog(), LeaseTable(1.0), cast("Any", SimpleNamespace(keep=lambda _: None))

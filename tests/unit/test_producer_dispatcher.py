@@ -1,4 +1,4 @@
-"""What the flow does between its tables and the socket."""
+"""The dispatcher between its tables and the socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a key that changes under its reads is given up."""
+"""When a key that changes during its reads is quarantined."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOUND = StreamedObject(1, 1, 1, "s3://b/", b"key", "e", 10)
 
 
 class SupersedeCounter:
-    """A ledger that takes every failure, and remembers how many of them superseded something."""
+    """A ledger that accepts every failure, and counts those that superseded something."""
 
     def __init__(self) -> None:
         self.superseded = 0
@@ -32,7 +32,7 @@ class SupersedeCounter:
 
 
 def changes_until_given_up(between: Callable[[FailureWriter], None] = lambda _: None, seconds: float = 0.0) -> int:
-    """Have a key change under each of twenty reads, so far apart, and count how often it was tried once more."""
+    """Let a key change during each of twenty reads, so far apart, and count how often it was retried."""
     counter, moments = SupersedeCounter(), itertools.count(step=seconds)
 
     async def change() -> None:
@@ -52,7 +52,7 @@ def changes_until_given_up(between: Callable[[FailureWriter], None] = lambda _: 
 
 
 def test_a_key_that_changes_under_each_read_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:
-    """That its job was done before the first change is logged."""
+    """It is logged that the job was done before the first change."""
     assert changes_until_given_up() == MOST_CHANGES - 1
     assert "".join(capsys.readouterr()).count("a done job runs again") == 1
 
@@ -67,6 +67,6 @@ def test_what_becomes_of_other_keys_changes_nothing() -> None:
 
 
 def test_changes_that_lie_far_apart_are_not_counted_together() -> None:
-    """Its successors may have been read to their end by another shard, which this one does not hear of."""
+    """Another shard may have read the versions in between successfully, which this one doesn't know."""
     assert changes_until_given_up(seconds=CHANGES_SECONDS) == MOST_CHANGES - 1
     assert changes_until_given_up(seconds=CHANGES_SECONDS + 1) == 20

@@ -1,4 +1,4 @@
-"""The state machine of leases, driven by hand and by hypothesis."""
+"""The state machine of leases, tested by hand and with hypothesis."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_what_two_consumers_died_with_waits_for_calm_but_not_for_ever() -> None:
 
 
 def deaths_until_the_third_counts(leases: LeaseTable, *, others_die: bool) -> int:
-    """Kill consumers with one object until it is given up, and count them."""
+    """Kill consumers with one object until it is quarantined, and count them."""
     deaths, now = 0, 0.0
     for number in range(1, 20):
         now += CALM_SECONDS + 1
@@ -205,7 +205,7 @@ def test_in_a_storm_the_third_death_is_spared_a_few_times() -> None:
 
 
 def test_two_deaths_that_another_producer_counted_do_not_condemn() -> None:
-    """What killed those is unknown here, so the first death seen here is spared, and the next one counts."""
+    """Their cause is unknown here, so the first death seen here is spared, and the next one counts."""
     leases = LeaseTable(HEARTBEAT)
     for now, counted in ((10.0, 0), (20.0, 1)):
         victim = connected(leases, "victim", now=now)
@@ -217,7 +217,7 @@ def test_two_deaths_that_another_producer_counted_do_not_condemn() -> None:
 
 
 def test_the_deaths_of_a_consumer_that_was_only_cut_off_condemn_nothing() -> None:
-    """It comes back each time and says so; another that doesn't is believed to be dead."""
+    """It comes back each time and says so; one that doesn't counts as dead."""
     leases = LeaseTable(HEARTBEAT)
     deaths, now = 0, 0.0
     for number in range(1, 10):

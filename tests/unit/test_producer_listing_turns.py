@@ -1,4 +1,4 @@
-"""Turns at listing: the most urgent job first, equals in turn, nobody keeps what it no longer uses."""
+"""Turns at listing: the most urgent job first, equals in turn, and unused turns are freed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from producer.listing_turns import ListingTurns
 
 
 async def settle() -> None:
-    """Let all tasks come as far as they can."""
+    """Let all tasks run until they wait."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 def played(part: Callable[[ListingTurns, list[int]], Coroutine[None, None, None]], at_once: int = 1) -> list[int]:
-    """Play a part with turns; return the jobs in the order in which they were served."""
+    """Run a test with turns; return the jobs in the order in which they were served."""
     turns, served = ListingTurns(at_once), list[int]()
     asyncio.run(part(turns, served))
     return served

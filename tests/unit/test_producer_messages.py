@@ -1,4 +1,4 @@
-"""What stands in a job's message, of all that there is to say."""
+"""Which message a job shows, of several."""
 
 from __future__ import annotations
 

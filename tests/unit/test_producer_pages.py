@@ -1,4 +1,4 @@
-"""Which pages are read, and how much waits in all."""
+"""Which pages are read, and how many objects wait in total."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST = pages.MOST_WAITING + pages.MOST_WAITING // 2
 
 
 class Rows:
-    """A ledger in which each job has some pending rows, or any number; the ids are the whole ledger's."""
+    """A ledger in which each job has some pending rows, or endless ones; ids are unique over all jobs."""
 
     def __init__(self, **of_jobs: int) -> None:
         self.left = {int(job.removeprefix("job")): count for job, count in of_jobs.items()}
@@ -36,7 +36,7 @@ class Rows:
 
 
 class Reading:
-    """Pages over such a ledger."""
+    """A page reader on such a ledger."""
 
     def __init__(self, priorities: dict[int, int], **of_jobs: int) -> None:
         self.rows, self.backlog = Rows(**of_jobs), Backlog()
@@ -103,7 +103,7 @@ def test_less_urgent_jobs_are_read_when_the_urgent_ones_leave_something_over() -
 
 
 def test_jobs_that_grow_more_and_more_urgent_do_not_pile_up() -> None:
-    """What waits of less urgent ones makes room, and is read again when they are next."""
+    """Waiting objects of less urgent jobs are dropped, and read again when they are next."""
     reading = Reading({1: 1})
 
     async def stream() -> None:
@@ -132,7 +132,7 @@ def test_a_job_whose_source_is_away_neither_reads_nor_stands_in_the_way() -> Non
 
 
 def test_what_waits_for_something_else_than_a_fetch_leaves_room_for_what_can_be_fetched() -> None:
-    """Objects that are tried again later, and suspects, are no reason to fetch nothing; nor do they grow for ever."""
+    """Objects that wait for a retry, and suspects, don't stop fetching; nor do they grow without bound."""
     reading = Reading({1: 0})
 
     async def stream() -> None:

@@ -1,4 +1,4 @@
-"""Whose fault is it that the storage refuses a read?"""
+"""Whose fault it is that the storage refuses a read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GOOD = StreamedObject(2, 1, 1, "s3://photos/", b"good", "e", 10)
 
 
 class OneSource:
-    """Gives the keys that it is said to give, refuses the others; it is its own table of sources."""
+    """Returns the keys that it is told to return, and refuses the others; it is its own table of sources."""
 
     def __init__(self, **errors: Exception) -> None:
         self.errors = errors
@@ -65,7 +65,7 @@ def test_after_a_restart_the_ledger_names_the_witness_and_one_that_is_gone_is_pa
 
 @pytest.mark.parametrize("known", [(), ((b"good", "e"),)])
 def test_nobody_is_convicted_while_nothing_is_read(known: tuple[Witness, ...]) -> None:
-    """I5: an outage of the whole source, or one that never gave anything."""
+    """I5: an outage of the whole source, or a source that never returned anything."""
 
     async def part() -> None:
         assert not any(await failures(doubts_of(OneSource(good=ReadRefused("500")), *known), 50))

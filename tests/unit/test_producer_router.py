@@ -1,4 +1,4 @@
-"""A running router against consumers good and bad, over real ZeroMQ."""
+"""A running router with good and bad consumers, over real ZeroMQ."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.producer_fakes import FakeConsumer, mutated, samples
 
 
 class RecordedEvents:
-    """Notes what the router says."""
+    """Records the router's events."""
 
     def __init__(self) -> None:
         self.notes: list[tuple[str, Any]] = []
@@ -100,7 +100,7 @@ def test_a_consumer_is_greeted_served_and_heard() -> None:
 
 
 def test_a_consumer_that_vanished_is_sent_nothing_and_its_death_is_left_to_its_silence() -> None:
-    """It may be cut off, and back in a moment: what it was sent stays its own until then."""
+    """It may be disconnected for a moment: its objects stay its own until then."""
 
     async def test() -> None:
         leases, events = LeaseTable(60.0), RecordedEvents()
@@ -124,7 +124,7 @@ def test_a_consumer_that_vanished_is_sent_nothing_and_its_death_is_left_to_its_s
 
 
 def test_a_lost_message_is_noticed_at_the_next_ping() -> None:
-    """The consumer lives and is told; what it held goes back, and nobody died."""
+    """The consumer is alive and notified; its objects go back, and no death is counted."""
 
     async def test() -> None:
         leases, events = LeaseTable(60.0), RecordedEvents()
@@ -139,7 +139,7 @@ def test_a_lost_message_is_noticed_at_the_next_ping() -> None:
             await consumer.work()
             await consumer.say(Ping(3))
             assert await consumer.hear() == (Pong(2), []), "a PONG and a WORK were sent before"
-            await consumer.say(Ping(5))  # DONE, say, was the fifth message, and did not come
+            await consumer.say(Ping(5))  # for example DONE was the fifth message, and was lost
             message, _ = await consumer.hear()
             assert isinstance(message, Error)
             assert message.code == "unknown_session"
@@ -192,7 +192,7 @@ def test_ten_thousand_bad_messages_harm_nobody() -> None:
 
 @dataclass
 class RouterKeys:
-    """A producer's settings, and those of a consumer that it knows and of one that it doesn't."""
+    """The settings of a producer, of a consumer that it knows, and of one that it doesn't."""
 
     producer: dict[str, object]
     known: dict[str, object]
@@ -200,7 +200,7 @@ class RouterKeys:
 
 
 def own_keys(folder: Path) -> RouterKeys:
-    """As `sluice keys` makes them."""
+    """Make keys as `sluice keys` does."""
     public = make_keys(folder / "server").public.decode()
     (folder / "clients").mkdir()
     make_keys(folder / "clients" / "known")
@@ -213,9 +213,9 @@ def own_keys(folder: Path) -> RouterKeys:
 
 
 def mounted_keys(folder: Path) -> RouterKeys:
-    """As Helm makes them and Kubernetes mounts them."""
+    """Make keys as Helm does, mounted as by Kubernetes."""
     mount_all(folder, "known", "stranger")
-    # An editor's copy, and the consumer's own .pub in the other format beside the first.
+    # An editor's copy, and the consumer's own .pub in the other format next to the first.
     (folder / "clients" / ".half-written.pub").write_text("-----BEGIN")
     make_keys(folder / "clients" / "another")
     return RouterKeys(
@@ -229,7 +229,7 @@ def mounted_keys(folder: Path) -> RouterKeys:
 
 @pytest.mark.parametrize("make", [own_keys, mounted_keys])
 def test_an_unknown_key_gets_nothing(tmp_path: Path, make: Callable[[Path], RouterKeys]) -> None:
-    """With CURVE on: the known key is served; another key, and none at all, never reach the router."""
+    """With CURVE on: the known key is served; clients with another key, or none, never reach the router."""
 
     async def test() -> None:
         keys = make(tmp_path)

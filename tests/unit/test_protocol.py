@@ -1,4 +1,4 @@
-"""Frames there and back, and whatever bytes a stranger sends."""
+"""Encoding and decoding of frames, and arbitrary bytes from strangers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_payloads_come_back_in_order() -> None:
 
 
 def test_fields_may_be_added_within_a_version() -> None:
-    """A reader ignores what it doesn't know; a field that says nothing isn't sent to readers who may not know it."""
+    """A reader ignores unknown fields; an empty field isn't sent, since the reader may not know it."""
     newer = msgspec.msgpack.encode({"limit": 5, "received": 2, "colour": "red"})
     assert decode([bytes((VERSION, 2)), newer])[0] == Credit(5, 2)
     assert msgspec.msgpack.decode(encode(Credit(5, 2))[1]) == {"limit": 5, "received": 2}

@@ -61,7 +61,7 @@ def ed25519() -> Ed25519PrivateKey:
 def test_both_halves_of_an_ed25519_key_become_one_curve_pair(
     tmp_path: Path, attempt: int, give_away: Callable[[Ed25519PrivateKey], str]
 ) -> None:
-    """The public key that is computed from the certificate is the one that ZeroMQ computes from the secret."""
+    """The public key computed from the certificate equals the one that ZeroMQ computes from the secret key."""
     del attempt
     ed25519 = Ed25519PrivateKey.generate()
     folder = mount(tmp_path / "keys", a_key=private_pem(ed25519), a_pub=give_away(ed25519))

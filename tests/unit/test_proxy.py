@@ -11,7 +11,7 @@ import pytest
 from tools.stack.proxy import Proxy, ProxyLoop
 
 SECONDS = 60.0
-"""The most that anything is waited for."""
+"""Timeout of every wait."""
 
 
 class ProxiedPair:

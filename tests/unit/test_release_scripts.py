@@ -1,4 +1,4 @@
-"""What is published and deployed, in which order, and what stops it; docker, helm and the like are stand-ins."""
+"""What is published and deployed, in which order, and what stops it; docker, helm and others are stand-ins."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OTHERS: Final = '[ "$(basename "$0")" != "$FAILS" ]\n'
 
 @dataclass
 class StandIns:
-    """Programs that write down what they are asked, and the scripts that ask them."""
+    """Programs that record their arguments, and the scripts that call them."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class StandIns:
             program.chmod(0o755)
 
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a script of scripts/, which finds no programs but these and the system's."""
+        """Run a script of scripts/, which finds only these programs and the system's."""
         given = {"HISTORY": "", "FAILS": "", "SLUICE_CACHE": str(self.folder), **environment}
         whole = {**os.environ, **given, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
         command = [str(ROOT / "scripts" / script), *arguments]
@@ -60,7 +60,7 @@ class StandIns:
 
     @property
     def asked(self) -> list[str]:
-        """What the programs were asked, in order."""
+        """Return the recorded commands, in order."""
         file = self.folder / "asked"
         return file.read_text().splitlines() if file.exists() else []
 

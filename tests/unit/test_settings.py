@@ -1,4 +1,4 @@
-"""Where settings come from, what contradictions say, and that the documentation's table is theirs."""
+"""Sources of settings, messages about contradictions, and that the documentation's table matches."""
 
 from __future__ import annotations
 

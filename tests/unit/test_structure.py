@@ -1,4 +1,4 @@
-"""The house, as docs/architecture.md draws it: who may import whom, and what stands in one place only."""
+"""The rules of docs/architecture.md: which part may import which, and what may only be in one place."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ FLOORS: Final = (
     {"inference", "exports"},
     {"cli"},
 )
-"""The parts of `sluice`, from the ground up: each imports only what stands on floors below its own."""
+"""The parts of `sluice`, from the lowest floor up: each imports only parts on lower floors."""
 NEVER: Final = {("ledger", "telemetry"), ("inference", "ledger")}
-"""Below, but not to be known: the ledger tells an observer, and what asks TorchServe needs no SQL."""
+"""Lower, but still forbidden: the ledger reports to an observer, and `inference` needs no SQL."""
 MAY_IMPORT: Final = {
     "producer": ("producer", "sluice"),
     "consumer": ("consumer", "sluice"),
@@ -54,9 +54,9 @@ ENVIRONMENT: Final = {
     "tools/cluster/pieces.py": "hands its own on to programs",
     "tools/compose/engine.py": "hands its own on to docker, cleaned",
 }
-"""Who reads or hands on environment variables, and why; beside tests."""
+"""Modules that read or pass on environment variables, and why; besides tests."""
 CONSTANTS_PATCHED: Final = {"SLICE", "BLOCK", "PAGE", "WORK", "TEMPLATE", "MANAGEMENT_PORT", "LEAST_ROOM", "SLEEP_TIME"}
-"""Sizes of SQL's pages, what the programs of TorchServe's container find there, and botocore's own."""
+"""Page sizes of SQL, files that programs in TorchServe's container read, and botocore's own."""
 ERRORS_ELSEWHERE: Final = {
     "ObjectChanged": "carries a ListedObject, and sluice.errors imports nothing",
     "StopRequested": "is no error: how the producer's task group is told to end",
@@ -77,7 +77,7 @@ def tree(name: str) -> ast.Module:
 
 @cache
 def imported(name: str) -> frozenset[str]:
-    """Return what a module imports, within functions and for type checkers too; of this project by module."""
+    """Return the imports of a module, also in functions and for type checkers; this project's as modules."""
     found = set()
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):
@@ -93,7 +93,7 @@ def of_processes() -> list[str]:
 
 
 def part(name: str) -> str:
-    """Return which part of sluice a module is of; empty for other modules, and for sluice itself."""
+    """Return the part of sluice that a module belongs to; empty for other modules, and for sluice itself."""
     top, _, rest = name.partition(".")
     return rest.partition(".")[0] if top == "sluice" else ""
 
@@ -133,7 +133,7 @@ def test_what_runs_imports_only_what_it_may(top: str) -> None:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     left = {name: imported(name) & modules().keys() for name in modules()}
-    # Take away what imports nothing that is left, again and again: what stays is a circle, or imports one.
+    # Repeatedly remove modules that import none of the rest: what remains is a circle, or imports one.
     while free := [name for name, others in left.items() if not others & left.keys()]:
         for name in free:
             del left[name]
@@ -166,7 +166,7 @@ def test_environment_variables_are_read_only_in_the_settings() -> None:
 
 
 def test_class_names_are_unique_in_the_project() -> None:
-    # A request handler stands within the function that serves it, and is called as http.server calls it.
+    # A request handler is defined in the function that serves it, and http.server names its methods.
     counts = Counter(node.name for _, node in classes() if node.name != "Handler")
     assert [name for name, count in counts.items() if count > 1] == []
 
@@ -198,7 +198,7 @@ def test_no_reason_is_written_as_a_bare_string() -> None:
 
 
 def own_errors() -> dict[str, tuple[str, ast.ClassDef]]:
-    """Return the exceptions that the processes define, with the module that does."""
+    """Return the exceptions that the processes define, with their modules."""
     ours = {node.name: (name, node) for name, node in classes() if name.partition(".")[0] in PROCESSES}
     known = {
         name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
@@ -229,6 +229,6 @@ def test_each_error_says_when_it_is_raised() -> None:
 
 
 def test_names_of_test_files_are_unique() -> None:
-    """Files are imported by name alone: of two that share one, a whole run can't collect the second."""
+    """Files are imported by name alone, so a run can't collect two with the same name."""
     counts = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name, count in counts.items() if count > 1] == []

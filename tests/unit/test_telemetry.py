@@ -99,7 +99,7 @@ def test_only_a_stopped_event_loop_is_no_life() -> None:
 
 
 def test_every_edge_of_the_flow_has_its_metric(server: str) -> None:
-    assert metrics.LISTED  # metrics are known once their module is there
+    assert metrics.LISTED  # importing the module registers the metrics
     text = requests.get(f"{server}/metrics", timeout=5).text
     families = {family.name for family in text_string_to_metric_families(text)}
     assert families >= set(NAMES)
@@ -130,7 +130,7 @@ def test_a_port_that_is_taken_is_named_with_the_remedy(server: str, state: Healt
 
 
 def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """What a value holds can't break out of its line; other libraries' warnings come in the same shape."""
+    """Values can't break out of their line; other libraries' warnings have the same format."""
     configure(read_settings(log_format="json"))
     get_logger().info("read", key="a\nb\x1b[31m")
     get_logger().debug("not shown")
@@ -154,7 +154,7 @@ def test_a_logger_outlives_the_standard_error_that_it_was_made_with(monkeypatch:
 
 
 def test_a_log_that_takes_nothing_ends_nothing() -> None:
-    """/dev/full answers as a full disk does."""
+    """/dev/full behaves like a full disk."""
     code = (
         "import logging, sys; from sluice.settings import read_settings; from sluice.telemetry import *\n"
         "configure(read_settings()); get_logger().info('x' * 10000); logging.getLogger('other').warning('slow')\n"
@@ -167,7 +167,7 @@ def test_a_log_that_takes_nothing_ends_nothing() -> None:
 
 
 def test_the_ledger_brings_no_logs_no_metrics_and_no_server() -> None:
-    """`sluice status` passes there each time it starts."""
+    """Each `sluice status` imports it."""
     brought = "{'structlog', 'prometheus_client', 'sluice.telemetry'}"
     code = f"import sys, sluice.ledger; print(bool({brought} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What runs in TorchServe's container beside TorchServe: its start, and its probes."""
+"""The programs in TorchServe's container besides TorchServe: its start, and its probes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def program(name: str) -> ModuleType:
-    """Load a program of the image by its path: a package of PyPI is called docker too."""
+    """Load a program of the image by its path, because a package of PyPI is also called docker."""
     spec = importlib.util.spec_from_file_location(f"image_{name}", ROOT / f"docker/torchserve/{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -35,7 +35,7 @@ CARD = {"name": "noop", "version": "1.0", "preprocessing": SIZES}
 
 @pytest.fixture(autouse=True)
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Point both to a folder in place of the container's."""
+    """Point both programs to a folder in place of the container's."""
     folder = tmp_path / "work"
     (folder / "logs").mkdir(parents=True)
     for module in (serve, probe):
@@ -45,7 +45,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A store with an archive and something that is none."""
+    """Return a store with an archive and a file that isn't one."""
     folder = tmp_path / "store"
     folder.mkdir()
     with zipfile.ZipFile(folder / "noop.mar", "w") as archive:
@@ -61,7 +61,7 @@ def test_an_archive_that_is_not_there_is_named_beside_those_that_are(store: Path
 
 
 def test_lines_of_the_configuration_can_be_replaced(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inference is the only address that is open, unless metrics are asked for."""
+    """Inference is the only open address, unless metrics are enabled."""
     monkeypatch.setattr(serve, "TEMPLATE", ROOT / "model_store/config.properties")
     words = ["--store", str(store), "--set", "job_queue_size=3", "--port", "8090"]
     plain = serve.configure(serve.parse(words), [store / "noop.mar"]).splitlines()
@@ -74,7 +74,7 @@ def test_lines_of_the_configuration_can_be_replaced(store: Path, monkeypatch: py
 
 
 def test_probes_are_told_what_to_ask(store: Path, work: Path) -> None:
-    """A blank image of the model's own size; nothing, where the archive can't be read."""
+    """A blank image of the model's own size; nothing if the archive can't be read."""
     serve.prepare_probes([store / "noop.mar", store / "text.mar"], 8080)
     told = json.loads((work / "probes.json").read_text())
     assert [model["path"] for model in told["models"]] == ["noop/1.0", ""]
@@ -86,7 +86,7 @@ Answers = dict[str, tuple[int, object]]
 
 @pytest.fixture
 def torchserve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answers], int]]:
-    """A server that answers as it is told: mocked, because a busy or dying TorchServe can't be had at will."""
+    """Return a server with configurable answers: a real TorchServe can't be made busy or dying on demand."""
     servers = []
 
     def start(answers: Answers) -> int:
@@ -137,7 +137,7 @@ def workers(*states: str) -> tuple[int, object]:
 def test_ready_is_who_predicts_or_is_only_busy(
     torchserve: Callable[[Answers], int], work: Path, which: str, answers: Answers, expected: str
 ) -> None:
-    """A full queue is no fault of a worker that is READY; at the start, nothing but a prediction will do."""
+    """A full queue isn't the fault of a worker that is READY; at the start, only a prediction counts."""
     (work / "logs/model_log.log").write_text("2026 [INFO] loading\n2026 [INFO] W-9000 KeyError: 'net'\n2026 [INFO] x\n")
     batch = work / "noop.batch"
     batch.write_bytes(b"body")

@@ -1,4 +1,4 @@
-"""What the unknown storm's judge calls broken, and what it doesn't."""
+"""What the unknown storm's judge reports as broken, and what it doesn't."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the unknown storm's witness sees work move."""
+"""When the unknown storm's witness sees progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.storm.unknown.witness import FINISHED, UNFINISHED, Witness
 
 
 class Tables:
-    """What the database says; the test changes it between looks."""
+    """The database's tables; the test changes them between looks."""
 
     def __init__(self) -> None:
         self.unfinished = [{"id": 1, "watch": 1}, {"id": 2, "watch": 0}]
@@ -51,7 +51,7 @@ def test_a_job_that_ran_again_ended_when_it_was_done_for_the_last_time() -> None
     first = watching.finished(2)
     watching._look()
     assert watching.finished(2) == first
-    # A change that was reported late had it run again, and it was done again before the next look.
+    # A change that was reported late reopened it, and it was done again before the next look.
     tables.finished = [{"id": 2, "finished": "one"}]
     assert watching._look() == (True, True)
     assert first < watching.finished(2) < inf

@@ -1,4 +1,4 @@
-"""Workflows run this project's scripts and nothing else, by what is pinned."""
+"""Workflows only run this project's scripts, and pinned actions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import yaml
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yaml"))
 NO_COMMANDS = {"paths.sh", "uv.txt", "sluice-command"}
-"""What lies in scripts/ and nobody types."""
+"""Files in scripts/ that nobody runs directly."""
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").iterdir() if path.name not in NO_COMMANDS)
 
 
 def steps(workflow: Path) -> Iterator[dict[str, Any]]:
-    """Return the steps of all jobs of a workflow."""
+    """Yield the steps of all jobs of a workflow."""
     for job in yaml.safe_load(workflow.read_text())["jobs"].values():
         yield from job.get("steps", [])
 
@@ -43,7 +43,7 @@ def test_each_action_is_pinned_by_its_commit_and_named_by_its_version(workflow: 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_each_script_tells_what_it_is_for_and_does_nothing_else(script: str) -> None:
-    """Without a docker, a cluster or an account; some answer by the program that they start."""
+    """Without docker, a cluster or an account; some print the help of the program that they start."""
     path = ROOT / "scripts" / script
     assert os.access(path, os.X_OK)
     done = subprocess.run([path, "--help"], capture_output=True, text=True, check=False, timeout=60)
