@@ -21,6 +21,7 @@ from sluice.inference.balancer import Outcome
 from sluice.inference.client import Endpoint
 from sluice.inference.routes import PATIENCE, LookUp, RoutePatience
 from sluice.settings import read_settings
+from sluice.telemetry import metrics
 from tests.support.consumer_fakes import FakeTorchServe, good, model
 
 Said = tuple[int, Any]
@@ -299,6 +300,7 @@ def test_the_metric_shows_what_never_came_up_and_forgets_what_is_gone() -> None:
 
     async def scene() -> None:
         name, fake, found = "http://nowhere:8080", FakeTorchServe(), list[Endpoint]()
+        metrics.ENDPOINT_UP.clear()  # an earlier test's endpoint may have had the same port
 
         def look(_: str) -> list[Endpoint]:
             if not found:
