@@ -77,7 +77,7 @@ class Dispatcher:
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
-        """Stream for ever."""
+        """Stream forever."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._turn_pages())

@@ -26,7 +26,7 @@ asks_help() {
     case " $* " in *" --help "* | *" -h "*) return 0 ;; *) return 1 ;; esac
 }
 
-# Print a script's own first comment and end, where --help is asked for.
+# Print a script's first comment and exit, if --help is among the arguments.
 help_if_asked() {
     ! asks_help "$@" || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" && exit; }
 }

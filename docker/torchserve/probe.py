@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Tell whether this container's TorchServe does its work: `sluice-probe startup|ready|live`; exits with 1 and why not.
+"""Check this container's TorchServe: `sluice-probe startup|ready|live`; exits with 1 and a reason if it fails.
 
-TorchServe's /ping is well while a model's worker dies at each load, so the first two ask for predictions.
+TorchServe's /ping succeeds even if a model's worker dies at each load, so the first two request predictions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEAST_ROOM: Final = 64 * 1024
 
 
 def main() -> None:
-    """Ask, and exit accordingly."""
+    """Run the probe, and exit with its result."""
     which = sys.argv[1] if len(sys.argv) == 2 else ""  # noqa: PLR2004 - program and word
     if which not in SECONDS:
         sys.exit("usage: sluice-probe startup|ready|live")
@@ -40,7 +40,7 @@ def main() -> None:
         if status is None:
             sys.exit(f"/ping: {said}")
         return
-    # Side by side: busy models would use up kubelet's patience one after the other.
+    # In parallel: one after the other, busy models would exceed kubelet's timeout.
     with ThreadPoolExecutor(len(told["models"])) as threads:
         reasons = list(threads.map(lambda model: why_not(model, told["port"], which), told["models"]))
     failing = [
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def why_not(model: dict[str, str], port: int, which: str) -> str:
-    """Say why a model makes no prediction; nothing if it does, or (once started) if it is only busy."""
+    """Return why a model doesn't predict; empty if it does, or (once started) if it is only busy."""
     if not model["path"]:
         return "wasn't made by scripts/build-model: it has no model.json"
     body = Path(model["batch"]).read_bytes()
@@ -66,7 +66,7 @@ def why_not(model: dict[str, str], port: int, which: str) -> str:
 
 
 def workers(path: str) -> str:
-    """Return how a model's workers are: READY if one is."""
+    """Return the state of a model's workers: READY if one is."""
     status, said = ask(MANAGEMENT_PORT, "GET", f"/models/{path}", None, SECONDS["ready"])
     if status != OK:
         return "unknown"
@@ -76,7 +76,7 @@ def workers(path: str) -> str:
 
 
 def full_disk() -> str:
-    """Say that there is no room for models and logs, which then can't say so themselves."""
+    """Return a message if the disk for models and logs is full, since logs can't say so then."""
     room = os.statvfs(WORK)
     if room.f_bavail * room.f_frsize >= LEAST_ROOM and (room.f_favail or not room.f_files):
         return ""
@@ -84,7 +84,7 @@ def full_disk() -> str:
 
 
 def cause_in_log() -> str:
-    """Find the last error that a model's worker printed."""
+    """Return the last error that a model's worker printed."""
     for name in ("model_log.log", "ts_log.log"):
         try:
             with (WORK / "logs" / name).open("rb") as file:
@@ -99,7 +99,7 @@ def cause_in_log() -> str:
 
 
 def ask(port: int, method: str, path: str, body: bytes | None, seconds: float) -> tuple[int | None, str]:
-    """Return the status and the body of an answer, or no status and why."""
+    """Return the status and the body of an answer, or no status and the error."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request(method, path, body, {"Content-Type": BATCH_TYPE})

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run TorchServe on model archives, in a container: fills in its configuration, tells the probes what to ask for."""
+"""Run TorchServe on model archives in a container: writes its configuration, and the requests for its probes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - a pod's network, and only the infere
 
 
 def main() -> None:
-    """Prepare, then become TorchServe."""
+    """Prepare everything, then exec TorchServe."""
     arguments = parse(sys.argv[1:])
     archives = find(arguments.store, arguments.models)
     try:
@@ -42,7 +42,7 @@ def main() -> None:
         LOG_LOCATION=str(WORK / "logs"),
         METRICS_LOCATION=str(WORK / "logs"),
         OMP_NUM_THREADS=str(threads),
-        # Threads that spin while they wait take the processor from those that compute.
+        # Threads that spin while they wait take CPU time from those that compute.
         OMP_WAIT_POLICY="PASSIVE",
     )
     command = ["torchserve", "--start", "--foreground", "--ncs", "--ts-config", str(configuration)]
@@ -69,7 +69,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def find(store: Path, wanted: str) -> list[Path]:
-    """Find the archives, or say what is there instead."""
+    """Return the archives, or exit with a list of those that exist."""
     there = sorted(store.glob("*.mar"))
     names = [name.strip() for name in wanted.split(",") if name.strip()] or [path.name for path in there]
     missing = [name for name in names if store / name not in there]
@@ -82,7 +82,7 @@ def find(store: Path, wanted: str) -> list[Path]:
 
 
 def configure(arguments: argparse.Namespace, archives: list[Path]) -> str:
-    """Fill in the template; lines given by --set take the place of its own."""
+    """Return the configuration from the template; --set replaces lines of it."""
     options = dict(each.split("=", 1) for each in arguments.set)
     if arguments.open_metrics:
         options["metrics_address"] = f"http://{ANYWHERE}:8082"
@@ -102,7 +102,7 @@ def configure(arguments: argparse.Namespace, archives: list[Path]) -> str:
 
 
 def prepare_probes(archives: list[Path], port: int) -> None:
-    """Write down, for the probes, each model's address and a request for one blank image."""
+    """Write each model's path, and a request for one blank image, for the probes."""
     models = []
     for archive in archives:
         card = read_card(archive)
@@ -117,7 +117,7 @@ def prepare_probes(archives: list[Path], port: int) -> None:
 
 
 def read_card(archive: Path) -> dict[str, Any]:
-    """Read what an archive says of itself; nothing, where it can't be read: the probes will say so."""
+    """Read an archive's card; return nothing if it can't be read, which the probes then report."""
     try:
         with zipfile.ZipFile(archive) as opened:
             card: dict[str, Any] = json.loads(opened.read("model.json"))
@@ -128,7 +128,7 @@ def read_card(archive: Path) -> dict[str, Any]:
 
 
 def processors() -> int:
-    """Return how many processors the container may use: its CPU limit, rounded down, or all of the machine's."""
+    """Return how many CPUs the container may use: its limit, rounded down, or all of the machine's."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
     except OSError:

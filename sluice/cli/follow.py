@@ -32,7 +32,7 @@ Poll = tuple[list[JobProgress], str]
 
 
 def follow(look: Look, screen: Console, seconds: float = math.inf) -> list[JobProgress]:
-    """Show the progress that `look` returns until all jobs have ended, or for so long; return the last progress."""
+    """Show the progress that `look` returns until all jobs have ended, or for `seconds`; return the last progress."""
     settings = settings_of_a_person().model_copy(update={"database_patience": POLL_PATIENCE})
     with Database(settings) as database:
         polls = polls_of(database, look, time.monotonic() + seconds)

@@ -26,7 +26,7 @@ app = typer.Typer(help="List, pause, resume, retry, cancel and prioritize jobs."
 
 @app.command("list", epilog="Example:\n\n  sluice jobs list")
 def list_jobs() -> None:
-    """List all jobs with what was asked for; `sluice status` shows how far they are."""
+    """List all jobs with their settings; `sluice status` shows their progress."""
     with open_database() as database:
         found = database.run(ledger_jobs.list_jobs)
     screen = console()

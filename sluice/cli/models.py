@@ -71,9 +71,9 @@ def register(
 ) -> None:
     """Make a model known, so that jobs can name it; once more changes nothing.
 
-    An address is asked for the model's card: all addresses behind the
-    name, until one gives it. With --wait, TorchServe, the database and
-    its tables may still be on their way.
+    For an address, it requests the model's card from TorchServe, from all
+    addresses of the name until one returns it. With --wait, TorchServe,
+    the database and its tables may still be starting.
     """
     settings = settings_of_a_person()
     deadline = time.monotonic() + wait

@@ -131,7 +131,7 @@ class Database:
         self.try_once(self._tell_holder, objects)
 
     def _repeat(self, work: Callable[[LedgerCursor], T], seconds: float) -> T:
-        """Run `work` in one transaction; retry temporary errors for so many seconds."""
+        """Run `work` in one transaction; retry temporary errors for `seconds`."""
         memory: dict[str, Any] = {}
         deadline: float | None = None
         tries = 0
@@ -227,7 +227,7 @@ def _gave_up(error: Exception, cause: str, tries: int, seconds: float) -> Ledger
         return LedgerUnavailable(f"rows stayed locked by others through {tries} tries ({what})")
     if is_disk_full(error):
         return LedgerUnavailable(
-            f"the database's disk is full ({what}): enlarge it or make room on it; work goes on by itself then"
+            f"the database's disk is full ({what}): enlarge it or free space; work then resumes by itself"
         )
     silence = f"gave no answer for {seconds:g} s" if seconds else "gives no answer"
     return LedgerUnavailable(f"the database {silence} ({what}): is it running, and does SLUICE_DATABASE_URL name it?")

@@ -92,7 +92,7 @@ def _alembic(settings: Settings, work: Callable[[Config], None], in_use_seconds:
 
 
 def _when_unused(connection: Connection, work: Callable[[], object], seconds: float = IN_USE_SECONDS) -> None:
-    """Run DDL; retry for so long while another transaction uses a table.
+    """Run DDL; retry for `seconds` while another transaction uses a table.
 
     DDL waits for every transaction that has used the table, and later statements queue behind it. So it waits only as
     long as processes wait for a row, then lets them through.

@@ -36,7 +36,7 @@ def main() -> None:
     """Insert the rows, request the pages, print the times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=ROWS, help=f"results of the job ({ROWS:,})")
-    parser.add_argument("--times", type=int, default=TIMES, help=f"how often each page is asked for ({TIMES})")
+    parser.add_argument("--times", type=int, default=TIMES, help=f"how often each page is requested ({TIMES})")
     options = parser.parse_args()
     with orderly_end(), Servers(models=["noop"]) as servers:
         servers.start()

@@ -34,7 +34,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     build = commands.add_parser("build", help="build what is missing into the cache, start nothing")
     build.add_argument(
-        "more", nargs="*", metavar="PIECE", help=f"beside the cluster's own: {', '.join(PIECES.keys() - CORE)}"
+        "more", nargs="*", metavar="PIECE", help=f"in addition to the cluster's own: {', '.join(PIECES.keys() - CORE)}"
     )
     build.add_argument("--only", action="store_true", help="those PIECEs alone, and helm: for what needs no cluster")
     commands.add_parser("up", help="start it (a running one is left alone)")

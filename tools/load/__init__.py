@@ -1,1 +1,1 @@
-"""Load on the gateway: many people who send distinct pictures, beside the same load on TorchServe itself."""
+"""Load on the gateway: many people who send distinct pictures, compared with the same load on TorchServe itself."""

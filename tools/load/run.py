@@ -3,7 +3,7 @@
 Each person sends a picture that nobody has sent before, looks at the answer for 1 to 5 seconds, and sends another. For
 each number of people the two take turns, on the same photos, so a machine that changes its speed changes it for both.
 Before that, one person at a time sends each picture to both, and to the gateway once more, which then knows it.
-After the largest number a few people go on at once: by when are they answered as before?
+After the largest number a few people continue immediately: when are they answered as fast as before?
 """
 
 from __future__ import annotations

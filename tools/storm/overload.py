@@ -81,7 +81,7 @@ class Watch:
         self._outcome.outages.append(outage)
 
     def during(self, seconds: float) -> int:
-        """Watch for so long; return how many objects were done in that time."""
+        """Watch for `seconds`; return how many objects were done in that time."""
         first = self.progress().done
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -113,7 +113,7 @@ class Watch:
 
 
 def overload(servers: Servers, seconds: float, say: Callable[[str], None]) -> Overload:
-    """Stop TorchServe for so long, then fill its queue for so long."""
+    """Stop TorchServe for `seconds`, then fill its queue for `seconds`."""
     outcome = Overload()
     servers.start(servers.database, servers.s3)
     torchserve = TorchServe(
@@ -141,7 +141,7 @@ def overload(servers: Servers, seconds: float, say: Callable[[str], None]) -> Ov
 
 
 def _away(torchserve: TorchServe, watch: Watch, seconds: float, say: Callable[[str], None]) -> None:
-    """Kill it; start it again after so long."""
+    """Kill it; start it again after `seconds`."""
     torchserve.kill()
     say(f"TorchServe is gone for {seconds:g} s")
     done = watch.during(seconds)
@@ -151,7 +151,7 @@ def _away(torchserve: TorchServe, watch: Watch, seconds: float, say: Callable[[s
 
 
 def _full(torchserve: TorchServe, watch: Watch, seconds: float, say: Callable[[str], None]) -> None:
-    """Stop its Python workers, so that its queue stays full; continue them after so long."""
+    """Stop its Python workers, so that its queue stays full; continue them after `seconds`."""
     workers = _python_workers(torchserve)
     for worker in workers:
         worker.send_signal(signal.SIGSTOP)

@@ -110,7 +110,7 @@ def unknown_storm(
             if ailments.explain():
                 raise StackError("a fault that is over still counts as an excuse: the stall can't be believed")
             arrivals.stop()
-            say(f"seed {seed}: all is mended, {witness.sight.pending} objects are pending")
+            say(f"seed {seed}: everything is repaired, {witness.sight.pending} objects are pending")
             tables = _calm(servers, schema, Judging(outcome, weather, witness, arrivals, journal))
             weather.stop_workers()
         finally:

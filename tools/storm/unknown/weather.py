@@ -67,7 +67,7 @@ class Weather:
         self._looked = 0.0
 
     def rage(self, blows: list[Blow], seconds: float, say: Callable[[str], None]) -> None:
-        """Inject faults for so long, and leave everything repaired and running."""
+        """Inject faults for `seconds`, and leave everything repaired and running."""
         begun = time.monotonic()
         left = deque(blows)
         while (passed := time.monotonic() - begun) < seconds:
