@@ -15,6 +15,7 @@ from gateway.ledgers import LedgerPool
 from gateway.live_models import UsableModel
 from gateway.predictor import Predictor
 from gateway.recorder import Recorder
+from gateway.remedies import remedy_of
 from gateway.store import PictureStore
 from sluice.domain import Reason
 from sluice.errors import ImageError
@@ -51,8 +52,8 @@ class Classified:
 
     @property
     def remedy(self) -> str:
-        """What to do about the reason."""
-        return Reason(self.reason).remedy if self.reason else ""
+        """What its sender can do about the reason."""
+        return remedy_of(Reason(self.reason)) if self.reason else ""
 
 
 class Classifier:

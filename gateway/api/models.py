@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from itertools import islice
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
 from gateway.api.answers import answers
-from gateway.api.bounds import PAGE, ListCursor, PageSize
+from gateway.api.bounds import PAGE, Label, ListCursor, PageSize
 from gateway.cursors import decode, encode
 from gateway.doors.callers import Admin, Viewer
 from gateway.doors.person import Person
@@ -23,6 +24,7 @@ router = APIRouter(tags=["models"])
 log = get_logger()
 
 CURSOR: Final = "models"
+LABELS: Final = "labels"
 ModelName = Annotated[str, Path(pattern=f"^{models.NAME.pattern}$", max_length=64, examples=["noop"])]
 ModelVersion = Annotated[str, Path(pattern=f"^{models.VERSION.pattern}$", max_length=32, examples=["1.0"])]
 
@@ -51,6 +53,13 @@ class ModelsAnswer(BaseModel):
     next: str | None = None
 
 
+class LabelsAnswer(BaseModel):
+    """What a version can say, in its own order."""
+
+    labels: list[str]
+    next: str | None = None
+
+
 @router.get("/models", responses=answers(400, 401, 403, 422, 503), summary="List models")
 async def list_models(
     request: Request, person: Viewer, cursor: ListCursor = "", limit: PageSize = PAGE
@@ -68,6 +77,30 @@ async def get_model(request: Request, person: Viewer, name: ModelName, version: 
     """Say what a version expects and what it can say."""
     del person
     return _whole(await find(parts_of(request), name, version))
+
+
+@router.get(
+    "/models/{name}/{version}/labels", responses=answers(400, 401, 403, 404, 422, 503), summary="What a version can say"
+)
+async def list_labels(
+    request: Request,
+    person: Viewer,
+    name: ModelName,
+    version: ModelVersion,
+    text: Label = "",
+    cursor: ListCursor = "",
+    limit: PageSize = PAGE,
+) -> LabelsAnswer:
+    """List a version's labels, or those that have a text in them, whatever its case; `_` counts as a space."""
+    del person
+    after = decode(LABELS, cursor, (int,))
+    labels = (await parts_of(request).models.get(f"{name}@{version}")).model.labels
+    wanted = _spoken(text)
+    # With one more than asked for it is known whether there are more.
+    places = (place for place in range(int(after[0]) if after else 0, len(labels)) if wanted in _spoken(labels[place]))
+    found = list(islice(places, limit + 1))
+    following = encode(LABELS, [found[limit]]) if len(found) > limit else None
+    return LabelsAnswer(labels=[labels[place] for place in found[:limit]], next=following)
 
 
 @router.post(
@@ -94,6 +127,10 @@ async def promote(parts: Parts, person: Person, name: str, version: str) -> Mode
     promoted = await parts.ledger.run(models.promote, name, version)
     log.info("audit", did="model promoted", user=person.id, model=f"{name}@{version}", was_live=before.live)
     return promoted
+
+
+def _spoken(text: str) -> str:
+    return text.casefold().replace("_", " ").strip()
 
 
 def _fields(model: Model) -> dict[str, Any]:

@@ -29,10 +29,15 @@ def _environment() -> Environment:
     )
     environment.filters["percent"] = lambda score: f"{100 * score:.2f} %"
     environment.filters["number"] = lambda number: f"{number:,}"
+    environment.filters["size"] = _size
     environment.filters["moment"] = lambda moment: f"{moment:%Y-%m-%d %H:%M:%S} UTC"
     environment.filters |= {"duration": duration, "rate": rate, "finished": finished_of, "done_percent": percent}
     environment.globals["version"] = sluice.__version__
     return environment
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:,.1f} MiB" if number >= 2**20 else f"{number / 2**10:.1f} KiB"
 
 
 async def page(request: Request, template: str, status: int = HTTPStatus.OK, **context: object) -> HTMLResponse:

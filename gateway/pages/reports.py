@@ -52,12 +52,16 @@ async def post_report(
     comment: Annotated[PlainText, Form(max_length=COMMENT_MAX)] = "",
     back: Annotated[PlainText, Form(max_length=BACK_MAX)] = "",
 ) -> Response:
-    """Keep a report, and go back to where it was made."""
-    await keep_report(parts_of(request), person, object_id, label, comment)
+    """Keep a report; htmx is given the thanks for the form's place, others go back to where it was made."""
+    kept = await keep_report(parts_of(request), person, object_id, label, comment)
+    if request.headers.get("hx-request") == "true":
+        return await page(request, "thanks.html", report=kept)
     return RedirectResponse(_back(back) or f"/reports?kept={object_id}", HTTPStatus.SEE_OTHER)
 
 
 def _back(said: str) -> str:
-    """Return a path of this site that somebody came from; empty for anything else."""
+    """Return a path of this site that somebody came from, which then says thanks; empty for anything else."""
     is_path = said.startswith("/") and not said.startswith("//") and "\\" not in said and said.isprintable()
-    return quote(said, safe="/?&=%:@!$'()*+,;~-._") if is_path else ""
+    if not is_path:
+        return ""
+    return quote(said, safe="/?&=%:@!$'()*+,;~-._") + ("&reported" if "?" in said else "?reported")
