@@ -8,10 +8,12 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from gateway.api.bounds import ObjectId
 from gateway.api.uploads import UploadId
 from gateway.doors.callers import User
 from gateway.doors.forms import FIELD, HEADER, streams_form
 from gateway.doors.person import Person
+from gateway.pages.pictures import THUMBNAIL, drawn
 from gateway.pages.render import page
 from gateway.parts import parts_of
 from gateway.problems import headers_of
@@ -19,7 +21,7 @@ from gateway.uploads.body import ArchiveBody
 from gateway.uploads.found import find_upload
 from gateway.uploads.taking import take_archive
 from sluice.errors import RequestError
-from sluice.ledger import models, seen, uploads
+from sluice.ledger import models, seen, shown, uploads
 from sluice.ledger.browse import FoundResult, results_page
 from sluice.ledger.summary import ResultsSummary, summarize
 
@@ -67,6 +69,17 @@ async def show_upload(request: Request, person: User, upload_id: UploadId) -> Re
 async def show_upload_state(request: Request, person: User, upload_id: UploadId) -> Response:
     """Give the part of the page that changes."""
     return await _upload_page(request, person, upload_id, "batch_state.html")
+
+
+@router.get("/batch/{upload_id}/pictures/{object_id}")
+async def show_member(request: Request, person: User, upload_id: UploadId, object_id: ObjectId) -> Response:
+    """Give a small picture of an archive: whoever has the archive's id may see what is in it."""
+    parts = parts_of(request)
+    found = await find_upload(parts.ledger, person, upload_id)
+    picture = await parts.ledger.run(shown.find, object_id, person.id, is_admin=True)
+    if picture is None or picture.job_id != found.upload.job_id:
+        raise RequestError(HTTPStatus.NOT_FOUND, f"there is no picture {object_id} in this archive")
+    return await drawn(request, picture, THUMBNAIL)
 
 
 async def _batch_page(

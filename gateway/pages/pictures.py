@@ -35,26 +35,28 @@ async def show(request: Request, person: Viewer, object_id: ObjectId) -> Respons
 @router.get("/pictures/{object_id}/thumbnail")
 async def thumbnail(request: Request, person: Caller, object_id: ObjectId) -> Response:
     """Give a small picture."""
-    return await _drawn(request, person, object_id, THUMBNAIL)
+    return await drawn(request, await _find(request, person, object_id), THUMBNAIL)
 
 
 @router.get("/pictures/{object_id}/large")
 async def large(request: Request, person: Caller, object_id: ObjectId) -> Response:
     """Give a picture as large as a page shows it."""
-    return await _drawn(request, person, object_id, LARGE)
+    return await drawn(request, await _find(request, person, object_id), LARGE)
 
 
 @router.get("/pictures/{object_id}/why")
 async def why(request: Request, person: Viewer, object_id: ObjectId) -> Response:
     """Show what the model recognised the picture by."""
-    found = await _find_kept(request, person, object_id)
+    found = await _find(request, person, object_id)
+    _check_kept(found)
     return await page(request, "why.html", picture=found)
 
 
 @router.get("/pictures/{object_id}/why.jpg")
 async def heat_map(request: Request, person: Viewer, object_id: ObjectId) -> Response:
     """Give the square that the model saw, with what spoke for the class in warm colours."""
-    found = await _find_kept(request, person, object_id)
+    found = await _find(request, person, object_id)
+    _check_kept(found)
     parts = parts_of(request)
     jpeg = await parts.explainer.jpeg(found, await parts.models.get(found.model))
     return Response(jpeg, media_type=KIND, headers={"Cache-Control": f"private, max-age={KEPT_SECONDS}"})
@@ -67,19 +69,18 @@ async def _find(request: Request, person: Person, object_id: int) -> ShownPictur
     return found
 
 
-async def _find_kept(request: Request, person: Person, object_id: int) -> ShownPicture:
-    """Return a picture whose bytes are there to be looked at."""
-    found = await _find(request, person, object_id)
+def _check_kept(found: ShownPicture) -> None:
+    """Refuse a picture whose bytes are no longer there to be looked at."""
     if found.removed is not None:
         raise RequestError(
             HTTPStatus.GONE,
-            f"picture {object_id} is no longer kept: what was said of it stays, drop it again to see it",
+            f"picture {found.object_id} is no longer kept: what was said of it stays, drop it again to see it",
         )
-    return found
 
 
-async def _drawn(request: Request, person: Person, object_id: int, longest: int) -> Response:
-    found = await _find_kept(request, person, object_id)
+async def drawn(request: Request, found: ShownPicture, longest: int) -> Response:
+    """Answer with a picture that the person may see, its longest side at most `longest`."""
+    _check_kept(found)
     # The bytes are those of the ETag, so a picture that a browser has is the one that it would get.
     mark = f'"{found.object_id}-{longest}"'
     headers = {"Cache-Control": f"private, max-age={KEPT_SECONDS}", "ETag": mark}
@@ -88,5 +89,5 @@ async def _drawn(request: Request, person: Person, object_id: int, longest: int)
     try:
         jpeg = await parts_of(request).viewer.jpeg(found, longest)
     except ImageError as error:
-        raise RequestError(HTTPStatus.NOT_FOUND, f"picture {object_id} can't be shown: {error.detail}") from error
+        raise RequestError(HTTPStatus.NOT_FOUND, f"picture {found.object_id} can't be shown: {error.detail}") from error
     return Response(jpeg, media_type=KIND, headers=headers)
