@@ -34,7 +34,8 @@ from sluice.settings import Settings, read_settings
 from sluice.telemetry import LedgerTelemetry
 from tools.stack import S3Server, Servers, Stack, TorchServe
 
-ORDER: Final = ("unit", "chart", "cluster", "integration", "chaos")
+ORDER: Final = ("unit", "chart", "cluster", "integration", "chaos", "browser")
+TOGETHER: Final = ("cluster", "browser")
 _numbers = itertools.count()
 
 # The time of an example depends on the machine, not on the code.
@@ -48,13 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Distributes tests to several processes: to any free one, but all the cluster's tests to one.
+    """Distributes tests to several processes: to any free one, but all the cluster's to one, and all the browser's.
 
-    Each process has its own servers, but there is only one cluster.
+    Each process has its own servers, but there is only one cluster; and what the browser looks at takes long to start.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "cluster" if nodeid.startswith("tests/cluster/") else nodeid
+        return next((room for room in TOGETHER if nodeid.startswith(f"tests/{room}/")), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneCluster:

@@ -1,0 +1,99 @@
+"""A whole system with something to see on each page: jobs, results, a quarantine, reports, an archive, people."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from PIL import Image, ImageDraw
+
+from tests.support import archives
+from tests.support.gateway_house import answers
+from tests.support.gateway_visitors import ADMIN, PASSWORD, Visitor
+from tools.stack import Servers, Stack
+
+BUCKET: Final = "browser"
+PATIENCE: Final = 120.0
+ADA: Final = "ada@example.com"
+SEEING: Final = "efficientnet-lite0@1.0"
+"""A model that can say why."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where pages are, and what is on them."""
+
+    url: str
+    stack: Stack
+    admin: Visitor
+    ada: Visitor
+    picture: int
+    """A picture that Ada dropped."""
+    job: int
+    """A job of hers, which is done: ten results, and two objects in quarantine."""
+    upload: str
+    """An archive of hers, which is done."""
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """Return the passwords by address."""
+        return {ADMIN: self.stack.admin_password, ADA: PASSWORD}
+
+
+@contextlib.contextmanager
+def open_site(servers: Servers) -> Iterator[Site]:
+    """Run it until the block ends."""
+    servers.s3.client.create_bucket(Bucket=BUCKET)
+    many = {f"holiday/photo {number:02}.jpg": photo(number) for number in range(10)}
+    bad = {"holiday/notes.jpg": b"no picture", "holiday/cut off.jpg": photo(3)[:900]}
+    servers.s3.fill(BUCKET, {**many, **bad}.items())
+    with Stack(servers, "browser") as stack:
+        settings = {"gateway_sources": f"s3://{BUCKET}/", "gateway_signup": "open", "gateway_rate": 0}
+        gateway = stack.start_gateway(gateway_anonymous="user", **settings)
+        stack.start_workers(consumers=1)
+        until(lambda: answers(gateway.url) and "first admin made" in gateway.log_tail(), "the first admin")
+        admin = Visitor(gateway.url).sign_in(ADMIN, stack.admin_password)
+        wanted = {"name": "Ada", "email": ADA, "password": PASSWORD, "role": "user"}
+        assert admin.send("POST", "/api/v1/users", json=wanted).status_code == 201
+        ada = Visitor(gateway.url).sign_in(ADA)
+        csrf = {"X-CSRF-Token": ada.csrf("/")}
+        predict = partial(ada.send, "POST", f"/api/v1/predictions?model={SEEING}", headers=csrf)
+        dropped = predict(files={"file": ("teal.jpg", photo(1), "image/jpeg")}).json()["predictions"][0]["id"]
+        made = ada.send("POST", "/api/v1/tokens", json={"name": "nightly upload", "days": 90}, headers=csrf)
+        assert made.status_code == 201, made.text
+        said = {"object_id": dropped, "label": "a teal square", "comment": "with a line in it"}
+        assert ada.send("POST", "/api/v1/feedback", json=said, headers=csrf).status_code == 201
+        job = ada.send("POST", "/api/v1/jobs", json={"source": f"s3://{BUCKET}/holiday/"}, headers=csrf).json()["id"]
+        files = {"file": ("holiday.zip", holiday(12))}
+        upload = ada.send("POST", "/api/v1/uploads", files=files, headers=csrf).json()["id"]
+        until(lambda: ada.get(f"/api/v1/jobs/{job}").json()["state"] == "done", "the end of the job")
+        until(lambda: ada.get(f"/api/v1/uploads/{upload}").json()["state"] == "done", "the end of the archive")
+        yield Site(gateway.url, stack, admin, ada, dropped, job, upload)
+
+
+def photo(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
+    """Draw a photo, different for each number, of one that is told from the background at a glance."""
+    picture = Image.new("RGB", size, ((37 * number) % 256, 120, (200 - 23 * number) % 256))
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((size[0] // 4, size[1] // 4, size[0] // 2 + 5 * number, size[1] // 2 + 5 * number), fill="orange")
+    written = io.BytesIO()
+    picture.save(written, "JPEG")
+    return written.getvalue()
+
+
+def holiday(count: int) -> bytes:
+    """Return a zip of so many photos, and one file that is none."""
+    return archives.zipped({**{f"{number:02}.jpg": photo(number) for number in range(count)}, "read me.txt": b"none"})
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.1)
