@@ -14,6 +14,7 @@ import uvicorn
 from gateway.admission import Admission
 from gateway.app import make_app
 from gateway.classifier import Classifier
+from gateway.doors.connections import BoundedProtocol
 from gateway.doors.doors import Doors
 from gateway.doors.edge import Edge
 from gateway.explainer import Explainer
@@ -156,6 +157,7 @@ async def serve_until_stopped(settings: Settings) -> None:
     server = GatewayServer(
         uvicorn.Config(
             service.app,
+            http=BoundedProtocol,
             host=host,
             port=port,
             log_config=None,

@@ -15,7 +15,7 @@ from gateway.doors.cookies import SEED, SESSION, delete_cookie, read_cookie, set
 from gateway.doors.keys import GatewayKeys, digest
 from gateway.doors.oidc import CompanySignIn
 from gateway.doors.origins import SAFE, origin_of
-from gateway.doors.passwords import Passwords
+from gateway.doors.passwords import Passwords, check_first_password
 from gateway.doors.person import Person, Role, person_of
 from gateway.doors.remembered import Remembered
 from gateway.ledgers import LedgerPool
@@ -50,6 +50,7 @@ class Doors:
     """Everything that decides who somebody is."""
 
     def __init__(self, settings: Settings, ledger: LedgerPool, passwords: Passwords | None = None) -> None:
+        check_first_password(settings)
         self._settings = settings
         self._ledger = ledger
         self._anybody = Person(ANONYMOUS, "", "", Role[settings.gateway_anonymous.upper()])

@@ -9,8 +9,9 @@ from typing import Final, ParamSpec, TypeVar
 
 from pwdlib import PasswordHash
 
-from sluice.domain.accounts import PASSWORD_MAX, password_hasher
-from sluice.errors import Busy
+from sluice.domain.accounts import PASSWORD_MAX, check_password, password_hasher
+from sluice.errors import Busy, ConfigurationError
+from sluice.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,3 +52,13 @@ class Passwords:
             return await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
         finally:
             self._waiting -= 1
+
+
+def check_first_password(settings: Settings) -> None:
+    """Refuse a password for the first admin that nobody else could take."""
+    if settings.gateway_admin_password is None:
+        return
+    try:
+        check_password(settings.gateway_admin_password.get_secret_value(), settings.gateway_admin)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"SLUICE_GATEWAY_ADMIN_PASSWORD: {error}") from error

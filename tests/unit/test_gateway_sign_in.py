@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.doors.bodies import Bodies
 from gateway.doors.keys import GatewayKeys
 from gateway.doors.origins import address_of, origin_of, safe_path
-from gateway.doors.passwords import Passwords
+from gateway.doors.passwords import Passwords, check_first_password
 from gateway.doors.proxies import TrustedProxies
 from gateway.doors.rates import Rates
 from gateway.doors.remembered import Remembered
@@ -71,6 +71,14 @@ def test_an_unknown_person_costs_the_same_work_as_a_wrong_password() -> None:
 def test_a_password_that_is_easy_to_guess_is_refused(password: str) -> None:
     with pytest.raises(ConfigurationError):
         check_password(password, "ada@example.com")
+
+
+@pytest.mark.parametrize("password", ["admin", "x" * 201, "Admin@localhost"])
+def test_the_first_admins_password_is_no_easier_than_others(password: str) -> None:
+    with pytest.raises(ConfigurationError, match="SLUICE_GATEWAY_ADMIN_PASSWORD"):
+        check_first_password(read_settings(gateway_admin_password=password))
+    check_first_password(read_settings(gateway_admin_password="a long enough one"))
+    check_first_password(read_settings())
 
 
 def test_who_fails_often_waits_twice_as_long_each_time() -> None:
