@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field
 
 from gateway.api.bounds import TEXT_MAX, PlainText
 from gateway.cursors import decode, encode
+from sluice.domain import LABEL_MAX
 from sluice.ledger.browse import Place, ResultsFilter, ResultsOrder, columns_of
-from sluice.ledger.predictions import LABEL_MAX
 
 CURSOR: Final = "results"
 

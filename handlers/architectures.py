@@ -10,21 +10,20 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-CLASSES: Final = 1000
 MAP_DIMENSIONS: Final = 4
 
 
-def build(name: str) -> nn.Module:
-    """Make the network with this name; ValueError lists the known names."""
+def build(name: str, classes: int) -> nn.Module:
+    """Make the network of that name with so many outputs; ValueError says which networks there are."""
     if name == "noop":
-        return Noop()
+        return Noop(classes)
     if name == "efficientnet-lite0":
-        return _efficientnet_lite0()
+        return _efficientnet_lite0(classes)
     import torchvision.models  # noqa: PLC0415 - takes seconds, and only its networks need it
 
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise ValueError(f"architecture {name!r}: expected noop, efficientnet-lite0 or a classifier of torchvision's")
-    network: nn.Module = torchvision.models.get_model(name, weights=None)
+    network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
     return network
 
 
@@ -34,14 +33,14 @@ class Noop(nn.Module):
     STEP: Final = 28
     mixing: torch.Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int) -> None:
         super().__init__()
         features = 3 * 8 * 8
-        angles = torch.arange(features * CLASSES, dtype=torch.float64).reshape(features, CLASSES)
+        angles = torch.arange(features * classes, dtype=torch.float64).reshape(features, classes)
         self.register_buffer("mixing", torch.cos(angles * 0.7548776662).float(), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Mix every 28th pixel of each 28th row into 1000 numbers."""
+        """Mix every 28th pixel of each 28th row into a number a class."""
         seen = images[:, :, :: self.STEP, :: self.STEP].float().reshape(images.shape[0], -1)
         return seen @ self.mixing.to(seen.dtype)
 
@@ -70,10 +69,10 @@ class LastFeatures:
             self.maps = made
 
 
-def _efficientnet_lite0() -> nn.Module:
+def _efficientnet_lite0(classes: int) -> nn.Module:
     from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415 - a TorchServe of other models lacks it
 
-    network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
+    network: nn.Module = EfficientNet.from_name("efficientnet-lite0", num_classes=classes)
     for layer in network.modules():
         # The convolution can do symmetric padding itself, without copying the picture.
         pad = getattr(layer, "static_padding", None)

@@ -3,7 +3,8 @@
 There are two kinds of requests. Consumers send packed uint8 batches (sluice.images.batch) and get class numbers; people
 send a file (`curl -T cat.jpg`) and get labels. All requests of one server-side batch go through the network together.
 An unreadable image is answered with 400 and a reason. If the network fails on an image, that image alone is answered
-with 500 and the error. A request with the card's Content-Type gets model.json unchanged.
+with 500 and the error. A request with the card's Content-Type, or at the management
+port (`GET /models/NAME/VERSION?customized=true`), gets model.json unchanged.
 
 `POST /explanations/NAME` takes one picture, in either form, and answers with a map (`handlers.explanation`).
 """
@@ -21,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from ts.torch_handler.base_handler import BaseHandler
 
-from handlers.architectures import build
 from handlers.explanation import explain
+from handlers.networks import load
 from sluice.images import (
     BATCH_TYPE,
     CARD_TYPE,
@@ -32,7 +33,6 @@ from sluice.images import (
     ImageError,
     Preprocessing,
     check_card,
-    check_weights,
     decode,
     unpack,
 )
@@ -80,17 +80,22 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         )
         self.scale, self.shift = 1 / (255 * std), -mean / std
 
-        network = build(card["architecture"])
-        if card["weights"] is not None:
-            _load_weights(network, folder, card)
-        self.model = network.eval().to(self.device).to(memory_format=torch.channels_last)
+        self.model = load(folder, card, self.device)
         side = self.preprocessing.crop
-        self.inference(self.preprocess([np.zeros((1, side, side, 3), np.uint8)]))  # the first run is slow, so do it now
+        # The first run is slow: now, then.
+        outputs = self.inference(self.preprocess([np.zeros((1, side, side, 3), np.uint8)]))
+        if outputs.shape != (1, len(self.labels)):
+            raise CardError(
+                f"the network's output for one picture is of shape {tuple(outputs.shape)}, model.json has "
+                f"{len(self.labels)} labels: build the archive again with scripts/build-model"
+            )
         self.initialized = True
         logger.info("%s on %s with %d threads", self.answer_head["model"], self.device, torch.get_num_threads())
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[str]:  # noqa: ANN401
-        """Answer a server-side batch of requests, each a packed batch, a file, or a request for the card."""
+        """Answer a server-side batch of requests, each a packed batch, a file, or a question for the card."""
+        if _is_description(context):
+            return [self.card]
         readings = [self._read(row, _content_type(context, index)) for index, row in enumerate(data)]
         wanted = [_wants_explanation(context, index) for index in range(len(data))]
         together = [
@@ -162,7 +167,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
     def postprocess(self, probabilities: torch.Tensor) -> list[list[tuple[int, float]] | None]:
         """Return each image's best classes, best first; None if the network's output isn't finite."""
         finite = probabilities.isfinite().all(1).tolist()
-        scores, classes = probabilities.topk(TOP, dim=1)
+        scores, classes = probabilities.topk(min(TOP, probabilities.shape[1]), dim=1)
         return [
             list(zip(numbers, (round(value, 6) for value in values), strict=True)) if good else None
             for numbers, values, good in zip(classes.tolist(), scores.tolist(), finite, strict=True)
@@ -198,13 +203,6 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         return json.dumps(dict(sorted(best.items(), key=lambda item: -item[1])), indent=2, ensure_ascii=False) + "\n"
 
 
-def _load_weights(network: torch.nn.Module, folder: Path, card: Mapping[str, Any]) -> None:
-    path = folder / card["weights"]["file"]
-    with path.open("rb") as file:
-        check_weights(card, file)
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-
-
 def _content_type(context: Any, index: int) -> str:  # noqa: ANN401
     return (context.get_request_header(index, "Content-Type") or "").lower()
 
@@ -212,6 +210,11 @@ def _content_type(context: Any, index: int) -> str:  # noqa: ANN401
 def _wants_explanation(context: Any, index: int) -> bool:  # noqa: ANN401
     """Return whether a request came to /explanations: TorchServe sets a header for it."""
     return str(context.get_request_header(index, "explain")) == "True"
+
+
+def _is_description(context: Any) -> bool:  # noqa: ANN401
+    """Return whether the management port asks: such a request comes alone, with a header of TorchServe's own."""
+    return str(context.get_request_header(0, "describe")) == "True"
 
 
 def _is_packed(content_type: str, row: Mapping[str, Any]) -> bool:

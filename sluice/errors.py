@@ -16,6 +16,8 @@ SluiceError
 ├── ImageError              bytes can't be decoded, by their own fault
 ├── BatchError              a request's body isn't a packed batch
 ├── CardError               a model's card and its archive don't belong together
+├── WeightsError            a file of weights or a program can't be used, or holds code
+├── BuildError              a recipe and what it names can't become a model archive
 ├── InferenceError          TorchServe gave no prediction
 │   ├── Overloaded          TorchServe is full: try again later
 │   ├── BatchRefused        TorchServe answered this batch with an error
@@ -105,6 +107,14 @@ class BatchError(SluiceError, ValueError):
 
 class CardError(SluiceError, ValueError):
     """Raised when a card doesn't match its archive."""
+
+
+class WeightsError(SluiceError, ValueError):
+    """Raised when a file of weights or a program can't be used, or holds what could run as code."""
+
+
+class BuildError(SluiceError):
+    """Raised when a recipe, or what it names, can't become a model archive; the message says what to do."""
 
 
 class InferenceError(SluiceError):

@@ -9,7 +9,7 @@ from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from gateway.cursors import CURSOR_MAX
-from sluice.ledger.predictions import LABEL_MAX
+from sluice.domain import LABEL_MAX
 
 ID_MAX: Final = 2**32 - 1
 OBJECT_MAX: Final = 2**53 - 1

@@ -15,7 +15,7 @@ from gateway.cursors import decode, encode
 from gateway.doors.callers import Admin, User
 from gateway.parts import parts_of
 from gateway.reports import keep_report, whose
-from sluice.ledger.predictions import LABEL_MAX
+from sluice.domain import LABEL_MAX
 from sluice.ledger.reports import Report, list_reports, wrong_shares
 
 router = APIRouter(tags=["feedback"])

@@ -16,9 +16,9 @@ from gateway.classic.pictures import form_of
 from gateway.doors.fields import field
 from gateway.pages.render import page
 from gateway.parts import parts_of
+from sluice.domain import LABEL_MAX
 from sluice.errors import RequestError
 from sluice.ledger import reports
-from sluice.ledger.predictions import LABEL_MAX
 from sluice.ledger.reports import NAME_MAX, Remark, Report
 
 router = APIRouter(tags=["classic"])

@@ -16,7 +16,7 @@ from gateway.doors.callers import User
 from gateway.pages.render import page
 from gateway.parts import parts_of
 from gateway.reports import keep_report, whose
-from sluice.ledger.predictions import LABEL_MAX
+from sluice.domain import LABEL_MAX
 from sluice.ledger.reports import list_reports, wrong_shares
 
 router = APIRouter(include_in_schema=False)

@@ -4,8 +4,18 @@ The lowest floor: it imports only `sluice.errors` and the standard library, so i
 """
 
 from sluice.domain.listed import ListedObject
-from sluice.domain.model import Model
+from sluice.domain.model import LABEL_MAX, Model
 from sluice.domain.reasons import ReadFailure, Reason
 from sluice.domain.source import INSIDE, check_source, go_inside, is_inside
 
-__all__ = ["INSIDE", "ListedObject", "Model", "ReadFailure", "Reason", "check_source", "go_inside", "is_inside"]
+__all__ = [
+    "INSIDE",
+    "LABEL_MAX",
+    "ListedObject",
+    "Model",
+    "ReadFailure",
+    "Reason",
+    "check_source",
+    "go_inside",
+    "is_inside",
+]

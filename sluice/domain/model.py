@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+LABEL_MAX: Final = 128
+"""Characters of a label that a prediction's row keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +20,7 @@ class Model:
     preprocessing: dict[str, object]
     labels: list[str]
     live: bool
+    card: dict[str, Any] = field(default_factory=dict)
+    """What else its archive says of it; nothing, where it was registered by a release that kept no cards."""
+    retired: bool = False
+    """No new job may ask for it, and it can't become live."""

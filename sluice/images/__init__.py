@@ -5,7 +5,7 @@ it imports only packages that archives have: Pillow, numpy, cykooz-resizer, slui
 import only this package, so it exports its errors too.
 """
 
-from sluice.errors import BatchError, CardError, ImageError
+from sluice.errors import BatchError, CardError, ImageError, WeightsError
 from sluice.images.batch import BATCH_TYPE, CARD_TYPE, pack, unpack
 from sluice.images.decode import FORMATS, decode, decode_whole
 from sluice.images.identity import NO_WEIGHTS, check_card, check_weights, digest_of
@@ -21,6 +21,7 @@ __all__ = [
     "CardError",
     "ImageError",
     "Preprocessing",
+    "WeightsError",
     "check_card",
     "check_weights",
     "decode",

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sluice.domain import LABEL_MAX
 from sluice.ledger import answers, counters
 from sluice.ledger.connection import LedgerCursor
-from sluice.ledger.predictions import CONSUMER_MAX, LABEL_MAX
+from sluice.ledger.predictions import CONSUMER_MAX
 from sluice.ledger.rows import shortened
 
 NAME_MAX: Final = 255

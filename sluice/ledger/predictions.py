@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from sluice.domain import LABEL_MAX
 from sluice.ledger import counters
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.objects import lock_pending
 from sluice.ledger.rows import Prediction, Result, shortened
 
-LABEL_MAX: Final = 128
 CONSUMER_MAX: Final = 64
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from sluice.domain import LABEL_MAX
 from sluice.ledger.browse import read_results
 from sluice.ledger.connection import LedgerCursor
-from sluice.ledger.predictions import LABEL_MAX
 from sluice.ledger.rows import shortened
 
 AUTHOR_MAX: Final = 64

@@ -17,7 +17,7 @@ import pytest
 from tests.cluster.load import PHOTOS
 from tests.cluster.tools import ROOT, Release, Tools
 from tests.cluster.values import NEXT, SHARED
-from tools.build_model import default_output
+from tools.cache import cache_folder
 from tools.cluster import keda as addon
 from tools.cluster.builder import Builder, version
 from tools.cluster.cluster import Cluster
@@ -59,8 +59,8 @@ def build_images(cluster: Cluster, folder: Path) -> None:
     models = folder / "stage/models"
     models.mkdir(parents=True)
     for name in ("noop", "efficientnet-lite0"):
-        build_model(name, default_output())
-        shutil.copy(default_output() / f"{name}.mar", models)
+        build_model(name, cache_folder() / "models")
+        shutil.copy(cache_folder() / "models" / f"{name}.mar", models)
     build_model(str(recipe), folder)
     shutil.copy(folder / "noop.mar", models / "noop-2.mar")
     builder.build(("torchserve",), NEXT, stages={"models": models.parent})

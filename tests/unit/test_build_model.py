@@ -7,14 +7,24 @@ import subprocess
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
+from sluice.errors import BuildError
 from sluice.images import NO_WEIGHTS, VERSION, digest_of
-from tools import build_model
-from tools.build_model import BuildError, build, fetch_weights, read_card, read_recipe
+from trainer.archives.card import read_card
+from trainer.archives.making import build, fingerprint, write_archive
+from trainer.archives.recipe import read_recipe
+from trainer.archives.sources import sha256_of, weights_file
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def noop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
-    archive, _, new = build(read_recipe("noop", None), folder, force=False)
+    archive, _, new = build(read_recipe("noop", None), folder, folder, force=False)
     assert new
     return archive
 
@@ -50,13 +60,20 @@ def test_an_archive_says_what_it_is_and_carries_its_decoder(noop: Path) -> None:
     assert manifest["model"]["modelVersion"] == "1.0"
 
 
-def test_what_is_up_to_date_is_not_built_again(noop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_up_to_date_is_not_built_again(noop: Path) -> None:
     before = noop.stat().st_mtime_ns
-    _, _, new = build(read_recipe("noop", None), noop.parent, force=False)
+    recipe = read_recipe("noop", None)
+    _, card, new = build(recipe, noop.parent, noop.parent, force=False)
     assert (new, noop.stat().st_mtime_ns) == (False, before)
-    monkeypatch.setattr(build_model, "fingerprint", lambda _recipe: "changed code")
-    _, _, new = build(read_recipe("noop", None), noop.parent, force=False)
-    assert new
+    assert card["built_from"] == fingerprint(recipe)
+    assert fingerprint(replace(recipe, labels=("cat", "dog"))) != card["built_from"]
+
+
+def test_an_archive_is_the_same_bytes_whenever_it_is_written(noop: Path, tmp_path: Path) -> None:
+    card = read_card(noop)
+    assert card is not None
+    write_archive(card, None, tmp_path / "again.mar")
+    assert (tmp_path / "again.mar").read_bytes() == noop.read_bytes()
 
 
 def test_every_recipe_can_be_read() -> None:
@@ -66,27 +83,21 @@ def test_every_recipe_can_be_read() -> None:
         assert recipe.weights == "none" or len(recipe.sha256) == 64
 
 
-def test_random_weights_mark_the_version_and_repeat(tmp_path: Path) -> None:
+def test_random_weights_mark_the_version() -> None:
     recipe = read_recipe("efficientnet-lite0", "random:7")
-    assert (recipe.name, recipe.version) == ("efficientnet-lite0-random", "1.0-random")
-    digests = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        weights = fetch_weights(recipe, tmp_path, tmp_path / name)
-        assert weights is not None
-        digests.append(build_model.sha256_of(weights))
-    assert digests[0] == digests[1]
+    assert (recipe.name, recipe.version, recipe.sha256) == ("efficientnet-lite0-random", "1.0-random", "")
     with pytest.raises(BuildError, match="random:1"):
-        fetch_weights(read_recipe("noop", "random:x"), tmp_path, tmp_path)
+        read_recipe("noop", "random:x")
 
 
 def test_weights_that_are_not_the_recipes_are_refused(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pth"
     wrong.write_bytes(b"other weights")
+    sha256 = read_recipe("resnet18", None).sha256
     with pytest.raises(BuildError, match=r"the recipe wants f37072fd[0-9a-f]{56}: get the file .* copy the recipe"):
-        fetch_weights(read_recipe("resnet18", str(wrong)), tmp_path, tmp_path)
+        weights_file(str(wrong), sha256, tmp_path, tmp_path)
     with pytest.raises(BuildError, match=r"no weights at .*--weights"):
-        fetch_weights(read_recipe("resnet18", str(tmp_path / "absent")), tmp_path, tmp_path)
+        weights_file("absent", sha256, tmp_path, tmp_path)
 
 
 @pytest.fixture
@@ -104,22 +115,53 @@ def weights_server(tmp_path: Path) -> Iterator[str]:
 
 
 def test_weights_come_from_a_url_once(tmp_path: Path, weights_server: str) -> None:
-    path = tmp_path / "mine.toml"
     digest = hashlib.sha256(b"some weights").hexdigest()
-    path.write_text(recipe_text(**{'from = "none"': f'from = "{weights_server}/w.pth"\nsha256 = "{digest}"'}))
-    recipe = read_recipe(str(path), None)
-    first = fetch_weights(recipe, tmp_path / "cache", tmp_path)
-    assert first is not None
+    url = f"{weights_server}/w.pth?signed=yes"
+    first = weights_file(url, digest, tmp_path, tmp_path / "cache")
     assert first.read_bytes() == b"some weights"
     (tmp_path / "served" / "w.pth").unlink()
-    assert fetch_weights(recipe, tmp_path / "cache", tmp_path) == first
+    assert weights_file(url, digest, tmp_path, tmp_path / "cache") == first
+    assert sha256_of(first) == digest
 
 
 def test_a_download_that_fails_says_what_else_there_is(tmp_path: Path, weights_server: str) -> None:
-    recipe = read_recipe("resnet18", f"{weights_server}/absent.pth")
     with pytest.raises(BuildError, match=r"404.*--weights PATH.*efficientnet-lite0"):
-        fetch_weights(recipe, tmp_path / "cache", tmp_path)
+        weights_file(f"{weights_server}/absent.pth", "0" * 64, tmp_path, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["package:nowhere/x", "package:os.path/x", "package:torch/../../x", "package:/x"])
+def test_a_package_that_lacks_the_file_is_named(tmp_path: Path, source: str) -> None:
+    with pytest.raises(BuildError, match=r"install it|no such file"):
+        weights_file(source, "0" * 64, tmp_path, tmp_path)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
+    """Serve S3 with a bucket `models`; the settings lead there."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "SLUICE_S3_ENDPOINT": f"http://{host}:{port}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
+    client.create_bucket(Bucket="models")
+    yield client
+    server.stop()
+
+
+def test_weights_come_from_a_bucket_by_the_settings(tmp_path: Path, bucket: S3Client) -> None:
+    bucket.put_object(Bucket="models", Key="mine/w.safetensors", Body=b"some weights")
+    digest = hashlib.sha256(b"some weights").hexdigest()
+    found = weights_file("s3://models/mine/w.safetensors", digest, tmp_path, tmp_path / "cache")
+    assert found.read_bytes() == b"some weights"
+    with pytest.raises(BuildError, match="no such object"):
+        weights_file("s3://models/absent", digest, tmp_path, tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +171,10 @@ def test_a_download_that_fails_says_what_else_there_is(tmp_path: Path, weights_s
         ({"crop = 224": ""}, "crop"),
         ({'name = "noop"': 'name = "No Op"'}, "small letters"),
         ({'version = "1.0"': ""}, "lacks 'version'"),
-        ({'"imagenet-1k"': '"mine"'}, "only 'imagenet-1k'"),
+        ({'version = "1.0"': "version = 1.0"}, "version is 1.0: expected a text"),
+        ({'version = "1.0"': 'version = "1.0"\nruntime = "fast"'}, "runtime: expected only architecture"),
+        ({'"noop"\nlabels': '"resnet18"\nlabels'}, "every other network needs some"),
+        ({'"imagenet-1k"': '"mine.txt"'}, "no file .*mine.txt"),
         ({"[weights]": "[weights"}, "not TOML"),
         ({'from = "none"': 'from = "w.pth"\nsha256 = "f37072fd"'}, "sha256 is 'f37072fd': expected all 64 digits"),
     ],

@@ -17,7 +17,7 @@ from sluice.domain import Reason
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LINES_MAX: Final = 350
-PROCESSES: Final = ("sluice", "producer", "consumer", "handlers")
+PROCESSES: Final = ("sluice", "producer", "consumer", "trainer", "handlers")
 TOPS: Final = (*PROCESSES, "migrations", "docker", "scripts", "tools", "tests")
 
 FLOORS: Final = (
@@ -35,6 +35,7 @@ NEVER: Final = {("ledger", "telemetry"), ("inference", "ledger")}
 MAY_IMPORT: Final = {
     "producer": ("producer", "sluice"),
     "consumer": ("consumer", "sluice"),
+    "trainer": ("trainer", "sluice", "handlers"),
     "handlers": ("handlers", "sluice.images"),
     "migrations": ("migrations", "sluice"),
 }
@@ -43,7 +44,6 @@ ENVIRONMENT: Final = {
     "sluice/settings.py": "the settings",
     "docker/torchserve/serve.py": "becomes TorchServe, whose environment it makes; that image has no settings",
     "tools/cache.py": "the one cache folder of all tools",
-    "tools/build_model.py": "hands its own on to the archiver",
     "tools/bench/run.py": "reads the bucket in its own process",
     "tools/stack/server.py": "hands its own on to the servers, cleaned",
     "tools/stack/database.py": "looks for the server's program on PATH",

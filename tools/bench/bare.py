@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handlers.architectures import build
+from handlers.networks import load
 from sluice.images import Preprocessing, decode
 
 MAX_PIXELS = 100_000_000
@@ -32,11 +32,9 @@ class Network:
     def __init__(self, archive: Path) -> None:
         with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(archive) as packed:
             card = json.loads(packed.read("model.json"))
-            self.network = build(card["architecture"])
             if card["weights"] is not None:
-                weights = packed.extract(card["weights"]["file"], scratch)
-                self.network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-        self.network.eval().to(memory_format=torch.channels_last)
+                packed.extract(card["weights"]["file"], scratch)
+            self.network = load(Path(scratch), card, torch.device("cpu"))
         self.labels: list[str] = card["labels"]
         self.preprocessing = Preprocessing.from_dict(card["preprocessing"])
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.preprocessing.mean, self.preprocessing.std))

@@ -1,0 +1,1 @@
+"""What makes models: today their archives (`trainer.archives`). Needs torch, as no other process does."""
