@@ -35,6 +35,7 @@ class ModelAnswer(BaseModel):
     name: str = Field(examples=["efficientnet-lite0"])
     version: str = Field(examples=["1.0"])
     live: bool = Field(description="Whether jobs that name no version use this one")
+    retired: bool = Field(default=False, description="Whether no new job may ask for it")
     digest: str = Field(description="SHA-256 of what the model is")
     preprocessing: dict[str, Any] = Field(description="How pictures become what the model expects")
     label_count: int
@@ -44,6 +45,11 @@ class ModelWholeAnswer(ModelAnswer):
     """A version of a model, with all that it can say."""
 
     labels: list[str]
+    card: dict[str, Any] = Field(
+        default={},
+        description="What else its archive says: architecture, weights, description, licence, metrics, …; "
+        "empty for a version that was registered before cards were kept",
+    )
 
 
 class ModelsAnswer(BaseModel):
@@ -138,6 +144,7 @@ def _fields(model: Model) -> dict[str, Any]:
         "name": model.name,
         "version": model.version,
         "live": model.live,
+        "retired": model.retired,
         "digest": model.digest,
         "preprocessing": model.preprocessing,
         "label_count": len(model.labels),
@@ -145,4 +152,4 @@ def _fields(model: Model) -> dict[str, Any]:
 
 
 def _whole(model: Model) -> ModelWholeAnswer:
-    return ModelWholeAnswer(**_fields(model), labels=model.labels)
+    return ModelWholeAnswer(**_fields(model), labels=model.labels, card=model.card)

@@ -20,6 +20,14 @@ from sluice.ledger import models
 router = APIRouter(include_in_schema=False)
 
 SHOWN: Final = 50
+FACTS: Final = {
+    "architecture": "Network",
+    "licence": "Licence",
+    "made_by": "Made by",
+    "made": "Made",
+    "data_digest": "Trained on data of digest",
+}
+"""What a card says besides, and how it is called for people."""
 
 
 @router.get("/models")
@@ -37,7 +45,15 @@ async def show_model(request: Request, person: Viewer, name: ModelName, version:
     """Show what a version expects and what it can say."""
     del person
     model = await find(parts_of(request), name, version)
-    return await page(request, "model.html", model=model, preprocessing=json.dumps(model.preprocessing, indent=2))
+    metrics = model.card.get("metrics")
+    return await page(
+        request,
+        "model.html",
+        model=model,
+        preprocessing=json.dumps(model.preprocessing, indent=2),
+        facts=[(shown, model.card[name]) for name, shown in FACTS.items() if isinstance(model.card.get(name), str)],
+        metrics=sorted(metrics.items()) if isinstance(metrics, dict) else [],
+    )
 
 
 @router.post("/models/{name}/{version}/promote")

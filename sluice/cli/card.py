@@ -85,6 +85,8 @@ def _checked(card: object, what: str) -> dict[str, Any]:
     ):
         raise ConfigurationError(f"{what} needs a SHA-256 digest and labels that are texts: build the archive again")
     try:
+        # As the ledger's JSON has it: no NaN, no halves of characters.
+        json.dumps(known, allow_nan=False, ensure_ascii=False).encode()
         Preprocessing.from_dict(known["preprocessing"])
         check_card(known)
     except CardError as error:

@@ -1,16 +1,20 @@
-"""`sluice models`: the registered models, and the live version of each."""
+"""`sluice models`: which models there are, what they say of themselves, and which version of each is live."""
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 
+from sluice.cli import build
 from sluice.cli.card import archived_card, read_card
 from sluice.cli.connect import open_database, settings_of_a_person
 from sluice.cli.screen import console, safe
@@ -23,13 +27,23 @@ from sluice.ledger import models as ledger_models
 EXAMPLES: Final = """\
 Examples:
 
+  sluice models build drugs.toml
   sluice models register efficientnet-lite0.mar --promote
   sluice models fetch s3://models/resnet18.mar /models
   sluice models register http://torchserve:8080/predictions/resnet18/1.1
   sluice models list
-  sluice models promote resnet18@1.1"""
+  sluice models show resnet18@1.1
+  sluice models promote resnet18@1.1
+  sluice models retire resnet18@1.0"""
 
-app = typer.Typer(help="List, register, fetch and promote models.", no_args_is_help=True, epilog=EXAMPLES)
+app = typer.Typer(
+    help="Build, list, show, register, fetch, promote and retire models.", no_args_is_help=True, epilog=EXAMPLES
+)
+app.command("build", epilog=build.EXAMPLES)(build.build)
+
+
+LABELS_SHOWN: Final = 20
+Version = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A registered version.")]
 
 
 @app.command("list", epilog="Example:\n\n  sluice models list")
@@ -47,7 +61,7 @@ def list_models() -> None:
     for model in found:
         table.add_row(
             safe(f"{model.name}@{model.version}"),
-            "live" if model.live else "",
+            "live" if model.live else "retired" if model.retired else "",
             f"{len(model.labels):,}",
             safe(model.digest[:12]),
         )
@@ -81,7 +95,7 @@ def register(
 
     def work(cursor: LedgerCursor) -> Model:
         model = ledger_models.register(
-            cursor, card["name"], card["version"], card["digest"], card["preprocessing"], card["labels"]
+            cursor, card["name"], card["version"], card["digest"], card["preprocessing"], card["labels"], card
         )
         return ledger_models.promote(cursor, model.name, model.version) if live else model
 
@@ -93,15 +107,47 @@ def register(
         print(f"`sluice models promote {model.name}@{model.version}` makes it live")
 
 
+@app.command(epilog="Examples:\n\n  sluice models show resnet18@1.1\n  sluice models show resnet18@1.1 --json")
+def show(
+    model: Version,
+    whole: Annotated[bool, typer.Option("--json", help="The whole card, with all labels, as JSON.")] = False,
+) -> None:
+    """Show the card of a registered version: what it is, what it was made from, how well it did."""
+    with open_database() as database:
+        found = database.run(ledger_models.find, *split(model))
+    if found is None:
+        raise ConfigurationError(f"{model} is not registered: `sluice models list` shows what is")
+    card = ledger_models.card_of(found)
+    if whole:
+        print(json.dumps(card, indent=1))
+        return
+    table = Table.grid(padding=(0, 2))
+    state = "live" if found.live else "retired" if found.retired else "not live"
+    for name, value in [("model", f"{found.name}@{found.version} ({state})"), *_lines(card)]:
+        table.add_row(safe(name), safe(value))
+    console().print(table)
+
+
 @app.command(epilog="Example:\n\n  sluice models promote resnet18@1.1")
-def promote(model: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A registered version.")]) -> None:
+def promote(model: Version) -> None:
     """Make a version the live one of its name. Jobs that have begun keep the model they began with."""
-    name, separator, version = model.partition("@")
-    if not separator or not name or not version:
-        raise ConfigurationError(f"{model!r} names no version: write NAME@VERSION, as `sluice models list` shows it")
+    name, version = split(model)
     with open_database() as database:
         promoted = database.run(ledger_models.promote, name, version)
     print(f"{promoted.name}@{promoted.version} is live")
+
+
+@app.command(epilog="Examples:\n\n  sluice models retire resnet18@1.0\n  sluice models retire resnet18@1.0 --undo")
+def retire(model: Version, undo: Annotated[bool, typer.Option("--undo", help="Let it be used again.")] = False) -> None:
+    """Let no new job ask for a version, nor anybody promote it.
+
+    Jobs that have begun with it go on. The live version can't be
+    retired: promote another one first.
+    """
+    name, version = split(model)
+    with open_database() as database:
+        database.run(partial(ledger_models.retire, name=name, version=version, undo=undo))
+    print(f"{name}@{version} may be used again" if undo else f"{name}@{version} is retired")
 
 
 @app.command(epilog="Example:\n\n  sluice models fetch s3://models/efficientnet-lite0.mar /models")
@@ -126,3 +172,25 @@ def fetch(
     finally:
         part.unlink(missing_ok=True)
     print(f"{safe(folder / name)}: {safe(card['name'])}@{safe(card['version'])}, digest {safe(card['digest'])}")
+
+
+def split(model: str) -> tuple[str, str]:
+    """Return name and version of NAME@VERSION."""
+    name, separator, version = model.partition("@")
+    if not separator or not name or not version:
+        raise ConfigurationError(f"{model!r} names no version: write NAME@VERSION, as `sluice models list` shows it")
+    return name, version
+
+
+def _lines(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a person wants to know of a card; long lists are cut."""
+    for name, value in card.items():
+        if name in {"name", "version", "built_from"} or value is None:
+            continue
+        if name == "labels":
+            more = len(value) - LABELS_SHOWN
+            yield name, ", ".join(value[:LABELS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+        elif isinstance(value, dict):
+            yield name, ", ".join(f"{part} {each}" for part, each in value.items())
+        else:
+            yield name, str(value)

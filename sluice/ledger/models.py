@@ -1,11 +1,15 @@
-"""The table `models`: the registered versions, and which are live."""
+"""The table `models`: which versions there are, what their cards say, which is live and which are retired.
+
+All columns are read by `*`, and `card` is written only where there is one: the tables may be those of the release
+before, which have neither it nor `retired`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from sluice.domain import Model
 from sluice.errors import ConfigurationError
@@ -13,12 +17,20 @@ from sluice.ledger.connection import LedgerCursor
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+COLUMNS: Final = frozenset({"name", "version", "digest", "preprocessing", "labels"})
+"""What a card says in columns of its own."""
 
 
 def register(
-    cursor: LedgerCursor, name: str, version: str, digest: str, preprocessing: dict[str, object], labels: Sequence[str]
+    cursor: LedgerCursor,
+    name: str,
+    version: str,
+    digest: str,
+    preprocessing: dict[str, object],
+    labels: Sequence[str],
+    card: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Insert a version; if it exists, it must be the same."""
+    """Make a version known, with the rest of its card; a version that is known must be the same."""
     if not NAME.fullmatch(name) or not VERSION.fullmatch(version):
         raise ConfigurationError(f"{name}@{version} is no model name and version: use letters, digits, '.', '_', '-'")
     cursor.execute(
@@ -31,17 +43,40 @@ def register(
             f"{name}@{version} is registered with digest {model.digest[:12]}, this one has {digest[:12]}: "
             "give the new archive another version"
         )
-    return model
+    rest = {part: value for part, value in (card or {}).items() if part not in COLUMNS}
+    if not rest or rest == model.card or not _has_cards(cursor, model.id):
+        return model
+    # What is said beside the digest may change: the archive that was registered last is the one that is told.
+    cursor.execute("UPDATE models SET card = %s WHERE id = %s", (json.dumps(rest, ensure_ascii=False), model.id))
+    return _find(cursor, "id = %s", (model.id,))[0]
 
 
 def promote(cursor: LedgerCursor, name: str, version: str) -> Model:
     """Make a version the live one of its name: jobs that start from now on use it."""
-    found = _find(cursor, "name = %s AND version = %s", (name, version))
-    if not found:
-        raise ConfigurationError(f"{name}@{version} is not registered: `sluice models list` shows what is")
+    model = _locked(cursor, name, version)
+    if model.retired:
+        raise ConfigurationError(
+            f"{name}@{version} is retired: `sluice models retire --undo {name}@{version}` takes it back"
+        )
     cursor.execute("UPDATE models SET live = NULL WHERE name = %s AND version <> %s", (name, version))
-    cursor.execute("UPDATE models SET live = 1 WHERE id = %s", (found[0].id,))
-    return _find(cursor, "id = %s", (found[0].id,))[0]
+    cursor.execute("UPDATE models SET live = 1 WHERE id = %s", (model.id,))
+    return _find(cursor, "id = %s", (model.id,))[0]
+
+
+def retire(cursor: LedgerCursor, name: str, version: str, *, undo: bool = False) -> Model:
+    """Let no new job ask for a version, nor anybody promote it, or take that back; jobs that have begun go on."""
+    model = _locked(cursor, name, version)
+    if model.live and not undo:
+        raise ConfigurationError(
+            f"{name}@{version} is live, so jobs that name no version use it: promote another version of {name} first"
+        )
+    if undo:
+        cursor.execute("UPDATE models SET retired = NULL WHERE id = %s", (model.id,))
+    else:
+        cursor.execute(
+            "UPDATE models SET retired = CURRENT_TIMESTAMP(3) WHERE id = %s AND retired IS NULL", (model.id,)
+        )
+    return _find(cursor, "id = %s", (model.id,))[0]
 
 
 def get(cursor: LedgerCursor, model_id: int) -> Model | None:
@@ -57,7 +92,7 @@ def find(cursor: LedgerCursor, name: str, version: str) -> Model | None:
 
 
 def resolve(cursor: LedgerCursor, spec: str) -> Model:
-    """Return the model that a job's '', 'name' or 'name@version' refers to."""
+    """Return the model that a new job means by '', 'name' or 'name@version'."""
     name, at, version = spec.partition("@")
     if at and not (name and version):
         raise ConfigurationError(f"{spec!r} names no model: write NAME@VERSION, NAME for its live version, or nothing")
@@ -73,6 +108,8 @@ def resolve(cursor: LedgerCursor, spec: str) -> Model:
     if len(found) > 1:
         names = ", ".join(f"{model.name}@{model.version}" for model in found)
         raise ConfigurationError(f"several models are live ({names}): say which, with --model or in the job's `model`")
+    if found[0].retired:
+        raise ConfigurationError(f"{spec} is retired: name another version, as `sluice models list` shows them")
     return found[0]
 
 
@@ -86,11 +123,34 @@ def page(cursor: LedgerCursor, after_id: int, limit: int) -> list[Model]:
     return _find(cursor, "id > %s ORDER BY id LIMIT %s", (after_id, limit))
 
 
+def card_of(model: Model) -> dict[str, Any]:
+    """Return a model's whole card, as its archive has it; where none was kept, what the row says."""
+    told = {
+        "name": model.name,
+        "version": model.version,
+        "digest": model.digest,
+        "preprocessing": model.preprocessing,
+        "classes": len(model.labels),
+        "labels": model.labels,
+    }
+    return {**told, **model.card}
+
+
+def _locked(cursor: LedgerCursor, name: str, version: str) -> Model:
+    """Return a version whose row nobody else changes until the transaction ends."""
+    found = _find(cursor, "name = %s AND version = %s FOR UPDATE", (name, version))
+    if not found:
+        raise ConfigurationError(f"{name}@{version} is not registered: `sluice models list` shows what is")
+    return found[0]
+
+
+def _has_cards(cursor: LedgerCursor, model_id: int) -> bool:
+    cursor.execute("SELECT * FROM models WHERE id = %s", (model_id,))
+    return "card" in (cursor.fetchone() or {})
+
+
 def _find(cursor: LedgerCursor, where: str, values: tuple[object, ...]) -> list[Model]:
-    cursor.execute(
-        f"SELECT id, name, version, digest, preprocessing, labels, live FROM models WHERE {where}",
-        values,
-    )
+    cursor.execute(f"SELECT * FROM models WHERE {where}", values)
     return [
         Model(
             row["id"],
@@ -100,6 +160,8 @@ def _find(cursor: LedgerCursor, where: str, values: tuple[object, ...]) -> list[
             json.loads(row["preprocessing"]),
             json.loads(row["labels"]),
             bool(row["live"]),
+            json.loads(row.get("card") or "{}"),
+            row.get("retired") is not None,
         )
         for row in cursor.fetchall()
     ]

@@ -102,7 +102,7 @@ def live_through(database: Database, job: int, number: int) -> None:
     assert found.deaths == 0
 
 
-@pytest.mark.parametrize("tables", ["0001", "0002", "0003", "next"])
+@pytest.mark.parametrize("tables", ["0001", "0002", "0003", "0004", "next"])
 def test_this_release_works_on_its_neighbours_tables(old: Settings, tables: str) -> None:
     take_to(old, tables)
     with Database(old) as database:
@@ -250,7 +250,7 @@ def working(*turns: Callable[[], None]) -> Iterator[Callable[[], None]]:
 
 
 def test_running_processes_go_on_while_tables_change(old: Settings, opened: Database) -> None:
-    """Old ones work at 0001 to 0003; this release's also during the rename that follows."""
+    """Old ones work at 0001 to 0004; this release's also during the rename that follows."""
     job, number = one_object(opened)
     with Database(old) as other:
         theirs = one_object(other)

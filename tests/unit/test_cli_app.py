@@ -13,6 +13,7 @@ import pytest
 
 from sluice import cli
 from sluice.cli import status
+from sluice.cli.build import NEEDED, check_installed
 from sluice.errors import (
     ConfigurationError,
     EndpointDown,
@@ -36,7 +37,7 @@ COMMANDS = [
     "config",
     *(f"jobs {name}".strip() for name in ("", "list", "pause", "resume", "cancel", "priority")),
     *(f"quarantine {name}".strip() for name in ("", "list", "show", "replay")),
-    *(f"models {name}".strip() for name in ("", "list", "register", "fetch", "promote")),
+    *(f"models {name}".strip() for name in ("", "build", "list", "show", "register", "fetch", "promote", "retire")),
     *(f"users {name}".strip() for name in ("", "list", "add", "set-role", "deactivate", "activate", "reset-password")),
     *(f"users tokens {name}".strip() for name in ("", "list", "revoke")),
     *(f"db {name}".strip() for name in ("", "upgrade", "downgrade", "current")),
@@ -206,3 +207,15 @@ def test_output_to_a_full_disk_ends_with_1_and_a_sentence(command: str, unbuffer
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_building_where_there_is_no_torch_says_where_there_is() -> None:
+    check_installed(NEEDED)
+    with pytest.raises(ConfigurationError, match=r"needs nowhere_at_all, which isn't installed.*sluice-torchserve"):
+        check_installed(("json", "nowhere_at_all"))
+
+
+def test_building_passes_on_what_the_builder_says(sluice: Sluice) -> None:
+    code, out, err = sluice("models", "build", "nonsense")
+    assert (code, out) == (2, "")
+    assert "no recipe 'nonsense': use one of efficientnet-b0" in err
