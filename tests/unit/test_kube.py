@@ -26,17 +26,36 @@ replace example.com/old v1.0.0 => example.com/old v1.0.1
 """
 
 
+KUBERNETES = Piece("k8s.io/kubernetes", "v1.34.4", ("cmd/kubelet",))
+REPLACED = [
+    "replace k8s.io/api => k8s.io/api v0.34.4",
+    "replace example.com/forked => example.com/fork v1.2.3",
+    "replace example.com/old v1.0.0 => example.com/old v1.0.1",
+]
+
+
 def test_a_module_that_replaces_others_is_required_with_its_replacements() -> None:
     """Modules in the module's own tree are published with their own versions."""
-    made = go_mod(Piece("k8s.io/kubernetes", "v1.34.4", ("cmd/kubelet",)), GO_MOD).splitlines()
-    assert made == [
+    assert go_mod({KUBERNETES: GO_MOD}).splitlines() == [
         "module sluice.local/built",
         "go 1.24.0",
         "require k8s.io/kubernetes v1.34.4",
-        "replace k8s.io/api => k8s.io/api v0.34.4",
-        "replace example.com/forked => example.com/fork v1.2.3",
-        "replace example.com/old v1.0.0 => example.com/old v1.0.1",
+        *REPLACED,
         "tool k8s.io/kubernetes/cmd/kubelet",
+    ]
+
+
+def test_pieces_of_a_group_are_required_together() -> None:
+    """What both need is compiled once; the newer Go that one of them asks for builds all."""
+    other = Piece("example.com/tool/v2", "v2.1.0", ("",), ("tool",))
+    assert go_mod({KUBERNETES: GO_MOD, other: "module example.com/tool/v2\ngo 1.100.0\n"}).splitlines() == [
+        "module sluice.local/built",
+        "go 1.100.0",
+        "require k8s.io/kubernetes v1.34.4",
+        "require example.com/tool/v2 v2.1.0",
+        *REPLACED,
+        "tool k8s.io/kubernetes/cmd/kubelet",
+        "tool example.com/tool/v2",
     ]
 
 

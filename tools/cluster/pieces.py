@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,7 @@ class Piece:
     version: str
     packages: tuple[str, ...]
     names: tuple[str, ...] = ()
-    linked: Mapping[str, str] = field(default_factory=dict)
+    linked: Mapping[str, str] = field(default_factory=dict, hash=False)
     experiments: str = ""
     """Go experiments that it is built with (GOEXPERIMENT)."""
 
@@ -37,6 +37,11 @@ class Piece:
     def programs(self) -> tuple[str, ...]:
         """Return the programs' names in the cache; two modules may have programs of the same name."""
         return self.names or tuple(package.rsplit("/", 1)[-1] for package in self.packages)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The packages as Go names them."""
+        return tuple("/".join(part for part in (self.module, package) if part) for package in self.packages)
 
 
 PIECES: Final = {
@@ -79,6 +84,9 @@ PIECES: Final = {
         "github.com/kedacore/keda/v2", "v2.21.0", ("cmd/operator", "cmd/adapter"), ("keda-operator", "keda-adapter")
     ),
 }
+
+TOGETHER: Final = (("kubernetes", "metallb"), ("coredns", "helm", "metrics-server"))
+"""What needs the same libraries of Kubernetes is built in one module: they are compiled once, not once a piece."""
 
 DEBIAN: Final = {
     "etcd-server": "usr/bin/etcd",
@@ -123,14 +131,22 @@ class BuildCache:
     def build(self, names: Iterable[str]) -> None:
         """Build missing programs."""
         self.programs.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            piece = PIECES[name]
-            mark = self.programs / f".{name}-{piece.version}"
-            if mark.exists() and all(self.program(program).exists() for program in piece.programs):
-                continue
-            print(f"cluster: building {name} {piece.version}", flush=True)
-            _build(piece, self.programs)
-            mark.touch()
+        missing = [name for name in names if not self._has(name)]
+        while missing:
+            group = next((group for group in TOGETHER if missing[0] in group), (missing[0],))
+            wanted = [name for name in missing if name in group]
+            print(f"cluster: building {', '.join(f'{name} {PIECES[name].version}' for name in wanted)}", flush=True)
+            _build([PIECES[name] for name in wanted], [PIECES[name] for name in group], self.programs)
+            for name in wanted:
+                self._mark(name).touch()
+            missing = [name for name in missing if name not in wanted]
+
+    def _has(self, name: str) -> bool:
+        return self._mark(name).exists() and all(self.program(program).exists() for program in PIECES[name].programs)
+
+    def _mark(self, name: str) -> Path:
+        """Where it stands that a version of a piece was built."""
+        return self.programs / f".{name}-{PIECES[name].version}"
 
     def unpack_debian(self, packages: Iterable[str] = CLUSTERS) -> None:
         """Unpack missing packages."""
@@ -164,31 +180,41 @@ def install(wanted: Mapping[str, str]) -> None:
         )
 
 
-def _build(piece: Piece, target: Path) -> None:
-    """Build in a module of our own: `go install` refuses modules whose go.mod has replacements."""
+def _build(wanted: Sequence[Piece], group: Sequence[Piece], target: Path) -> None:
+    """Build pieces of a group in a module of our own: `go install` refuses modules whose go.mod has replacements."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        (folder / "go.mod").write_text(go_mod(piece, Path(_download(piece)["GoMod"]).read_text()))
+        (folder / "go.mod").write_text(go_mod({piece: Path(_download(piece)["GoMod"]).read_text() for piece in group}))
         _run(["go", "mod", "tidy"], cwd=scratch)
-        flags = "-s -w " + " ".join(f"-X {name}={value}" for name, value in piece.linked.items())
-        for package, program in zip(piece.packages, piece.programs, strict=True):
-            path = "/".join(part for part in (piece.module, package) if part)
-            command = ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(folder / program), path]
+        for piece in wanted:
+            flags = "-s -w " + " ".join(f"-X {name}={value}" for name, value in piece.linked.items())
+            made = folder / "made"
+            made.mkdir()
+            # All programs at once: one is linked while others are compiled.
+            command = ["go", "build", "-trimpath", "-ldflags", flags, "-o", f"{made}/", *piece.paths]
             _run(command, cwd=scratch, environment={"GOEXPERIMENT": piece.experiments})
-            shutil.move(folder / program, target / program)
+            for path, program in zip(piece.paths, piece.programs, strict=True):
+                shutil.move(made / path.rsplit("/", 1)[-1], target / program)
+            made.rmdir()
 
 
-def go_mod(piece: Piece, own: str) -> str:
-    """Return a go.mod that requires the piece with the replacements in its `own` go.mod."""
-    go = re.search(r"^go (\S+)$", own, re.MULTILINE)
-    staging = f"v0.{piece.version[1:].split('.', 1)[1]}"
-    replaced = []
-    for old, new in re.findall(r"^\s*(?:replace )?(\S+(?: v\S+)?) => (\S+(?: v\S+)?)$", own, re.MULTILINE):
-        # Kubernetes has some modules in its own tree; they are published with other versions.
-        replaced.append(f"replace {old} => " + (f"{old} {staging}" if new.startswith("./") else new))
-    tools = [f"tool {'/'.join(part for part in (piece.module, package) if part)}" for package in piece.packages]
-    lines = ["module sluice.local/built", f"go {go[1] if go else '1.24'}", f"require {piece.module} {piece.version}"]
-    return "\n".join([*lines, *replaced, *tools]) + "\n"
+def go_mod(pieces: Mapping[Piece, str]) -> str:
+    """Return a go.mod that requires each piece with the replacements in the piece's own go.mod, which is its value."""
+    version = max(map(_go_version, pieces.values()), key=lambda each: [int(part) for part in each.split(".")])
+    required, replaced, tools = [], [], []
+    for piece, own in pieces.items():
+        required.append(f"require {piece.module} {piece.version}")
+        staging = f"v0.{piece.version[1:].split('.', 1)[1]}"
+        for old, new in re.findall(r"^\s*(?:replace )?(\S+(?: v\S+)?) => (\S+(?: v\S+)?)$", own, re.MULTILINE):
+            # Kubernetes has some modules in its own tree; they are published with other versions.
+            replaced.append(f"replace {old} => " + (f"{old} {staging}" if new.startswith("./") else new))
+        tools += [f"tool {path}" for path in piece.paths]
+    return "\n".join(["module sluice.local/built", f"go {version}", *required, *replaced, *tools]) + "\n"
+
+
+def _go_version(own: str) -> str:
+    found = re.search(r"^go (\S+)$", own, re.MULTILINE)
+    return found[1] if found else "1.24"
 
 
 def _download(piece: Piece) -> dict[str, str]:
