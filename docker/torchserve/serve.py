@@ -36,17 +36,26 @@ def main() -> None:
         sys.exit(f"sluice-serve: {WORK} can't be written ({error.strerror}): a full disk is the usual cause, make room")
     threads = arguments.threads or max(1, processors() // (arguments.workers * len(archives)))
     print(f"sluice-serve: {', '.join(each.name for each in archives)}; {threads} threads a worker", flush=True)
-    os.environ.update(
-        TEMP=str(WORK / "tmp"),
-        TMPDIR=str(WORK / "tmp"),
-        LOG_LOCATION=str(WORK / "logs"),
-        METRICS_LOCATION=str(WORK / "logs"),
-        OMP_NUM_THREADS=str(threads),
-        # Threads that spin while they wait take CPU time from those that compute.
-        OMP_WAIT_POLICY="PASSIVE",
-    )
     command = ["torchserve", "--start", "--foreground", "--ncs", "--ts-config", str(configuration)]
-    os.execvp(command[0], [*command, "--model-store", str(arguments.store)])  # noqa: S606 - nothing to quote
+    os.execvpe(command[0], [*command, "--model-store", str(arguments.store)], environment(threads))  # noqa: S606 - nothing to quote
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Return the environment of TorchServe and its workers.
+
+    Without PYTHONPATH: TorchServe puts it before an archive's folder, so workers would import this image's code instead
+    of the code that the archive includes, which may be older or newer.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return kept | {
+        "TEMP": str(WORK / "tmp"),
+        "TMPDIR": str(WORK / "tmp"),
+        "LOG_LOCATION": str(WORK / "logs"),
+        "METRICS_LOCATION": str(WORK / "logs"),
+        "OMP_NUM_THREADS": str(threads),
+        # Threads that spin while they wait take CPU time from those that compute.
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
 
 
 def parse(words: list[str]) -> argparse.Namespace:

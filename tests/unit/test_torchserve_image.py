@@ -160,3 +160,11 @@ def test_a_full_disk_is_said_before_what_a_log_says(work: Path, monkeypatch: pyt
     assert probe.full_disk() == ""
     monkeypatch.setattr(probe, "LEAST_ROOM", 1 << 62)
     assert f"the disk of {work} is full" in probe.full_disk()
+
+
+def test_workers_import_the_archives_code_and_not_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/opt/sluice")
+    monkeypatch.setenv("HOME", "/tmp")
+    told = serve.environment(3)
+    assert "PYTHONPATH" not in told
+    assert (told["HOME"], told["OMP_NUM_THREADS"]) == ("/tmp", "3")

@@ -90,17 +90,20 @@ class TorchServe(Server):
         configuration = self._folder / "config.properties"
         configuration.write_text(self._configuration(store))
         program = Path(sys.executable).parent / "torchserve"
+        environment = plain_environment(
+            TMPDIR=str(temporary),
+            TEMP=str(temporary),
+            LOG_LOCATION=str(logs),
+            METRICS_LOCATION=str(logs),
+            OMP_NUM_THREADS=str(self._threads),
+            OMP_WAIT_POLICY="PASSIVE",
+            PATH=f"{program.parent}:{os.environ.get('PATH', '')}",
+        )
+        # It would come before an archive's folder: workers would run this checkout's code instead of the archive's.
+        del environment["PYTHONPATH"]
         self.spawn(
             [program, "--start", "--foreground", "--ncs", "--ts-config", configuration, "--model-store", store],
-            plain_environment(
-                TMPDIR=str(temporary),
-                TEMP=str(temporary),
-                LOG_LOCATION=str(logs),
-                METRICS_LOCATION=str(logs),
-                OMP_NUM_THREADS=str(self._threads),
-                OMP_WAIT_POLICY="PASSIVE",
-                PATH=f"{program.parent}:{os.environ.get('PATH', '')}",
-            ),
+            environment,
             cwd=self._folder,
         )
 
