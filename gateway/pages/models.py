@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
@@ -45,14 +45,12 @@ async def show_model(request: Request, person: Viewer, name: ModelName, version:
     """Show what a version expects and what it can say."""
     del person
     model = await find(parts_of(request), name, version)
-    metrics = model.card.get("metrics")
     return await page(
         request,
         "model.html",
         model=model,
         preprocessing=json.dumps(model.preprocessing, indent=2),
-        facts=[(shown, model.card[name]) for name, shown in FACTS.items() if isinstance(model.card.get(name), str)],
-        metrics=sorted(metrics.items()) if isinstance(metrics, dict) else [],
+        **told_of(model.card),
     )
 
 
@@ -61,3 +59,13 @@ async def promote_model(request: Request, person: Admin, name: ModelName, versio
     """Make a version live, and show it."""
     await promote(parts_of(request), person, name, version)
     return RedirectResponse(f"/models/{name}/{version}", HTTPStatus.SEE_OTHER)
+
+
+def told_of(card: dict[str, Any]) -> dict[str, Any]:
+    """Return what a page says of a card, which may lack any of it; cards come from archives that others made."""
+    metrics, description = card.get("metrics"), card.get("description")
+    return {
+        "description": description if isinstance(description, str) else "",
+        "facts": [(shown, card[name]) for name, shown in FACTS.items() if isinstance(card.get(name), str)],
+        "metrics": sorted(metrics.items()) if isinstance(metrics, dict) else [],
+    }

@@ -19,21 +19,22 @@ FOLDER: Final = Path(__file__).parents[1] / "templates"
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Return what makes the pages: templates, and how numbers and times are shown."""
+    made = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda score: f"{100 * score:.2f} %"
-    environment.filters["number"] = lambda number: f"{number:,}"
-    environment.filters["size"] = _size
-    environment.filters["moment"] = lambda moment: f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-    environment.filters |= {"duration": duration, "rate": rate, "finished": finished_of, "done_percent": percent}
-    environment.globals["version"] = sluice.__version__
-    return environment
+    made.filters["percent"] = lambda score: f"{100 * score:.2f} %"
+    made.filters["number"] = lambda number: f"{number:,}"
+    made.filters["size"] = _size
+    made.filters["moment"] = lambda moment: f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    made.filters |= {"duration": duration, "rate": rate, "finished": finished_of, "done_percent": percent}
+    made.globals["version"] = sluice.__version__
+    return made
 
 
 def _size(number: int) -> str:
@@ -57,4 +58,4 @@ async def part(request: Request, template: str, status: int = HTTPStatus.OK, **c
         "settings": parts.settings,
         "csrf": parts.doors.csrf(request),
     }
-    return _environment().get_template(template).render(known | context)
+    return environment().get_template(template).render(known | context)
