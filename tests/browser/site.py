@@ -18,6 +18,8 @@ from tests.support.gateway_visitors import ADMIN, PASSWORD, Visitor
 from tools.stack import Servers, Stack
 
 BUCKET: Final = "browser"
+LARGEST: Final = 2**20
+"""Bytes of a picture."""
 PATIENCE: Final = 120.0
 ADA: Final = "ada@example.com"
 SEEING: Final = "efficientnet-lite0@1.0"
@@ -53,8 +55,13 @@ def open_site(servers: Servers) -> Iterator[Site]:
     bad = {"holiday/notes.jpg": b"no picture", "holiday/cut off.jpg": photo(3)[:900]}
     servers.s3.fill(BUCKET, {**many, **bad}.items())
     with Stack(servers, "browser") as stack:
-        settings = {"gateway_sources": f"s3://{BUCKET}/", "gateway_signup": "open", "gateway_rate": 0}
-        gateway = stack.start_gateway(gateway_anonymous="user", **settings)
+        gateway = stack.start_gateway(
+            gateway_anonymous="user",
+            gateway_signup="open",
+            gateway_sources=f"s3://{BUCKET}/",
+            gateway_rate=0,
+            gateway_picture_bytes=LARGEST,
+        )
         stack.start_workers(consumers=1)
         until(lambda: answers(gateway.url) and "first admin made" in gateway.log_tail(), "the first admin")
         admin = Visitor(gateway.url).sign_in(ADMIN, stack.admin_password)

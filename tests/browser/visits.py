@@ -56,6 +56,8 @@ class Visits:
         page = context.new_page()
         page.on("console", lambda message: self._listen(message.type, f"{page.url}: {message.text}"))
         page.on("pageerror", lambda error: self._listen("error", f"{page.url}: {error}"))
+        # Listened to from the beginning: Chromium takes a while until it hands file choosers over.
+        page.on("filechooser", lambda chooser: None)  # noqa: ARG005 - `choose` is told of each as well
         page.goto(path)
         return page
 
