@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ CARRIED: Final = (
 )
 WEIGHTS: Final = "weights.safetensors"
 PROGRAM: Final = "program.pt2"
+MANIFEST: Final = "MAR-INF/MANIFEST.json"
 SAMPLE: Final = Path(__file__).with_name("sample.py")
 SAMPLE_SECONDS: Final = 600
 SAID: Final = 3000
@@ -87,15 +89,41 @@ def carried_files() -> dict[str, Path]:
 
 
 def write_archive(card: Mapping[str, Any], weights: Path | None, path: Path) -> None:
-    """Write the zip file that TorchServe unpacks: code, weights, card, and what starts the handler."""
-    model = {"modelName": card["name"], "handler": HANDLER.name, "modelVersion": card["version"]}
-    with zipfile.ZipFile(path, "w") as made:
+    """Have torch-model-archiver pack code, weights and card, and write what it packed without the time of that."""
+    with tempfile.TemporaryDirectory(prefix="sluice-archive-") as folder:
+        scratch = Path(folder)
+        staged = scratch / "staged"
         for place, carried in carried_files().items():
-            add(made, place, carried.read_bytes())
-        add(made, CARD, json.dumps(card, indent=1).encode())
+            if carried != HANDLER:
+                (staged / place).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(carried, staged / place)
+        (staged / CARD).write_text(json.dumps(card, indent=1))
         if weights:
-            add(made, weights.name, weights.read_bytes())
-        add(made, "MAR-INF/MANIFEST.json", json.dumps({"runtime": "python", "model": model}, indent=2).encode())
+            shutil.copy(weights, staged / weights.name)
+        packed = _pack(card, staged, scratch)
+        with zipfile.ZipFile(packed) as opened, zipfile.ZipFile(path, "w") as made:
+            for name in sorted(name for name in opened.namelist() if not name.endswith("/")):
+                add(made, name, _without_date(opened.read(name)) if name == MANIFEST else opened.read(name))
+
+
+def _pack(card: Mapping[str, Any], staged: Path, scratch: Path) -> Path:
+    # The archiver stages under the temporary folder in a folder named for the model: two builds must not share it.
+    (scratch / "tmp").mkdir()
+    command = ["env", f"TMPDIR={scratch / 'tmp'}", sys.executable, "-m", "model_archiver.model_packaging"]
+    command += ["--model-name", card["name"]]
+    command += ["--version", card["version"], "--handler", str(HANDLER), "--extra-files", str(staged)]
+    command += ["--export-path", str(scratch), "--archive-format", "zip-store"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this file's own words
+    packed = scratch / f"{card['name']}.mar"
+    if done.returncode or not packed.is_file():
+        raise BuildError(f"torch-model-archiver failed:\n{(done.stderr + done.stdout)[-SAID:]}")
+    return packed
+
+
+def _without_date(manifest: bytes) -> bytes:
+    told = json.loads(manifest)
+    del told["createdOn"]
+    return json.dumps(told, indent=2).encode()
 
 
 def _weights(recipe: Recipe, classes: int, cache: Path, scratch: Path) -> Path | None:
