@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import signal
-import sys
 
 EXAMPLES = """\
 examples:
@@ -22,8 +20,8 @@ README.md. SIGTERM drains: what is begun is finished, the rest goes back to the 
 """
 
 
-def main() -> int:
-    """Run until stopped; return the exit code."""
+def main() -> None:
+    """Run until stopped."""
     parser = argparse.ArgumentParser(
         prog="python -m consumer",
         description="Receive objects from Sluice's producers, have TorchServe classify them, commit the predictions.",
@@ -38,23 +36,10 @@ def main() -> int:
     # Until the service handles this signal there is nothing to drain; the imports below take part of that second.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     from consumer.service import serve_until_stopped  # noqa: PLC0415 - see above
-    from sluice.errors import ConfigurationError  # noqa: PLC0415 - see above
-    from sluice.settings import read_settings  # noqa: PLC0415 - see above
-    from sluice.telemetry import configure  # noqa: PLC0415 - see above
+    from sluice.process import run_process  # noqa: PLC0415 - see above
 
-    try:
-        settings = read_settings(**vars(arguments))
-        configure(settings)
-        # Not asyncio.run, which would wait for threads: see below.
-        asyncio.Runner().run(serve_until_stopped(settings))
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a person started this, and reads it
-        return 2
-    return 0
+    run_process("consumer", serve_until_stopped, **vars(arguments))
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    # A thread may still wait for an answer that nobody needs any more; at a normal exit Python would wait for it.
-    os._exit(code)
+    main()

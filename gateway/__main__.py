@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import os
-import sys
 
 EXAMPLES = """\
 examples:
@@ -19,8 +16,8 @@ README.md. SIGTERM drains: requests under way are answered, new ones are refused
 """
 
 
-def main() -> int:
-    """Run until stopped; return the exit code."""
+def main() -> None:
+    """Run until stopped."""
     parser = argparse.ArgumentParser(
         prog="python -m gateway",
         description="Serve Sluice's pages and its API: classify pictures, run jobs, look at results.",
@@ -33,23 +30,10 @@ def main() -> int:
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="port of /metrics, /live and /ready; 0: off")
     arguments = parser.parse_args()
     from gateway.service import serve_until_stopped  # noqa: PLC0415 - --help needs none of it
-    from sluice.errors import ConfigurationError  # noqa: PLC0415 - the same
-    from sluice.settings import read_settings  # noqa: PLC0415 - the same
-    from sluice.telemetry import configure  # noqa: PLC0415 - the same
+    from sluice.process import run_process  # noqa: PLC0415 - the same
 
-    try:
-        settings = read_settings(**vars(arguments))
-        configure(settings)
-        # Not asyncio.run, which would wait for threads: see below.
-        asyncio.Runner().run(serve_until_stopped(settings))
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a person started this, and reads it
-        return 2
-    return 0
+    run_process("gateway", serve_until_stopped, **vars(arguments))
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    # A thread may still wait for an answer that nobody needs any more; Python would wait for it.
-    os._exit(code)
+    main()

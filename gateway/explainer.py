@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gateway.live_models import UsableModel
+from gateway.places import Places
 from gateway.viewer import QUALITY, PictureViewer
 from sluice.errors import Busy, InferenceError, RequestError
 from sluice.images import decode, pack
@@ -36,21 +37,17 @@ class Explainer:
         self._settings = settings
         self._balancer = balancer
         self._viewer = viewer
-        self._inside = 0
+        self._places = Places(AT_ONCE, "other pictures are being explained", RETRY_SECONDS)
 
     async def jpeg(self, shown: ShownPicture, usable: UsableModel) -> bytes:
         """Return the picture as the model saw it, under the heat map; RequestError says why there is none."""
-        if self._inside >= AT_ONCE:
-            raise Busy("others are being explained: ask again in a while", RETRY_SECONDS)
-        self._inside += 1
         try:
-            data = await self._viewer.read(shown)
-            pixels = await asyncio.to_thread(decode, data, usable.preprocessing, self._settings.image_max_pixels)
-            found = await self._balancer.explain(usable.model, pack([pixels]))
+            with self._places.hold():
+                data = await self._viewer.read(shown)
+                pixels = await asyncio.to_thread(decode, data, usable.preprocessing, self._settings.image_max_pixels)
+                found = await self._balancer.explain(usable.model, pack([pixels]))
         except InferenceError as error:
             raise Busy(f"no explanation can be had for now: {error}", RETRY_SECONDS) from error
-        finally:
-            self._inside -= 1
         if isinstance(found, Refusal):
             raise RequestError(HTTPStatus.NOT_FOUND, f"{shown.model} can't say why: {found.detail}")
         return await asyncio.to_thread(drawn, pixels, found)

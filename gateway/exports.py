@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
@@ -12,8 +11,9 @@ from fastapi.responses import StreamingResponse
 
 from gateway.doors.person import Person
 from gateway.ledgers import LedgerPool
+from gateway.places import Places
 from gateway.search import ResultsSearch
-from sluice.errors import Busy, RequestError
+from sluice.errors import RequestError
 from sluice.exports import ExportFormat, csv_lines, has_parquet, results_writer
 from sluice.ledger.browse import ResultsPage, results_page
 from sluice.ledger.reports import Report, list_reports
@@ -48,7 +48,7 @@ class Exports:
 
     def __init__(self, ledger: LedgerPool) -> None:
         self._ledger = ledger
-        self._open: Counter[int] = Counter()
+        self._places = Places(MOST, "files are being made", RETRY_SECONDS, MOST_OF_ONE)
 
     async def results(
         self, person: Person, job_id: int, search: ResultsSearch, kind: ExportFormat
@@ -58,7 +58,7 @@ class Exports:
             raise RequestError(
                 HTTPStatus.NOT_IMPLEMENTED, "Parquet needs pyarrow, which this gateway lacks: ask for csv or jsonl"
             )
-        self._check_room(person)
+        self._places.check(person.id)
         # Before the answer begins: what goes wrong here still has a status of its own.
         first = await self._ledger.run(results_page, job_id, search.order, search.wanted, limit=PAGE)
         return StreamingResponse(
@@ -69,7 +69,7 @@ class Exports:
 
     async def reports(self, person: Person, user_id: int | None) -> StreamingResponse:
         """Answer with the reports of a person (None: everybody's) as CSV."""
-        self._check_room(person)
+        self._places.check(person.id)
         first = await self._ledger.run(list_reports, user_id, limit=PAGE)
         return StreamingResponse(
             self._reports(person, user_id, first),
@@ -80,8 +80,7 @@ class Exports:
     async def _results(
         self, person: Person, job_id: int, search: ResultsSearch, kind: ExportFormat, page: ResultsPage
     ) -> AsyncIterator[bytes]:
-        self._open[person.id] += 1
-        try:
+        with self._places.take(person.id):
             writer = await asyncio.to_thread(results_writer, kind, group_rows=GROUP_ROWS)
             while True:
                 if made := await asyncio.to_thread(writer.page, [found.result for found in page.rows]):
@@ -93,28 +92,13 @@ class Exports:
                 )
             if made := await asyncio.to_thread(writer.end):
                 yield made
-        finally:
-            self._close(person)
 
     async def _reports(self, person: Person, user_id: int | None, page: list[Report]) -> AsyncIterator[bytes]:
-        self._open[person.id] += 1
-        try:
+        with self._places.take(person.id):
             yield csv_lines([REPORT_COLUMNS])
             while page:
                 yield csv_lines(_cells(row) for row in page)
                 page = await self._ledger.run(list_reports, user_id, before_id=page[-1].id, limit=PAGE)
-        finally:
-            self._close(person)
-
-    def _check_room(self, person: Person) -> None:
-        if self._open.total() >= MOST or self._open[person.id] >= MOST_OF_ONE:
-            raise Busy(
-                f"{MOST_OF_ONE} files at once for one person, {MOST} in all: wait for the end of one", RETRY_SECONDS
-            )
-
-    def _close(self, person: Person) -> None:
-        self._open[person.id] -= 1
-        self._open += Counter()  # forgets those who have none
 
 
 def _cells(row: Report) -> list[object]:

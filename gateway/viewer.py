@@ -10,7 +10,7 @@ from typing import Final
 
 from PIL import Image
 
-from sluice.errors import Busy
+from gateway.places import Places
 from sluice.images import decode_whole
 from sluice.ledger.shown import ShownPicture
 from sluice.objects import Source, open_source
@@ -31,19 +31,14 @@ class PictureViewer:
         self._settings = settings
         self._sources: OrderedDict[str, Source] = OrderedDict()
         self._turns = asyncio.Semaphore(settings.decode_threads)
-        self._inside = 0
+        self._places = Places(MOST_WAITING, "pictures are being drawn", RETRY_SECONDS)
         self._threads = ThreadPoolExecutor(settings.decode_threads, "view")
 
     async def jpeg(self, shown: ShownPicture, longest: int) -> bytes:
         """Return an object's picture, its longest side at most `longest`; ObjectError, ImageError or Busy if not."""
-        if self._inside >= MOST_WAITING:
-            raise Busy(f"{self._inside} pictures are being drawn: ask again in a while", RETRY_SECONDS)
-        self._inside += 1
-        try:
+        with self._places.hold():
             async with self._turns:
                 return await self.drawn(await self.read(shown), longest)
-        finally:
-            self._inside -= 1
 
     async def read(self, shown: ShownPicture) -> bytes:
         """Return an object's bytes, those that its prediction is about."""

@@ -24,7 +24,7 @@ from producer.sources import JobSources
 from sluice.errors import ShardTaken
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
-from sluice.telemetry.health import Health
+from sluice.telemetry.health import Health, serve
 
 log = get_logger()
 
@@ -36,8 +36,13 @@ class StopRequested(Exception):
     """Raised when the process is told to stop: it ends the task group."""
 
 
-async def produce(settings: Settings, health: Health) -> None:
+async def serve_until_stopped(settings: Settings) -> None:
     """Own the shard and stream it, until SIGTERM or SIGINT."""
+    log.info("producer starts", **settings.shown())
+    health = Health()
+    for name in ("shard", "socket"):
+        health.set(name, ok=False, why="starting")
+    serve(settings, health)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
 
 from gateway.ledgers import LedgerPool
+from gateway.places import Places
 from gateway.uploads.body import ArchiveBody
 from gateway.uploads.bucket import ArchiveBucket, PartsUpload
 from gateway.uploads.names import HEAD_BYTES, archive_name, check_head
-from sluice.errors import Busy, LedgerError, RequestError, SourceError
+from sluice.errors import LedgerError, RequestError, SourceError
 from sluice.ledger import LedgerCursor, uploads
 from sluice.ledger.uploads import ArchiveUpload, NewUpload
 from sluice.settings import Settings
@@ -50,7 +49,7 @@ class ArchiveReceiver:
         self._part_bytes = max(PART_BYTES, math.ceil(self._most_bytes / PARTS_MAX))
         self._bucket = bucket
         self._ledger = ledger
-        self._inside: Counter[int] = Counter()
+        self._places = Places(MOST, "archives are being uploaded", RETRY_SECONDS, MOST_EACH)
 
     async def run(self) -> None:
         """Drop what dead gateways left, now and every hour, until cancelled."""
@@ -71,7 +70,7 @@ class ArchiveReceiver:
                 raise self._too_large()
             if body.name:
                 body.name = archive_name(body.name)
-            with self._slot(user_id):
+            with self._places.hold(user_id):
                 async with asyncio.timeout(LONGEST_SECONDS):
                     return await self._receive(user_id, body, wanted, beside)
         except TimeoutError as error:
@@ -82,19 +81,6 @@ class ArchiveReceiver:
         except RequestError:
             await body.drain()
             raise
-
-    @contextmanager
-    def _slot(self, user_id: int) -> Iterator[None]:
-        if self._inside.total() >= MOST:
-            raise Busy(f"{MOST} archives are being uploaded, more at once aren't taken: send it again", RETRY_SECONDS)
-        if self._inside[user_id] >= MOST_EACH:
-            raise Busy(f"{MOST_EACH} archives of yours are being uploaded: send it after them", RETRY_SECONDS)
-        self._inside[user_id] += 1
-        try:
-            yield
-        finally:
-            self._inside[user_id] -= 1
-            self._inside += Counter()  # forgets whoever has none
 
     async def _receive(self, user_id: int, body: ArchiveBody, wanted: Wanted, beside: Beside | None) -> ArchiveUpload:
         chunks = body.chunks()

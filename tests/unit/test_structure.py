@@ -25,7 +25,7 @@ FLOORS: Final = (
     {"domain", "backoff"},
     {"settings"},
     {"images", "protocol", "telemetry", "objects"},
-    {"ledger"},
+    {"ledger", "process"},
     {"inference", "exports"},
     {"cli"},
 )
