@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -149,7 +150,8 @@ class Bucket:
             request["Range"] = f"bytes={first}-{first + limit - 1}"
         try:
             answer = self._client().get_object(**request)
-            with answer["Body"] as body:
+            # Not `with answer["Body"]`, which gives urllib3's stream: its errors aren't botocore's.
+            with closing(answer["Body"]) as body:
                 size = answer.get("ContentLength")
                 if bare(answer.get("ETag")) != etag:
                     raise ObjectChanged(self._head(key))
@@ -164,6 +166,9 @@ class Bucket:
             raise self._judge(error, key) from error
         if len(data) > limit:
             raise ObjectError(Reason.TOO_LARGE, f"more than {limit} bytes")
+        # botocore only notices a body that is reset, not one that ends too early.
+        if size is not None and len(data) != size:
+            raise ReadRefused(f"{self.url(key)}: the body ended after {len(data)} of {size} bytes: tried again later")
         return data
 
     def _head(self, key: bytes) -> ListedObject:
