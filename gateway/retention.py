@@ -60,6 +60,8 @@ class Retention:
         self._store = store
         self._clock = clock
         self._settings = settings
+        self._archives_after = ""
+        """The last archive that a sweep came to, if it ended before all were looked at."""
 
     async def run(self) -> None:
         """Sweep now and every hour, until cancelled."""
@@ -110,12 +112,9 @@ class Retention:
     async def _remove_archives(self, ledger: AsyncLedger, done: SweepResult) -> None:
         """Remove archives whose jobs ended so long ago, and those that never became a job."""
         before = self._clock() - timedelta(days=self._days)
-        after = ""
-        while done.has_turn() and (page := await self._store.page(ARCHIVES, after=after)):
-            after = page[-1].key
+        while done.has_turn():
+            page = await self._store.page(ARCHIVES, after=self._archives_after)
             ids = {each.key: each.place[1] for each in page if _is_archive(each)}
-            if not ids:
-                continue
             needed = await ledger.run(uploads.mark_removed, list(ids.values()), before.replace(tzinfo=None))
             # One without a row may be about to get it.
             late = {each.key for each in page if each.modified >= before}
@@ -123,7 +122,8 @@ class Retention:
             await self._store.remove(keys)
             metrics.GATEWAY_REMOVED.labels(what="archive").inc(len(keys))
             done.archives += len(keys)
-            if len(page) < PAGE:
+            self._archives_after = page[-1].key if len(page) == PAGE else ""
+            if not self._archives_after:
                 break
 
 

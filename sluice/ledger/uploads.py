@@ -115,6 +115,8 @@ def mark_removed(cursor: LedgerCursor, ids: Sequence[str], before: datetime) -> 
 
     Return of each that has a row whether its bytes are still needed.
     """
+    if not ids:
+        return {}
     cursor.execute(
         "UPDATE uploads u LEFT JOIN jobs j ON j.id = u.job_id SET u.removed = CURRENT_TIMESTAMP(3) "
         "WHERE u.id IN %s AND u.removed IS NULL AND u.created < %s AND (j.id IS NULL "
