@@ -1,9 +1,9 @@
 """The gateway's tables: people and sign-ins, owners of jobs and pictures, and state that its replicas share.
 
-Everything is added: processes of the previous release don't use it, so they continue to work. Only two steps change
-older tables. `feedback` gets columns with defaults, which the server adds without touching a row. `predictions` gets
-two indexes, for pages of results that filter by label or sort by score; the server builds them while others read and
-write, which takes as long as reading the table.
+Everything is added: processes of the previous release don't use it, so they continue to work. Three steps change what
+exists. Views show the right url for members of archives in folders. `feedback` gets columns with defaults, which the
+server adds without touching a row. `predictions` gets two indexes, for pages of results that filter by label or sort by
+score; the server builds them while others read and write, which takes as long as reading the table.
 """
 
 from __future__ import annotations
@@ -145,9 +145,42 @@ INDEXES = {
     ("predictions", "by_score"): "(job_id, score)",
 }
 
+# The keys of a job on one archive of a folder (file:///srv/x.zip) begin with the archive's own name (x.zip!/a.jpg). The
+# source of a job on all archives below a folder ends in !/, which is no part of the path.
+ARCHIVE = "CAST(SUBSTRING_INDEX(j.source, '/', -1) AS BINARY)"
+URL = f"""CONCAT(
+            CASE WHEN j.source LIKE 's3://%'
+                 THEN CONCAT(SUBSTRING_INDEX(j.source, '/', 3), '/')
+                 WHEN LOWER(RIGHT(j.source, 4)) IN ('.zip', '.tar')
+                      AND (o.object_key = {ARCHIVE}
+                           OR LEFT(o.object_key, LENGTH({ARCHIVE}) + 2) = CONCAT({ARCHIVE}, '!/'))
+                 THEN LEFT(j.source, CHAR_LENGTH(j.source) - CHAR_LENGTH(SUBSTRING_INDEX(j.source, '/', -1)))
+                 ELSE CONCAT(LEFT(j.source, 7),
+                             TRIM(TRAILING '/' FROM TRIM(TRAILING '!/' FROM SUBSTRING(j.source, 8))), '/') END,
+            COALESCE(CONVERT(o.object_key USING utf8mb4), CONCAT('0x', HEX(o.object_key))))"""
+
+VIEWS = (
+    f"""
+        CREATE OR REPLACE VIEW results AS
+        SELECT {URL} AS url, p.label AS label, p.score AS score, CONCAT(m.name, '@', m.version) AS model,
+               p.created AS predicted, o.job_id AS job, p.top AS top, p.object_id AS object_id
+        FROM predictions p
+        JOIN objects o ON o.id = p.object_id
+        JOIN jobs j ON j.id = o.job_id
+        JOIN models m ON m.id = p.model_id""",
+    f"""
+        CREATE OR REPLACE VIEW images AS
+        SELECT {URL} AS url, CASE WHEN o.state = 'pending' THEN NULL ELSE o.updated END AS process_date,
+               o.state = 'done' AS flag, o.state AS state, o.reason AS reason, o.job_id AS job, o.id AS object_id
+        FROM objects o
+        JOIN jobs j ON j.id = o.job_id""",
+)
+
 
 def upgrade() -> None:
     """Create the tables, and extend older ones. Each step can be repeated after an interrupted upgrade."""
+    for view in VIEWS:
+        op.execute(view)
     for table in TABLES.values():
         op.execute(f"{table} ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ROW_FORMAT=DYNAMIC")
     for column, kind in FEEDBACK.items():
@@ -159,7 +192,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop everything that was added, including rows; jobs, objects and predictions stay."""
+    """Drop everything that was added, including rows; jobs, objects, predictions and the views stay."""
     for table, index in reversed(INDEXES):
         if _has("statistics", table, "index_name", index):
             op.execute(f"ALTER TABLE {table} DROP INDEX {index}")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -13,14 +11,14 @@ import pymysql
 import pytest
 
 from sluice.errors import LedgerUnavailable, TablesMissing
-from sluice.ledger import Database, LedgerCursor, objects, schema
+from sluice.ledger import Database, objects, schema
 from sluice.ledger.connection import ISOLATION, connect_options
 from sluice.ledger.faults import LOCKED, code_of
 from sluice.settings import Settings, read_settings
 from tests.support.ledger_rows import breaches, entries, ids_of, list_all, running_job
+from tests.support.tables_changing import WAIT_SECONDS, ask, working
 from tools.stack import Servers
 
-WAIT_SECONDS: Final = 120.0
 ROUNDS: Final = 3
 
 # The statements of release 0.1 that name the column, from its sluice/ledger/objects.py.
@@ -71,14 +69,6 @@ def take_to(settings: Settings, tables: str) -> None:
         schema.upgrade(settings, "head" if tables == "next" else tables)
     if tables == "next":
         change(settings, NEXT_UP)
-
-
-def ask(database: Database, statement: str, *values: object) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement, values or None)
-        return list(cursor.fetchall())
-
-    return database.run(work)
 
 
 def one_object(database: Database, key: bytes = b"a") -> tuple[int, int]:
@@ -209,44 +199,6 @@ def old_process(settings: Settings, job: int, number: int) -> Callable[[], None]
         do(OLD_REPLAY, [number])
 
     return turn
-
-
-@contextmanager
-def working(*turns: Callable[[], None]) -> Iterator[Callable[[], None]]:
-    """Run processes meanwhile; the yielded function waits until each has done a whole step from then on."""
-    ended = threading.Event()
-    done = [0] * len(turns)
-    moved = threading.Condition()
-
-    def work(worker: int) -> None:
-        try:
-            while not ended.is_set():
-                turns[worker]()
-                with moved:
-                    done[worker] += 1
-                    moved.notify_all()
-        finally:
-            ended.set()
-            with moved:
-                moved.notify_all()
-
-    def go_on() -> None:
-        with moved:
-            goal = [count + 2 for count in done]
-            reached = moved.wait_for(
-                lambda: ended.is_set() or all(count >= least for count, least in zip(done, goal, strict=True)),
-                WAIT_SECONDS,
-            )
-        assert reached, f"turns {done} of {goal}"
-
-    with ThreadPoolExecutor(len(turns)) as pool:
-        running = [pool.submit(work, worker) for worker in range(len(turns))]
-        try:
-            yield go_on
-        finally:
-            ended.set()
-        for worker in running:
-            worker.result()
 
 
 def test_running_processes_go_on_while_tables_change(old: Settings, opened: Database) -> None:
