@@ -33,6 +33,8 @@ MOST_PAGES: Final = 100
 """In one sweep."""
 PICTURE_PARTS: Final = 4
 ARCHIVE_PARTS: Final = 3
+PERSON: Final = re.compile(r"[0-9]{1,10}")
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
 UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -100,14 +102,19 @@ class Retention:
         for shelf in await self._store.shelves():
             if not is_over(shelf, today, self._days):
                 continue
-            while done.has_turn() and (page := await self._store.page(PICTURES, shelf)):
-                for user_id, keys in _by_person(page).items():
-                    await ledger.run(pictures.mark_removed, user_id, keys)
-                await self._store.remove([each.key for each in page])
-                metrics.GATEWAY_REMOVED.labels(what="picture").inc(len(page))
-                done.pictures += len(page)
+            after = ""
+            while done.has_turn():
+                page = await self._store.page(PICTURES, shelf, after=after)
+                ours = _by_person(page)
+                for user_id, keys in ours.items():
+                    await ledger.run(pictures.mark_removed, user_id, [key.encode() for key in keys])
+                old = [key for keys in ours.values() for key in keys]
+                await self._store.remove(old)
+                metrics.GATEWAY_REMOVED.labels(what="picture").inc(len(old))
+                done.pictures += len(old)
                 if len(page) < PAGE:
                     break
+                after = page[-1].key
 
     async def _remove_archives(self, ledger: AsyncLedger, done: SweepResult) -> None:
         """Remove archives whose jobs ended so long ago, and those that never became a job."""
@@ -127,12 +134,15 @@ class Retention:
                 break
 
 
-def _by_person(page: list[StoredObject]) -> dict[int, list[bytes]]:
-    """Return the keys of pictures by whose they are; they lie at pictures/SHELF/PERSON/SHA-256."""
-    found: dict[int, list[bytes]] = defaultdict(list)
+def _by_person(page: list[StoredObject]) -> dict[int, list[str]]:
+    """Return the keys of dropped pictures, pictures/SHELF/PERSON/SHA-256, by person.
+
+    Whatever else lies there was put there by others, for instance photos that somebody sorts by day.
+    """
+    found: dict[int, list[str]] = defaultdict(list)
     for each in page:
-        if len(each.place) == PICTURE_PARTS and each.place[2].isdecimal():
-            found[int(each.place[2])].append(each.key.encode())
+        if len(each.place) == PICTURE_PARTS and PERSON.fullmatch(each.place[2]) and SHA256.fullmatch(each.place[3]):
+            found[int(each.place[2])].append(each.key)
     return found
 
 

@@ -23,7 +23,7 @@ from tests.support import gateway_house
 from tests.support.corpus import SPEC
 from tests.support.gateway_programs import ApiClient
 from tests.support.jobs_running import until
-from tests.support.kept_pictures import ADA, BOB, KEEP, TOP, Calendar, Household, register, upload
+from tests.support.kept_pictures import ADA, BEGIN, BOB, KEEP, TOP, Calendar, Household, register, upload
 from tests.support.ledger_rows import breaches
 from tools.stack import S3Server, Servers, Stack
 
@@ -82,6 +82,21 @@ def test_what_became_no_row_goes_too(house: Household) -> None:
     done = house.sweep()
     assert done is not None
     assert (done.pictures, house.there()) == (1, [])
+
+
+def test_what_others_put_beside_it_stays(house: Household) -> None:
+    """Somebody sorts photos by day, in the folder that the gateway was given."""
+    house.drop(b"a cat")
+    others = [
+        f"kept/pictures/{BEGIN.date()}/{name}" for name in ("a.jpg", f"7/{'a' * 63}", f"x/{'a' * 64}", "7/8/b.jpg")
+    ]
+    bucket = str(house.settings.gateway_store).split("/")[2]
+    house.s3.fill(bucket, [(key, b"a photo") for key in others])
+    house.clock.after(60)
+    done = house.sweep()
+    assert done is not None
+    assert (done.pictures, done.is_whole) == (1, True)
+    assert house.there() == sorted(others)
 
 
 def test_one_gateway_sweeps_at_a_time(house: Household) -> None:
