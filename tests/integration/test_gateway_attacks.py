@@ -63,6 +63,14 @@ def test_nobody_is_signed_in_by_another_sites_form(house: House) -> None:
     assert victim.send("POST", "/login", data=fields).status_code == 403
 
 
+def test_where_sign_up_is_closed_nobody_signs_up(house: House) -> None:
+    visitor = Visitor(house.url)
+    assert visitor.get("/signup").status_code == 404
+    fields = {"name": "mallet", "email": "mallet@example.com", "password": PASSWORD}
+    assert visitor.submit("/login", "/signup", **fields).status_code == 404
+    assert visitor.submit("/login", email=fields["email"], password=PASSWORD).status_code == 401
+
+
 def test_a_name_is_shown_as_text(house: House) -> None:
     name = "<script>alert(1)</script>\"'>"
     house.add("mallory")
