@@ -16,6 +16,7 @@ from typing import Final
 
 from tools.stack import Servers, orderly_end
 from tools.storm import overload, slow
+from tools.storm.gateways import gateways_killed
 from tools.storm.pictures import pictures
 from tools.storm.schedule import Counts
 from tools.storm.storm import BUCKET, storm
@@ -29,6 +30,7 @@ OVERLOAD_SECONDS: Final = 60.0
 RECOVERY_SECONDS: Final = 5.0
 SLOW_OBJECTS: Final = 3000
 SLOW_BAR: Final = 1.15
+KILLS: Final = 20
 KINDS: Final = ("consumer", "producer", "database", "torchserve", "drain")
 EXAMPLES: Final = """\
 examples:
@@ -37,6 +39,7 @@ examples:
   scripts/chaos --unknown                       300 s of faults drawn from all there are, by a fresh seed
   scripts/chaos --unknown --seconds 60 --seeds 5,fresh
   scripts/chaos --overload                      TorchServe gone for 60 s, then full for 60 s
+  scripts/chaos --gateways                      20 kills of one of two gateways that people use
   scripts/chaos --slow                          one of four consumers ten times slower
 """
 
@@ -119,6 +122,23 @@ def run_slow(objects: int) -> int:
     return 1 if found.ratio > SLOW_BAR else 0
 
 
+def run_gateways(kills: int, seeds: list[int]) -> int:
+    """Kill gateways under traffic, and print what came of it; gives the exit code."""
+    heads = ("seed", "kills", "seconds", "answered", "refused", "broken", "pictures", "uploads", "breaches")
+    failed = False
+    with Servers(models=["noop"], say=say) as servers:
+        print("  ".join(f"{head:>8}" for head in heads))
+        for seed in seeds:
+            found = gateways_killed(servers, seed, kills, say)
+            cells = [seed, found.kills, round(found.seconds), found.answered, found.refused, found.broken]
+            cells += [found.pictures, found.uploads, len(found.breaches)]
+            print("  ".join(f"{cell:>8}" for cell in cells), flush=True)
+            for breach in found.breaches:
+                print(f"    {breach}")
+            failed = failed or bool(found.breaches)
+    return 1 if failed else 0
+
+
 def run_unknown(seconds: float, seeds: list[int]) -> int:
     """Run the unknown storm of each seed, and print the table; return the exit code."""
     outcomes: list[Unknown] = []
@@ -161,6 +181,12 @@ def main() -> None:
         metavar="N",
         help=f"how long (default: {OVERLOAD_SECONDS:g} with --overload, {FULL_SECONDS:g} with --unknown)",
     )
+    parser.add_argument(
+        "--gateways",
+        action="store_true",
+        help="kill one of two gateways again and again under traffic, instead",
+    )
+    parser.add_argument("--kills", type=int, default=KILLS, metavar="N", help="with --gateways (default: %(default)s)")
     parser.add_argument("--slow", action="store_true", help="slow one consumer of four down, instead")
     arguments = parser.parse_args()
     with orderly_end():
@@ -168,6 +194,8 @@ def main() -> None:
             sys.exit(run_overload(arguments.seconds or OVERLOAD_SECONDS))
         if arguments.unknown:
             sys.exit(run_unknown(arguments.seconds or FULL_SECONDS, arguments.seeds or [fresh_seed()]))
+        if arguments.gateways:
+            sys.exit(run_gateways(arguments.kills, arguments.seeds or [1]))
         if arguments.slow:
             sys.exit(run_slow(arguments.objects or SLOW_OBJECTS))
         sys.exit(run_storms(arguments.objects or FULL, arguments.seeds or [1, 2, 3]))
