@@ -199,8 +199,11 @@ def test_an_archive_that_is_cut_off_says_so() -> None:
     assert "cut off" in error.detail
     error = refused(zips.read_zip, archives.zipped(files)[100:])
     assert "beginning is missing" in error.detail
-    error = refused(tars.read_tar, archives.tarred(files)[:5000])
+    tar = archives.tarred(files)
+    error = refused(tars.read_tar, tar[:5000])
     assert "cut off" in error.detail
+    error = refused(tars.read_tar, tar.rstrip(b"\0") + bytes(-len(tar.rstrip(b"\0")) % tars.BLOCK))
+    assert "after 10 members: it may be cut off" in error.detail
     error = refused(tars.read_tar, b"\x1f\x8b" + bytes(600))
     assert "gzip" in error.detail
 

@@ -67,6 +67,9 @@ def read_tar(read: ReadRange, size: int, most: int) -> Iterator[ArchiveMember]:
         at += _blocks(length)
         if member is not None:
             yield member
+    if number:
+        # Its members count all the same: who wrote it may have left out the end, or may have been cut off here.
+        raise _damaged(f"it ends without a tar's last blocks, after {number:,} members: it may be cut off")
 
 
 class _Told:
