@@ -153,7 +153,7 @@ def test_the_card_is_the_same_wherever_it_is_asked_for(
 def test_what_has_no_maps_of_features_says_so(server: TorchServe) -> None:
     body, kind = bytes(pack(pictures(1))), {"Content-Type": BATCH_TYPE}
     said = requests.post(f"{server.address}/explanations/own-program", body, headers=kind, timeout=60).json()
-    assert "no maps of features" in said["error"]
+    assert "no feature maps" in said["error"]
 
 
 def test_a_recipe_that_cannot_be_built_says_why_and_leaves_nothing(archives: list[Path]) -> None:
