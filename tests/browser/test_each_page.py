@@ -57,6 +57,7 @@ def test_results_are_sound_and_fit(visits: Visits, screens: Path) -> None:
     """Of each kind: good ones, one without an answer, one from the cache."""
     page = visits.open("/", "ada")
     choose(page, picture(1), picture(2), payload("notes.png", b"no picture"))
+    expect(page.get_by_text("no preview")).to_be_visible()
     check(page, screens, "classify-chosen")
     page.get_by_role("button", name="Classify").click()
     expect(page.get_by_text("Not classified")).to_be_visible()
