@@ -144,12 +144,7 @@ def _records(opened: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
 
 
 def _check_member(name: str) -> None:
-    if (
-        name in MARKS
-        or name in {GRAPH, SAMPLE, *PAYLOADS.values()}
-        or name.startswith("extra/")
-        or NUMBERS.fullmatch(name)
-    ):
+    if name in KNOWN or name.startswith("extra/") or NUMBERS.fullmatch(name):
         return
     what = "an unknown member"
     if name.startswith(("data/constants/", "data/weights/")):
