@@ -9,7 +9,7 @@ from typing import Final
 
 import requests
 
-from tools.load.pictures import JPEG, distinct
+from tools.load.pictures import JPEG, distinct, pictures
 
 TIMEOUT: Final = 60.0
 WARM_UP: Final = 20
@@ -20,11 +20,10 @@ def measure_alone(direct: str, gateway: str, photos: Path, times: int, seed: str
 
     The two take turns in who comes first, so a machine that changes its speed changes it for both.
     """
-    files = [path.read_bytes() for path in sorted(photos.glob("*.jpg"))]
     found: dict[str, list[float]] = {"direct": [], "gateway": [], "again": []}
     with requests.Session() as session:
-        for number in range(WARM_UP + times):
-            data = distinct(files[number % len(files)], f"{seed} {number}")
+        for number, photo in zip(range(WARM_UP + times), pictures(photos), strict=False):
+            data = distinct(photo, f"{seed} {number}")
             turns = [("direct", direct), ("gateway", gateway)]
             for name, url in (*(turns if number % 2 else reversed(turns)), ("again", gateway)):
                 found[name].append(_seconds(session, url, data))

@@ -8,18 +8,16 @@ to the first and to the last row.
 from __future__ import annotations
 
 import argparse
-import itertools
-import threading
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
 import requests
 
 from tools.bench.photos import write_photos
+from tools.bench.pipeline import peak_mib
 from tools.bench.run import machine
 from tools.cache import cache_folder
 from tools.load.pictures import distinct
@@ -28,43 +26,20 @@ from tools.stack import Servers, Stack, orderly_end
 DIFFERENT: Final = 200
 TIMEOUT: Final = 600.0
 LIMIT_SECONDS: Final = 1800.0
-SAMPLE_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.05
 MIB: Final = 2**20
-
-
-class MemoryWatch(threading.Thread):
-    """Reads a process's memory until it is stopped."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self._process = psutil.Process(pid)
-        self._stopped = threading.Event()
-        self.peak = 0
-
-    def run(self) -> None:
-        """Read until stopped."""
-        while not self._stopped.wait(SAMPLE_SECONDS):
-            self.peak = max(self.peak, self._process.memory_info().rss)
-
-    def stop(self) -> float:
-        """Stop reading; return the peak in MiB."""
-        self._stopped.set()
-        self.join()
-        return self.peak / MIB
 
 
 def write_zip(path: Path, mib: float) -> int:
     """Write a zip of at least that size whose members all differ; return their number."""
     photos = [file.read_bytes() for file in write_photos(path.parent / f"photos-{DIFFERENT}", DIFFERENT)]
-    written = 0
+    number = written = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for number in itertools.count():
-            if written >= mib * MIB:
-                return number
+        while written < mib * MIB:
             data = distinct(photos[number % DIFFERENT], str(number))
             archive.writestr(f"{number % DIFFERENT:03}/{number:06}.jpg", data)
-            written += len(data)
-    raise AssertionError("never")
+            number, written = number + 1, written + len(data)
+    return number
 
 
 def wait_until(done: Callable[[dict[str, Any]], bool], url: str) -> float:
@@ -75,7 +50,7 @@ def wait_until(done: Callable[[dict[str, Any]], bool], url: str) -> float:
         answer.raise_for_status()
         if done(answer.json()):
             return time.monotonic()
-        time.sleep(SAMPLE_SECONDS)
+        time.sleep(POLL_SECONDS)
     raise SystemExit(f"load: after {LIMIT_SECONDS:g} s the job isn't done: {answer.text}")
 
 
@@ -86,8 +61,6 @@ def measure(path: Path, members: int) -> None:
         with Stack(servers, "zip") as stack:
             stack.start_workers(consumers=1)
             gateway = stack.start_gateway(gateway_anonymous="user", gateway_rate=0)
-            watch = MemoryWatch(gateway.pid or 0)
-            watch.start()
             url = f"{gateway.url}/api/v1/uploads/photos.zip"
             began = time.monotonic()
             with path.open("rb") as body:
@@ -100,7 +73,7 @@ def measure(path: Path, members: int) -> None:
             found = requests.get(state, timeout=TIMEOUT).json()
             if (found["done"], found["quarantined"]) != (members, 0):
                 raise SystemExit(f"load: {members} members, but the job says {found}")
-            peak = watch.stop()
+            peak = peak_mib(gateway.pid)
     size = path.stat().st_size / MIB
     print(f"the zip: {size:.0f} MiB, {members:,} members")
     print(f"upload: {ended - began:.1f} s, {size / (ended - began):.0f} MiB/s")

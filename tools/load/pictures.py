@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
 from typing import Final
 
 JPEG_START: Final = b"\xff\xd8"
 COMMENT: Final = b"\xff\xfe"
 JPEG: Final = {"Content-Type": "image/jpeg"}
+
+
+def pictures(folder: Path) -> itertools.cycle[bytes]:
+    """Return the photos in an endless cycle; `distinct` makes each of them new bytes."""
+    return itertools.cycle([path.read_bytes() for path in sorted(folder.glob("*.jpg"))])
 
 
 def distinct(photo: bytes, mark: str) -> bytes:

@@ -22,7 +22,7 @@ gevent.monkey.patch_all()
 from locust import FastHttpUser, between, task  # noqa: E402 - after the patch, which must come first
 from locust.env import Environment  # noqa: E402 - the same
 
-from tools.load.pictures import JPEG, distinct  # noqa: E402 - the same
+from tools.load.pictures import JPEG, distinct, pictures  # noqa: E402 - the same
 
 REFUSALS: Final = (429, 503)
 OK: Final = 200
@@ -50,11 +50,6 @@ class Tally:
         else:
             kind = f"{status} {why}"[:200]
             self.failed[kind] = self.failed.get(kind, 0) + 1
-
-
-def pictures(folder: Path) -> itertools.cycle[bytes]:
-    """Return the photos in an endless cycle; `distinct` makes each of them new bytes."""
-    return itertools.cycle([path.read_bytes() for path in sorted(folder.glob("*.jpg"))])
 
 
 def user_class(arguments: argparse.Namespace, tally: Tally) -> type[FastHttpUser]:
