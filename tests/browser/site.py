@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -15,12 +14,12 @@ from PIL import Image, ImageDraw
 from tests.support import archives
 from tests.support.gateway_house import answers
 from tests.support.gateway_visitors import ADMIN, PASSWORD, Visitor
+from tests.support.jobs_running import until
 from tools.stack import Servers, Stack
 
 BUCKET: Final = "browser"
 LARGEST: Final = 2**20
 """Bytes of a picture."""
-PATIENCE: Final = 120.0
 ADA: Final = "ada@example.com"
 SEEING: Final = "efficientnet-lite0@1.0"
 """A model that can say why."""
@@ -96,11 +95,3 @@ def photo(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
 def holiday(count: int) -> bytes:
     """Return a zip of so many photos, and one file that is none."""
     return archives.zipped({**{f"{number:02}.jpg": photo(number) for number in range(count)}, "read me.txt": b"none"})
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.1)
