@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from PIL import Image
-from playwright.sync_api import FilePayload, Page, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, Playwright, sync_playwright
 
 from tools.photos import sample
 from tools.stack import Servers, Stack, orderly_end
@@ -33,12 +33,18 @@ def main() -> None:
         with Stack(servers) as stack:
             url = stack.start_gateway(gateway_anonymous="user").url
             with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+                browser = launch(playwright)
                 page = browser.new_page(base_url=url, viewport=WINDOW, color_scheme="light")  # type: ignore[arg-type]
                 photographed = _classified(page)
                 browser.close()
     Image.open(io.BytesIO(photographed)).convert("RGB").save(output, "WEBP", quality=QUALITY, method=6)
     print(f"{output}: {output.stat().st_size:,} bytes")
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Start Debian's Chromium."""
+    # Root may start it only so, and containers have a small /dev/shm.
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
 
 
 def _classified(page: Page) -> bytes:

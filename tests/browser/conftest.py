@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.site import Site, open_site
 from tests.browser.visits import Visits
+from tools.page_picture import CHROMIUM, launch
 from tools.stack import Servers
-
-CHROMIUM: Final = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +29,7 @@ def chromium(site: Site) -> Iterator[Browser]:
     """Give the browser."""
     del site  # what takes longest to start fails first
     with sync_playwright() as playwright:
-        # Root may start it only so, and containers have a small /dev/shm.
-        options = ["--no-sandbox", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        browser = launch(playwright)
         yield browser
         browser.close()
 
