@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import time
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sluice.ledger import Database, LedgerCursor, owners, progress, tokens, users
-from tools.stack import Gateway, Stack
+from sluice.ledger import Database, LedgerCursor, owners, progress
+from tools.stack import Gateway, Stack, start_all
+from tools.stack.programs import add_program
 from tools.storm.pictures import picture
 
 RoleOf = Literal["stranger", "viewer", "user", "admin"]
@@ -42,10 +41,7 @@ def start_gateways(stack: Stack) -> tuple[Gateway, Gateway]:
     common = {"gateway_rate": 0, "gateway_classic": True, "gateway_sources": f"s3://{BUCKET}/"}
     closed = stack.add_gateway(**common)
     opened = stack.add_gateway(gateway_anonymous="user", gateway_signup="open", **common)
-    for gateway in (closed, opened):
-        gateway.start()
-    for gateway in (closed, opened):
-        gateway.wait_ready()
+    start_all(closed, opened)
     return closed, opened
 
 
@@ -69,9 +65,6 @@ def furnish(stack: Stack) -> dict[RoleOf, Attacker]:
 
 
 def _add(cursor: LedgerCursor, role: RoleOf, gateway: Gateway) -> Attacker:
-    token = f"sluice_{secrets.token_urlsafe(32)}"
-    person = users.add(cursor, f"attacker {role}", f"{role}@attack.example", role, None)
-    assert person is not None, "the ledger is new"  # noqa: S101 - for the type checker
-    made = tokens.make(cursor, person, "attack", hashlib.sha256(token.encode()).digest(), None)
-    own = (f"/api/v1/users/{person}", f"/user/{person}", f"/api/v1/tokens/{made}")
-    return Attacker(role, gateway, token, own)
+    made = add_program(cursor, f"attacker {role}", f"{role}@attack.example", role)
+    own = (f"/api/v1/users/{made.id}", f"/user/{made.id}", f"/api/v1/tokens/{made.token_id}")
+    return Attacker(role, gateway, made.token, own)

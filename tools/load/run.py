@@ -24,7 +24,7 @@ from tools.bench.run import machine
 from tools.cache import cache_folder
 from tools.load.alone import measure_alone
 from tools.load.report import plot, table
-from tools.stack import ROOT, Servers, Stack, orderly_end
+from tools.stack import ROOT, Servers, Stack, orderly_end, start_all
 
 BUCKET: Final = "load"
 FEW: Final = 10
@@ -61,10 +61,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         servers.start()
         with Stack(servers, "load") as stack:
             gateways = [stack.add_gateway(gateway_anonymous="user", gateway_rate=0) for _ in range(arguments.gateways)]
-            for gateway in gateways:
-                gateway.start()
-            for gateway in gateways:
-                gateway.wait_ready()
+            start_all(*gateways)
             torchserve, path = servers.torchserve.address, f"/predictions/{arguments.model}"
             say(f"one person at a time, {arguments.pictures} pictures")
             clocks = host.clocks()

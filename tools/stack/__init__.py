@@ -9,7 +9,7 @@ from tools.stack.servers import Servers, orderly_end
 from tools.stack.stack import Stack
 from tools.stack.storage import S3Server
 from tools.stack.torchserve import TorchServe, archive_of, card_of
-from tools.stack.workers import Gateway, Worker
+from tools.stack.workers import Gateway, Worker, start_all
 
 __all__ = [
     "ROOT",
@@ -28,4 +28,5 @@ __all__ = [
     "card_of",
     "free_port",
     "orderly_end",
+    "start_all",
 ]

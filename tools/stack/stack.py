@@ -25,7 +25,7 @@ from tools.stack.ports import free_port, give_back
 from tools.stack.server import Server, plain_environment
 from tools.stack.servers import Servers
 from tools.stack.torchserve import card_of
-from tools.stack.workers import Gateway, Worker
+from tools.stack.workers import Gateway, Worker, start_all
 
 START_CONSUMERS: Final = 2
 
@@ -120,17 +120,12 @@ class Stack:
     def start_gateway(self, **settings: object) -> Gateway:
         """Add a gateway, start it, and wait until it is ready."""
         gateway = self.add_gateway(**settings)
-        gateway.start()
-        gateway.wait_ready()
+        start_all(gateway)
         return gateway
 
     def start_workers(self, consumers: int = START_CONSUMERS, **settings: object) -> None:
         """Add one producer and some consumers, start them, and wait until they are ready."""
-        added = [self.add_producer(**settings), *(self.add_consumer(**settings) for _ in range(consumers))]
-        for worker in added:
-            worker.start()
-        for worker in added:
-            worker.wait_ready()
+        start_all(self.add_producer(**settings), *(self.add_consumer(**settings) for _ in range(consumers)))
 
     def log_tails(self) -> str:
         """Return the end of each log, for debugging."""

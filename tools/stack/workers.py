@@ -69,6 +69,14 @@ class Worker(Server):
         return found
 
 
+def start_all(*workers: Worker) -> None:
+    """Start processes side by side, and wait until all of them are ready."""
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.wait_ready()
+
+
 class Gateway(Worker):
     """A worker that serves pages and API at `url`."""
 

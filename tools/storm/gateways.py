@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sluice import ledger
-from sluice.ledger import Database, LedgerCursor, tokens, users
-from tools.stack import Gateway, Servers, Stack
+from sluice.ledger import Database, LedgerCursor, users
+from tools.stack import Gateway, Servers, Stack, start_all
+from tools.stack.programs import add_program
 from tools.storm.pictures import picture
 from tools.storm.visitors import (
     MEMBERS,
@@ -62,10 +62,7 @@ def gateways_killed(servers: Servers, seed: int, kills: int, say: Callable[[str]
     with Stack(servers, f"gateways{seed}") as stack, Database(stack.settings) as database:
         stack.start_workers(consumers=1)
         gateways = [stack.add_gateway(gateway_rate=0) for _ in range(2)]
-        for gateway in gateways:
-            gateway.start()
-        for gateway in gateways:
-            gateway.wait_ready()
+        start_all(*gateways)
         people = _people(stack, database, gateways, journal)
         stop = threading.Event()
         with ThreadPoolExecutor(len(people.traffic)) as threads:
@@ -103,19 +100,12 @@ def _people(stack: Stack, database: Database, gateways: list[Gateway], journal: 
     for _ in range(2):
         visitors.append(PageVisitor(RoundRobin(gateways, journal), journal, numbers))
         visitors[-1].sign_in(email, stack.admin_password)
-    token = f"sluice_{secrets.token_urlsafe(32)}"
-    database.run(_add_program, token)
+    token = database.run(add_program, "program", "program@killed.example", "user").token
     traffic: list[Callable[[], None]] = [each.visit for each in visitors]
     for work in (use_api, use_api, send_archive):
         robin = RoundRobin(gateways, journal)
         traffic.append(lambda work=work, robin=robin: work(robin, journal, numbers, token))  # type: ignore[misc]
     return _People(visitors, traffic)
-
-
-def _add_program(cursor: LedgerCursor, token: str) -> None:
-    person = users.add(cursor, "program", "program@killed.example", "user", None)
-    assert person is not None, "the ledger is new"  # noqa: S101 - for the type checker
-    tokens.make(cursor, person, "storm", hashlib.sha256(token.encode()).digest(), None)
 
 
 def _kill(
