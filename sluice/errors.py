@@ -11,6 +11,7 @@ SluiceError
 ├── SourceError             the bucket or folder as a whole can't be read
 │   ├── SourceMissing       the bucket or folder does not exist
 │   ├── ReadRefused         the storage refuses one read: the fault of the object, or of the storage
+│   │   └── ReadBrokenOff   its answer began, and ended too early
 │   └── ObjectError         one object can't be classified, by its own fault
 │       └── ObjectChanged   (sluice.objects) the key holds other bytes now
 ├── ImageError              bytes can't be decoded, by their own fault
@@ -81,6 +82,10 @@ class ReadRefused(SourceError):
 
     Whether other objects of the source can be read meanwhile decides.
     """
+
+
+class ReadBrokenOff(ReadRefused):
+    """Raised when the bytes of a read end too early, which fewer bytes might not."""
 
 
 class ObjectError(SourceError):

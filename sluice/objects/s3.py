@@ -20,7 +20,7 @@ from obstore.exceptions import BaseError as ObstoreError
 from obstore.store import S3Store
 
 from sluice.domain import ListedObject, Reason
-from sluice.errors import ObjectError, ReadRefused, SourceError, SourceMissing
+from sluice.errors import ObjectError, ReadBrokenOff, ReadRefused, SourceError, SourceMissing
 from sluice.objects.aws import AWS_ERRORS
 from sluice.objects.clients import BucketClients
 from sluice.objects.entries import bare, make_entry, refuse_key
@@ -168,7 +168,7 @@ class Bucket:
             raise ObjectError(Reason.TOO_LARGE, f"more than {limit} bytes")
         # botocore only notices a body that is reset, not one that ends too early.
         if size is not None and len(data) != size:
-            raise ReadRefused(f"{self.url(key)}: the body ended after {len(data)} of {size} bytes: tried again later")
+            raise ReadBrokenOff(f"{self.url(key)}: the body ended after {len(data)} of {size} bytes: tried again later")
         return data
 
     def _head(self, key: bytes) -> ListedObject:
@@ -201,7 +201,7 @@ class Bucket:
             return ObjectError(Reason.NOT_FOUND, detail)
         reason = FAULTS.get((status, code)) or FAULTS.get((status, ""))
         if reason is None:
-            return (ReadRefused if _is_refusal(error) else SourceError)(f"{detail}: tried again later")
+            return _kind(error)(f"{detail}: tried again later")
         try:  # a wrong endpoint or expired credentials affect every object, so the bucket must be listable
             self._ask(lambda: self._client().list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1))
         except SourceError as whole:
@@ -246,12 +246,13 @@ def _text(key: bytes) -> str:
         return key[: error.start].decode()
 
 
-def _is_refusal(error: Exception) -> bool:
-    """Return whether the storage itself refused or broke off one read: not the network, and not overload."""
+def _kind(error: Exception) -> type[SourceError]:
+    """Return whether the storage itself refused one read, or broke it off: else the network failed, or overload."""
     if isinstance(error, IncompleteReadError | ResponseStreamingError):
-        return True
+        return ReadBrokenOff
     status = _status(error)
-    return status >= 400 and status not in BUSY and _code(error) not in BUSY_CODES  # noqa: PLR2004
+    is_refusal = status >= 400 and status not in BUSY and _code(error) not in BUSY_CODES  # noqa: PLR2004
+    return ReadRefused if is_refusal else SourceError
 
 
 def _code(error: Exception) -> str:

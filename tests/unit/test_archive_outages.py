@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sluice.domain import ListedObject
-from sluice.errors import ReadRefused, SourceError
+from sluice.errors import ReadBrokenOff, ReadRefused, SourceError
 from sluice.objects import Archives, Folder
 from sluice.settings import read_settings
 from tests.support import archives
@@ -30,6 +30,20 @@ class Storage(Folder):
         self.before_read()
         if error := self.fails(key):
             raise error
+        return super().read_range_now(key, etag, first, length)
+
+
+class Narrow(Folder):
+    """A folder behind a network that breaks off beyond so many bytes of a read, and at one byte of `a.zip`."""
+
+    def __init__(self, root: Path, carried: int) -> None:
+        super().__init__(root)
+        self.carried = carried
+        self.broken = -1
+
+    def read_range_now(self, key: bytes, etag: str, first: int, length: int) -> bytes:
+        if length > self.carried or (key == b"a.zip" and first <= self.broken < first + length):
+            raise ReadBrokenOff("reset")
         return super().read_range_now(key, etag, first, length)
 
 
@@ -89,8 +103,43 @@ def test_refusals_of_an_outage_do_not_count_later(storage: Storage) -> None:
 
 
 def large(version: int) -> bytes:
-    """Return a zip whose directory takes several reads."""
+    """Return a zip whose directory, its last half, takes several reads."""
     return archives.zipped({f"{number:05}-{version}-{'n' * 200}.jpg": b"%d" % version for number in range(9000)})
+
+
+def test_a_network_that_breaks_off_beyond_some_bytes_lists_the_archive_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(large(0))
+    source = Archives(Narrow(tmp_path, 20_000), None, read_settings())
+    found = tried(source)
+    assert isinstance(found, list)
+    assert len(found) == 9000 + 1
+    assert refused(found) == {}
+
+
+def test_breaks_at_one_place_after_the_other_convict_no_archive(tmp_path: Path) -> None:
+    size = (tmp_path / "a.zip").write_bytes(large(0))
+    (tmp_path / "b.zip").write_bytes(archives.zipped({"x.jpg": b"1"}))
+    storage = Narrow(tmp_path, 2_000_000)
+    source = Archives(storage, None, read_settings())
+    for number in range(TRIES):
+        storage.broken = size - 100_000 * (number + 1)
+        assert isinstance(tried(source), ReadBrokenOff)
+    storage.broken = -1
+    assert refused(tried(source)) == {}
+
+
+def test_an_archive_that_always_breaks_off_at_the_same_byte_is_given_up_in_the_end(tmp_path: Path) -> None:
+    size = (tmp_path / "a.zip").write_bytes(large(0))
+    (tmp_path / "b.zip").write_bytes(archives.zipped({"x.jpg": b"1"}))
+    storage = Narrow(tmp_path, 2_000_000)
+    storage.broken = size - 1_500_000
+    source = Archives(storage, None, read_settings())
+    tries = 0
+    while isinstance(found := tried(source), SourceError):
+        tries += 1
+        assert tries < TRIES
+    assert refused(found) == {b"a.zip": "unreadable"}
+    assert found[-2].key == b"b.zip!/x.jpg", "the others are listed all the same"
 
 
 def steps(place: Path, at: set[int]) -> Iterator[None]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from itertools import chain, islice
 from typing import Final
 
@@ -16,7 +14,8 @@ from sluice.domain import INSIDE, ListedObject, Reason
 from sluice.errors import ObjectError, ReadRefused, SourceMissing
 from sluice.objects.archives import members, tars, zips
 from sluice.objects.archives.cursor import ListingPlace
-from sluice.objects.archives.members import ArchiveMember, MemberPlace, SeenNames
+from sluice.objects.archives.members import ArchiveMember, MemberPlace, ReadRange, SeenNames
+from sluice.objects.archives.pieces import PatientReader
 from sluice.objects.entries import KEY_MAX_BYTES, make_entry
 from sluice.objects.source import ObjectChanged, RangedSource
 from sluice.settings import Settings
@@ -32,7 +31,7 @@ CHANGES_MAX: Final = 5
 REFUSALS_MAX: Final = 5
 WITNESSES: Final = 5
 WITNESS_BYTES: Final = 1024 * 1024
-"""As much as is read of a directory at once: a network may carry little and break off at more."""
+"""As much as is read of a directory at once."""
 INLINE_UNPACKED: Final = 256 * 1024
 """Fewer bytes are unpacked faster than a thread can be started for it."""
 INDEX_MAX: Final = 100_000
@@ -49,7 +48,7 @@ class Archives:
         self._only = only
         self._settings = settings
         self._most_indexed = most_indexed
-        self._refusals = Counter[bytes]()
+        self._refusals: dict[bytes, tuple[int, int]] = {}
         self._indexing = asyncio.Lock()
         self._index: tuple[ListedObject, dict[bytes, ListedObject]] | None = None
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="archives")
@@ -146,18 +145,17 @@ class Archives:
         A deleted archive has no entry.
         """
         for _ in range(CHANGES_MAX):
+            reader = PatientReader(self._outer, archive)
             try:
                 if why := _unreadable(archive):
                     raise why
-                yield from (entry for number, entry in self._members(archive) if number >= begin)
+                yield from (entry for number, entry in self._members(archive, reader.read) if number >= begin)
                 yield _whole(archive)
             except ObjectChanged as change:
                 archive, begin = change.listed, 0
                 continue
             except ReadRefused as error:
-                # Its own only if the storage gives something else: what keeps all from being read is nobody's fault.
-                self._refusals[archive.key] += self._gives_others(archive)
-                if self._refusals[archive.key] < REFUSALS_MAX:
+                if self._count(archive, reader.at) < REFUSALS_MAX:
                     raise
                 yield _whole(archive, ObjectError(Reason.UNREADABLE, str(error)))
             except ObjectError as error:
@@ -167,6 +165,20 @@ class Archives:
             return
         restless = ObjectError(Reason.CHANGING, f"it was replaced {CHANGES_MAX} times while its directory was read")
         yield _whole(archive, restless)
+
+    def _count(self, archive: ListedObject, at: int) -> int:
+        """Count a refused read, and return how many count against the archive by now.
+
+        Those count that were refused at the same byte each time, while the storage gave something else: what keeps all
+        from being read, or breaks off now here and now there, is nobody's fault.
+        """
+        before, count = self._refusals.get(archive.key, (at, 0))
+        if before != at:
+            count = 0
+        if self._gives_others(archive):
+            count += 1
+        self._refusals[archive.key] = at, count
+        return count
 
     def _gives_others(self, refused: ListedObject) -> bool:
         """Return whether something else beside an archive can be read, by trying a few objects of the same source."""
@@ -180,9 +192,8 @@ class Archives:
             return True
         return False
 
-    def _members(self, archive: ListedObject) -> Iterator[tuple[int, ListedObject]]:
+    def _members(self, archive: ListedObject, read: ReadRange) -> Iterator[tuple[int, ListedObject]]:
         """Yield all members with their numbers, as far as an archive's bounds allow."""
-        read = partial(self._outer.read_range_now, archive.key, archive.etag)
         seen, size, packed = SeenNames(), 0, 0
         most, reader = self._settings.archive_members, READERS[archive.key[-4:].lower()]
         for member in reader(read, archive.size, most):
