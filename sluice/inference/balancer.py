@@ -99,7 +99,7 @@ class Balancer(RouteTable):
         sent = SentBatch(route, self._clock())
         try:
             seconds = evidence.seconds(self._settings.torchserve_timeout)
-            answers = await self._ask(route, body, evidence.count, self._requests, seconds)
+            answers = await self._ask(route, body, evidence.count, seconds)
         except (BatchRefused, TimedOut) as error:
             self._suspect(sent, evidence, error)
             return None

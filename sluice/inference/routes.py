@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -122,10 +122,12 @@ class RouteTable:
         return [route for route in self._routes.values() if route.model.id == model.id]
 
     async def _ask(
-        self, route: Route, body: bytes | bytearray, count: int, threads: Executor, seconds: float | None = None
+        self, route: Route, body: bytes | bytearray, count: int, seconds: float | None = None, *, is_probe: bool = False
     ) -> list[Answer | Refusal]:
         """Send one request, and record its outcome on the route."""
         outcome = "ok"
+        threads = self._probes if is_probe else self._requests
+        counter = metrics.TORCHSERVE_PROBES if is_probe else metrics.TORCHSERVE_REQUESTS
         route.outstanding += 1
         try:
             call = partial(self._client.predict, route.endpoint, route.model, body, count, seconds)
@@ -135,7 +137,7 @@ class RouteTable:
             raise
         finally:
             route.outstanding -= 1
-            metrics.TORCHSERVE_REQUESTS.labels(endpoint=route.endpoint.url, outcome=outcome).inc()
+            counter.labels(endpoint=route.endpoint.url, outcome=outcome).inc()
             self._notify()
         if any(isinstance(answer, Answer) for answer in answers):
             self._up(route)
@@ -226,7 +228,7 @@ class RouteTable:
         successes = route.successes
         try:
             seconds = min(self._patience.probe_timeout, self._settings.torchserve_timeout)
-            answers = await self._ask(route, body, 1, self._probes, seconds)
+            answers = await self._ask(route, body, 1, seconds, is_probe=True)
             why = f"refuses a blank image: {answers[0].detail}" if isinstance(answers[0], Refusal) else ""
             is_outage = bool(why)
         except InferenceError as error:

@@ -24,7 +24,12 @@ SUPERSEDED = Counter("sluice_superseded_total", "Objects whose key turned out to
 REJECTED_FRAMES = Counter("sluice_rejected_frames_total", "Messages that could not be understood")
 OVERLOADED = Counter("sluice_overloaded_total", "Batches that TorchServe answered with 503: send again later")
 TORCHSERVE_REQUESTS = Counter(
-    "sluice_torchserve_requests_total", "Requests to TorchServe, by endpoint and outcome", ["endpoint", "outcome"]
+    "sluice_torchserve_requests_total", "Batches sent to TorchServe, by endpoint and outcome", ["endpoint", "outcome"]
+)
+TORCHSERVE_PROBES = Counter(
+    "sluice_torchserve_probes_total",
+    "Blank images sent to TorchServe, by endpoint and outcome",
+    ["endpoint", "outcome"],
 )
 LEDGER_RETRIES = Counter("sluice_ledger_retries_total", "Transactions that failed for now, by cause", ["cause"])
 LEDGER_LOCK_WAITS = Counter(

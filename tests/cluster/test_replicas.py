@@ -91,7 +91,13 @@ def test_torchserve_scales_without_a_failed_prediction(release: Release, photos:
     assert asking.failures == []
     assert asking.answers > 20
     assert release.progress(job)["quarantined"] == "0"
-    assert release.metric("consumer", REQUESTS, 'outcome="down"') == failed_before
+    assert release.metric("consumer", REQUESTS, 'outcome="down"') == failed_before, told(release)
+
+
+def told(release: Release) -> str:
+    """Return what consumers say of TorchServe's addresses."""
+    lines = [line for pod in release.pods("consumer") for line in release.logs(pod.metadata.name).splitlines()]
+    return "\n".join(line for line in lines if "endpoint" in line)
 
 
 def handed_out(release: Release) -> float:

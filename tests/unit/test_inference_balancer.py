@@ -155,6 +155,24 @@ def test_a_dead_endpoint_costs_no_image_anything() -> None:
     asyncio.run(scene())
 
 
+def test_probes_are_not_counted_among_the_batches() -> None:
+    async def scene() -> None:
+        fake = FakeTorchServe(answer=lambda _: (503, {}))
+        async with balancing(fake) as balancer:
+            balancer.offer([model()])
+            await until(lambda: count("probes", fake, "overloaded") > 0)
+            fake.answer = good
+            assert labels(await balancer.predict(model(), *images(1, 2))) == [1, 2]
+        assert count("requests", fake, "overloaded") == 0
+        assert count("requests", fake, "ok") == 1
+
+    def count(what: str, fake: FakeTorchServe, outcome: str) -> float:
+        sample = {"endpoint": fake.url, "outcome": outcome}
+        return REGISTRY.get_sample_value(f"sluice_torchserve_{what}_total", sample) or 0
+
+    asyncio.run(scene())
+
+
 def test_with_no_model_known_an_address_is_enough_and_needed() -> None:
     """Without a model a TorchServe can't be judged, but one without an address can't be asked."""
 

@@ -44,6 +44,7 @@ NAMES = [
     "sluice_endpoint_up",
     "sluice_overloaded",
     "sluice_torchserve_requests",
+    "sluice_torchserve_probes",
     "sluice_ledger_retries",
     "sluice_ledger_lock_waits",
     "sluice_locked",
