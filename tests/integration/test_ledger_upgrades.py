@@ -21,7 +21,7 @@ from tools.stack import Servers
 
 ROUNDS: Final = 3
 
-# The statements of release 0.1 that name the column, from its sluice/ledger/objects.py.
+# Statements that name the column, as processes from before revision 0002 send them.
 OLD_PENDING: Final = (
     "SELECT id, object_key, etag, size, attempts FROM objects FORCE INDEX (by_state) "
     "WHERE job_id = %s AND state = 'pending' AND id > %s AND id <= %s ORDER BY id LIMIT %s"
@@ -41,7 +41,7 @@ NEXT_DOWN: Final = (
 
 @pytest.fixture
 def old(servers: Servers, database_name: str) -> Settings:
-    """Create the tables of release 0.1, and return their settings."""
+    """Create the tables of revision 0001, and return their settings."""
     settings = read_settings(database_url=servers.database.create(database_name), database_patience=WAIT_SECONDS)
     schema.upgrade(settings, "0001")
     return settings
@@ -171,7 +171,7 @@ def test_up_and_down_with_rows_copies_none(old: Settings, opened: Database) -> N
 
 
 def old_process(settings: Settings, job: int, number: int) -> Callable[[], None]:
-    """Return one step of a process of release 0.1: it retries after a lock wait, and ends with any other error."""
+    """Return one step of an older process: it retries after a lock wait, and ends with any other error."""
     connection = pymysql.connect(**connect_options(settings))
     with connection.cursor() as cursor:
         cursor.execute(ISOLATION)
