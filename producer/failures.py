@@ -122,7 +122,7 @@ class FailureWriter:
         added = await self._ledger.run(ledger.listing.add_changed, job, now)
         if added.reopened:
             log.info("a done job runs again", job=job, why="an object was changed while it was read")
-        metrics.SUPERSEDED.inc(len(changed))
+        metrics.SUPERSEDED.inc(added.superseded)
         for found, _ in changed:
             self._backlog.finish(found)
 

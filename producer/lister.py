@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 
 from producer.known_archives import KnownArchives
 from producer.listing_turns import ListingTurns
+from producer.repetition import RepetitionLister
 from producer.shard import ShardLock
 from producer.sources import JobSources
 from sluice import ledger
@@ -42,6 +43,7 @@ class JobLister:
         self._more = more
         self._turns = ListingTurns(AT_ONCE)
         self._known: dict[int, KnownArchives] = {}
+        self._repetitions = RepetitionLister(lock, sources, self._turns, more)
 
     def set_priorities(self, priorities: Mapping[int, int]) -> None:
         """Set each job's current priority."""
@@ -79,7 +81,11 @@ class JobLister:
     async def _list_all(self, job: Job) -> None:
         """List from the cursor to the end of the last repeat."""
         state = await self._lock.run(ledger.listing.state, job.id)
+        repetition = await self._lock.run(ledger.again.of_job, job.id)
         while state.repeat_no < job.repeats:
+            if repetition is not None:
+                await self._repetitions.list(job, repetition, state.cursor)
+                return
             await self._list_once(job, state.cursor, state.repeat_no)
             state = await self._lock.run(ledger.listing.state, job.id)
 

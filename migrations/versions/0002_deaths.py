@@ -6,7 +6,7 @@ process needs the old name any more:
 
 1. This migration: `deaths` can be read in SQL; the number is still stored in, and written to, `attempts`. Each
    connection of this release looks up which name is the stored one (sluice/ledger/columns.py).
-2. The next release, 0005: `ALTER TABLE objects DROP COLUMN deaths`, then `ALTER TABLE objects RENAME COLUMN attempts
+2. The next release: `ALTER TABLE objects DROP COLUMN deaths`, then `ALTER TABLE objects RENAME COLUMN attempts
    TO deaths`; two statements, because the server would copy the table to do both in one. Between them the tables are
    as at 0001, and after them this release's processes find the new name by themselves.
 3. The release after that: sluice/ledger/columns.py is deleted.

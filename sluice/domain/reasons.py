@@ -89,6 +89,11 @@ class Reason(StrEnum):
         "The object changed each time it was read.",
         "Replay it once nobody writes to it any more.",
     )
+    CHANGED_SINCE = (
+        "changed_since",
+        "The key no longer holds the bytes that the earlier job met, whose objects this job repeats (--again).",
+        "Submit the source itself, without --again, to have the new bytes classified.",
+    )
     REJECTED_BY_MODEL = (
         "rejected_by_model",
         "The model fails on this image, alone and each time, but predicts others: see the detail.",

@@ -5,6 +5,8 @@ with Database(settings) as database:
 """
 
 from sluice.ledger import (
+    again,
+    again_listing,
     answers,
     check,
     jobs,
@@ -45,6 +47,8 @@ __all__ = [
     "QuarantineEntry",
     "QuarantinedObject",
     "Result",
+    "again",
+    "again_listing",
     "answers",
     "check",
     "jobs",

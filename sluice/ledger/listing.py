@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from sluice.domain import ListedObject, Reason
 from sluice.errors import LedgerError
-from sluice.ledger import counters, jobs, objects
+from sluice.ledger import again, counters, jobs, objects
 from sluice.ledger.connection import LedgerCursor
-from sluice.ledger.rows import DETAIL_MAX, ListingState, PageChanges, shortened
+from sluice.ledger.rows import DETAIL_MAX, ListingState, PageChanges, QuarantineEntry, shortened
 
 STATEMENT_ROWS: Final = 1000
 PENDING: Final = ("pending", None, None)
@@ -46,9 +46,18 @@ def state(cursor: LedgerCursor, job_id: int) -> ListingState:
 
 
 def add_page(
-    cursor: LedgerCursor, job_id: int, entries: Sequence[ListedObject], *, repeat_no: int, last: bool, repeats: int
+    cursor: LedgerCursor,
+    job_id: int,
+    entries: Sequence[ListedObject],
+    *,
+    repeat_no: int,
+    last: bool,
+    repeats: int,
+    place: bytes | None = None,
 ) -> PageChanges:
     """Write a page (in key order) to the ledger and move the cursor past it; `last` ends the pass or repeat.
+
+    The cursor is the last entry's, or `place`.
 
     Repeating it after a lost answer changes nothing: the rows exist, and the cursor of a finished repeat doesn't move.
     """
@@ -57,7 +66,7 @@ def add_page(
     if not last:
         # A refused entry may have a stand-in key, which sorts differently.
         places = (entry.cursor or (b"" if entry.refused else entry.key) for entry in reversed(entries))
-        place = next((place for place in places if place), None)
+        place = place or next((each for each in places if each), None)
         if place is not None:
             cursor.execute(
                 "UPDATE listings SET key_cursor = %s, updated = CURRENT_TIMESTAMP(3) "
@@ -88,8 +97,15 @@ def upsert_keys(cursor: LedgerCursor, job_id: int, entries: Iterable[ListedObjec
 def add_changed(cursor: LedgerCursor, job_id: int, changed: Mapping[int, ListedObject]) -> PageChanges:
     """Supersede objects whose keys have other bytes now, and add their successors; a job that was done runs again.
 
-    The job may have ended because another shard's object was committed late.
+    The job may have ended because another shard's object was committed late. A job that repeats an earlier one's
+    objects has no use for other bytes than that one met: there the objects are quarantined.
     """
+    if again.of_job(cursor, job_id) is not None:
+        objects.quarantine(
+            cursor,
+            [QuarantineEntry(i, Reason.CHANGED_SINCE, f"its ETag is now {now.etag}") for i, now in changed.items()],
+        )
+        return PageChanges(0, 0)
     # Locked here in id order, because the repeats are then processed one by one.
     cursor.execute(
         "SELECT id, repeat_no, object_key FROM objects FORCE INDEX (PRIMARY) WHERE id IN %s AND job_id = %s "
