@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 
 import sluice
 from gateway import problems
-from gateway.api import feedback, predictions, quarantine, results, tokens, uploads
+from gateway.api import differences, feedback, predictions, quarantine, results, tokens, uploads
 from gateway.api import jobs as jobs_api
 from gateway.api import models as models_api
 from gateway.api import users as users_api
@@ -22,6 +22,7 @@ from gateway.doors.forms import form_token
 from gateway.doors.gate import Gate
 from gateway.dropped import archive_bytes, form_bytes
 from gateway.pages import account, batch, classify, docs, login
+from gateway.pages import differences as differences_pages
 from gateway.pages import jobs as jobs_pages
 from gateway.pages import models as models_pages
 from gateway.pages import pictures as pictures_pages
@@ -35,6 +36,7 @@ API: Final = (
     predictions.router,
     jobs_api.router,
     results.router,
+    differences.router,
     quarantine.router,
     models_api.router,
     feedback.router,
@@ -49,6 +51,7 @@ PAGES: Final = (
     users_pages.router,
     batch.router,
     results_pages.router,
+    differences_pages.router,
     jobs_pages.router,
     models_pages.router,
     reports_pages.router,

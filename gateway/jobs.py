@@ -12,7 +12,8 @@ from gateway.parts import Parts
 from gateway.sources import permitted
 from sluice.domain import Reason
 from sluice.errors import ConfigurationError, RequestError
-from sluice.ledger import LedgerCursor, jobs, models, objects, owners, seen
+from sluice.ledger import LedgerCursor, again, jobs, models, objects, owners, seen
+from sluice.ledger.again import Repetition
 from sluice.ledger.objects import REPLAY_ROWS
 from sluice.ledger.quarantine_pages import quarantine_page
 from sluice.ledger.seen import SeenJob
@@ -64,6 +65,21 @@ async def submit(parts: Parts, person: Person, wish: JobWish, beside: Beside | N
     source = permitted(wish.source, person, parts.settings, archives=wish.archives)
     made = await parts.ledger.run(_submit, person, source, wish, beside)
     log.info("audit", did="job submitted", user=person.id, job=made.owned.job.id, source=source)
+    return made
+
+
+async def submit_again(
+    parts: Parts, person: Person, wish: Repetition, model: str = "", priority: int = 0, beside: Beside | None = None
+) -> SeenJob:
+    """Make a job that has a model answer an earlier job's objects; the person must see that, and may read its source.
+
+    Whoever may change the earlier job may have its objects read again. Others need a source that they may submit.
+    """
+    earlier = await see(parts, person, wish.of)
+    if not earlier.owned.may_change(person.id, is_admin=person.is_admin):
+        permitted(earlier.owned.job.source, person, parts.settings, archives=False)
+    made = await parts.ledger.run(_submit_again, person, wish, model, priority, beside)
+    log.info("audit", did="job submitted", user=person.id, job=made.owned.job.id, again_of=wish.of)
     return made
 
 
@@ -131,6 +147,22 @@ async def _check_may_change(parts: Parts, person: Person, job_id: int) -> None:
         )
 
 
+def _submit_again(
+    cursor: LedgerCursor, person: Person, wish: Repetition, model: str, priority: int, beside: Beside | None
+) -> SeenJob:
+    models.resolve(cursor, model)
+    job_id = again.submit_for(cursor, person.id, wish, model, priority=priority)
+    return _made(cursor, person, job_id, beside)
+
+
+def _made(cursor: LedgerCursor, person: Person, job_id: int, beside: Beside | None) -> SeenJob:
+    made = seen.one(cursor, job_id, person.id, is_admin=person.is_admin)
+    assert made is not None, "the row stands in this transaction"  # noqa: S101 - for the type checker
+    if beside is not None:
+        beside(cursor, made)
+    return made
+
+
 def _submit(cursor: LedgerCursor, person: Person, source: str, wish: JobWish, beside: Beside | None) -> SeenJob:
     try:
         models.resolve(cursor, wish.model)
@@ -147,8 +179,4 @@ def _submit(cursor: LedgerCursor, person: Person, source: str, wish: JobWish, be
         watch=wish.watch,
         watch_seconds=wish.watch_seconds,
     )
-    made = seen.one(cursor, job_id, person.id, is_admin=person.is_admin)
-    assert made is not None, "the row stands in this transaction"  # noqa: S101 - for the type checker
-    if beside is not None:
-        beside(cursor, made)
-    return made
+    return _made(cursor, person, job_id, beside)

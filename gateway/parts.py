@@ -8,6 +8,7 @@ from typing import cast
 from fastapi import Request
 
 from gateway.classifier import Classifier
+from gateway.comparer import Comparer
 from gateway.doors.doors import Doors
 from gateway.explainer import Explainer
 from gateway.exports import Exports
@@ -37,6 +38,7 @@ class Parts:
     receiver: ArchiveReceiver
     viewer: PictureViewer
     explainer: Explainer
+    comparer: Comparer
 
 
 def parts_of(request: Request) -> Parts:

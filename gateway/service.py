@@ -14,6 +14,7 @@ import uvicorn
 from gateway.admission import Admission
 from gateway.app import make_app
 from gateway.classifier import Classifier
+from gateway.comparer import Comparer
 from gateway.doors.connections import BoundedProtocol
 from gateway.doors.doors import Doors
 from gateway.doors.edge import Edge
@@ -32,7 +33,7 @@ from gateway.uploads.receiver import ArchiveReceiver
 from gateway.viewer import PictureViewer
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.inference import Balancer, TorchServeClient
-from sluice.ledger import answers, idempotency, models
+from sluice.ledger import answers, comparisons, idempotency, models
 from sluice.settings import Settings
 from sluice.telemetry import Health, get_logger, serve
 
@@ -77,6 +78,7 @@ class GatewayService:
             receiver=self._receiver,
             viewer=self._viewer,
             explainer=Explainer(settings, self._balancer, self._viewer),
+            comparer=Comparer(self._ledger),
         )
         self.app = Edge(make_app(parts), settings)
 
@@ -129,6 +131,8 @@ class GatewayService:
                 ):
                     pass
                 while await self._ledger.run(idempotency.trim):
+                    pass
+                while await self._ledger.run(comparisons.sweep):
                     pass
             except LedgerError as error:
                 log.warning("old answers can't be deleted yet", why=str(error))

@@ -29,8 +29,10 @@ from gateway.doors.person import Person
 from gateway.jobs import JobWish
 from gateway.parts import parts_of
 from gateway.repeats import KEY_PARAMETER, body_of
+from sluice.domain import LABEL_MAX
 from sluice.domain.source import BUCKET, SOURCE_MAX
 from sluice.ledger import LedgerCursor, idempotency
+from sluice.ledger.again import Repetition
 from sluice.ledger.idempotency import RequestTicket
 from sluice.ledger.seen import SeenJob
 
@@ -59,6 +61,19 @@ class JobRequest(StrictRequest):
     priority: int = Field(default=0, ge=-PRIORITY_MAX, le=PRIORITY_MAX, description="Jobs with more come first")
     watch: bool = Field(default=False, description="List again and again; the job has no end")
     watch_seconds: int = Field(default=60, ge=10, le=86_400, description="Seconds between two listings")
+
+
+class AgainRequest(StrictRequest):
+    """Which of an earlier job's objects are to be answered again, and by which model."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "drugs@2.0", "below": 0.6}]})
+
+    model: PlainText = Field(default="", max_length=MODEL_MAX, description="name or name@version; empty: the live one")
+    below: float | None = Field(default=None, gt=0, le=1, description="Only what the earlier job was less sure of")
+    label: PlainText | None = Field(
+        default=None, min_length=1, max_length=LABEL_MAX, description="Only what the earlier job called so"
+    )
+    priority: int = Field(default=0, ge=-PRIORITY_MAX, le=PRIORITY_MAX, description="Jobs with more come first")
 
 
 class PriorityRequest(StrictRequest):
@@ -132,6 +147,32 @@ async def submit(request: Request, person: User, wish: JobRequest) -> Response:
                 idempotency.finish(cursor, ticket, HTTPStatus.CREATED, body_of(answer_of(made, person)))
 
         return answer_of(await jobs.submit(parts, person, JobWish(**wish.model_dump()), keep), person)
+
+    return await parts.repeats.once(request, person, [wish.model_dump_json().encode()], HTTPStatus.CREATED, work)
+
+
+@router.post(
+    "/jobs/{job_id}/again",
+    status_code=HTTPStatus.CREATED,
+    response_model=JobAnswer,
+    responses=answers(*BODY, 401, 403, 404, 409, 422, 503),
+    openapi_extra={"parameters": [KEY_PARAMETER]},
+    summary="Have a job's objects answered again",
+)
+async def submit_again(request: Request, person: User, job_id: JobId, wish: AgainRequest) -> Response:
+    """Make a job of an earlier job's objects, without a listing; what the model has answered already is copied.
+
+    Keys that hold other bytes by now are quarantined as changed_since.
+    """
+    parts = parts_of(request)
+
+    async def work(ticket: RequestTicket | None) -> JobAnswer:
+        def keep(cursor: LedgerCursor, made: SeenJob) -> None:
+            if ticket is not None:
+                idempotency.finish(cursor, ticket, HTTPStatus.CREATED, body_of(answer_of(made, person)))
+
+        chosen = Repetition(job_id, wish.below, wish.label)
+        return answer_of(await jobs.submit_again(parts, person, chosen, wish.model, wish.priority, keep), person)
 
     return await parts.repeats.once(request, person, [wish.model_dump_json().encode()], HTTPStatus.CREATED, work)
 

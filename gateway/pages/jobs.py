@@ -19,10 +19,12 @@ from gateway.doors.person import Person
 from gateway.jobs import JobWish
 from gateway.pages.render import page, part
 from gateway.parts import parts_of
-from sluice.domain import Reason
+from gateway.search import Score
+from sluice.domain import LABEL_MAX, Reason
 from sluice.domain.source import SOURCE_MAX
 from sluice.errors import ConfigurationError, RequestError
-from sluice.ledger import models
+from sluice.ledger import again, models
+from sluice.ledger.again import Repetition
 from sluice.ledger.quarantine_pages import frequent_reasons, quarantine_page
 from sluice.ledger.seen import SeenJob
 from sluice.ledger.summary import summarize
@@ -78,7 +80,33 @@ async def show_job(request: Request, person: Viewer, job_id: JobId) -> Response:
     parts = parts_of(request)
     seen = await jobs.see(parts, person, job_id)
     summary = await parts.ledger.run(summarize, job_id)
-    return await page(request, "job.html", seen=seen, may_change=_may_change(seen, person), summary=summary)
+    known = await parts.ledger.run(models.list_models)
+    repetition = await parts.ledger.run(again.of_job, job_id)
+    return await page(
+        request,
+        "job.html",
+        seen=seen,
+        may_change=_may_change(seen, person),
+        may_submit=person.role.name in ("USER", "ADMIN"),
+        summary=summary,
+        models=[model for model in known if not model.retired],
+        repetition=repetition,
+    )
+
+
+@router.post("/jobs/{job_id}/again")
+async def submit_again(
+    request: Request,
+    person: User,
+    job_id: JobId,
+    model: Annotated[PlainText, Form(max_length=MODEL_MAX)] = "",
+    below: Annotated[Score, Form()] = None,
+    label: Annotated[PlainText, Form(max_length=LABEL_MAX)] = "",
+) -> Response:
+    """Make a job of this one's objects, and show it."""
+    wish = Repetition(job_id, below, label or None)
+    made = await jobs.submit_again(parts_of(request), person, wish, model.strip())
+    return RedirectResponse(f"/jobs/{made.owned.job.id}", HTTPStatus.SEE_OTHER)
 
 
 @router.post("/jobs/{job_id}/priority")

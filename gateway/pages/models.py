@@ -45,10 +45,12 @@ async def show_model(request: Request, person: Viewer, name: ModelName, version:
     """Show what a version expects and what it can say."""
     del person
     model = await find(parts_of(request), name, version)
+    known = await parts_of(request).ledger.run(models.list_models)
     return await page(
         request,
         "model.html",
         model=model,
+        live=next((each for each in known if each.name == name and each.live), None),
         preprocessing=json.dumps(model.preprocessing, indent=2),
         **told_of(model.card),
     )

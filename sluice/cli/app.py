@@ -14,6 +14,7 @@ from sluice import __version__
 from sluice.cli import (
     check,
     database,
+    diff,
     jobs,
     keys,
     models,
@@ -124,6 +125,7 @@ app.command("upload", epilog=upload.EXAMPLES)(upload.upload)
 app.command("submit", epilog=submit.EXAMPLES)(submit.submit)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("results", epilog=results.EXAMPLES)(results.results)
+app.command("diff", epilog=diff.EXAMPLES)(diff.diff)
 app.command("sql", epilog=sql.EXAMPLES)(sql.sql)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(quarantine.app, name="quarantine")

@@ -37,6 +37,8 @@ class Site:
     """A picture that Ada dropped."""
     job: int
     """A job of hers, which is done: ten results, and two objects in quarantine."""
+    repeated: int
+    """The same objects, answered by another model."""
     upload: str
     """An archive of hers, which is done."""
 
@@ -79,7 +81,9 @@ def open_site(servers: Servers) -> Iterator[Site]:
         upload = ada.send("POST", "/api/v1/uploads", files=files, headers=csrf).json()["id"]
         until(lambda: ada.get(f"/api/v1/jobs/{job}").json()["state"] == "done", "the end of the job")
         until(lambda: ada.get(f"/api/v1/uploads/{upload}").json()["state"] == "done", "the end of the archive")
-        yield Site(gateway.url, stack, admin, ada, dropped, job, upload)
+        again = ada.send("POST", f"/api/v1/jobs/{job}/again", json={"model": SEEING}, headers=csrf).json()["id"]
+        until(lambda: ada.get(f"/api/v1/jobs/{again}").json()["state"] == "done", "the end of its repetition")
+        yield Site(gateway.url, stack, admin, ada, dropped, job, again, upload)
 
 
 def photo(number: int, size: tuple[int, int] = (640, 480)) -> bytes:

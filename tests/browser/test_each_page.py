@@ -27,6 +27,9 @@ PAGES: Final[dict[str, tuple[str, Who]]] = {
     "job": ("/jobs/{job}", "ada"),
     "results": ("/jobs/{job}/results", "ada"),
     "no-results": ("/jobs/{job}/results?label=nothing", "ada"),
+    "differences": ("/differences?before={job}&after={repeated}", "ada"),
+    "no-differences": ("/differences?before={job}&after={repeated}&kind=gone", "ada"),
+    "repeated-job": ("/jobs/{repeated}", "ada"),
     "quarantine": ("/jobs/{job}/quarantine", "ada"),
     "models": ("/models", "admin"),
     "model": ("/models/efficientnet-lite0/1.0", "admin"),
@@ -45,7 +48,7 @@ PAGES: Final[dict[str, tuple[str, Who]]] = {
 def test_a_page_is_sound_and_fits(visits: Visits, screens: Path, name: str) -> None:
     path, who = PAGES[name]
     site = visits.site
-    page = visits.open(path.format(picture=site.picture, job=site.job, upload=site.upload), who)
+    page = visits.open(path.format(picture=site.picture, job=site.job, repeated=site.repeated, upload=site.upload), who)
     expect(page.locator("h1").first).to_be_visible()
     for each in page.locator("details").all()[:OPENED]:
         each.evaluate("element => { element.open = true; }")

@@ -19,7 +19,7 @@ def shown(card: dict[str, Any], *, retired: bool = False) -> str:
     """Return what stands between the page's head and foot."""
     model = Model(1, "drugs", "1.0", "d" * 64, {"crop": 224}, ["drug", "other"], live=False, card=card, retired=retired)
     template = environment().get_template("model.html")
-    context = {"model": model, "preprocessing": "{}", "person": ADMIN, "csrf": "c", **told_of(card)}
+    context = {"model": model, "live": None, "preprocessing": "{}", "person": ADMIN, "csrf": "c", **told_of(card)}
     return "".join(template.blocks["content"](template.new_context(context)))
 
 
