@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
+from sluice.cli import prune
 from sluice.cli.connect import JobArgument, find_job, open_database
 from sluice.cli.screen import console, safe, state_text
 from sluice.ledger import Job, LedgerCursor
@@ -19,9 +20,14 @@ Examples:
   sluice jobs pause 7
   sluice jobs resume last
   sluice jobs retry 7
-  sluice jobs priority 7 10"""
+  sluice jobs priority 7 10
+  sluice jobs prune --older-than 90 --dry-run"""
 
-app = typer.Typer(help="List, pause, resume, retry, cancel and prioritize jobs.", no_args_is_help=True, epilog=EXAMPLES)
+app = typer.Typer(
+    help="List, pause, resume, retry, cancel, prioritize and prune jobs.", no_args_is_help=True, epilog=EXAMPLES
+)
+
+app.command("prune", epilog=prune.EXAMPLES)(prune.prune)
 
 
 @app.command("list", epilog="Example:\n\n  sluice jobs list")
