@@ -23,9 +23,10 @@ from sluice.ledger.seen import SeenJob
 
 CURSOR: Final = "differences"
 
-Compared = Annotated[
-    PlainText, Query(max_length=MODEL_MAX, description="A job's number, or name@version", examples=["7"])
-]
+NAMED: Final = "A job's number, or name@version"
+
+Before = Annotated[PlainText, Query(max_length=MODEL_MAX, description=NAMED, examples=["1"])]
+After = Annotated[PlainText, Query(max_length=MODEL_MAX, description=NAMED, examples=["2"])]
 OneLabel = Annotated[PlainText | None, Query(max_length=LABEL_MAX)]
 
 
@@ -88,8 +89,8 @@ class DifferencesSearch:
 
 
 async def search_of(
-    before: Compared,
-    after: Compared,
+    before: Before,
+    after: After,
     kind: Annotated[
         DifferenceKind, Query(description="changed: another label; gone, new: only one has a prediction")
     ] = DifferenceKind.CHANGED,

@@ -66,7 +66,7 @@ class JobRequest(StrictRequest):
 class AgainRequest(StrictRequest):
     """Which of an earlier job's objects are to be answered again, and by which model."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "drugs@2.0", "below": 0.6}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "noop@1.0", "below": 0.6}]})
 
     model: PlainText = Field(default="", max_length=MODEL_MAX, description="name or name@version; empty: the live one")
     below: float | None = Field(default=None, gt=0, le=1, description="Only what the earlier job was less sure of")
@@ -151,32 +151,6 @@ async def submit(request: Request, person: User, wish: JobRequest) -> Response:
     return await parts.repeats.once(request, person, [wish.model_dump_json().encode()], HTTPStatus.CREATED, work)
 
 
-@router.post(
-    "/jobs/{job_id}/again",
-    status_code=HTTPStatus.CREATED,
-    response_model=JobAnswer,
-    responses=answers(*BODY, 401, 403, 404, 409, 422, 503),
-    openapi_extra={"parameters": [KEY_PARAMETER]},
-    summary="Have a job's objects answered again",
-)
-async def submit_again(request: Request, person: User, job_id: JobId, wish: AgainRequest) -> Response:
-    """Make a job of an earlier job's objects, without a listing; what the model has answered already is copied.
-
-    Keys that hold other bytes by now are quarantined as changed_since.
-    """
-    parts = parts_of(request)
-
-    async def work(ticket: RequestTicket | None) -> JobAnswer:
-        def keep(cursor: LedgerCursor, made: SeenJob) -> None:
-            if ticket is not None:
-                idempotency.finish(cursor, ticket, HTTPStatus.CREATED, body_of(answer_of(made, person)))
-
-        chosen = Repetition(job_id, wish.below, wish.label)
-        return answer_of(await jobs.submit_again(parts, person, chosen, wish.model, wish.priority, keep), person)
-
-    return await parts.repeats.once(request, person, [wish.model_dump_json().encode()], HTTPStatus.CREATED, work)
-
-
 @router.get("/jobs/{job_id}", responses=FOUND, summary="How far a job is")
 async def get_job(request: Request, person: Viewer, job_id: JobId) -> JobAnswer:
     """Say what a job is and how far."""
@@ -211,6 +185,32 @@ async def retry(request: Request, person: User, job_id: JobId) -> JobAnswer:
 async def cancel(request: Request, person: User, job_id: JobId) -> JobAnswer:
     """End a job for good; the predictions that it has stay."""
     return answer_of(await jobs.change(parts_of(request), person, job_id, "cancelled"), person)
+
+
+@router.post(
+    "/jobs/{job_id}/again",
+    status_code=HTTPStatus.CREATED,
+    response_model=JobAnswer,
+    responses=answers(*BODY, 401, 403, 404, 409, 422, 503),
+    openapi_extra={"parameters": [KEY_PARAMETER]},
+    summary="Have a job's objects answered again",
+)
+async def submit_again(request: Request, person: User, job_id: JobId, wish: AgainRequest) -> Response:
+    """Make a job of an earlier job's objects, without a listing; what the model has answered already is copied.
+
+    Keys that hold other bytes by now are quarantined as changed_since.
+    """
+    parts = parts_of(request)
+
+    async def work(ticket: RequestTicket | None) -> JobAnswer:
+        def keep(cursor: LedgerCursor, made: SeenJob) -> None:
+            if ticket is not None:
+                idempotency.finish(cursor, ticket, HTTPStatus.CREATED, body_of(answer_of(made, person)))
+
+        chosen = Repetition(job_id, wish.below, wish.label)
+        return answer_of(await jobs.submit_again(parts, person, chosen, wish.model, wish.priority, keep), person)
+
+    return await parts.repeats.once(request, person, [wish.model_dump_json().encode()], HTTPStatus.CREATED, work)
 
 
 def answer_of(seen: SeenJob, person: Person) -> JobAnswer:

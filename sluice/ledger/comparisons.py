@@ -123,7 +123,7 @@ def _place(source: str) -> str:
     return "/".join(source.split("/")[:3]) if source.startswith("s3://") else source.rstrip("/")
 
 
-def begin(cursor: LedgerCursor, before: int, after: int) -> int:
+def begin(cursor: LedgerCursor, before: int, after: int, *, kept: int = KEPT) -> int:
     """Return the comparison of two jobs; a new one if there is none, or if the jobs have changed since it was made."""
     marks, done, ended = _marks(cursor, before, after)
     cursor.execute(
@@ -143,7 +143,7 @@ def begin(cursor: LedgerCursor, before: int, after: int) -> int:
         (before, after, marks, done),
     )
     made = int(cursor.lastrowid)
-    cursor.execute("SELECT id FROM comparisons WHERE live = 1 ORDER BY id DESC LIMIT 1 OFFSET %s", (KEPT,))
+    cursor.execute("SELECT id FROM comparisons WHERE live = 1 ORDER BY id DESC LIMIT 1 OFFSET %s", (kept,))
     if (oldest := cursor.fetchone()) is not None:
         cursor.execute("UPDATE comparisons SET live = NULL WHERE live = 1 AND id <= %s", (oldest["id"],))
     return made

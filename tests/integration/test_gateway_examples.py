@@ -46,13 +46,17 @@ def test_each_operation_answers_its_example_as_described(admin: ApiClient, descr
             if not TAGS & set(operation.get("tags", [])):
                 continue
             asked += 1
-            names = {
-                each["name"]: example_of(described, each["schema"])
-                for each in operation.get("parameters", [])
-                if each["in"] == "path"
-            }
+            names, query = (
+                {
+                    each["name"]: example_of(described, each["schema"])
+                    for each in operation.get("parameters", [])
+                    if each["in"] == place and each["required"]
+                }
+                for place in ("path", "query")
+            )
             body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-            sent = {} if body is None else {"json": example_of(described, body["schema"])}
+            sent: dict[str, Any] = {} if body is None else {"json": example_of(described, body["schema"])}
+            sent["params"] = query
             answer = admin.ask(method.upper(), path.format(**names), **sent)
             (status,) = [code for code in operation["responses"] if code.startswith("2")]
             assert answer.status_code == int(status), f"{method} {path}: {answer.text}"

@@ -182,14 +182,13 @@ def test_a_job_that_changed_is_compared_anew(ledger: Database) -> None:
     assert breaches(ledger) == []
 
 
-def test_so_many_comparisons_are_kept(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparisons, "KEPT", 2)
+def test_so_many_comparisons_are_kept(ledger: Database) -> None:
     jobs = [add_job(ledger, {b"a": (label, 0.5)}) for label in ("cat", "dog", "cat", "cow")]
-    kept = [made(ledger, jobs[0], after) for after in jobs[1:]]
-    assert [ledger.run(comparisons.find, each.id) is not None for each in kept] == [False, True, True]
+    kept = [ledger.run(comparisons.begin, jobs[0], after, kept=2) for after in jobs[1:]]
+    assert [ledger.run(comparisons.find, each) is not None for each in kept] == [False, True, True]
     while ledger.run(comparisons.sweep):
         pass
-    assert {row["id"] for row in ask(ledger, "SELECT id FROM comparisons")} == {each.id for each in kept[1:]}
+    assert {row["id"] for row in ask(ledger, "SELECT id FROM comparisons")} == set(kept[1:])
 
 
 def test_what_cannot_be_compared_is_refused(ledger: Database) -> None:
