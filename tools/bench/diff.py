@@ -46,7 +46,7 @@ def main() -> None:
         with Stack(servers, "diff") as stack, Database(stack.settings) as database:
             begun = time.monotonic()
             before = many_results(database, options.rows)[0]
-            after, first = many_results(database, options.rows)
+            after, first = many_results(database, options.rows, "2")
             many_results(database, options.rows // 10)
             _change(database, after, first, options.rows)
             print(f"{2.1 * options.rows:,.0f} results made in {time.monotonic() - begun:.0f} s\n", flush=True)
@@ -63,20 +63,13 @@ def main() -> None:
 
 
 def _change(database: Database, job_id: int, first: int, rows: int) -> None:
-    """Make the second job another version's, with other answers."""
+    """Let the second job differ from the first one."""
 
-    def version(cursor: LedgerCursor) -> int:
-        known = models.resolve(cursor, "many@1")
-        found = models.register(cursor, "many", "2", "2" * 64, known.preprocessing, known.labels)
-        cursor.execute("UPDATE jobs SET model_id = %s, model = 'many@2' WHERE id = %s", (found.id, job_id))
-        return found.id
-
-    def part(cursor: LedgerCursor, low: int, high: int, model_id: int) -> int:
+    def part(cursor: LedgerCursor, low: int, high: int) -> int:
         between = (job_id, low, high)
         where = "job_id = %s AND object_id BETWEEN %s AND %s"
-        cursor.execute(f"UPDATE predictions SET model_id = %s WHERE {where}", (model_id, *between))  # noqa: S608 - of constants
         other = "label = CONCAT('label-', (object_id + 7) %% 50), score = (object_id %% 89) / 89"
-        cursor.execute(f"UPDATE predictions SET {other} WHERE {where} AND object_id %% 20 = 0", between)  # noqa: S608 - the same
+        cursor.execute(f"UPDATE predictions SET {other} WHERE {where} AND object_id %% 20 = 0", between)  # noqa: S608 - of constants
         cursor.execute(
             "UPDATE objects SET object_key = CONCAT('new/', SUBSTRING(object_key, 5)) "
             "WHERE job_id = %s AND id BETWEEN %s AND %s AND id %% 100 = 1",
@@ -90,9 +83,8 @@ def _change(database: Database, job_id: int, first: int, rows: int) -> None:
         )
         return int(gone)
 
-    model_id = database.run(version)
     last = first + 2 * rows  # ids may have gaps
-    gone = sum(database.run(part, low, low + STRIDE - 1, model_id) for low in range(first, last, STRIDE))
+    gone = sum(database.run(part, low, low + STRIDE - 1) for low in range(first, last, STRIDE))
     count = "UPDATE counters SET done = done - %s, quarantined = quarantined + %s WHERE job_id = %s"
     database.run(lambda cursor: cursor.execute(count, (gone, gone, job_id)))
     database.run(lambda cursor: cursor.execute("ANALYZE TABLE jobs, objects, predictions, models"))

@@ -11,21 +11,23 @@ SCORES: Final = 97
 BATCH: Final = 20_000
 
 
-def many_results(database: Database, count: int) -> tuple[int, int]:
-    """Insert a done job with so many results; return its id, and the id of its first object.
+def many_results(database: Database, count: int, version: str = "1") -> tuple[int, int]:
+    """Insert a done job of the model `many` with so many results; return its id and the id of its first object.
 
     The n-th has the name dir/n.jpg (n in nine digits), the label `label-{n % 50}` and the score (n % 97) / 97, so each
     label has many scores, and each score many results.
     """
-    job_id, model_id = database.run(_begin)
+    job_id, model_id = database.run(_begin, version)
     for first in range(0, count, BATCH):
         database.run(_add, job_id, model_id, first, min(BATCH, count - first))
     return job_id, database.run(_finish, job_id, count)
 
 
-def _begin(cursor: LedgerCursor) -> tuple[int, int]:
-    model = models.register(cursor, "many", "1", "1" * 64, {"resize": 256}, [f"label-{n}" for n in range(LABELS)])
-    job_id = jobs.submit(cursor, "s3://photos", "many@1")
+def _begin(cursor: LedgerCursor, version: str) -> tuple[int, int]:
+    model = models.register(
+        cursor, "many", version, version * 64, {"resize": 256}, [f"label-{n}" for n in range(LABELS)]
+    )
+    job_id = jobs.submit(cursor, "s3://photos", f"many@{version}")
     jobs.start(cursor, job_id, model.id)
     return job_id, model.id
 
