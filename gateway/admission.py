@@ -29,8 +29,9 @@ class Admission:
         self._pictures = 0
         self._bytes = 0
         self._pace = 0.0
-        """Pictures a second, lately."""
+        """Pictures a second, lately, while there was something to do."""
         self._ended_at = clock()
+        """When the newest one was answered, or something to do came after there was nothing."""
 
     @contextmanager
     def hold(self, pictures: int, size: int) -> Iterator[None]:
@@ -40,6 +41,8 @@ class Admission:
             raise self._busy(f"{self._pictures} pictures are at work, {most} at once is the most")
         if self._bytes and self._bytes + size > self._most_bytes:
             raise self._busy(f"pictures of {self._bytes:,} bytes are at work, {self._most_bytes:,} at once is the most")
+        if not self._pictures:
+            self._ended_at = self._clock()
         self._pictures += pictures
         self._bytes += size
         metrics.GATEWAY_INSIDE.set(self._pictures)

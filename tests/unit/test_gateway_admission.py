@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from gateway.admission import LEAST, LONGEST_SECONDS, LONGEST_WAIT, Admission
@@ -86,3 +88,20 @@ def test_a_fast_gateway_is_bound_by_the_setting_alone() -> None:
     answer_at(admission, clock, pace=200.0)
     with admission.hold(50, 10), pytest.raises(Busy), admission.hold(1, 10):
         pytest.fail("a picture beyond the setting was taken")
+
+
+def test_a_pause_does_not_look_like_slowness() -> None:
+    clock = PacedClock()
+    admission = Admission(64, 10**9, clock)
+    for _ in range(100):
+        clock.now += 60
+        with admission.hold(1, 10):
+            clock.now += 0.05
+        admission.answered(1)
+    clock.now += 600
+    with admission.hold(1, 10):
+        clock.now += 0.05
+    admission.answered(1)
+    with ExitStack() as inside:
+        for _ in range(64):
+            inside.enter_context(admission.hold(1, 10))
