@@ -6,9 +6,13 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gateway.admission import Admission
 from gateway.ledgers import LedgerPool
@@ -56,6 +60,22 @@ class Classified:
         return remedy_of(Reason(self.reason)) if self.reason else ""
 
 
+@dataclass(frozen=True, slots=True)
+class IncomingPicture:
+    """A picture at work: whose it is, which model it is for, and the key under which it is kept."""
+
+    user_id: int
+    usable: UsableModel
+    dropped: DroppedPicture
+    sha256: bytes
+    key: bytes
+
+    @property
+    def place(self) -> tuple[int, bytes]:
+        """Where its answer is remembered."""
+        return self.usable.model.id, self.key
+
+
 class Classifier:
     """Classifies pictures for people who wait."""
 
@@ -69,7 +89,7 @@ class Classifier:
         self._recorder = Recorder(ledger)
         self._store = store
         self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
-        self._remembered: OrderedDict[tuple[int, bytes], KnownPicture] = OrderedDict()
+        self._remembered: OrderedDict[tuple[int, bytes], tuple[Top, int]] = OrderedDict()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -99,79 +119,101 @@ class Classifier:
         model = usable.model
         digest = hashlib.sha256(dropped.data)
         sha256 = digest.digest()
+        incoming = IncomingPicture(user_id, usable, dropped, sha256, self._store.picture_key(user_id, sha256))
         outcome = Classified(dropped.name, digest.hexdigest(), f"{model.name}@{model.version}", 0.0)
-        key = self._store.picture_key(user_id, sha256)
-        known = await self._recall(user_id, model.id, sha256, key)
         try:
-            top, object_id = await self._answer(user_id, usable, dropped, sha256, key, known)
+            top, object_id, cached = await self._answer(incoming)
         except ImageError as error:
             seconds = time.perf_counter() - began
             return replace(outcome, seconds=seconds, reason=error.reason, detail=error.detail)
         seconds = time.perf_counter() - began
-        return replace(outcome, seconds=seconds, object_id=object_id, top=top, cached=known.top is not None)
+        return replace(outcome, seconds=seconds, object_id=object_id, top=top, cached=cached)
 
-    async def _answer(
-        self, user_id: int, usable: UsableModel, dropped: DroppedPicture, sha256: bytes, key: bytes, known: KnownPicture
-    ) -> tuple[Top, int]:
-        """Return a picture's classes and its object; what is known of it isn't done again."""
-        if known.top is not None and known.object_id is not None:
+    async def _answer(self, incoming: IncomingPicture) -> tuple[Top, int, bool]:
+        """Return a picture's classes, its object, and whether the classes were known."""
+        known = self._remembered.get(incoming.place)
+        if known is not None:
+            self._remembered.move_to_end(incoming.place)
+            top, object_id = known
             metrics.CACHED.inc()
-            return known.top, known.object_id
-        if known.top is not None:
-            metrics.CACHED.inc()
-            top, etag = known.top, await self._store.put(key, dropped.data)
-        else:
-            top, etag = await self._infer(usable, dropped.data, key)
-        object_id = await self._recorder.record(
-            Picture(
-                user_id=user_id,
-                model_id=usable.model.id,
-                source=self._store.source,
-                key=key,
-                etag=etag,
-                size=len(dropped.data),
-                sha256=sha256,
-                name=dropped.name,
-                top=top,
-                gateway=self._settings.name,
-            )
-        )
-        self._remember(usable.model.id, key, KnownPicture(top, object_id))
-        return top, object_id
+            return top, object_id, True
+        # Decoded while the ledger is asked: nearly every picture that isn't remembered is new.
+        decoding = asyncio.create_task(self._decode(incoming))
+        decoding.add_done_callback(_look_at)
+        try:
+            found = await self._recall(incoming)
+            if found.top is not None:
+                metrics.CACHED.inc()
+                top = found.top
+                object_id = found.object_id or await self._record(incoming, top, await self._put(incoming))
+            else:
+                top, etag = await self._infer(incoming, decoding)
+                object_id = await self._record(incoming, top, etag)
+        finally:
+            decoding.cancel()
+        self._remember(incoming.place, top, object_id)
+        return top, object_id, found.top is not None
 
-    async def _infer(self, usable: UsableModel, data: bytes, key: bytes) -> tuple[Top, str]:
-        """Have TorchServe answer while the picture is put in its place; return the classes and the ETag."""
-        loop = asyncio.get_running_loop()
+    async def _decode(self, incoming: IncomingPicture) -> NDArray[np.uint8]:
         started = time.perf_counter()
-        pixels = await loop.run_in_executor(
-            self._threads, decode, data, usable.preprocessing, self._settings.image_max_pixels
+        pixels = await asyncio.get_running_loop().run_in_executor(
+            self._threads, decode, incoming.dropped.data, incoming.usable.preprocessing, self._settings.image_max_pixels
         )
         metrics.DECODED.inc()
         metrics.STAGE_SECONDS.labels(stage="decode").observe(time.perf_counter() - started)
+        return pixels
+
+    async def _infer(self, incoming: IncomingPicture, decoding: Awaitable[NDArray[np.uint8]]) -> tuple[Top, str]:
+        """Have TorchServe answer while the picture is put in its place; return the classes and the ETag."""
+        pixels = await decoding
         # Kept while it waits for its answer: of one that the model refuses the bytes may stay behind, without a row.
-        put = asyncio.ensure_future(self._store.put(key, data))
+        put = asyncio.ensure_future(self._put(incoming))
+        model = incoming.usable.model
         try:
-            answer = await self._predictor.predict(usable.model, pixels)
+            answer = await self._predictor.predict(model, pixels)
         except BaseException:
             put.cancel()
             raise
         etag = await put
         metrics.INFERRED.inc()
-        return tuple((usable.model.labels[index], score) for index, score in answer.top), etag
+        return tuple((model.labels[index], score) for index, score in answer.top), etag
 
-    async def _recall(self, user_id: int, model_id: int, sha256: bytes, key: bytes) -> KnownPicture:
-        remembered = self._remembered.get((model_id, key))
-        if remembered is not None:
-            self._remembered.move_to_end((model_id, key))
-            return remembered
-        found = await self._ledger.run(
-            pictures.recall, user_id, model_id, sha256, key, self._settings.gateway_answers_days
+    async def _put(self, incoming: IncomingPicture) -> str:
+        return await self._store.put(incoming.key, incoming.dropped.data)
+
+    async def _recall(self, incoming: IncomingPicture) -> KnownPicture:
+        return await self._ledger.run(
+            pictures.recall,
+            incoming.user_id,
+            incoming.usable.model.id,
+            incoming.sha256,
+            incoming.key,
+            self._settings.gateway_answers_days,
         )
-        if found.top is not None and found.object_id is not None:
-            self._remember(model_id, key, found)
-        return found
 
-    def _remember(self, model_id: int, key: bytes, known: KnownPicture) -> None:
-        self._remembered[model_id, key] = known
+    async def _record(self, incoming: IncomingPicture, top: Top, etag: str) -> int:
+        return await self._recorder.record(
+            Picture(
+                user_id=incoming.user_id,
+                model_id=incoming.usable.model.id,
+                source=self._store.source,
+                key=incoming.key,
+                etag=etag,
+                size=len(incoming.dropped.data),
+                sha256=incoming.sha256,
+                name=incoming.dropped.name,
+                top=top,
+                gateway=self._settings.name,
+            )
+        )
+
+    def _remember(self, place: tuple[int, bytes], top: Top, object_id: int) -> None:
+        self._remembered[place] = top, object_id
         if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
+
+
+def _look_at(task: asyncio.Task[object]) -> None:
+    """Look at the error of a task that nobody waits for any more, or asyncio would log it."""
+    if not task.cancelled():
+        task.exception()

@@ -165,7 +165,7 @@ class Database:
             self._drop()
         connection = self._connection or self._open()
         try:
-            connection.begin()
+            # Without autocommit the first statement begins the transaction.
             with connection.cursor() as cursor:
                 self._deaths_column = self._deaths_column or find_deaths_column(cursor)
                 cursor.slot, cursor.memory = self._slot, memory

@@ -22,6 +22,8 @@ ANONYMOUS: Final = 0
 """Stands for all people who aren't signed in."""
 
 Top = tuple[tuple[str, float], ...]
+Place = tuple[int, bytes]
+"""A job and a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +100,26 @@ def record(cursor: LedgerCursor, pictures: Sequence[Picture]) -> list[int]:
         (user_id, model_id): _standing_job(cursor, user_id, model_id, source)
         for user_id, model_id, source in sorted({(each.user_id, each.model_id, each.source) for each in pictures})
     }
-    ids: dict[int, int] = {}
+    placed = [((jobs[each.user_id, each.model_id], each.key), each) for each in pictures]
     # In the same order on all replicas, so that two that store the same pictures can't deadlock.
-    for number in sorted(range(len(pictures)), key=lambda place: (pictures[place].user_id, pictures[place].key)):
-        picture = pictures[number]
-        ids[number] = _record(cursor, jobs[picture.user_id, picture.model_id], picture)
+    by_place = dict(sorted(placed, key=lambda pair: pair[0]))
+    cursor.executemany(
+        "INSERT INTO objects (job_id, object_key, etag, size, state) VALUES (%s, %s, %s, %s, 'done') "
+        "ON DUPLICATE KEY UPDATE etag = VALUES(etag)",
+        [(job_id, key, picture.etag, picture.size) for (job_id, key), picture in by_place.items()],
+    )
+    ids: dict[Place, int] = {}
+    for job_id in jobs.values():
+        found, new = _find(cursor, job_id, [key for job, key in by_place if job == job_id])
+        ids |= {(job_id, key): object_id for key, object_id in found.items()}
+        _predict(cursor, job_id, [(found[key], by_place[job_id, key]) for key in new])
+    cursor.executemany(
+        "INSERT INTO pictures (object_id, user_id, name) VALUES (%s, %s, %s) "
+        "ON DUPLICATE KEY UPDATE name = VALUES(name), created = CURRENT_TIMESTAMP(3), removed = NULL",
+        [(ids[place], picture.user_id, shortened(picture.name, NAME_MAX)) for place, picture in by_place.items()],
+    )
     answers.keep(cursor, {(each.sha256, each.model_id): each.top for each in pictures})
-    return [ids[number] for number in range(len(pictures))]
+    return [ids[place] for place, _ in placed]
 
 
 def _standing_job(cursor: LedgerCursor, user_id: int, model_id: int, source: str) -> int:
@@ -130,47 +145,36 @@ def _standing_job(cursor: LedgerCursor, user_id: int, model_id: int, source: str
     return job_id
 
 
-def _record(cursor: LedgerCursor, job_id: int, picture: Picture) -> int:
+def _find(cursor: LedgerCursor, job_id: int, keys: Sequence[bytes]) -> tuple[dict[bytes, int], list[bytes]]:
+    """Return the objects of a job's keys, and the keys of those that have no prediction."""
     cursor.execute(
-        "SELECT id, etag FROM objects FORCE INDEX (one_version) WHERE job_id = %s AND repeat_no = 0 "
-        "AND object_key = %s AND generation = 0 FOR UPDATE",
-        (job_id, picture.key),
+        "SELECT o.id, o.object_key, p.object_id AS predicted FROM objects o FORCE INDEX (one_version) "
+        "LEFT JOIN predictions p ON p.object_id = o.id "
+        "WHERE o.job_id = %s AND o.repeat_no = 0 AND o.object_key IN %s AND o.generation = 0",
+        (job_id, keys),
     )
-    row = cursor.fetchone()
-    if row is None:
-        object_id = _insert(cursor, job_id, picture)
-    else:
-        object_id = int(row["id"])
-        if row["etag"] != picture.etag:
-            cursor.execute("UPDATE objects SET etag = %s WHERE id = %s", (picture.etag, object_id))
-    cursor.execute(
-        "INSERT INTO pictures (object_id, user_id, name) VALUES (%s, %s, %s) "
-        "ON DUPLICATE KEY UPDATE name = VALUES(name), created = CURRENT_TIMESTAMP(3), removed = NULL",
-        (object_id, picture.user_id, shortened(picture.name, NAME_MAX)),
-    )
-    return object_id
+    rows = cursor.fetchall()
+    found = {bytes(row["object_key"]): int(row["id"]) for row in rows}
+    return found, [bytes(row["object_key"]) for row in rows if row["predicted"] is None]
 
 
-def _insert(cursor: LedgerCursor, job_id: int, picture: Picture) -> int:
-    cursor.execute(
-        "INSERT INTO objects (job_id, object_key, etag, size, state) VALUES (%s, %s, %s, %s, 'done')",
-        (job_id, picture.key, picture.etag, picture.size),
-    )
-    object_id = int(cursor.lastrowid)
-    label, score = picture.top[0]
-    cursor.execute(
+def _predict(cursor: LedgerCursor, job_id: int, pictures: Sequence[tuple[int, Picture]]) -> None:
+    """Insert the predictions of new objects, and count them."""
+    cursor.executemany(
         "INSERT INTO predictions (object_id, job_id, model_id, label, score, top, sha256, consumer) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (
-            object_id,
-            job_id,
-            picture.model_id,
-            shortened(label, LABEL_MAX),
-            score,
-            json.dumps(picture.top),
-            picture.sha256,
-            shortened(picture.gateway, CONSUMER_MAX),
-        ),
+        [
+            (
+                object_id,
+                job_id,
+                picture.model_id,
+                shortened(picture.top[0][0], LABEL_MAX),
+                picture.top[0][1],
+                json.dumps(picture.top),
+                picture.sha256,
+                shortened(picture.gateway, CONSUMER_MAX),
+            )
+            for object_id, picture in pictures
+        ],
     )
-    counters.add(cursor, job_id, listed=1, done=1)
-    return object_id
+    counters.add(cursor, job_id, listed=len(pictures), done=len(pictures))
