@@ -18,6 +18,7 @@ from typing import Final
 
 from gateway.shelves import is_over
 from gateway.store import ARCHIVES, PAGE, PICTURES, Clock, PictureStore, StoredObject, now
+from gateway.uploads.names import UPLOAD_ID
 from sluice.errors import LedgerError, SourceError
 from sluice.ledger import AsyncLedger, Database, pictures, uploads
 from sluice.settings import Settings
@@ -35,7 +36,6 @@ PICTURE_PARTS: Final = 4
 ARCHIVE_PARTS: Final = 3
 PERSON: Final = re.compile(r"[0-9]{1,10}")
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
-UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(slots=True)
@@ -71,7 +71,9 @@ class Retention:
             done: SweepResult | None = None
             try:
                 done = await self.sweep()
+                metrics.GATEWAY_SWEEP_FAILED.set(0)
             except (LedgerError, SourceError) as error:
+                metrics.GATEWAY_SWEEP_FAILED.set(1)
                 log.warning("what was kept for long enough can't be removed yet", why=str(error))
             await asyncio.sleep(SWEEP_SECONDS if done is None or done.is_whole else MORE_SECONDS)
 
@@ -148,4 +150,4 @@ def _by_person(page: list[StoredObject]) -> dict[int, list[str]]:
 
 def _is_archive(each: StoredObject) -> bool:
     """Return whether this is an archive that somebody sent: they lie at archives/UPLOAD/NAME."""
-    return len(each.place) == ARCHIVE_PARTS and UPLOAD_ID.fullmatch(each.place[1]) is not None
+    return len(each.place) == ARCHIVE_PARTS and re.fullmatch(UPLOAD_ID, each.place[1]) is not None

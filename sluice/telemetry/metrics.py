@@ -59,6 +59,9 @@ ENDPOINT_UP = Gauge(
     ["endpoint"],
 )
 GATEWAY_INSIDE = Gauge("sluice_gateway_pictures", "Pictures that the gateway is processing")
+GATEWAY_SWEEP_FAILED = Gauge(
+    "sluice_gateway_sweep_failed", "1 if the last sweep for pictures and archives whose time is over failed"
+)
 
 # Prometheus sees no increase if a counter first appears with 1, so each reason exists from the start.
 for _reason in Reason:

@@ -74,5 +74,8 @@ this release's processes.
 {{ include "sluice.alert" (list . "SluiceGatewayRefuses" "15m" "warning"
   (printf "sum(rate(sluice_gateway_refused_total{%s}[10m])) > 0.1" $gateways)
   "The gateway has been full for a quarter of an hour: it tells requests to come back later.") }}
+{{ include "sluice.alert" (list . "SluiceGatewayKeepsTooLong" "180m" "warning"
+  (printf "max(sluice_gateway_sweep_failed{%s}) == 1" $gateways)
+  "Pictures and archives can't be removed though their time is over (config.gateway_keep_days).") }}
 {{- end }}
 {{- end }}
