@@ -19,7 +19,7 @@ from gateway.repeats import KEY_PARAMETER, body_of
 from gateway.search import ResultsSearch
 from gateway.uploads.body import ArchiveBody
 from gateway.uploads.found import FoundUpload, find_upload, prediction_json
-from gateway.uploads.names import NAME_MAX
+from gateway.uploads.names import NAME_MAX, UPLOAD_ID
 from gateway.uploads.taking import take_archive
 from sluice.exports import ExportFormat
 from sluice.ledger import LedgerCursor, idempotency, uploads
@@ -48,7 +48,7 @@ FORM: Final = {
     }
 }
 
-UploadId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="As the upload was answered")]
+UploadId = Annotated[str, Path(pattern=f"^{UPLOAD_ID}$", description="As the upload was answered")]
 ModelSpec = Annotated[
     PlainText, Query(alias="model", max_length=MODEL_MAX, description="name or name@version; empty: the live one")
 ]
@@ -127,7 +127,7 @@ async def post(
 async def listed(
     request: Request,
     person: User,
-    before: Annotated[str, Query(pattern="^([0-9a-f]{32})?$", description="`next` of the page before")] = "",
+    before: Annotated[str, Query(pattern=f"^({UPLOAD_ID})?$", description="`next` of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE,
 ) -> UploadsAnswer:
     """List your uploads, the newest first. Who isn't signed in has none listed, and asks for each by its id."""

@@ -19,6 +19,7 @@ from gateway.parts import parts_of
 from gateway.problems import headers_of
 from gateway.uploads.body import ArchiveBody
 from gateway.uploads.found import find_upload
+from gateway.uploads.names import UPLOAD_ID
 from gateway.uploads.taking import take_archive
 from sluice.errors import RequestError
 from sluice.ledger import models, seen, shown, uploads
@@ -34,7 +35,7 @@ NOTHING: Final = ResultsSummary(0, 0, (), ())
 
 @router.get("/batch")
 async def show_batch(
-    request: Request, person: User, before: Annotated[str, Query(pattern="^([0-9a-f]{32})?$")] = ""
+    request: Request, person: User, before: Annotated[str, Query(pattern=f"^({UPLOAD_ID})?$")] = ""
 ) -> Response:
     """Show the form, and the archives that the person sent."""
     return await _batch_page(request, person, before)

@@ -10,9 +10,11 @@ from typing import Final
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 import sluice
 from gateway.parts import parts_of
+from gateway.uploads.names import uploaded_name
 from sluice.cli.screen import duration, finished_of, percent, rate
 
 FOLDER: Final = Path(__file__).parents[1] / "templates"
@@ -33,12 +35,21 @@ def environment() -> Environment:
     made.filters["size"] = _size
     made.filters["moment"] = lambda moment: f"{moment:%Y-%m-%d %H:%M:%S} UTC"
     made.filters |= {"duration": duration, "rate": rate, "finished": finished_of, "done_percent": percent}
+    made.filters |= {"words": _words, "uploaded": uploaded_name}
     made.globals["version"] = sluice.__version__
     return made
 
 
 def _size(number: int) -> str:
     return f"{number / 2**20:,.1f} MiB" if number >= 2**20 else f"{number / 2**10:.1f} KiB"
+
+
+def _words(text: str) -> Markup:
+    """Return a description with what stands between backticks as code."""
+    plain = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(each) if number % 2 else escape(each) for number, each in enumerate(plain)
+    )
 
 
 async def page(request: Request, template: str, status: int = HTTPStatus.OK, **context: object) -> HTMLResponse:

@@ -16,8 +16,16 @@ HEAD_BYTES: Final = 512
 """So many bytes tell what an archive is."""
 ZIP_BEGINS: Final = (b"PK\x03\x04", b"PK\x05\x06")
 COMPRESSED: Final = re.compile(r"\.(tgz|tbz2?|txz|tar\.\w+)\Z", re.IGNORECASE)
+UPLOAD_ID: Final = "[0-9a-f]{32}"
+_KEPT: Final = re.compile(rf"/archives/{UPLOAD_ID}/([^/]+\.(?:zip|tar))(?:!/)?\Z", re.IGNORECASE)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd\ud800-\udfff]")
 _CHECKSUM: Final = slice(148, 156)
+
+
+def uploaded_name(source: str) -> str:
+    """Return what an uploaded archive was called, from its job's source; nothing of another source."""
+    found = _KEPT.search(source)
+    return found[1] if found else ""
 
 
 def archive_name(said: str) -> str:

@@ -142,20 +142,23 @@ def test_reports_are_seen_by_their_author_and_admins(two: TwoPeople) -> None:
     mine = {"object_id": two.shared_object, "label": "=dog()", "comment": "<i>no</i>"}
     for _ in range(2):
         assert two.anna.post("/api/v1/feedback", json=mine).status_code == 201
-    assert two.bert.post("/api/v1/feedback", json={**mine, "label": "bird"}).status_code == 201
+    assert two.bert.post("/api/v1/feedback", json={**mine, "label": "<b>bird"}).status_code == 201
     of = {
         name: [row for row in person.get("/api/v1/feedback").json()["reports"] if row["object_id"] == two.shared_object]
         for name, person in (("anna", two.anna), ("bert", two.bert), ("admin", two.admin))
     }
     assert [row["label"] for row in of["anna"]] == ["=dog()"]
-    assert [row["label"] for row in of["bert"]] == ["bird"]
+    assert [row["label"] for row in of["bert"]] == ["<b>bird"]
     assert [row["author"] for row in of["admin"]] == ["bert", "anna"]
     lines = two.anna.get("/api/v1/feedback.csv").text
     assert "'=dog()" in lines
     assert "bird" not in lines
-    page = two.anna.get("/reports", headers={"Accept": "text/html"}).text
-    assert "<i>no</i>" not in page
-    assert "&lt;i&gt;no" in page
+    for person, label in ((two.anna, "=dog()"), (two.bert, "&lt;b&gt;bird")):
+        page = person.get("/reports", headers={"Accept": "text/html"}).text
+        assert "<i>no</i>" not in page
+        assert "<b>bird" not in page
+        assert "&lt;i&gt;no" in page
+        assert label in page
 
 
 def test_the_share_that_was_wrong_is_for_admins(two: TwoPeople) -> None:
