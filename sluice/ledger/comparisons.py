@@ -18,8 +18,8 @@ from sluice.ledger.connection import LedgerCursor
 
 SLICE: Final = 20_000
 """Keys of either job in a slice, at most: less than a second's work."""
-PLANNED: Final = 50
-"""Slices that are planned in one transaction."""
+PLANNED: Final = 8
+"""Slices that are planned in one transaction: few, so that others soon find some."""
 SWEPT: Final = 5_000
 """Rows of a comparison that nobody reads any more, deleted in one transaction."""
 KEPT: Final = 100
@@ -32,26 +32,30 @@ PAIRS_TRIED: Final = 100
 NUMBER: Final = re.compile(r"[0-9]{1,9}")
 ENDED: Final = ("done", "cancelled", "failed")
 
-# The rows of the one job, with their counterparts in the other, which may have none. An object has a prediction if and
-# only if it is done (I6), so `objects` is read by its index alone.
+# The keys of the first job with both predictions. Those are there if and only if the object is done (I6), so `objects`
+# is read by its index alone. Of a key's versions only the newest counts: older ones are superseded, and have none.
 OF_BEFORE: Final = """
     INSERT INTO differences (comparison_id, kind, size, before_id, after_id, before_label, after_label)
-    SELECT %s, IF(q.object_id IS NULL, 'gone', 'changed'), IF(q.object_id IS NULL, p.score, (p.score + q.score) / 2),
-           o.id, COALESCE(q.object_id, 0), p.label, COALESCE(q.label, '')
+    SELECT %s, CASE WHEN q.object_id IS NULL THEN 'gone' WHEN p.object_id IS NULL THEN 'new' ELSE 'changed' END,
+           (COALESCE(p.score, q.score) + COALESCE(q.score, p.score)) / 2,
+           COALESCE(p.object_id, 0), COALESCE(q.object_id, 0), COALESCE(p.label, ''), COALESCE(q.label, '')
     FROM objects o FORCE INDEX (one_version)
-    STRAIGHT_JOIN predictions p ON p.object_id = o.id
+    LEFT JOIN predictions p ON p.object_id = o.id
     LEFT JOIN (objects x FORCE INDEX (one_version) STRAIGHT_JOIN predictions q ON q.object_id = x.id)
         ON x.job_id = %s AND x.repeat_no = o.repeat_no AND x.object_key = o.object_key
-    WHERE o.job_id = %s AND o.repeat_no = %s AND o.object_key > %s{high}
-        AND (q.object_id IS NULL OR q.label <> p.label)"""
+    WHERE o.job_id = %s AND o.repeat_no = %s AND o.object_key > %s{high} AND NOT p.label <=> q.label
+        AND (p.object_id IS NOT NULL OR NOT EXISTS (
+            SELECT 1 FROM objects n FORCE INDEX (one_version) WHERE n.job_id = o.job_id AND n.repeat_no = o.repeat_no
+            AND n.object_key = o.object_key AND n.generation > o.generation))"""
+# The keys that only the second job has: for all others no prediction is looked at.
 OF_AFTER: Final = """
     INSERT INTO differences (comparison_id, kind, size, before_id, after_id, before_label, after_label)
     SELECT %s, 'new', p.score, 0, o.id, '', p.label
     FROM objects o FORCE INDEX (one_version)
-    LEFT JOIN (objects x FORCE INDEX (one_version) STRAIGHT_JOIN predictions q ON q.object_id = x.id)
+    LEFT JOIN objects x FORCE INDEX (one_version)
         ON x.job_id = %s AND x.repeat_no = o.repeat_no AND x.object_key = o.object_key
     STRAIGHT_JOIN predictions p ON p.object_id = o.id
-    WHERE o.job_id = %s AND o.repeat_no = %s AND o.object_key > %s{high} AND q.object_id IS NULL"""
+    WHERE o.job_id = %s AND o.repeat_no = %s AND o.object_key > %s{high} AND x.id IS NULL"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sluice.domain import ListedObject
 from sluice.errors import ConfigurationError, LedgerError
-from sluice.ledger import Database, LedgerCursor, comparisons, differences
+from sluice.ledger import (
+    Database,
+    LedgerCursor,
+    comparisons,
+    differences,
+    listing,
+    objects,
+    predictions,
+)
 from sluice.ledger.comparing import compare
 from sluice.ledger.comparisons import Comparison
 from sluice.ledger.differences import DifferenceKind
 from sluice.settings import Settings
 from tests.support.compared_jobs import LABELS, Said, add_job, add_version
-from tests.support.ledger_rows import breaches
+from tests.support.ledger_rows import breaches, prediction
 from tools.bench.many_results import many_results
 
 CHANGED, GONE, NEW = DifferenceKind
@@ -123,6 +132,22 @@ def test_repeats_are_compared_one_by_one(ledger: Database) -> None:
     after = add_job(ledger, [{b"a": ("cat", 0.5)}, {b"a": ("dog", 0.5)}, {b"a": ("dog", 0.5)}])
     summary = ledger.run(differences.summarize_comparison, made(ledger, before, after))
     assert (summary.same, summary.changed, summary.gone, summary.new) == (1, 1, 0, 1)
+
+
+def test_of_a_key_that_changed_the_newest_version_counts(ledger: Database) -> None:
+    """Whether that has a prediction by now or not; the older ones are superseded, and have none."""
+    before, after = (add_job(ledger, dict.fromkeys((b"a", b"b", b"c"), ("cat", 0.5))) for _ in range(2))
+    for job in (before, after):
+        for etag in ("2", "3"):
+            changed = [ListedObject(key, etag, 1) for key in (b"a", b"b")]
+            ledger.run(listing.upsert_keys, job, changed)
+        (row,) = [row for row in ledger.run(objects.pending, job, 0, 9) if row.key == b"a"]
+        if job == after:
+            ledger.run(predictions.commit, [prediction(row.id, job, "dog")])
+    summary = ledger.run(differences.summarize_comparison, made(ledger, before, after))
+    assert (summary.same, summary.changed, summary.gone, summary.new) == (1, 0, 0, 1)
+    back = ledger.run(differences.summarize_comparison, made(ledger, after, before))
+    assert (back.same, back.changed, back.gone, back.new) == (1, 0, 1, 0)
 
 
 def test_several_connections_make_one_comparison(
