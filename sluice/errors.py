@@ -2,6 +2,7 @@
 
 SluiceError
 ├── ConfigurationError      a setting or an argument is wrong
+│   └── NotServed           a model's version isn't served everywhere yet
 ├── ProtocolError           a frame that can't be read
 ├── LedgerError             the database rejected a statement
 │   ├── LedgerUnavailable   the database can't be reached, for now
@@ -18,6 +19,7 @@ SluiceError
 ├── BatchError              a request's body isn't a packed batch
 ├── CardError               a model's card and its archive don't belong together
 ├── WeightsError            a file of weights or a program can't be used, or holds code
+├── LoadFailed              TorchServe doesn't serve a published version
 ├── BuildError              a recipe and what it names can't become a model archive
 ├── InferenceError          TorchServe gave no prediction
 │   ├── Overloaded          TorchServe is full: try again later
@@ -43,6 +45,10 @@ class SluiceError(Exception):
 
 class ConfigurationError(SluiceError):
     """Raised when a setting, an argument or a model archive can't be used as it is."""
+
+
+class NotServed(ConfigurationError):
+    """Raised when a version can't become live yet, because not every TorchServe serves it."""
 
 
 class ProtocolError(SluiceError):
@@ -116,6 +122,17 @@ class CardError(SluiceError, ValueError):
 
 class WeightsError(SluiceError, ValueError):
     """Raised when a file of weights or a program can't be used, or holds what could run as code."""
+
+
+class LoadFailed(SluiceError):
+    """Raised when TorchServe doesn't serve a published version; `fault` is what is to blame.
+
+    `archive`: its bytes; `memory`: there is too little now; `model`: its worker fails; `server`: anything else here.
+    """
+
+    def __init__(self, detail: str, fault: str = "server") -> None:
+        super().__init__(detail)
+        self.fault = fault
 
 
 class BuildError(SluiceError):

@@ -44,6 +44,7 @@ PARTS: Final = {
     "Producer": r"shards?$|delivery|inline_|prefetch_|poll_",
     "Consumer": r"decode_|window|image_|cache_|drain_",
     "TorchServe": r"torchserve|batch|requests_",
+    "Model store": r"model_|agent_",
     "Gateway": r"gateway_",
     "Protocol": r"bind|producers|heartbeat|curve_",
     "Names, metrics, logs": r"name|metrics_|log_",
@@ -144,6 +145,22 @@ class Settings(BaseSettings):
         10_000, ge=0, description="Predictions cached by content, so that equal bytes are inferred once; 0: off."
     )
     drain_seconds: float = Field(25.0, gt=0, description="Seconds after SIGTERM to finish work; the rest goes back.")
+
+    # Model store
+    model_store: str | None = Field(
+        None, description="s3://bucket/prefix/ or file:///folder/ that archives of models are published to."
+    )
+    model_max_bytes: int = Field(
+        4 * 1024 * MIB, gt=0, description="Larger archives of models are neither published nor loaded."
+    )
+    agent_management: str = Field(
+        "http://127.0.0.1:8081", description="The management address of the TorchServe beside the agent."
+    )
+    agent_folder: Path = Field(
+        Path("/tmp/torchserve"),  # noqa: S108 - of a container, where nobody else writes
+        description="That TorchServe's folder: archives go to store/ in it, causes are read from logs/.",
+    )
+    agent_workers: int = Field(1, ge=1, le=64, description="Processes for each published model.")
 
     # Gateway
     gateway_bind: str = Field("127.0.0.1:8000", description="Address and port of the pages and the API.")

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
-from sluice.cli.card import archived_card, read_card
+from sluice.cli.card import read_card
 from sluice.images import BATCH_TYPE, pack
 from sluice.ledger import Database, models
 from sluice.settings import read_settings
+from sluice.store.card import archived_card
 from tests.support.programs import exported
 from tools.stack import ROOT, Servers, TorchServe
 

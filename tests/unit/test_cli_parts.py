@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 
 from sluice.cli import follow
-from sluice.cli.card import archived_card
 from sluice.cli.check_processes import check_processes
 from sluice.cli.check_result import CheckResult
 from sluice.cli.config import shown_value, without_password
@@ -18,6 +17,7 @@ from sluice.cli.screen import console
 from sluice.errors import ConfigurationError, LedgerUnavailable
 from sluice.ledger import Database, JobProgress
 from sluice.settings import read_settings
+from sluice.store.card import archived_card
 from tests.support.model_archives import CARD, TAMPERED, signed, write_archive
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sluice.cli.card import archived_card
 from sluice.domain import LABEL_MAX
 from sluice.errors import BuildError
 from sluice.images import check_card
+from sluice.store.card import archived_card
 from trainer.archives.card import model_card
 from trainer.archives.labels import LABELS_MAX, imagenet_labels, read_labels
 from trainer.archives.making import write_archive
