@@ -24,3 +24,7 @@ class Model:
     """What else its archive says of it; nothing, where it was registered by a release that kept no cards."""
     retired: bool = False
     """No new job may ask for it, and it can't become live."""
+    archive_sha256: str = ""
+    """Of its archive in the model store; empty for a model that came to TorchServe another way."""
+    failed: str = ""
+    """Why no TorchServe can load it."""

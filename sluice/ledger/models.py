@@ -1,7 +1,7 @@
 """The table `models`: which versions there are, what their cards say, which is live and which are retired.
 
-All columns are read by `*`, and `card` is written only where there is one: the tables may be those of the release
-before, which have neither it nor `retired`.
+All columns are read by `*`, and `card` is written only where there is one: the tables may be those of a release before,
+which have neither it nor `retired`, nor what is said of published archives.
 """
 
 from __future__ import annotations
@@ -9,16 +9,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sluice.domain import Model
-from sluice.errors import ConfigurationError
+from sluice.errors import ConfigurationError, NotServed
+from sluice.ledger import serving
 from sluice.ledger.connection import LedgerCursor
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 COLUMNS: Final = frozenset({"name", "version", "digest", "preprocessing", "labels"})
 """What a card says in columns of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArchive:
+    """An archive in the model store."""
+
+    sha256: str
+    size: int
 
 
 def register(
@@ -31,18 +41,13 @@ def register(
     card: Mapping[str, Any] | None = None,
 ) -> Model:
     """Make a version known, with the rest of its card; a version that is known must be the same."""
-    if not NAME.fullmatch(name) or not VERSION.fullmatch(version):
-        raise ConfigurationError(f"{name}@{version} is no model name and version: use letters, digits, '.', '_', '-'")
+    _check_name(name, version)
     cursor.execute(
         "INSERT IGNORE INTO models (name, version, digest, preprocessing, labels) VALUES (%s, %s, %s, %s, %s)",
         (name, version, digest, json.dumps(preprocessing), json.dumps(list(labels), ensure_ascii=False)),
     )
     model = _find(cursor, "name = %s AND version = %s", (name, version))[0]
-    if model.digest != digest:
-        raise ConfigurationError(
-            f"{name}@{version} is registered with digest {model.digest[:12]}, this one has {digest[:12]}: "
-            "give the new archive another version"
-        )
+    _check_same(model, digest)
     rest = {part: value for part, value in (card or {}).items() if part not in COLUMNS}
     if not rest or rest == model.card or not _has_cards(cursor, model.id):
         return model
@@ -51,13 +56,45 @@ def register(
     return _find(cursor, "id = %s", (model.id,))[0]
 
 
+def check_free(cursor: LedgerCursor, name: str, version: str, digest: str) -> None:
+    """Raise an error if another model has this name and version."""
+    _check_name(name, version)
+    found = find(cursor, name, version)
+    if found is not None:
+        _check_same(found, digest)
+
+
+def publish(cursor: LedgerCursor, card: Mapping[str, Any], archive: StoredArchive) -> Model:
+    """Make a version known whose archive lies in the model store: the agents beside TorchServe load it.
+
+    One that couldn't be loaded is tried again.
+    """
+    columns = (card["name"], card["version"], card["digest"], card["preprocessing"], card["labels"])
+    model = register(cursor, *columns, card)
+    cursor.execute(
+        "UPDATE models SET archive_sha256 = %s, archive_bytes = %s, failed = NULL WHERE id = %s",
+        (archive.sha256, archive.size, model.id),
+    )
+    return _find(cursor, "id = %s", (model.id,))[0]
+
+
 def promote(cursor: LedgerCursor, name: str, version: str) -> Model:
-    """Make a version the live one of its name: jobs that start from now on use it."""
+    """Make a version the live one of its name: jobs that start from now on use it.
+
+    A published one must be served by every TorchServe with an agent; NotServed says which don't yet.
+    """
     model = _locked(cursor, name, version)
+    if model.live:
+        return model
+    if model.failed:
+        raise ConfigurationError(f"{name}@{version} can't be loaded: {model.failed}")
     if model.retired:
         raise ConfigurationError(
             f"{name}@{version} is retired: `sluice models retire --undo {name}@{version}` takes it back"
         )
+    why = serving.why_not_served(cursor, model.id) if model.archive_sha256 else ""
+    if why:
+        raise NotServed(f"{name}@{version} is not served everywhere: {why}")
     cursor.execute("UPDATE models SET live = NULL WHERE name = %s AND version <> %s", (name, version))
     cursor.execute("UPDATE models SET live = 1 WHERE id = %s", (model.id,))
     return _find(cursor, "id = %s", (model.id,))[0]
@@ -110,6 +147,8 @@ def resolve(cursor: LedgerCursor, spec: str) -> Model:
         raise ConfigurationError(f"several models are live ({names}): say which, with --model or in the job's `model`")
     if found[0].retired:
         raise ConfigurationError(f"{spec} is retired: name another version, as `sluice models list` shows them")
+    if found[0].failed and not found[0].live:
+        raise ConfigurationError(f"{spec} can't be loaded: {found[0].failed}")
     return found[0]
 
 
@@ -134,6 +173,19 @@ def card_of(model: Model) -> dict[str, Any]:
         "labels": model.labels,
     }
     return {**told, **model.card}
+
+
+def _check_name(name: str, version: str) -> None:
+    if not NAME.fullmatch(name) or not VERSION.fullmatch(version):
+        raise ConfigurationError(f"{name}@{version} is no model name and version: use letters, digits, '.', '_', '-'")
+
+
+def _check_same(model: Model, digest: str) -> None:
+    if model.digest != digest:
+        raise ConfigurationError(
+            f"{model.name}@{model.version} is registered with digest {model.digest[:12]}, this one has {digest[:12]}: "
+            "give the new archive another version"
+        )
 
 
 def _locked(cursor: LedgerCursor, name: str, version: str) -> Model:
@@ -162,6 +214,8 @@ def _find(cursor: LedgerCursor, where: str, values: tuple[object, ...]) -> list[
             bool(row["live"]),
             json.loads(row.get("card") or "{}"),
             row.get("retired") is not None,
+            row.get("archive_sha256") or "",
+            row.get("failed") or "",
         )
         for row in cursor.fetchall()
     ]
