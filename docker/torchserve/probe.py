@@ -6,14 +6,17 @@ TorchServe's /ping succeeds even if a model's worker dies at each load, so the f
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
-import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
+
+from handlers.agent.causes import cause_in_logs
+from handlers.agent.memory import write_usage
 
 WORK: Final = Path("/tmp/torchserve")  # noqa: S108 - the one place of a container that can be written to
 MANAGEMENT_PORT: Final = 8081
@@ -21,8 +24,6 @@ SECONDS: Final = {"startup": 8.0, "ready": 4.0, "live": 8.0}
 OK: Final = 200
 BUSY: Final = 503
 BATCH_TYPE: Final = "application/x-sluice-batch"
-CAUSE: Final = re.compile(r"\b((?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b: .*|.*[Oo]ut of memory.*)$")
-TAIL: Final = 64 * 1024
 LEAST_ROOM: Final = 64 * 1024
 
 
@@ -35,6 +36,8 @@ def main() -> None:
         told = json.loads((WORK / "probes.json").read_text())
     except FileNotFoundError:
         sys.exit("sluice-serve hasn't written its probes yet")
+    with contextlib.suppress(OSError):  # of a full disk the reasons below tell
+        write_usage(WORK)
     if which == "live":
         status, said = ask(told["port"], "GET", "/ping", None, SECONDS["live"])
         if status is None:
@@ -61,7 +64,7 @@ def why_not(model: dict[str, str], port: int, which: str) -> str:
     state = workers(model["path"])
     if which == "ready" and status in {BUSY, None} and state == "READY":
         return ""
-    cause = full_disk() or cause_in_log()
+    cause = full_disk() or cause_in_logs(WORK / "logs")
     return f"no prediction ({status or said}); its worker is {state}" + (f"; {cause}" if cause else "")
 
 
@@ -81,21 +84,6 @@ def full_disk() -> str:
     if room.f_bavail * room.f_frsize >= LEAST_ROOM and (room.f_favail or not room.f_files):
         return ""
     return f"the disk of {WORK} is full: make room on the node, or raise the volume's size limit"
-
-
-def cause_in_log() -> str:
-    """Return the last error that a model's worker printed."""
-    for name in ("model_log.log", "ts_log.log"):
-        try:
-            with (WORK / "logs" / name).open("rb") as file:
-                file.seek(max(0, file.seek(0, 2) - TAIL))
-                lines = file.read().decode(errors="replace").splitlines()
-        except OSError:
-            continue
-        for line in reversed(lines):
-            if found := CAUSE.search(line):
-                return found[1][:400]
-    return ""
 
 
 def ask(port: int, method: str, path: str, body: bytes | None, seconds: float) -> tuple[int | None, str]:

@@ -27,6 +27,8 @@ def main() -> None:
     archives = find(arguments.store, arguments.models)
     try:
         WORK.mkdir(parents=True, exist_ok=True)
+        if arguments.agent:
+            arguments.store = share(archives)
         for part in ("logs", "tmp"):
             (WORK / part).mkdir(exist_ok=True)
         configuration = WORK / "config.properties"
@@ -38,6 +40,16 @@ def main() -> None:
     print(f"sluice-serve: {', '.join(each.name for each in archives)}; {threads} threads a worker", flush=True)
     command = ["torchserve", "--start", "--foreground", "--ncs", "--ts-config", str(configuration)]
     os.execvpe(command[0], [*command, "--model-store", str(arguments.store)], environment(threads))  # noqa: S606 - nothing to quote
+
+
+def share(archives: list[Path]) -> Path:
+    """Return a store that the agent beside can put more archives into, with links to these."""
+    store = WORK / "store"
+    store.mkdir(exist_ok=True)
+    for archive in archives:
+        (store / archive.name).unlink(missing_ok=True)
+        (store / archive.name).symlink_to(archive)
+    return store
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -63,6 +75,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sluice-serve", description=__doc__)
     parser.add_argument("--models", default="", help="archives of the store, comma-separated (default: all)")
     parser.add_argument("--store", type=Path, default=Path("/models"), help="folder of archives (default: %(default)s)")
+    parser.add_argument("--agent", action="store_true", help="an agent beside it adds and removes models as it runs")
     parser.add_argument("--workers", type=int, default=1, help="processes a model (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="threads a process computes with (default: CPU limit / processes)")
     parser.add_argument("--port", type=int, default=8080, help="inference port (default: %(default)s)")
@@ -93,6 +106,8 @@ def find(store: Path, wanted: str) -> list[Path]:
 def configure(arguments: argparse.Namespace, archives: list[Path]) -> str:
     """Return the configuration from the template; --set replaces lines of it."""
     options = dict(each.split("=", 1) for each in arguments.set)
+    if arguments.agent:
+        options["enable_model_api"] = "true"
     if arguments.open_metrics:
         options["metrics_address"] = f"http://{ANYWHERE}:8082"
     lines = Template(TEMPLATE.read_text()).substitute(

@@ -15,19 +15,22 @@ import typer
 from rich.table import Table
 
 from sluice.cli import build
-from sluice.cli.card import archived_card, read_card
+from sluice.cli.card import read_card
 from sluice.cli.connect import open_database, settings_of_a_person
 from sluice.cli.screen import console, safe
 from sluice.cli.waiting import Wait, wait_until
 from sluice.domain import Model
-from sluice.errors import ConfigurationError
-from sluice.ledger import LedgerCursor
+from sluice.errors import ConfigurationError, NotServed
+from sluice.ledger import Database, LedgerCursor, serving
 from sluice.ledger import models as ledger_models
+from sluice.ledger.serving import VersionState
+from sluice.store.card import archived_card
 
 EXAMPLES: Final = """\
 Examples:
 
   sluice models build drugs.toml
+  sluice models publish drugs.mar
   sluice models register efficientnet-lite0.mar --promote
   sluice models fetch s3://models/resnet18.mar /models
   sluice models register http://torchserve:8080/predictions/resnet18/1.1
@@ -37,12 +40,18 @@ Examples:
   sluice models retire resnet18@1.0"""
 
 app = typer.Typer(
-    help="Build, list, show, register, fetch, promote and retire models.", no_args_is_help=True, epilog=EXAMPLES
+    help="Build, publish, list, show, register, fetch, promote and retire models.",
+    no_args_is_help=True,
+    epilog=EXAMPLES,
 )
 app.command("build", epilog=build.EXAMPLES)(build.build)
 
 
 LABELS_SHOWN: Final = 20
+SERVED_SECONDS: Final = 120.0
+Served = Annotated[
+    float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for each TorchServe to serve it.")
+]
 Version = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A registered version.")]
 
 
@@ -51,17 +60,18 @@ def list_models() -> None:
     """List the registered versions; jobs without --model use the live one."""
     with open_database() as database:
         found = database.run(ledger_models.list_models)
+        states = database.run(serving.states, [model.id for model in found])
     screen = console()
     if not found:
         screen.print("no model yet: register one with `sluice models register ARCHIVE.mar --promote`")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("model", "live", "labels", "digest"):
+    for name in ("model", "state", "labels", "digest"):
         table.add_column(name, overflow="fold", justify="right" if name == "labels" else "left")
     for model in found:
         table.add_row(
             safe(f"{model.name}@{model.version}"),
-            "live" if model.live else "retired" if model.retired else "",
+            _state(model, states.get(model.id)),
             f"{len(model.labels):,}",
             safe(model.digest[:12]),
         )
@@ -115,6 +125,7 @@ def show(
     """Show the card of a registered version: what it is, what it was made from, how well it did."""
     with open_database() as database:
         found = database.run(ledger_models.find, *split(model))
+        told = database.run(serving.states, [found.id] if found else [])
     if found is None:
         raise ConfigurationError(f"{model} is not registered: `sluice models list` shows what is")
     card = ledger_models.card_of(found)
@@ -122,19 +133,49 @@ def show(
         print(json.dumps(card, indent=1))
         return
     table = Table.grid(padding=(0, 2))
-    state = "live" if found.live else "retired" if found.retired else "not live"
-    for name, value in [("model", f"{found.name}@{found.version} ({state})"), *_lines(card)]:
+    of = told.get(found.id)
+    state = _state(found, of) or "not live"
+    why = [("message", of.message)] if of and of.message and not found.live else []
+    for name, value in [("model", f"{found.name}@{found.version} ({state})"), *why, *_lines(card)]:
         table.add_row(safe(name), safe(value))
     console().print(table)
 
 
-@app.command(epilog="Example:\n\n  sluice models promote resnet18@1.1")
-def promote(model: Version) -> None:
-    """Make a version the live one of its name. Jobs that have begun keep the model they began with."""
-    name, version = split(model)
+@app.command(
+    epilog="Examples:\n\n  sluice models publish drugs.mar\n  sluice models publish drugs.mar --promote --wait 300"
+)
+def publish(
+    archive: Annotated[Path, typer.Argument(metavar="FILE", help="A .mar file, as `sluice models build` makes it.")],
+    live: Annotated[bool, typer.Option("--promote", help="Also make it live, once it is served everywhere.")] = False,
+    wait: Served = SERVED_SECONDS,
+) -> None:
+    """Put an archive into the model store, and have every TorchServe serve it.
+
+    The archive is looked at first: one with other bytes than its card
+    says, a pickle, compressed members or odd names is refused. Once more
+    changes nothing, and has a version that failed tried again.
+    """
+    from sluice.store.publishing import publish as into_store  # noqa: PLC0415 - brings boto3
+
+    settings = settings_of_a_person()
+    with open_database(settings) as database:
+        model = into_store(archive, settings, database)
+        print(f"{model.name}@{model.version} is published")
+        if live:
+            _promote(database, model.name, model.version, wait)
+    if not live and not model.live:
+        print(f"`sluice models promote {model.name}@{model.version}` makes it live, once every TorchServe serves it")
+
+
+@app.command(epilog="Examples:\n\n  sluice models promote resnet18@1.1\n  sluice models promote drugs@2.0 --wait 600")
+def promote(model: Version, wait: Served = SERVED_SECONDS) -> None:
+    """Make a version the live one of its name. Jobs that have begun keep the model they began with.
+
+    A published version becomes live once every TorchServe with an agent
+    serves it.
+    """
     with open_database() as database:
-        promoted = database.run(ledger_models.promote, name, version)
-    print(f"{promoted.name}@{promoted.version} is live")
+        _promote(database, *split(model), wait)
 
 
 @app.command(epilog="Examples:\n\n  sluice models retire resnet18@1.0\n  sluice models retire resnet18@1.0 --undo")
@@ -174,12 +215,26 @@ def fetch(
     print(f"{safe(folder / name)}: {safe(card['name'])}@{safe(card['version'])}, digest {safe(card['digest'])}")
 
 
+def _promote(database: Database, name: str, version: str, seconds: float) -> None:
+    """Promote a version, after waiting for whoever doesn't serve it yet."""
+    deadline = time.monotonic() + seconds
+    promoted = wait_until(deadline, lambda: database.run(ledger_models.promote, name, version), missing=(NotServed,))
+    print(f"{promoted.name}@{promoted.version} is live")
+
+
 def split(model: str) -> tuple[str, str]:
     """Return name and version of NAME@VERSION."""
     name, separator, version = model.partition("@")
     if not separator or not name or not version:
         raise ConfigurationError(f"{model!r} names no version: write NAME@VERSION, as `sluice models list` shows it")
     return name, version
+
+
+def _state(model: Model, told: VersionState | None) -> str:
+    """Return what a person wants to know of a version's state, in a word or two."""
+    if model.live or model.retired or told is None or told.state == "registered":
+        return "live" if model.live else "retired" if model.retired else ""
+    return told.state if told.state != "published" else f"{told.served} of {told.servers} serve it"
 
 
 def _lines(card: dict[str, Any]) -> Iterator[tuple[str, str]]:

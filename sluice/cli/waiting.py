@@ -23,13 +23,22 @@ Wait = Annotated[
 ]
 
 
-def wait_until(deadline: float, attempt: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
-    """Retry each second while something is missing; print a line when the missing thing changes."""
+def wait_until(
+    deadline: float,
+    attempt: Callable[[], T],
+    sleep: Callable[[float], None] = time.sleep,
+    *,
+    missing: tuple[type[SluiceError], ...] = NOT_THERE_YET,
+) -> T:
+    """Retry each second while something is missing; print a line when the missing thing changes.
+
+    `missing` are the errors that say so.
+    """
     said = ""
     while True:
         try:
             return attempt()
-        except NOT_THERE_YET as error:
+        except missing as error:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise

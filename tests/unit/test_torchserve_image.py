@@ -151,7 +151,7 @@ def test_the_end_of_the_log_names_the_last_error(work: Path) -> None:
     (work / "logs/model_log.log").write_text(
         "W-9000 - ValueError: first\nW-9000 -   File x\nW-9000 - ModuleNotFoundError: No module named 'yaml'\nbye\n"
     )
-    assert probe.cause_in_log() == "ModuleNotFoundError: No module named 'yaml'"
+    assert probe.cause_in_logs(work / "logs") == "ModuleNotFoundError: No module named 'yaml'"
 
 
 def test_a_full_disk_is_said_before_what_a_log_says(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,3 +168,17 @@ def test_workers_import_the_archives_code_and_not_the_images(monkeypatch: pytest
     told = serve.environment(3)
     assert "PYTHONPATH" not in told
     assert (told["HOME"], told["OMP_NUM_THREADS"]) == ("/tmp", "3")
+
+
+def test_beside_an_agent_models_come_from_a_folder_that_both_can_write_to(
+    store: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "TEMPLATE", ROOT / "model_store/config.properties")
+    archives = serve.find(store, "noop.mar")
+    for _ in range(2):  # a container that starts again finds its links
+        assert serve.share(archives) == work / "store"
+    assert (work / "store" / "noop.mar").read_bytes() == archives[0].read_bytes()
+    words = ["--store", str(work / "store")]
+    assert "enable_model_api=true" in serve.configure(serve.parse([*words, "--agent"]), archives)
+    plain = serve.configure(serve.parse(words), archives).splitlines()
+    assert [line for line in plain if line.startswith("enable_model_api")] == ["enable_model_api=false"]

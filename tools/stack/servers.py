@@ -15,7 +15,7 @@ from tools.stack.database import DatabaseServer
 from tools.stack.leash import Leash
 from tools.stack.server import Server
 from tools.stack.storage import S3Server
-from tools.stack.torchserve import TorchServe, archive_of
+from tools.stack.torchserve import WITH_AGENT, TorchServe, archive_of
 
 
 class Servers:
@@ -27,10 +27,14 @@ class Servers:
         models: Sequence[str] = ("noop",),
         torchserve_workers: int = 1,
         database_options: Sequence[str] = (),
+        has_agent: bool = False,
         keep: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`keep` leaves the folder for debugging; `say` is called for each server that is ready."""
+        """`has_agent`: TorchServe takes models from an agent; `keep` leaves the folder for debugging.
+
+        `say` is called for each server that is ready.
+        """
         # Short, because a socket's path may have only 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="sluice-"))
         self.say = say
@@ -38,7 +42,8 @@ class Servers:
         self.database = DatabaseServer(self.folder, self.leash, database_options)
         self.s3 = S3Server(self.folder, self.leash)
         archives = [archive_of(model) for model in models]
-        self.torchserve = TorchServe(self.folder, self.leash, archives, workers=torchserve_workers)
+        options = WITH_AGENT if has_agent else None
+        self.torchserve = TorchServe(self.folder, self.leash, archives, workers=torchserve_workers, options=options)
 
     def __enter__(self) -> Self:
         return self

@@ -24,7 +24,7 @@ from sluice.settings import Settings, read_settings
 from tools.stack.ports import free_port, give_back
 from tools.stack.server import Server, plain_environment
 from tools.stack.servers import Servers
-from tools.stack.torchserve import card_of
+from tools.stack.torchserve import TorchServe, card_of
 from tools.stack.workers import Gateway, Worker, start_all
 
 START_CONSUMERS: Final = 2
@@ -40,6 +40,7 @@ class Stack:
         self.producers: list[Worker] = []
         self.consumers: list[Worker] = []
         self.gateways: list[Gateway] = []
+        self.agents: list[Worker] = []
         self.admin_password = secrets.token_urlsafe(12)
         """The password of the first admin, whom gateways create; the name is the setting's default."""
         self._gateway_key = secrets.token_hex(32)
@@ -72,7 +73,7 @@ class Stack:
     @property
     def workers(self) -> list[Worker]:
         """All processes, in the order of stopping."""
-        return [*self.gateways, *self.consumers, *self.producers]
+        return [*self.gateways, *self.consumers, *self.producers, *self.agents]
 
     @property
     def settings(self) -> Settings:
@@ -117,6 +118,16 @@ class Stack:
         self.gateways.append(Gateway(name, self._folder, self.servers.leash, {**self._common(), **own}, of_stack))
         return self.gateways[-1]
 
+    def add_agent(self, torchserve: TorchServe, **settings: object) -> Worker:
+        """Add the agent beside a TorchServe that takes models (WITH_AGENT), not started yet."""
+        own = {
+            "agent_management": f"http://127.0.0.1:{torchserve.ports['management_port']}",
+            "agent_folder": torchserve.folder,
+            **settings,
+        }
+        self.agents.append(self._worker("agent", len(self.agents), own, "handlers.agent"))
+        return self.agents[-1]
+
     def start_gateway(self, **settings: object) -> Gateway:
         """Add a gateway, start it, and wait until it is ready."""
         gateway = self.add_gateway(**settings)
@@ -141,10 +152,10 @@ class Stack:
                 if number == 0:
                     database.run(models.promote, *what[:2])
 
-    def _worker(self, module: str, number: int, settings: Mapping[str, object]) -> Worker:
+    def _worker(self, name: str, number: int, settings: Mapping[str, object], module: str = "") -> Worker:
         return Worker(
-            f"{module}-{number}",
-            module,
+            f"{name}-{number}",
+            module or name,
             self._folder,
             self.servers.leash,
             {**self._common(), **settings},

@@ -24,6 +24,8 @@ from tools.stack.server import ROOT, Server, StackError, plain_environment
 TEMPLATE: Final = ROOT / "model_store" / "config.properties"
 START_SECONDS: Final = 300.0
 PROBE_SECONDS: Final = 10.0
+WITH_AGENT: Final = {"enable_model_api": "true"}
+"""The option of a TorchServe that takes models at its management port while it runs."""
 PORTS: Final = ("inference_port", "management_port", "metrics_port", "grpc_inference_port", "grpc_management_port")
 
 
@@ -66,7 +68,8 @@ class TorchServe(Server):
         self.ports = {name: free_port() for name in PORTS}
         self.ports["inference_port"] = port or self.ports["inference_port"]
         self.address = f"http://127.0.0.1:{self.ports['inference_port']}"
-        self._folder = folder / name
+        self.folder = folder / name
+        """It has its model store in `store`, and its logs in `logs`."""
         self._workers = workers
         self._threads = threads or max(1, (os.cpu_count() or 1) // workers)
         self._options = options or {}
@@ -78,7 +81,7 @@ class TorchServe(Server):
 
     def start(self) -> None:
         """Start; returns long before it is ready."""
-        store, logs, temporary = (self._folder / part for part in ("store", "logs", "tmp"))
+        store, logs, temporary = (self.folder / part for part in ("store", "logs", "tmp"))
         for path in (store, logs, temporary):
             path.mkdir(parents=True, exist_ok=True)
         for archive in self.archives:
@@ -87,7 +90,7 @@ class TorchServe(Server):
         # Left behind by a killed one: unpacked models and sockets.
         shutil.rmtree(temporary)
         temporary.mkdir()
-        configuration = self._folder / "config.properties"
+        configuration = self.folder / "config.properties"
         configuration.write_text(self._configuration(store))
         program = Path(sys.executable).parent / "torchserve"
         environment = plain_environment(
@@ -104,7 +107,7 @@ class TorchServe(Server):
         self.spawn(
             [program, "--start", "--foreground", "--ncs", "--ts-config", configuration, "--model-store", store],
             environment,
-            cwd=self._folder,
+            cwd=self.folder,
         )
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:

@@ -1,4 +1,4 @@
-"""Sluice's own processes in a stack: producers, consumers and gateways, with their metrics."""
+"""Sluice's own processes in a stack: producers, consumers, gateways and agents, with their metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASK_SECONDS: Final = 5.0
 
 
 class Worker(Server):
-    """`python -m producer`, `consumer` or `gateway`, with its own settings."""
+    """`python -m producer`, `consumer`, `gateway` or `handlers.agent`, with its own settings."""
 
     def __init__(
         self,

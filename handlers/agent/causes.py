@@ -1,0 +1,35 @@
+"""Why a model's worker failed: TorchServe's API doesn't say, its logs do."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+LOGS: Final = ("model_log.log", "ts_log.log")
+CAUSE: Final = re.compile(r"\b((?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b: .*|.*[Oo]ut of memory.*)$")
+SAYS_NOTHING: Final = "500 - Unknown exception"
+"""What TorchServe makes of an error that it printed before."""
+TAIL: Final = 64 * 1024
+SHOWN: Final = 400
+
+
+def cause_in_logs(logs: Path, about: str = "") -> str:
+    """Return the last error that a worker printed, on a line that contains `about`; empty if there's none."""
+    for name in LOGS:
+        for line in reversed(_tail(logs / name)):
+            found = CAUSE.search(line)
+            if found and about in line and SAYS_NOTHING not in line:
+                return found[1][:SHOWN]
+    return ""
+
+
+def _tail(path: Path) -> list[str]:
+    """Return the last lines of a log; nothing of a link, which a model's code may have put there."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            return file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []

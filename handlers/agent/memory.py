@@ -1,0 +1,60 @@
+"""How much memory a model would need, and how much TorchServe may still use.
+
+TorchServe runs in a container of its own, whose memory only a process inside can see: its probe writes it to a file of
+the shared folder. Without such a file TorchServe runs on this machine as any process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+NAME: Final = "memory.json"
+PROCESS_BYTES: Final = 600 * 1024 * 1024
+"""Of a worker without weights: Python, torch, and a batch of pictures."""
+COPIES: Final = 2
+"""Weights are read, then laid out for the processor."""
+CGROUP: Final = Path("/sys/fs/cgroup")
+MACHINE: Final = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRoom:
+    """Bytes that TorchServe may use in all, and those that are free."""
+
+    most: int
+    free: int
+
+
+def needed(archive_bytes: int, workers: int) -> int:
+    """Return the bytes that a version will use, about: each worker has its own weights."""
+    return workers * (PROCESS_BYTES + COPIES * archive_bytes)
+
+
+def room(folder: Path, machine: Path = MACHINE) -> MemoryRoom:
+    """Return what TorchServe's container has left, and the machine."""
+    told = dict(line.split(":", 1) for line in machine.read_text().splitlines() if ":" in line)
+    most, free = (int(told[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    try:
+        limit, used = (int(each) for each in json.loads((folder / NAME).read_text()))
+    except (OSError, ValueError, TypeError):
+        return MemoryRoom(most, free)
+    return MemoryRoom(min(most, limit), min(free, limit - used))
+
+
+def write_usage(folder: Path, cgroup: Path = CGROUP) -> None:
+    """Write what this container uses of its limit, if it has one. Files in memory don't count: they make room."""
+    try:
+        limit, used = ((cgroup / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        told = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+    except OSError:
+        return
+    if limit == "max":
+        return
+    cached = int(told.get("inactive_file", 0)) + int(told.get("active_file", 0))
+    part = folder / f".{NAME}.{os.getpid()}"
+    part.write_text(json.dumps([int(limit), int(used) - cached]))
+    part.replace(folder / NAME)
