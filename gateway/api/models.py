@@ -36,6 +36,7 @@ class ModelAnswer(BaseModel):
     version: str = Field(examples=["1.0"])
     live: bool = Field(description="Whether jobs that name no version use this one")
     retired: bool = Field(default=False, description="Whether no new job may ask for it")
+    failed: str = Field(default="", description="Why no TorchServe can load it; empty if nothing is known against it")
     digest: str = Field(description="SHA-256 of what the model is")
     preprocessing: dict[str, Any] = Field(description="How pictures become what the model expects")
     label_count: int
@@ -145,6 +146,7 @@ def _fields(model: Model) -> dict[str, Any]:
         "version": model.version,
         "live": model.live,
         "retired": model.retired,
+        "failed": model.failed,
         "digest": model.digest,
         "preprocessing": model.preprocessing,
         "label_count": len(model.labels),

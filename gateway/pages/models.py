@@ -15,7 +15,7 @@ from gateway.cursors import decode, encode
 from gateway.doors.callers import Admin, Viewer
 from gateway.pages.render import page
 from gateway.parts import parts_of
-from sluice.ledger import models
+from sluice.ledger import models, serving
 
 router = APIRouter(include_in_schema=False)
 
@@ -35,9 +35,11 @@ async def show_models(request: Request, person: Viewer, cursor: ListCursor = "")
     """Show the versions of all models."""
     del person
     after = decode(CURSOR, cursor, (int,))
-    found = await parts_of(request).ledger.run(models.page, int(after[0]) if after else 0, SHOWN + 1)
+    ledger = parts_of(request).ledger
+    found = await ledger.run(models.page, int(after[0]) if after else 0, SHOWN + 1)
     following = encode(CURSOR, [found[SHOWN - 1].id]) if len(found) > SHOWN else None
-    return await page(request, "models.html", models=found[:SHOWN], next=following)
+    told = await ledger.run(serving.states, [model.id for model in found])
+    return await page(request, "models.html", models=found[:SHOWN], told=told, next=following)
 
 
 @router.get("/models/{name}/{version}")
@@ -46,11 +48,13 @@ async def show_model(request: Request, person: Viewer, name: ModelName, version:
     del person
     model = await find(parts_of(request), name, version)
     known = await parts_of(request).ledger.run(models.list_models)
+    states = await parts_of(request).ledger.run(serving.states, [model.id])
     return await page(
         request,
         "model.html",
         model=model,
         live=next((each for each in known if each.name == name and each.live), None),
+        told=states.get(model.id),
         preprocessing=json.dumps(model.preprocessing, indent=2),
         **told_of(model.card),
     )
