@@ -40,6 +40,8 @@ PROFILES: Final[dict[str, Values]] = {
     "gpu": {"torchserve": {"gpu": {"enabled": True}}},
     "models in S3": {"torchserve": {"modelStore": {"type": "s3", "url": "s3://images/models/"}}},
     "models in a volume": {"torchserve": {"modelStore": {"type": "pvc", "claim": "archives"}}},
+    "published models": {"models": {"store": "s3://images/store/"}},
+    "published models outside": {**EXTERNAL, "models": {"store": "s3://models/store/"}},
     "everything": {
         "producer": {"shards": 3},
         "consumer": {"keda": {"enabled": True}},

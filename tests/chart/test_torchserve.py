@@ -194,3 +194,27 @@ def test_a_role_is_for_fetching_archives_and_not_for_the_server_that_runs_them()
     assert annotations({**EXTERNAL, "torchserve": {**store, "podAnnotations": {"a": "b"}}}) == {"a": "b", **skipped}
     assert annotations({"torchserve": store}) == {}
     assert annotations(EXTERNAL) == {}
+
+
+def test_an_agent_loads_what_is_published() -> None:
+    """It has the database's password and the bucket's account; the code of models has neither, nor the agent's home."""
+    assert len(render().pod("torchserve").containers) == 1
+    rendered = render({"models": {"store": "s3://images/store/"}, "torchserve": {"workers": 2}})
+    pod = rendered.pod("torchserve")
+    main, agent = pod.containers
+    assert "--agent" in main["args"]
+    assert agent["args"] == ["python", "-m", "handlers.agent"]
+    told = pod.env(agent)
+    assert (told["SLUICE_MODEL_STORE"], told["SLUICE_AGENT_WORKERS"]) == ("s3://images/store/", "2")
+    assert {"SLUICE_DATABASE_PASSWORD", "AWS_SECRET_ACCESS_KEY"} <= told.keys()
+    assert pod.env(main) == {}
+    mounts = {
+        container["name"]: {m["name"]: m["mountPath"] for m in container["volumeMounts"]} for container in (main, agent)
+    }
+    assert mounts["torchserve"]["tmp"] == "/tmp"
+    assert told["SLUICE_AGENT_FOLDER"].startswith(mounts["agent"]["tmp"])
+    assert mounts["agent"]["agent-tmp"] == "/tmp"
+    assert agent["readinessProbe"]["httpGet"]["path"] == "/ready"
+    for other in ("producer", "consumer", "gateway"):
+        assert rendered.pod(other).env()["SLUICE_MODEL_STORE"] == "s3://images/store/"
+    assert "SLUICE_MODEL_STORE" not in render().pod("consumer").env()

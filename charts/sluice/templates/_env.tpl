@@ -152,7 +152,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The environment variables of producers, consumers and the gateway: (list $ component-values). */}}
+{{/* The environment variables of producers, consumers, the gateway and agents: (list $ component-values). */}}
 {{- define "sluice.env.worker" -}}
 {{- $root := index . 0 }}{{ $values := index . 1 -}}
 - name: SLUICE_NAME
@@ -162,6 +162,9 @@
 {{- include "sluice.env.objectStore" $root }}
 - {name: SLUICE_METRICS_HOST, value: "0.0.0.0"}
 - {name: SLUICE_METRICS_PORT, value: "9100"}
+{{- with $root.Values.models.store }}
+- {name: SLUICE_MODEL_STORE, value: {{ . | quote }}}
+{{- end }}
 {{- include "sluice.env.config" $root }}
 {{- with concat $root.Values.extraEnv $values.extraEnv }}
 {{ toYaml . }}
