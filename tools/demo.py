@@ -22,6 +22,7 @@ from tools.cache import cache_folder
 from tools.contact_sheet import write_contact_sheet
 from tools.photos import bad_files, photos
 from tools.stack import Servers, Stack, StackError, free_port, orderly_end
+from tools.stack.workers import start_all
 
 MODEL: Final = "efficientnet-lite0"
 BUCKET: Final = "photos"
@@ -54,11 +55,12 @@ class Demo:
 
     def run(self, *, stay: bool, output: Path) -> int:
         """Run all steps; with `stay`, keep running until Ctrl-C."""
-        with ThreadPoolExecutor(1) as maker, Servers(models=[MODEL], say=self.say) as servers:
+        with ThreadPoolExecutor(1) as maker, Servers(models=[MODEL], has_agent=True, say=self.say) as servers:
             making = maker.submit(lambda: (dict(photos(PHOTOS)), dict(bad_files())))
             self.say(f"starting a database, an S3 server and TorchServe in {servers.folder}, on free ports")
             servers.start()
-            with Stack(servers, log_level="info") as stack:
+            store = f"file://{servers.folder}/published/"
+            with Stack(servers, log_level="info", model_store=store) as stack:
                 self.say(f"the database has its tables, {MODEL} is registered and live")
                 return self._show(stack, making, stay=stay, output=output)
 
@@ -69,7 +71,8 @@ class Demo:
         stack.servers.s3.fill(BUCKET, {**good, **bad}.items())
         self.say(f"bucket s3://{BUCKET} has {len(good)} different photos and {len(bad)} bad files")
         stack.start_workers(consumers=2)
-        self.say("one producer and two consumers are ready")
+        start_all(stack.add_agent(stack.servers.torchserve))
+        self.say("one producer, two consumers and the agent beside TorchServe are ready")
         gateway = stack.start_gateway(
             gateway_bind=f"127.0.0.1:{free_port(PAGE_PORT)}",
             gateway_anonymous="user",
@@ -148,6 +151,7 @@ class Demo:
             *(f"    {sql}" for sql in TO_TRY),
             "",
             f"  source {environment}; {Path(sys.executable).parent / 'sluice'} status",
+            "    (and `sluice models publish FILE.mar --promote` for a model of your own: docs/models.md)",
             f"  curl -F file=@some-photo.jpg {stack.gateways[0].url}/api/v1/predictions",
             f"  curl -T some-photo.jpg {stack.servers.torchserve.address}/predictions/{MODEL}",
             f"  curl {stack.consumers[0].metrics_url}",
