@@ -12,6 +12,7 @@ from typing import Final, cast
 
 import requests
 import urllib3
+from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 
 from sluice.domain import Model
@@ -32,7 +33,7 @@ from sluice.settings import Settings
 
 CONNECT_SECONDS: Final = 3.0
 ANSWER_MAX_BYTES: Final = 4 * 1024 * 1024
-SESSIONS_PER_THREAD: Final = 64
+LINES_PER_THREAD: Final = 64
 CHUNK: Final = 64 * 1024
 
 # For these the endpoint is wrong, whatever the batch: no such model, no permission, or not a TorchServe.
@@ -77,6 +78,44 @@ class _NamedAdapter(HTTPAdapter):
         )
 
 
+class _Line:
+    """One thread's connection with an endpoint. Each kind of request is prepared once, and gets another body each time.
+
+    Preparing takes as long as sending does, and every batch of every process is sent here.
+    """
+
+    def __init__(self, endpoint: Endpoint, token: SecretStr | None) -> None:
+        self._endpoint = endpoint
+        self._session = requests.Session()
+        # No proxy and no .netrc: endpoints are in the same network, and each request would look these up.
+        self._session.trust_env = False
+        if endpoint.is_tls:
+            self._session.mount(endpoint.url, _NamedAdapter(endpoint.host.rsplit(":", 1)[0]))
+        if token is not None:
+            self._session.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+        self._adapter = self._session.get_adapter(endpoint.url)
+        self._prepared: dict[tuple[str, str], requests.PreparedRequest] = {}
+
+    def send(
+        self, where: str, content_type: str, body: bytes | bytearray, timeout: tuple[float, float]
+    ) -> requests.Response:
+        """Return the answer, of which only the head was read. Redirects aren't followed."""
+        kind = where, content_type
+        if kind not in self._prepared:
+            headers = {"Content-Type": content_type, "Host": self._endpoint.host}
+            self._prepared[kind] = self._session.prepare_request(
+                requests.Request("POST", self._endpoint.url + where, headers=headers)
+            )
+        request = self._prepared[kind].copy()
+        request.body = cast("bytes", body)  # any buffer is sent without a copy
+        request.headers["Content-Length"] = str(len(body))
+        return self._adapter.send(request, stream=True, timeout=timeout)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+
 class TorchServeClient:
     """Keeps a connection per thread and endpoint; may be used from many threads."""
 
@@ -112,13 +151,8 @@ class TorchServeClient:
     ) -> bytes:
         deadline = time.monotonic() + seconds
         try:
-            with self._session(endpoint).post(
-                endpoint.url + where,
-                data=cast("bytes", body),  # any buffer is sent without a copy
-                headers={"Content-Type": content_type, "Host": endpoint.host},
-                timeout=(min(CONNECT_SECONDS, seconds), seconds),
-                allow_redirects=False,
-                stream=True,
+            with self._line(endpoint).send(
+                where, content_type, body, (min(CONNECT_SECONDS, seconds), seconds)
             ) as response:
                 answer = _read(response, deadline)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -129,28 +163,18 @@ class TorchServeClient:
             raise _judged(endpoint, response.status_code, answer)
         return answer
 
-    def _session(self, endpoint: Endpoint) -> requests.Session:
-        """Return this thread's own session with an endpoint, since sessions aren't thread-safe."""
-        sessions: OrderedDict[Endpoint, requests.Session] | None = getattr(self._local, "sessions", None)
-        if sessions is None:
-            sessions = self._local.sessions = OrderedDict()
-        session = sessions.get(endpoint)
-        if session is None:
-            session = sessions[endpoint] = self._open(endpoint)
-            if len(sessions) > SESSIONS_PER_THREAD:
-                sessions.popitem(last=False)[1].close()
-        sessions.move_to_end(endpoint)
-        return session
-
-    def _open(self, endpoint: Endpoint) -> requests.Session:
-        session = requests.Session()
-        # No proxy and no .netrc: endpoints are in the same network, and each request would look these up.
-        session.trust_env = False
-        if endpoint.is_tls:
-            session.mount(endpoint.url, _NamedAdapter(endpoint.host.rsplit(":", 1)[0]))
-        if self._token is not None:
-            session.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
-        return session
+    def _line(self, endpoint: Endpoint) -> _Line:
+        """Return this thread's own line to an endpoint, since sessions aren't thread-safe."""
+        lines: OrderedDict[Endpoint, _Line] | None = getattr(self._local, "lines", None)
+        if lines is None:
+            lines = self._local.lines = OrderedDict()
+        line = lines.get(endpoint)
+        if line is None:
+            line = lines[endpoint] = _Line(endpoint, self._token)
+            if len(lines) > LINES_PER_THREAD:
+                lines.popitem(last=False)[1].close()
+        lines.move_to_end(endpoint)
+        return line
 
 
 def _judged(endpoint: Endpoint, status: int, answer: bytes) -> InferenceError:
