@@ -171,4 +171,9 @@ def test_one_bad_image_never_fails_the_requests_beside_it(batching: TorchServe) 
     assert [answer.status_code for answer in answers] == [200] * 6 + [400] * 2
     for answer, expected in zip(answers, alone, strict=False):
         (found,) = answer.json()["predictions"]
-        assert [number for number, _ in found] == [number for number, _ in expected]
+        # Some classes of noop are nearly equal, and how a batch is multiplied decides which of them comes first.
+        assert [score for _, score in found] == pytest.approx([score for _, score in expected], abs=2e-5)
+        known, least = dict(found), found[-1][1]
+        assert [known.get(number, least) for number, _ in expected] == pytest.approx(
+            [score for _, score in expected], abs=2e-5
+        )
