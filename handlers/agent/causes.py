@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Final
+
+from handlers.agent.shared import read_end
 
 LOGS: Final = ("model_log.log", "ts_log.log")
 CAUSE: Final = re.compile(r"\b((?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt)\b: .*|.*[Oo]ut of memory.*)$")
@@ -26,10 +27,7 @@ def cause_in_logs(logs: Path, about: str = "") -> str:
 
 
 def _tail(path: Path) -> list[str]:
-    """Return the last lines of a log; nothing of a link, which a model's code may have put there."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-            return file.read().decode(errors="replace").splitlines()
+        return read_end(path, TAIL).decode(errors="replace").splitlines()
     except OSError:
         return []

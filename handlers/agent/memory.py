@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from handlers.agent.shared import read_end
+
 NAME: Final = "memory.json"
+NUMBERS_BYTES: Final = 1024
 PROCESS_BYTES: Final = 600 * 1024 * 1024
 """Of a worker without weights: Python, torch, and a batch of pictures."""
 COPIES: Final = 2
@@ -39,7 +42,7 @@ def room(folder: Path, machine: Path = MACHINE) -> MemoryRoom:
     told = dict(line.split(":", 1) for line in machine.read_text().splitlines() if ":" in line)
     most, free = (int(told[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
     try:
-        limit, used = (int(each) for each in json.loads((folder / NAME).read_text()))
+        limit, used = (int(each) for each in json.loads(read_end(folder / NAME, NUMBERS_BYTES)))
     except (OSError, ValueError, TypeError):
         return MemoryRoom(most, free)
     return MemoryRoom(min(most, limit), min(free, limit - used))

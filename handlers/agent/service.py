@@ -260,7 +260,10 @@ class AgentService:
         needed = {each.id for each in self._wanted if each.sha256 and not self._is_given_up(each)}
         self._must = (self._must | served) & needed
         missing = [each for each in self._wanted if each.id in self._must - served]
-        whys = [f"{each.name}@{each.version}: {self._states[each.id].message or LOADING}" for each in missing]
+        whys = [
+            f"{each.name}@{each.version}: {self._states.get(each.id, ServingState(LOADING)).message or LOADING}"
+            for each in missing
+        ]
         ok = not missing and not self._message
         self._health.set("models", ok=ok, why=self._message or "; ".join(whys))
 

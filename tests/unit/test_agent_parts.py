@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,10 @@ def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "model_log.log").symlink_to(tmp_path / "secret")
     assert cause_in_logs(tmp_path / "logs") == ""
+
+
+def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, machine: Path) -> None:
+    os.mkfifo(tmp_path / "model_log.log")
+    os.mkfifo(tmp_path / "memory.json")
+    assert cause_in_logs(tmp_path) == ""
+    assert room(tmp_path, machine) == MemoryRoom(8000 * KIB, 3000 * KIB)
