@@ -21,6 +21,8 @@ SluiceError
 ├── WeightsError            a file of weights or a program can't be used, or holds code
 ├── LoadFailed              TorchServe doesn't serve a published version
 ├── BuildError              a recipe and what it names can't become a model archive
+├── TrainingError           pictures and labels can't become a model
+├── TrainingStopped         a training was cancelled, or another trainer has it now
 ├── InferenceError          TorchServe gave no prediction
 │   ├── Overloaded          TorchServe is full: try again later
 │   ├── BatchRefused        TorchServe answered this batch with an error
@@ -137,6 +139,14 @@ class LoadFailed(SluiceError):
 
 class BuildError(SluiceError):
     """Raised when a recipe, or what it names, can't become a model archive; the message says what to do."""
+
+
+class TrainingError(SluiceError):
+    """Raised when pictures and labels can't become a model as they are; the message says what to correct."""
+
+
+class TrainingStopped(SluiceError):
+    """Raised in the middle of a training that was cancelled, was taken over, or whose process is told to stop."""
 
 
 class InferenceError(SluiceError):

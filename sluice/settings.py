@@ -45,6 +45,7 @@ PARTS: Final = {
     "Consumer": r"decode_|window|image_|cache_|drain_",
     "TorchServe": r"torchserve|batch|requests_",
     "Model store": r"model_|agent_",
+    "Trainer": r"trainer_",
     "Gateway": r"gateway_",
     "Protocol": r"bind|producers|heartbeat|curve_",
     "Names, metrics, logs": r"name|metrics_|log_",
@@ -161,6 +162,11 @@ class Settings(BaseSettings):
         description="That TorchServe's folder: archives go to store/ in it, causes are read from logs/.",
     )
     agent_workers: int = Field(1, ge=1, le=64, description="Processes for each published model.")
+
+    # Trainer
+    trainer_pictures: int = Field(200_000, ge=10, description="Pictures of one training, at most; 6 KB of memory each.")
+    trainer_bytes: int = Field(512 * MIB, ge=MIB, description="Bytes of pictures that fine-tuning keeps in memory.")
+    trainer_device: str = Field("auto", description="auto: a GPU if there is one; or cpu, cuda, cuda:1.")
 
     # Gateway
     gateway_bind: str = Field("127.0.0.1:8000", description="Address and port of the pages and the API.")

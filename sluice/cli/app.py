@@ -24,6 +24,8 @@ from sluice.cli import (
     sql,
     status,
     submit,
+    train,
+    trainings,
     upload,
     users,
 )
@@ -130,6 +132,8 @@ app.command("sql", epilog=sql.EXAMPLES)(sql.sql)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(models.app, name="models")
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.add_typer(trainings.app, name="trainings")
 app.add_typer(users.app, name="users")
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.add_typer(database.app, name="db")

@@ -19,6 +19,7 @@ from sluice.ledger import (
     serving,
     sessions,
     tokens,
+    trainings,
     users,
 )
 from sluice.ledger.asynchronous import AsyncLedger
@@ -62,5 +63,6 @@ __all__ = [
     "serving",
     "sessions",
     "tokens",
+    "trainings",
     "users",
 ]

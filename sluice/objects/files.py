@@ -69,6 +69,18 @@ class BucketFiles:
         except (ClientError, BotoCoreError) as error:
             raise self._judge(error, f"{self.url(key)} can't be read") from error
 
+    def get(self, key: str) -> bytes | None:
+        """Return an object's bytes; None if there is none."""
+        file = io.BytesIO()
+        try:
+            self._client.download_fileobj(self._bucket, key, file, Config=_TRANSFER)
+        except (ClientError, BotoCoreError) as error:
+            judged = self._judge(error, f"{self.url(key)} can't be read")
+            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
+                return None
+            raise judged from error
+        return file.getvalue()
+
     def remove(self, key: str) -> None:
         """Delete an object; does nothing if there is none."""
         try:

@@ -39,6 +39,8 @@ COMMANDS = [
     *(f"jobs {name}".strip() for name in ("", "list", "pause", "resume", "cancel", "priority", "prune")),
     *(f"quarantine {name}".strip() for name in ("", "list", "show", "replay")),
     *(f"models {name}".strip() for name in ("", "build", "list", "show", "register", "fetch", "promote", "retire")),
+    "train",
+    *(f"trainings {name}".strip() for name in ("", "list", "show", "cancel", "retry")),
     *(f"users {name}".strip() for name in ("", "list", "add", "set-role", "deactivate", "activate", "reset-password")),
     *(f"users tokens {name}".strip() for name in ("", "list", "revoke")),
     *(f"db {name}".strip() for name in ("", "upgrade", "downgrade", "current")),

@@ -65,7 +65,7 @@ def build(recipe: Recipe, output: Path, cache: Path, *, force: bool) -> tuple[Pa
         part = archive.with_name(f"{archive.name}.{os.getpid()}.part")
         try:
             write_archive(card, weights, part)
-            print(_try(part, scratch / "unpacked"), flush=True)
+            print(try_archive(part, scratch / "unpacked"), flush=True)
             part.replace(archive)
         finally:
             part.unlink(missing_ok=True)
@@ -167,7 +167,7 @@ def _program(recipe: Recipe, classes: int, cache: Path, scratch: Path) -> Path:
     return path
 
 
-def _try(archive: Path, unpacked: Path) -> str:
+def try_archive(archive: Path, unpacked: Path) -> str:
     """Have the archive itself, in a process of its own, answer for a batch and for a photo of scikit-image's."""
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(unpacked)

@@ -1,0 +1,86 @@
+"""Small files that a process keeps below a url, in a bucket or a folder: checkpoints, features, pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from sluice.domain import check_source
+from sluice.errors import SourceError
+from sluice.objects.files import SCHEME, BucketFiles, split
+from sluice.settings import Settings
+
+FOLDER: Final = "file://"
+
+
+class KeptFiles:
+    """What is below s3://bucket/prefix/ or file:///folder/. A file is there whole, or not at all."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        """Opens nothing yet."""
+        self._url = check_source(url).rstrip("/") + "/"
+        self._bucket: BucketFiles | None = None
+        self._folder = Path()
+        self._prefix = ""
+        if self._url.startswith(SCHEME):
+            bucket, self._prefix = split(self._url)
+            self._bucket = BucketFiles(bucket, settings)
+        else:
+            self._folder = Path(unquote(self._url.removeprefix(FOLDER)))
+
+    def url(self, key: str) -> str:
+        """Return where a file lies, or will lie."""
+        return f"{self._url}{key}"
+
+    def get(self, key: str) -> bytes | None:
+        """Return a file's bytes; None if there is none."""
+        if self._bucket is not None:
+            return self._bucket.get(f"{self._prefix}{key}")
+        try:
+            return (self._folder / key).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise SourceError(f"{self.url(key)} can't be read: {error.strerror}") from error
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep bytes; they replace what is there."""
+        if self._bucket is not None:
+            self._bucket.put(f"{self._prefix}{key}", data)
+            return
+        place = self._folder / key
+        part = place.with_name(f".{place.name}.{os.getpid()}.part")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(place)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise SourceError(f"{self.url(key)} can't be written: {error.strerror}: check its folder") from error
+
+    def upload(self, path: Path, key: str) -> None:
+        """Keep a file of any size."""
+        if self._bucket is not None:
+            self._bucket.upload(path, f"{self._prefix}{key}")
+        else:
+            self.put(key, path.read_bytes())
+
+    def remove(self, key: str) -> None:
+        """Remove a file; does nothing if there is none."""
+        if self._bucket is not None:
+            self._bucket.remove(f"{self._prefix}{key}")
+            return
+        try:
+            (self._folder / key).unlink(missing_ok=True)
+        except OSError as error:
+            raise SourceError(f"{self.url(key)} can't be removed: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._bucket is not None:
+            self._bucket.close()

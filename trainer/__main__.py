@@ -1,0 +1,33 @@
+"""`python -m trainer`: runs a trainer as a process."""
+
+from __future__ import annotations
+
+import argparse
+
+from sluice.process import run_process
+from trainer.service import serve_until_stopped
+
+EXAMPLES = """examples:
+  python -m trainer                          makes models of what `sluice train` asks for, one after the other
+  SLUICE_METRICS_PORT=9090 python -m trainer with /metrics, /live and /ready
+
+Every setting is an environment variable SLUICE_<NAME>: see README.md. SLUICE_MODEL_STORE is needed.
+Ends with 0 when told to stop, 2 for a wrong setting, 3 if the database refuses a statement.
+Several trainers share the trainings. One that is killed has its training taken over by the next, which goes on with it.
+"""
+
+
+def main() -> None:
+    """Run until stopped."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer",
+        description="Trains models on labelled pictures, and puts their archives into the model store.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
+    run_process("trainer", serve_until_stopped)
+
+
+if __name__ == "__main__":
+    main()

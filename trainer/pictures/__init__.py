@@ -1,0 +1,1 @@
+"""From labels to pictures that may be learned from: read, looked at, judged, and put on one side of the test."""
