@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sluice.domain import LABEL_MAX
-from sluice.errors import TrainingError
-from sluice.images import VERSION
+from sluice.errors import ImageError, ObjectError, TrainingError
+from sluice.images import VERSION, decode_whole
 from sluice.ledger.trainings import Training
 from sluice.objects.kept import KeptFiles
 from sluice.settings import Settings
@@ -31,10 +31,19 @@ from trainer.archives.recipe import Recipe
 from trainer.archives.sources import sha256_of
 from trainer.archives.weights import write_weights
 from trainer.learning.backbone import Backbone, device_of
-from trainer.learning.calibration import temperature_of
+from trainer.learning.calibration import scores_of, temperature_of
 from trainer.learning.checkpoints import Checkpoints
+from trainer.learning.drawings import (
+    THUMB,
+    Mistake,
+    confusion_chart,
+    epochs,
+    learning_curve,
+    mistakes_sheet,
+    reliability_chart,
+)
 from trainer.learning.features import FeatureMaker
-from trainer.learning.head import steps_of_head, train_head
+from trainer.learning.head import curve_of, steps_of_head, train_head
 from trainer.learning.measuring import Measures, measure
 from trainer.learning.pixels import PixelSource
 from trainer.learning.tuning import Lesson, Tuner
@@ -46,6 +55,7 @@ from trainer.pictures.splitting import TEST, TRAIN, VALIDATION
 from trainer.progress import TrainingProgress
 
 FOLDER: Final = "_trainings"
+MISTAKES: Final = 24
 
 ReadLabels = Callable[[], tuple[Labels, Labels]]
 """Returns the pictures to learn from, and those of a separate test (none: some of the former are kept for it)."""
@@ -70,7 +80,9 @@ class FittedModel:
     bias: torch.Tensor
     temperature: float
     logits: NDArray[np.float64]
-    history: tuple[tuple[float, float], ...]
+    curve: tuple[tuple[float, float], ...]
+    """The accuracy of a last layer alone, by how many pictures it was fitted to."""
+    history: tuple[tuple[float, float], ...] = ()
     """Of fine-tuning: each epoch's losses."""
 
 
@@ -124,7 +136,7 @@ class Course:
         network = backbone.completed(
             manifest.labels, fitted.weight / fitted.temperature, fitted.bias / fitted.temperature
         )
-        return self._archive(network, backbone, manifest, measures)
+        return self._archive(network, backbone, manifest, measures, fitted)
 
     def _frozen(self, manifest: Manifest, features: NDArray[np.float32]) -> FittedModel:
         """Fit the last layer only."""
@@ -133,7 +145,8 @@ class Course:
         self._progress.begin("fitting", steps_of_head())
         head = train_head(features[known], classes[known], len(manifest.labels), self._progress.step)
         logits = _logits(features[tested], head.weight, head.bias)
-        return FittedModel(head.weight, head.bias, temperature_of(head.held_out, classes[known]), logits, ())
+        curve = _curve(manifest, features, head.penalty)
+        return FittedModel(head.weight, head.bias, temperature_of(head.held_out, classes[known]), logits, curve)
 
     def _tuned(self, backbone: Backbone, manifest: Manifest, features: NDArray[np.float32]) -> FittedModel:
         """Fit the last layer, and then the last blocks with it."""
@@ -161,7 +174,9 @@ class Course:
             self._progress.begin("measuring", 2)
             found = [self._runner.run(tuner.logits(lesson)) for lesson in lessons[1:]]
         tuned = [tuner.tuned[f"{backbone.last}.{part}"].detach().cpu() for part in ("weight", "bias")]
-        return FittedModel(tuned[0], tuned[1], temperature_of(found[0], classes[checked]), found[1], tuple(history))
+        curve = _curve(manifest, features, head.penalty)
+        warmth = temperature_of(found[0], classes[checked])
+        return FittedModel(tuned[0], tuned[1], warmth, found[1], curve, tuple(history))
 
     def _seen_pictures(self) -> Manifest:
         """Return the pictures as they were seen first, or look at them now."""
@@ -187,7 +202,49 @@ class Course:
         maker = FeatureMaker(backbone, self._store, self._reader, self._settings, self._settings.decode_threads)
         return self._runner.run(maker.features(manifest.pictures, self._progress.step, self._progress.keep))
 
-    def _archive(self, network: nn.Module, backbone: Backbone, manifest: Manifest, measures: Measures) -> MadeModel:
+    def _pictures(self, manifest: Manifest, fitted: FittedModel, measures: Measures) -> dict[str, str]:
+        """Draw how it went; return where each picture lies in the store."""
+        drawn = {
+            "learning-curve": learning_curve(fitted.curve),
+            "confusion": confusion_chart(measures),
+            "reliability": reliability_chart(measures),
+            "mistakes": mistakes_sheet(self._runner.run(self._mistakes(manifest, fitted))),
+        }
+        if fitted.history:
+            drawn["epochs"] = epochs(fitted.history)
+        places = {}
+        for name, data in drawn.items():
+            key = f"{self._training.name}/{self._training.version}/{name}.svg"
+            self._store.put(key, data)
+            places[name] = key
+        return places
+
+    async def _mistakes(self, manifest: Manifest, fitted: FittedModel) -> list[Mistake]:
+        """Return the pictures of the test that the model is most sure of and wrong about."""
+        scores = scores_of(fitted.logits / fitted.temperature)
+        tested, said = manifest.on(TEST), scores.argmax(1)
+        wrong = np.flatnonzero(said != manifest.classes()[tested])
+        worst = wrong[np.argsort(-scores[wrong].max(1), kind="stable")][:MISTAKES]
+        found = []
+        for number in worst:
+            each = manifest.pictures[tested[number]]
+            try:
+                _, data = await self._reader.read(each.picture)
+                pixels = decode_whole(data, THUMB, self._settings.image_max_pixels)
+            except (ObjectError, ImageError):
+                continue  # it is gone meanwhile, and only its portrait is missing
+            found.append(Mistake(pixels, each.picture.label, manifest.labels[said[number]], scores[number].max()))
+        return found
+
+    def _archive(
+        self,
+        network: nn.Module,
+        backbone: Backbone,
+        manifest: Manifest,
+        measures: Measures,
+        fitted: FittedModel,
+    ) -> MadeModel:
+        pictures = self._pictures(manifest, fitted, measures)
         self._progress.begin("packing", 2)
         training = self._training
         recipe = Recipe(
@@ -198,7 +255,7 @@ class Course:
             weights="",
             sha256="",
             preprocessing={**backbone.preprocessing.to_dict(), "version": VERSION},
-            card=_card(training, manifest, measures),
+            card={**_card(training, manifest, measures, fitted), "pictures": pictures},
             base=Path(),
         )
         with tempfile.TemporaryDirectory(prefix="sluice-training-") as folder:
@@ -215,12 +272,19 @@ class Course:
             return MadeModel(card, key, sha256, archive.stat().st_size)
 
 
+def _curve(manifest: Manifest, features: NDArray[np.float32], penalty: float) -> tuple[tuple[float, float], ...]:
+    known, tested, classes = manifest.on(TRAIN, VALIDATION), manifest.on(TEST), manifest.classes()
+    return tuple(
+        curve_of((features[known], classes[known]), (features[tested], classes[tested]), len(manifest.labels), penalty)
+    )
+
+
 def _logits(features: NDArray[np.float32], weight: torch.Tensor, bias: torch.Tensor) -> NDArray[np.float64]:
     found: NDArray[np.float64] = features.astype(np.float64) @ weight.double().numpy().T + bias.double().numpy()
     return found
 
 
-def _card(training: Training, manifest: Manifest, measures: Measures) -> dict[str, Any]:
+def _card(training: Training, manifest: Manifest, measures: Measures, fitted: FittedModel) -> dict[str, Any]:
     sides = {side: len(manifest.on(side)) for side in (TRAIN, VALIDATION, TEST)}
     return {
         "description": f"Tells {_classes(manifest.labels)} apart.",
@@ -228,7 +292,12 @@ def _card(training: Training, manifest: Manifest, measures: Measures) -> dict[st
         "made": dt.datetime.now(dt.UTC).date().isoformat(),
         "data_digest": manifest.digest,
         "metrics": measures.metrics(),
-        "report": measures.report(),
+        "report": {
+            **measures.report(),
+            "temperature": round(fitted.temperature, 4),
+            "learning_curve": [[count, round(accuracy, 4)] for count, accuracy in fitted.curve],
+            "epochs": [[round(learned, 4), round(checked, 4)] for learned, checked in fitted.history],
+        },
         "findings": [*measures.findings(), *manifest.findings],
         "training": {
             "id": training.id,

@@ -14,6 +14,7 @@ PENALTIES: Final = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 """From strong to weak, on features of unit variance; a fit begins where the stronger one ended."""
 FOLDS: Final = 5
 STEPS: Final = 60
+PARTS: Final = (8, 4, 2, 1)
 LEAST_DEVIATION: Final = 1e-6
 
 
@@ -101,3 +102,23 @@ def _fit(
 
     descent.step(loss)  # type: ignore[no-untyped-call]
     return layer.detach()
+
+
+def curve_of(
+    learned: tuple[NDArray[np.float32], NDArray[np.int64]],
+    tested: tuple[NDArray[np.float32], NDArray[np.int64]],
+    count: int,
+    penalty: float,
+) -> list[tuple[int, float]]:
+    """Return the accuracy on a test by how many pictures a last layer was fitted to, an eighth of all and more."""
+    features, classes = learned
+    mean = features.mean(0, dtype=np.float64)
+    deviation = np.maximum(features.std(0, dtype=np.float64), LEAST_DEVIATION)
+    scaled, asked = (torch.from_numpy(((each - mean) / deviation).astype(np.float32)) for each in (features, tested[0]))
+    found = []
+    for part in PARTS:
+        some = max(count, len(classes) // part)
+        layer = _fit(scaled[:some], torch.from_numpy(classes[:some]), count, penalty, None)
+        said = (asked @ layer[:-1] + layer[-1]).argmax(1).numpy()
+        found.append((some, float((said == tested[1]).mean())))
+    return found
