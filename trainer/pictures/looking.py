@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sluice.domain import Reason
 from sluice.errors import ImageError, ObjectError, ReadRefused
 from sluice.images import Preprocessing, decode
 from sluice.objects import Source, open_source
@@ -67,7 +68,7 @@ class PictureReader:
                 data = await source.read(picture.key, etag, self._settings.object_max_bytes)
             except ReadRefused as error:
                 if not left:
-                    raise ObjectError("unreadable", str(error)) from error
+                    raise ObjectError(Reason.UNREADABLE, str(error)) from error
                 await asyncio.sleep(TRY_SECONDS)
             else:
                 return replace(picture, etag=etag), data
