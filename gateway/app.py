@@ -28,6 +28,7 @@ from gateway.pages import models as models_pages
 from gateway.pages import pictures as pictures_pages
 from gateway.pages import reports as reports_pages
 from gateway.pages import results as results_pages
+from gateway.pages import trainings as trainings_pages
 from gateway.pages import users as users_pages
 from gateway.parts import Parts
 from sluice.settings import Settings
@@ -55,6 +56,7 @@ PAGES: Final = (
     jobs_pages.router,
     models_pages.router,
     reports_pages.router,
+    trainings_pages.router,
     pictures_pages.router,
     docs.router,
 )

@@ -33,6 +33,7 @@ PAGES: Final[dict[str, tuple[str, Who]]] = {
     "quarantine": ("/jobs/{job}/quarantine", "ada"),
     "models": ("/models", "admin"),
     "model": ("/models/efficientnet-lite0/1.0", "admin"),
+    "trainings": ("/trainings", "admin"),
     "reports": ("/reports", "ada"),
     "reports-of-all": ("/reports", "admin"),
     "account": ("/account", "ada"),
