@@ -146,7 +146,7 @@ class TrainingError(SluiceError):
 
 
 class TrainingStopped(SluiceError):
-    """Raised in the middle of a training that was cancelled, was taken over, or whose process is told to stop."""
+    """Raised when a training was cancelled or taken over meanwhile, or its process is told to stop."""
 
 
 class InferenceError(SluiceError):

@@ -171,7 +171,7 @@ class Tuner:
             logits = self._network_of(pixels[start : start + self._part])
             losses = nn.functional.cross_entropy(logits, some, weights, reduction="none", label_smoothing=SMOOTHING)
             loss = losses.sum() / whole
-            return float(loss), torch.autograd.grad(loss, list(self.tuned.values()))
+            return float(loss.detach()), torch.autograd.grad(loss, list(self.tuned.values()))
 
         found = await asyncio.gather(*(self._run(part, start) for start in range(0, len(pixels), self._part)))
         for number, tensor in enumerate(self.tuned.values()):
