@@ -22,13 +22,15 @@ from torch import nn
 from sluice.domain import LABEL_MAX
 from sluice.errors import ImageError, ObjectError, TrainingError
 from sluice.images import VERSION, decode_whole
+from sluice.ledger.models import StoredArchive
 from sluice.ledger.trainings import Training
 from sluice.objects.kept import KeptFiles
 from sluice.settings import Settings
+from sluice.store.archive import check_archive
+from sluice.store.shelf import ModelStore
 from trainer.archives.card import model_card
 from trainer.archives.making import WEIGHTS, try_archive, write_archive
 from trainer.archives.recipe import Recipe
-from trainer.archives.sources import sha256_of
 from trainer.archives.weights import write_weights
 from trainer.learning.backbone import Backbone, device_of
 from trainer.learning.calibration import scores_of, temperature_of
@@ -66,10 +68,7 @@ class MadeModel:
     """What a training made: it lies in the store."""
 
     card: dict[str, Any]
-    archive: str
-    """Its key in the store."""
-    sha256: str
-    size: int
+    archive: StoredArchive
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +264,10 @@ class Course:
             write_archive(card, weights, archive)
             self._progress.step()
             try_archive(archive, Path(folder, "unpacked"))
-            sha256 = sha256_of(archive)
-            key = f"{training.name}/{training.version}/{sha256}.mar"
-            self._store.upload(archive, key)
+            checked = check_archive(archive, self._settings.model_max_bytes)
+            ModelStore(self._settings).put(archive, training.name, training.version, checked.sha256)
             self._progress.step()
-            return MadeModel(card, key, sha256, archive.stat().st_size)
+            return MadeModel(card, StoredArchive(checked.sha256, checked.size))
 
 
 def _curve(manifest: Manifest, features: NDArray[np.float32], penalty: float) -> tuple[tuple[float, float], ...]:

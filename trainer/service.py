@@ -121,7 +121,7 @@ def _run(training: Training, settings: Settings, progress: TrainingProgress) -> 
 
 async def _finish(training: Training, settings: Settings, ledger: AsyncLedger, made: MadeModel) -> Model | None:
     """Write the rows: the archive's bytes are in the store already."""
-    return await ledger.run(trainings.finish, training.id, settings.name, made.card)
+    return await ledger.run(trainings.finish, training.id, settings.name, made.card, made.archive)
 
 
 async def _tell(

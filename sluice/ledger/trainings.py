@@ -227,8 +227,10 @@ def set_findings(cursor: LedgerCursor, training_id: int, findings: Sequence[str]
     cursor.execute("UPDATE trainings SET findings = %s WHERE id = %s", (told, training_id))
 
 
-def finish(cursor: LedgerCursor, training_id: int, trainer: str, card: Mapping[str, Any]) -> Model | None:
-    """Register what a training made and set it to done, both or none; None if it isn't this trainer's any more."""
+def finish(
+    cursor: LedgerCursor, training_id: int, trainer: str, card: Mapping[str, Any], archive: models.StoredArchive
+) -> Model | None:
+    """Publish what a training made and set it to done, both or none; None if it isn't this trainer's any more."""
     cursor.execute("SELECT state, trainer, model_id FROM trainings WHERE id = %s FOR UPDATE", (training_id,))
     row = cursor.fetchone()
     if (
@@ -237,9 +239,7 @@ def finish(cursor: LedgerCursor, training_id: int, trainer: str, card: Mapping[s
         return models.get(cursor, row["model_id"])
     if row is None or (row["state"], row["trainer"]) != ("running", trainer):
         return None
-    model = models.register(
-        cursor, card["name"], card["version"], card["digest"], card["preprocessing"], card["labels"], card
-    )
+    model = models.publish(cursor, card, archive)
     end(cursor, training_id, "done", "")
     cursor.execute("UPDATE trainings SET model_id = %s WHERE id = %s", (model.id, training_id))
     return model

@@ -63,13 +63,6 @@ class KeptFiles:
             part.unlink(missing_ok=True)
             raise SourceError(f"{self.url(key)} can't be written: {error.strerror}: check its folder") from error
 
-    def upload(self, path: Path, key: str) -> None:
-        """Keep a file of any size."""
-        if self._bucket is not None:
-            self._bucket.upload(path, f"{self._prefix}{key}")
-        else:
-            self.put(key, path.read_bytes())
-
     def remove(self, key: str) -> None:
         """Remove a file; does nothing if there is none."""
         if self._bucket is not None:

@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from sluice.ledger import Database, trainings
+from sluice.ledger.models import StoredArchive
 from tests.support.gateway_house import House, open_house
 from tools.stack import Servers
 
@@ -44,7 +45,7 @@ def test_an_admin_asks_for_a_training_and_sees_what_came_of_it(house: House) -> 
         assert "labelled" in house.admin.send("GET", "/trainings").text
         assert 'hx-get="' + path in house.admin.send("GET", path).text
         database.run(trainings.claim, "t")
-        assert database.run(trainings.finish, found.id, "t", CARD) is not None
+        assert database.run(trainings.finish, found.id, "t", CARD, StoredArchive("0" * 64, 1)) is not None
     text = house.admin.send("GET", path).text
     assert all(each in text for each in ("0.875", "circle", "expect mistakes", f"{path}/pictures/confusion.svg"))
     assert "hx-get" not in house.admin.send("GET", f"{path}/state").text

@@ -10,11 +10,12 @@ from typing import Final
 
 import pytest
 
-from sluice.cli.card import archived_card
 from sluice.ledger import Database, LedgerCursor, models, schema, trainings
+from sluice.ledger.models import StoredArchive
 from sluice.ledger.trainings import DEATHS_MAX, Reached, Training, Wish
 from sluice.objects.files import BucketFiles
 from sluice.settings import Settings
+from sluice.store.card import archived_card
 from tests.support.cli_runs import Sluice, run_in_process
 from tests.support.labelled_pictures import drawing, labelled
 from tests.support.trainers import Trainers, ended, fill
@@ -165,7 +166,7 @@ def test_a_training_has_one_trainer_at_a_time(ledger: Database) -> None:
     found = ledger.run(trainings.get, training)
     assert found is not None
     assert (found.done, found.total, found.eta_seconds, found.deaths) == (1, 2, 3.5, 0)
-    assert ledger.run(trainings.finish, training, "one", {}) is None
+    assert ledger.run(trainings.finish, training, "one", {}, StoredArchive("0" * 64, 1)) is None
 
 
 def test_a_training_that_ends_its_trainers_fails(ledger: Database) -> None:
@@ -181,7 +182,7 @@ def test_a_training_that_ends_its_trainers_fails(ledger: Database) -> None:
 
 def test_tables_of_trainings_come_and_go(ledger: Database, settings: Settings) -> None:
     ledger.run(trainings.submit, Wish("m", "s3://photos/"), [("s3://photos/1.jpg", "cat")])
-    schema.downgrade(settings, "0004")
+    schema.downgrade(settings, "0006")
     assert ledger.run(models.list_models) == []
     schema.upgrade(settings)
     assert ledger.run(trainings.newest) == []
