@@ -28,7 +28,7 @@ PAUSE: Final = 0.1
 
 def main() -> None:
     """Start servers, agents and load, publish, and print what was measured."""
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.publishing", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/bench publishing", description=__doc__)
     parser.add_argument("--model", default="efficientnet-lite0", help="what is published (default: %(default)s)")
     parser.add_argument("--servers", type=int, default=2, help="TorchServes (default: %(default)s)")
     parser.add_argument("--times", type=int, default=5, help="versions that are published (default: %(default)s)")

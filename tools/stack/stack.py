@@ -41,6 +41,7 @@ class Stack:
         self.consumers: list[Worker] = []
         self.gateways: list[Gateway] = []
         self.agents: list[Worker] = []
+        self.trainers: list[Worker] = []
         self.admin_password = secrets.token_urlsafe(12)
         """The password of the first admin, whom gateways create; the name is the setting's default."""
         self._gateway_key = secrets.token_hex(32)
@@ -73,7 +74,7 @@ class Stack:
     @property
     def workers(self) -> list[Worker]:
         """All processes, in the order of stopping."""
-        return [*self.gateways, *self.consumers, *self.producers, *self.agents]
+        return [*self.gateways, *self.consumers, *self.producers, *self.agents, *self.trainers]
 
     @property
     def settings(self) -> Settings:
@@ -127,6 +128,11 @@ class Stack:
         }
         self.agents.append(self._worker("agent", len(self.agents), own, "handlers.agent"))
         return self.agents[-1]
+
+    def add_trainer(self, **settings: object) -> Worker:
+        """Add a trainer, not started yet."""
+        self.trainers.append(self._worker("trainer", len(self.trainers), settings, "trainer"))
+        return self.trainers[-1]
 
     def start_gateway(self, **settings: object) -> Gateway:
         """Add a gateway, start it, and wait until it is ready."""
