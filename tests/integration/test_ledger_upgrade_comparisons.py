@@ -17,6 +17,7 @@ from tests.support.ledger_rows import breaches, ids_of, running_job
 from tools.stack import Servers
 
 BEFORE: Final = "0004"
+REVISION: Final = "0005"
 KEPT: Final = ("jobs", "objects", "predictions", "counters", "listings", "models")
 
 
@@ -45,7 +46,7 @@ def test_up_and_down_keeps_the_rows(before: Settings) -> None:
         first = add_job(database, {b"a": ("cat", 0.5), b"b": ("cat", 0.5), b"c": None})
         second = add_job(database, {b"a": ("dog", 0.5)})
         old = rows(database)
-        schema.upgrade(before)
+        schema.upgrade(before, REVISION)
         new = rows(database)
         empty = {"again_of": None, "again_below": None, "again_label": None, "pruned": None}
         assert new == old | {"jobs": [row | empty for row in old["jobs"]]}
@@ -57,7 +58,7 @@ def test_up_and_down_keeps_the_rows(before: Settings) -> None:
         ask(database, f"UPDATE alembic_version SET version_num = '{BEFORE}'")
         ask(database, "DROP VIEW prediction_diff")
         ask(database, "ALTER TABLE jobs DROP COLUMN pruned")
-        schema.upgrade(before)
+        schema.upgrade(before, REVISION)
         assert len(ask(database, "SELECT * FROM prediction_diff")) == 2 * 2
         schema.downgrade(before, BEFORE)
         assert rows(database) == old
