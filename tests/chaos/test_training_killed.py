@@ -1,4 +1,4 @@
-"""A training whose trainer is killed again and again at random moments comes to the model of one that nobody disturbed."""
+"""A trainer that is killed again and again makes the model that one makes whom nobody disturbs."""
 
 from __future__ import annotations
 
