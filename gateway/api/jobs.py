@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -26,7 +27,7 @@ from gateway.api.bounds import (
 from gateway.cursors import decode, encode
 from gateway.doors.callers import User, Viewer
 from gateway.doors.person import Person
-from gateway.jobs import JobWish
+from gateway.jobs import Beside, JobWish
 from gateway.parts import parts_of
 from gateway.repeats import KEY_PARAMETER, body_of
 from sluice.domain import LABEL_MAX
@@ -139,16 +140,8 @@ async def submit(request: Request, person: User, wish: JobRequest) -> Response:
 
     Users may submit sources below SLUICE_GATEWAY_SOURCES, admins any s3:// source.
     """
-    parts = parts_of(request)
-
-    async def work(ticket: RequestTicket | None) -> JobAnswer:
-        def keep(cursor: LedgerCursor, made: SeenJob) -> None:
-            if ticket is not None:
-                idempotency.finish(cursor, ticket, HTTPStatus.CREATED, body_of(answer_of(made, person)))
-
-        return answer_of(await jobs.submit(parts, person, JobWish(**wish.model_dump()), keep), person)
-
-    return await parts.repeats.once(request, person, [wish.model_dump_json().encode()], HTTPStatus.CREATED, work)
+    asked = JobWish(**wish.model_dump())
+    return await _once(request, person, wish, lambda keep: jobs.submit(parts_of(request), person, asked, keep))
 
 
 @router.get("/jobs/{job_id}", responses=FOUND, summary="How far a job is")
@@ -200,17 +193,29 @@ async def submit_again(request: Request, person: User, job_id: JobId, wish: Agai
 
     Keys that hold other bytes by now are quarantined as changed_since.
     """
-    parts = parts_of(request)
+    chosen = Repetition(job_id, wish.below, wish.label)
+    return await _once(
+        request,
+        person,
+        wish,
+        lambda keep: jobs.submit_again(parts_of(request), person, chosen, wish.model, wish.priority, keep),
+    )
+
+
+async def _once(
+    request: Request, person: Person, wish: BaseModel, make: Callable[[Beside], Awaitable[SeenJob]]
+) -> Response:
+    """Answer with the job that `make` inserts; a repeated request with the same key gets the first one's answer."""
 
     async def work(ticket: RequestTicket | None) -> JobAnswer:
         def keep(cursor: LedgerCursor, made: SeenJob) -> None:
             if ticket is not None:
                 idempotency.finish(cursor, ticket, HTTPStatus.CREATED, body_of(answer_of(made, person)))
 
-        chosen = Repetition(job_id, wish.below, wish.label)
-        return answer_of(await jobs.submit_again(parts, person, chosen, wish.model, wish.priority, keep), person)
+        return answer_of(await make(keep), person)
 
-    return await parts.repeats.once(request, person, [wish.model_dump_json().encode()], HTTPStatus.CREATED, work)
+    body = wish.model_dump_json().encode()
+    return await parts_of(request).repeats.once(request, person, [body], HTTPStatus.CREATED, work)
 
 
 def answer_of(seen: SeenJob, person: Person) -> JobAnswer:
