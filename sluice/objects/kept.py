@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Final
-from urllib.parse import unquote
 
 from sluice.domain import check_source
 from sluice.errors import SourceError
 from sluice.objects.files import SCHEME, BucketFiles, split
+from sluice.objects.whole_files import path_of, written_whole
 from sluice.settings import Settings
-
-FOLDER: Final = "file://"
 
 
 class KeptFiles:
@@ -28,7 +24,7 @@ class KeptFiles:
             bucket, self._prefix = split(self._url)
             self._bucket = BucketFiles(bucket, settings)
         else:
-            self._folder = Path(unquote(self._url.removeprefix(FOLDER)))
+            self._folder = path_of(self._url)
 
     def url(self, key: str) -> str:
         """Return where a file lies, or will lie."""
@@ -50,17 +46,10 @@ class KeptFiles:
         if self._bucket is not None:
             self._bucket.put(f"{self._prefix}{key}", data)
             return
-        place = self._folder / key
-        part = place.with_name(f".{place.name}.{os.getpid()}.part")
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(place)
+            with written_whole(self._folder / key) as part:
+                part.write_bytes(data)
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise SourceError(f"{self.url(key)} can't be written: {error.strerror}: check its folder") from error
 
     def remove(self, key: str) -> None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
 from sluice.domain import check_source
 from sluice.errors import ConfigurationError, SourceError, SourceMissing
 from sluice.objects.files import SCHEME, BucketFiles, split
+from sluice.objects.whole_files import path_of, written_whole
 from sluice.settings import Settings
 
-FOLDER: Final = "file://"
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -46,18 +44,12 @@ class ModelStore:
             with closing(BucketFiles(bucket, self._settings)) as opened:
                 opened.upload(archive, key)
             return
-        place = _path(url)
-        part = place.with_name(f".{place.name}.{os.getpid()}.part")
+        place = path_of(url)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(archive, part)
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            part.replace(place)
+            with written_whole(place) as part:
+                shutil.copyfile(archive, part)
         except OSError as error:
             raise SourceError(f"{place} can't be written: {error.strerror}: check SLUICE_MODEL_STORE") from error
-        finally:
-            part.unlink(missing_ok=True)
 
     def fetch(self, name: str, version: str, sha256: str, path: Path) -> None:
         """Copy an archive to a file; ConfigurationError if its bytes aren't those that were published."""
@@ -68,7 +60,7 @@ class ModelStore:
                 opened.download(key, path)
         else:
             try:
-                shutil.copyfile(_path(url), path)
+                shutil.copyfile(path_of(url), path)
             except FileNotFoundError as error:
                 raise SourceMissing(f"{url} can't be read: there is no such file") from error
             except OSError as error:
@@ -79,7 +71,3 @@ class ModelStore:
             raise ConfigurationError(
                 f"{url} has sha256 {found[:12]}, not the one that was published: publish the archive again"
             )
-
-
-def _path(url: str) -> Path:
-    return Path(unquote(url.removeprefix(FOLDER)))
