@@ -13,7 +13,7 @@ from gateway.ledgers import LedgerPool
 from sluice.domain import INSIDE
 from sluice.errors import Busy, RequestError
 from sluice.ledger import LedgerCursor, predictions, progress, uploads
-from sluice.ledger.rows import JobProgress, Result
+from sluice.ledger.rows import ENDED, JobProgress, Result
 from sluice.ledger.uploads import ArchiveUpload
 
 TOO_EARLY: Final = "Data is being preprocessed. Try again later."
@@ -37,7 +37,7 @@ class FoundUpload:
     @property
     def is_under_way(self) -> bool:
         """Return whether the job may still come to its end."""
-        return self.progress is not None and self.progress.state not in ("done", "failed", "cancelled")
+        return self.progress is not None and self.progress.state not in ENDED
 
     def check_done(self) -> int:
         """Return the job's number, or say how far it is if it isn't done."""

@@ -18,8 +18,8 @@ from sluice.cli.connect import settings_of_a_person
 from sluice.cli.screen import duration, finished_of, percent, rate, safe, sentence, state_text
 from sluice.errors import LedgerUnavailable
 from sluice.ledger import Database, JobProgress, LedgerCursor
+from sluice.ledger.rows import ENDED
 
-ENDED: Final = frozenset({"done", "failed", "cancelled"})
 POLL_SECONDS: Final = 0.5
 LINE_SECONDS: Final = 5.0
 """Without a terminal: minimum time between two lines that differ only in their counts."""

@@ -17,13 +17,13 @@ import typer
 from rich.table import Table
 
 from sluice.cli.connect import JobArgument, find_job, open_database
-from sluice.cli.follow import ENDED
 from sluice.cli.screen import console, counted, safe, warn
 from sluice.errors import ConfigurationError
 from sluice.exports import CsvResults, ExportFormat, ResultsWriter, has_parquet, results_writer
 from sluice.ledger import Database, Result
 from sluice.ledger import predictions as ledger_predictions
 from sluice.ledger import progress as ledger_progress
+from sluice.ledger.rows import ENDED
 
 PAGE: Final = 1000
 TABLE_ROWS: Final = 50

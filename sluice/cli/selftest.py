@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from sluice.cli.connect import open_database, settings_of_a_person
-from sluice.cli.follow import ENDED, follow
+from sluice.cli.follow import follow
 from sluice.cli.screen import console, safe, warn
 from sluice.cli.submit import know_model
 from sluice.errors import ConfigurationError, LedgerError, SourceError
@@ -21,6 +21,7 @@ from sluice.ledger import jobs as ledger_jobs
 from sluice.ledger import objects as ledger_objects
 from sluice.ledger import predictions as ledger_predictions
 from sluice.ledger import progress as ledger_progress
+from sluice.ledger.rows import ENDED
 
 if TYPE_CHECKING:
     from sluice.objects.files import BucketFiles

@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.cli.connect import OptionalJob, find_job, open_database
-from sluice.cli.follow import ENDED, follow, view
+from sluice.cli.follow import follow, view
 from sluice.cli.screen import console, duration, finished_of, percent, rate, safe, sentence, state_text
 from sluice.exports import json_safe
 from sluice.ledger import Job, JobProgress, LedgerCursor
 from sluice.ledger import progress as ledger_progress
+from sluice.ledger.rows import ENDED
 
 ENDED_SHOWN: Final = 10
 GAP: Final = 2

@@ -16,6 +16,7 @@ from sluice.cli.screen import console, duration, safe, state_text, warn
 from sluice.errors import LedgerError
 from sluice.ledger import Database, LedgerCursor, trainings
 from sluice.ledger import models as ledger_models
+from sluice.ledger.rows import ENDED
 from sluice.ledger.trainings import Training
 
 EXAMPLES: Final = """\
@@ -25,7 +26,6 @@ Examples:
   sluice trainings show last
   sluice trainings cancel 3
   sluice trainings retry 3"""
-ENDED: Final = frozenset({"done", "failed", "cancelled"})
 POLL_SECONDS: Final = 0.5
 LINE_SECONDS: Final = 5.0
 

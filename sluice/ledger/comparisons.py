@@ -15,6 +15,7 @@ from typing import Any, Final
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import models
 from sluice.ledger.connection import LedgerCursor
+from sluice.ledger.rows import ENDED
 
 SLICE: Final = 20_000
 """Keys of either job in a slice, at most: less than a second's work."""
@@ -30,7 +31,6 @@ FRESH_SECONDS: Final = 60
 """A comparison with a job that isn't at its end is made anew after so long, if something has changed."""
 PAIRS_TRIED: Final = 100
 NUMBER: Final = re.compile(r"[0-9]{1,9}")
-ENDED: Final = ("done", "cancelled", "failed")
 
 # The keys of the first job with both predictions. Those are there if and only if the object is done (I6), so `objects`
 # is read by its index alone. Of a key's versions only the newest counts: older ones are superseded, and have none.

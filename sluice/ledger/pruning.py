@@ -18,6 +18,7 @@ from typing import Final
 from sluice.errors import TablesMissing
 from sluice.ledger import counters, jobs
 from sluice.ledger.connection import LedgerCursor
+from sluice.ledger.rows import ENDED
 
 SLICE: Final = 2_000
 """Objects that are deleted in one transaction."""
@@ -27,7 +28,6 @@ CANDIDATES: Final = 500
 """Jobs that are found at once."""
 DAY_SECONDS: Final = 86_400
 MESSAGE: Final = "being deleted by `sluice jobs prune`"
-ENDED: Final = ("done", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)

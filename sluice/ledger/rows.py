@@ -8,6 +8,8 @@ from typing import Final
 
 DETAIL_MAX: Final = 500
 """Maximum length of an object's `detail`, in characters."""
+ENDED: Final = ("done", "failed", "cancelled")
+"""States of jobs and trainings that stay until somebody asks for more."""
 
 
 def shortened(text: str, length: int) -> str:

@@ -11,9 +11,10 @@ from typing import Final
 import pytest
 
 from sluice.ledger import Database, models, trainings
+from sluice.ledger.rows import ENDED
 from sluice.ledger.trainings import Training, Wish
 from tests.support.labelled_pictures import labelled
-from tests.support.trainers import ENDED, Trainers, ended, fill
+from tests.support.trainers import Trainers, ended, fill
 from tools.stack import S3Server, Servers
 
 KILLS: Final = 4

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from sluice.ledger import Database, trainings
+from sluice.ledger.rows import ENDED
 from sluice.ledger.trainings import Training
 from tools.stack import S3Server, Servers
 from tools.stack.workers import Worker
 
 SECONDS: Final = 400.0
-ENDED: Final = frozenset({"done", "failed", "cancelled"})
 
 
 class Trainers:

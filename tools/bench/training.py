@@ -19,6 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from sluice.ledger import Database, models, trainings
+from sluice.ledger.rows import ENDED
 from sluice.ledger.trainings import Training, Wish
 from tools.bench import host
 from tools.bench.run import machine
@@ -26,7 +27,6 @@ from tools.stack import S3Server, Servers, Stack, orderly_end
 from tools.stack.workers import Worker
 
 BUCKET: Final = "pictures"
-ENDED: Final = frozenset({"done", "failed", "cancelled"})
 STRONGEST: Final = 16.0
 """Of the ink of scikit-learn's digits."""
 
