@@ -19,12 +19,12 @@ from tools.stack.programs import add_program
 from tools.storm.pictures import picture
 from tools.storm.visitors import (
     MEMBERS,
+    ArchiveSender,
     GatewayKill,
     KillJournal,
     PageVisitor,
     RoundRobin,
     keep_on,
-    send_archive,
     use_api,
 )
 
@@ -37,6 +37,7 @@ ROWS: Final = "SELECT object_id AS id, sha256 FROM predictions"
 JOBS: Final = (
     "SELECT u.id AS upload, j.id AS job FROM jobs j LEFT JOIN uploads u ON u.job_id = j.id WHERE j.source LIKE '%.zip'"
 )
+TWICE: Final = "SELECT name, COUNT(*) AS jobs FROM uploads WHERE job_id IS NOT NULL GROUP BY name HAVING COUNT(*) > 1"
 
 
 @dataclass
@@ -49,6 +50,7 @@ class KillOutcome:
     answered: int = 0
     refused: int = 0
     broken: int = 0
+    resent: int = 0
     pictures: int = 0
     uploads: int = 0
     breaches: list[str] = field(default_factory=list)
@@ -78,6 +80,7 @@ def gateways_killed(servers: Servers, seed: int, kills: int, say: Callable[[str]
             person.visit()
         outcome.kills, outcome.seconds = len(journal.kills), time.monotonic() - begun
         outcome.answered, outcome.refused, outcome.broken = journal.answered, journal.refused, journal.broken
+        outcome.resent = journal.resent
         outcome.pictures, outcome.uploads = len(journal.pictures), len(journal.uploads)
         outcome.breaches += journal.breaches
         if outcome.breaches:
@@ -102,9 +105,10 @@ def _people(stack: Stack, database: Database, gateways: list[Gateway], journal: 
         visitors[-1].sign_in(email, stack.admin_password)
     token = database.run(add_program, "program", "program@killed.example", "user").token
     traffic: list[Callable[[], None]] = [each.visit for each in visitors]
-    for work in (use_api, use_api, send_archive):
+    for _ in range(2):
         robin = RoundRobin(gateways, journal)
-        traffic.append(lambda work=work, robin=robin: work(robin, journal, numbers, token))  # type: ignore[misc]
+        traffic.append(lambda robin=robin: use_api(robin, journal, numbers, token))  # type: ignore[misc]
+    traffic.append(ArchiveSender(RoundRobin(gateways, journal), journal, numbers, token).send)
     return _People(visitors, traffic)
 
 
@@ -148,6 +152,7 @@ def _judge(database: Database, journal: KillJournal, outcome: KillOutcome) -> No
         for upload, job in journal.uploads.items()
         if found.get(upload) != job
     ]
+    outcome.breaches += [f"{row['name']} has {row['jobs']} jobs" for row in database.run(_rows, TWICE)]
     deadline = time.monotonic() + WAIT_SECONDS
     # Also those whose answer died with the gateway: what is there is whole.
     for job in found.values():

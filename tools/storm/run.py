@@ -124,14 +124,14 @@ def run_slow(objects: int) -> int:
 
 def run_gateways(kills: int, seeds: list[int]) -> int:
     """Kill gateways under traffic, and print what came of it; gives the exit code."""
-    heads = ("seed", "kills", "seconds", "answered", "refused", "broken", "pictures", "uploads", "breaches")
+    heads = ("seed", "kills", "seconds", "answered", "refused", "broken", "resent", "pictures", "uploads", "breaches")
     failed = False
     with Servers(models=["noop"], say=say) as servers:
         print("  ".join(f"{head:>8}" for head in heads))
         for seed in seeds:
             found = gateways_killed(servers, seed, kills, say)
             cells = [seed, found.kills, round(found.seconds), found.answered, found.refused, found.broken]
-            cells += [found.pictures, found.uploads, len(found.breaches)]
+            cells += [found.resent, found.pictures, found.uploads, len(found.breaches)]
             print("  ".join(f"{cell:>8}" for cell in cells), flush=True)
             for breach in found.breaches:
                 print(f"    {breach}")

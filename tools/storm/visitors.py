@@ -20,6 +20,7 @@ from tools.storm.pictures import picture
 
 TIMEOUT_SECONDS: Final = 60.0
 PAUSE_SECONDS: Final = 0.05
+RETRY_SECONDS: Final = 1.0
 MEMBERS: Final = 4
 SHOWN: Final = 300
 CSRF: Final = re.compile(r'name="csrf" value="(\w+)"')
@@ -51,6 +52,8 @@ class KillJournal:
     """Connections that a dead gateway's address refused; the other one was asked then."""
     broken: int = 0
     """Requests in flight that died with their gateway."""
+    resent: int = 0
+    """Archives that were sent again by the same key, for that reason."""
     breaches: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -165,17 +168,42 @@ def use_api(robin: RoundRobin, journal: KillJournal, numbers: Iterator[int], tok
         journal.pictures[answer.json()["predictions"][0]["id"]] = number
 
 
-def send_archive(robin: RoundRobin, journal: KillJournal, numbers: Iterator[int], token: str) -> None:
-    """Upload a zip of a few pictures."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for number in itertools.islice(numbers, MEMBERS):
-            archive.writestr(f"{number}.jpg", picture(number))
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/zip"}
-    answer = robin.send("PUT", "/api/v1/uploads/killed.zip", data=buffer.getvalue(), headers=headers)
-    if answer is not None and _check(journal, answer, requests.codes.created):
-        made = answer.json()
-        journal.uploads[made["id"]] = made["job"]
+class ArchiveSender:
+    """Uploads zips of a few pictures, what breaks off is sent again by the same key until it is answered."""
+
+    def __init__(self, robin: RoundRobin, journal: KillJournal, numbers: Iterator[int], token: str) -> None:
+        self._robin = robin
+        self._journal = journal
+        self._numbers = numbers
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/zip"}
+        self._owed: tuple[str, bytes] | None = None
+        """The name and the bytes of an archive whose sender doesn't know whether it came."""
+
+    def send(self) -> None:
+        """Send the archive that is owed, or a new one."""
+        name, data = self._owed or self._pack()
+        self._owed = (name, data)
+        headers = {**self._headers, "Idempotency-Key": name}
+        answer = self._robin.send("PUT", f"/api/v1/uploads/{name}", data=data, headers=headers)
+        if answer is None:
+            self._journal.resent += 1
+            return
+        if answer.status_code == requests.codes.conflict:
+            # Its gateway is dead: another takes the key over once it is stale.
+            time.sleep(RETRY_SECONDS)
+            return
+        self._owed = None
+        if _check(self._journal, answer, requests.codes.created):
+            made = answer.json()
+            self._journal.uploads[made["id"]] = made["job"]
+
+    def _pack(self) -> tuple[str, bytes]:
+        buffer = io.BytesIO()
+        numbers = list(itertools.islice(self._numbers, MEMBERS))
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for number in numbers:
+                archive.writestr(f"{number}.jpg", picture(number))
+        return f"killed-{numbers[0]}.zip", buffer.getvalue()
 
 
 def keep_on(work: Callable[[], None], stop: threading.Event) -> None:
