@@ -18,6 +18,7 @@ When a test with `stack` fails, the ends of all its logs are in its report.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -52,15 +53,24 @@ class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
     """Distributes tests to several processes: to any free one, but all the cluster's to one, and all the browser's.
 
     Each process has its own servers, but there is only one cluster; and what the browser looks at takes long to start.
+    So do most fixtures of a module, which stay with one process as well.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((room for room in TOGETHER if nodeid.startswith(f"tests/{room}/")), nodeid)
+        module = nodeid.partition("::")[0]
+        room = next((room for room in TOGETHER if nodeid.startswith(f"tests/{room}/")), "")
+        return room or (module if _shares_a_fixture(module) else nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneCluster:
     """Use this scheduler, because `scripts/test` runs two processes."""
     return OneCluster(config, log)
+
+
+@functools.cache
+def _shares_a_fixture(module: str) -> bool:
+    """Return whether the tests of a module share a fixture of their own."""
+    return 'scope="module"' in (Path(__file__).parent.parent / module).read_text(encoding="utf-8")
 
 
 def _room(item: pytest.Item) -> str:
