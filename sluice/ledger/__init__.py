@@ -20,6 +20,8 @@ from sluice.ledger import (
     sessions,
     tokens,
     trainings,
+    trial_predictions,
+    trials,
     users,
 )
 from sluice.ledger.asynchronous import AsyncLedger
@@ -64,5 +66,7 @@ __all__ = [
     "sessions",
     "tokens",
     "trainings",
+    "trial_predictions",
+    "trials",
     "users",
 ]

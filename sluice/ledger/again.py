@@ -14,6 +14,7 @@ from typing import Any, Final
 from sluice.domain import LABEL_MAX, ListedObject, Reason
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import jobs, models
+from sluice.ledger.columns import has_table
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.pictures import ANONYMOUS
 from sluice.ledger.rows import Job
@@ -42,6 +43,13 @@ NEWEST_ANSWERS: Final = """
         FROM JSON_TABLE(%s, '$[*]' COLUMNS (wanted VARCHAR(64) PATH '$')) k
     ) k JOIN predictions p ON p.object_id = k.id"""
 """Makes the server look each content up separately, however often a model has met it."""
+TRIED_ANSWERS: Final = """
+    SELECT k.wanted, p.object_id, p.label, p.score, p.top FROM (
+        SELECT k.wanted, (SELECT object_id FROM trial_predictions FORCE INDEX (by_content)
+                          WHERE sha256 = UNHEX(k.wanted) AND model_id = %s AND failure = '' LIMIT 1) AS id
+        FROM JSON_TABLE(%s, '$[*]' COLUMNS (wanted VARCHAR(64) PATH '$')) k
+    ) k JOIN trial_predictions p ON p.object_id = k.id AND p.model_id = %s"""
+"""The same of what it said in trials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +182,12 @@ def _conditions(wish: Repetition) -> tuple[str, tuple[object, ...]]:
 def _known_answers(cursor: LedgerCursor, contents: Sequence[bytes], model_id: int) -> dict[bytes, KnownAnswer]:
     if not contents:
         return {}
-    cursor.execute(NEWEST_ANSWERS, (model_id, json.dumps([each.hex() for each in contents])))
+    wanted = json.dumps([each.hex() for each in contents])
+    cursor.execute(NEWEST_ANSWERS, (model_id, wanted))
+    rows = list(cursor.fetchall())
+    if has_table(cursor, "trial_predictions"):
+        cursor.execute(TRIED_ANSWERS, (model_id, wanted, model_id))
+        rows = [*cursor.fetchall(), *rows]
     return {
         (sha256 := bytes.fromhex(row["wanted"])): KnownAnswer(
             row["label"],
@@ -183,7 +196,7 @@ def _known_answers(cursor: LedgerCursor, contents: Sequence[bytes], model_id: in
             sha256,
             row["object_id"],
         )
-        for row in cursor.fetchall()
+        for row in rows
     }
 
 

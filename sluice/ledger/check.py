@@ -7,15 +7,21 @@ processes. I3 needs the bytes, and I4 and I7 need running processes; `sluice che
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from sluice.domain import Reason
+from sluice.domain.gates import HASHED
+from sluice.ledger.columns import has_table
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.objects import DEATHS
 
 SHOWN: Final = 20
 SLICE: Final = 20_000
+KEYED: Final = {"objects": "id", "predictions": "object_id"}
+OF_TRIALS_KEYED: Final = {"trial_predictions": "object_id"}
+"""Tables with rows of objects, and what they are called there."""
 COUNTED: Final = ("listed", "done", "quarantined", "superseded")
 
 
@@ -31,7 +37,10 @@ class InvariantBreach:
 
 @dataclass(frozen=True, slots=True)
 class InvariantRule:
-    """A query for the ids between two ids that break the invariant; {deaths} is the name of that column."""
+    """A query for the ids between two ids that break the invariant.
+
+    {deaths} is the name of that column, {no_canary} the condition that no trial's candidate answered.
+    """
 
     invariant: str
     sentence: str
@@ -42,10 +51,10 @@ class InvariantRule:
 RULES: Final = (
     InvariantRule(
         "I2",
-        "predictions made with another model than their job's",
+        "predictions made with another model than their job's, by no trial",
         """SELECT p.object_id AS id FROM predictions p JOIN objects o ON o.id = p.object_id
            LEFT JOIN jobs j ON j.id = o.job_id WHERE p.object_id BETWEEN %s AND %s
-           AND (j.model_id IS NULL OR p.model_id <> j.model_id OR p.job_id <> j.id)""",
+           AND (j.model_id IS NULL OR (p.model_id <> j.model_id{no_canary}) OR p.job_id <> j.id)""",
     ),
     InvariantRule(
         "I2",
@@ -88,6 +97,28 @@ RULES: Final = (
            WHERE p.object_id BETWEEN %s AND %s AND (o.id IS NULL OR o.state <> 'done')""",
     ),
 )
+OF_TRIALS: Final = (
+    InvariantRule(
+        "I2",
+        "what candidates said of objects that were not in their trial's share, or by another version",
+        f"""SELECT q.object_id AS id FROM trial_predictions q LEFT JOIN trials t ON t.id = q.trial_id
+            WHERE q.object_id BETWEEN %s AND %s AND (t.id IS NULL OR q.model_id <> t.model_id
+            OR CONV(HEX(RIGHT(q.sha256, {HASHED})), 16, 10) >= t.share * {1 << 8 * HASHED})""",
+    ),
+    InvariantRule(
+        "I2",
+        "what candidates said beside or instead of no prediction, or of other bytes",
+        """SELECT q.object_id AS id FROM trial_predictions q LEFT JOIN trials t ON t.id = q.trial_id
+           LEFT JOIN predictions p ON p.object_id = q.object_id WHERE q.object_id BETWEEN %s AND %s
+           AND (p.object_id IS NULL OR p.sha256 <> q.sha256 OR p.job_id <> q.job_id
+                OR (q.failure = '' AND NOT t.shadow) <> (p.model_id = q.model_id))""",
+    ),
+)
+"""Where there are trials."""
+NO_CANARY: Final = """ AND NOT EXISTS (
+               SELECT 1 FROM trial_predictions q JOIN trials t ON t.id = q.trial_id
+               WHERE q.object_id = p.object_id AND q.model_id = p.model_id AND t.live_id = j.model_id
+               AND q.failure = '' AND NOT t.shadow)"""
 
 
 def check(cursor: LedgerCursor) -> list[InvariantBreach]:
@@ -96,9 +127,12 @@ def check(cursor: LedgerCursor) -> list[InvariantBreach]:
     cursor.execute("COMMIT")
     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-    slices = _slices(cursor)
+    tried = has_table(cursor, "trial_predictions")
+    slices = _slices(cursor, KEYED | OF_TRIALS_KEYED if tried else KEYED)
     breaches = [_unbalanced(cursor, slices), _unfinished(cursor)]
-    breaches += [_broken(cursor, rule, slices) for rule in RULES]
+    rules = (*RULES, *OF_TRIALS) if tried else RULES
+    names = {"deaths": cursor.deaths_column, "no_canary": NO_CANARY if tried else ""}
+    breaches += [_broken(cursor, rule, slices, names) for rule in rules]
     return [breach for breach in breaches if breach.count]
 
 
@@ -132,12 +166,14 @@ def _unfinished(cursor: LedgerCursor) -> InvariantBreach:
     return _breach("I1", "jobs that are done with pending objects", [row["id"] for row in cursor.fetchall()])
 
 
-def _broken(cursor: LedgerCursor, rule: InvariantRule, slices: list[tuple[int, int]]) -> InvariantBreach:
+def _broken(
+    cursor: LedgerCursor, rule: InvariantRule, slices: list[tuple[int, int]], names: Mapping[str, str]
+) -> InvariantBreach:
     """Find the rows that break a rule, slice by slice."""
     ids: list[int] = []
     count = 0
     for ids_between in slices:
-        cursor.execute(rule.query.format(deaths=cursor.deaths_column), (*ids_between, *rule.values))
+        cursor.execute(rule.query.format(**names), (*ids_between, *rule.values))
         broken = sorted(row["id"] for row in cursor.fetchall())
         count += len(broken)
         ids += broken[: SHOWN - len(ids)]
@@ -148,16 +184,13 @@ def _breach(invariant: str, sentence: str, ids: list[int]) -> InvariantBreach:
     return InvariantBreach(invariant, sentence, tuple(ids[:SHOWN]), len(ids))
 
 
-def _slices(cursor: LedgerCursor) -> list[tuple[int, int]]:
+def _slices(cursor: LedgerCursor, keyed: Mapping[str, str]) -> list[tuple[int, int]]:
     """Return ranges of ids with few enough rows for one answer each."""
     slices: list[tuple[int, int]] = []
     last = -1
+    firsts = ", ".join(f"(SELECT MIN({key}) FROM {table} WHERE {key} > %s) AS {table}" for table, key in keyed.items())
     while True:
-        cursor.execute(
-            "SELECT (SELECT MIN(id) FROM objects WHERE id > %s) AS object, "
-            "(SELECT MIN(object_id) FROM predictions WHERE object_id > %s) AS prediction",
-            (last, last),
-        )
+        cursor.execute(f"SELECT {firsts}", [last] * len(keyed))
         row = cursor.fetchone() or {}
         following = [number for number in row.values() if number is not None]
         if not following:

@@ -1,4 +1,4 @@
-"""The current name of a column that neighbouring releases name differently.
+"""What of the tables differs between neighbouring releases: a column's current name, and whether a table is there.
 
 Deaths of consumers are counted in `attempts` up to revision 0002, and in `deaths` from the next rename on; see
 migrations/versions/0002_deaths.py. A release works on the tables of the previous and the next release, and tables
@@ -33,3 +33,11 @@ def find_deaths_column(cursor: DictCursor) -> str | None:
     cursor.execute(WRITABLE)
     row = cursor.fetchone()
     return None if row is None else str(row["name"])
+
+
+def has_table(cursor: DictCursor, name: str) -> bool:
+    """Return whether the database has a table, which the release before didn't have."""
+    cursor.execute(
+        "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s", (name,)
+    )
+    return cursor.fetchone() is not None

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sluice.domain import ListedObject, Reason
 from sluice.errors import LedgerError
-from sluice.ledger import again, counters, jobs, objects
+from sluice.ledger import again, counters, jobs, objects, trial_predictions
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import DETAIL_MAX, ListingState, PageChanges, QuarantineEntry, shortened
 
@@ -238,6 +238,7 @@ def _supersede(cursor: LedgerCursor, states: Mapping[int, str]) -> Counter[str]:
     changed = [object_id for object_id, state in states.items() if state != "superseded"]
     if changed:
         cursor.execute("DELETE FROM predictions WHERE object_id IN %s", (changed,))
+        trial_predictions.forget(cursor, changed)
         cursor.execute(
             "UPDATE objects SET state = 'superseded', reason = NULL, detail = NULL, updated = CURRENT_TIMESTAMP(3) "
             "WHERE id IN %s",

@@ -86,15 +86,7 @@ def promote(cursor: LedgerCursor, name: str, version: str) -> Model:
     model = _locked(cursor, name, version)
     if model.live:
         return model
-    if model.failed:
-        raise ConfigurationError(f"{name}@{version} can't be loaded: {model.failed}")
-    if model.retired:
-        raise ConfigurationError(
-            f"{name}@{version} is retired: `sluice models retire --undo {name}@{version}` takes it back"
-        )
-    why = serving.why_not_served(cursor, model.id) if model.archive_sha256 else ""
-    if why:
-        raise NotServed(f"{name}@{version} is not served everywhere: {why}")
+    _check_sound(cursor, model)
     cursor.execute("UPDATE models SET live = NULL WHERE name = %s AND version <> %s", (name, version))
     cursor.execute("UPDATE models SET live = 1 WHERE id = %s", (model.id,))
     return _find(cursor, "id = %s", (model.id,))[0]
@@ -114,6 +106,21 @@ def retire(cursor: LedgerCursor, name: str, version: str, *, undo: bool = False)
             "UPDATE models SET retired = CURRENT_TIMESTAMP(3) WHERE id = %s AND retired IS NULL", (model.id,)
         )
     return _find(cursor, "id = %s", (model.id,))[0]
+
+
+def sound(cursor: LedgerCursor, name: str, version: str) -> Model:
+    """Return a version that is live or might become so now; an error says why it can't, NotServed: not yet."""
+    model = find(cursor, name, version)
+    if model is None:
+        raise _unregistered(name, version)
+    if not model.live:
+        _check_sound(cursor, model)
+    return model
+
+
+def live_version(cursor: LedgerCursor, name: str) -> Model | None:
+    """Return the live version of a name."""
+    return next(iter(_find(cursor, "name = %s AND live = 1", (name,))), None)
 
 
 def get(cursor: LedgerCursor, model_id: int) -> Model | None:
@@ -192,8 +199,24 @@ def _locked(cursor: LedgerCursor, name: str, version: str) -> Model:
     """Return a version whose row nobody else changes until the transaction ends."""
     found = _find(cursor, "name = %s AND version = %s FOR UPDATE", (name, version))
     if not found:
-        raise ConfigurationError(f"{name}@{version} is not registered: `sluice models list` shows what is")
+        raise _unregistered(name, version)
     return found[0]
+
+
+def _unregistered(name: str, version: str) -> ConfigurationError:
+    return ConfigurationError(f"{name}@{version} is not registered: `sluice models list` shows what is")
+
+
+def _check_sound(cursor: LedgerCursor, model: Model) -> None:
+    """Raise an error if a version can't become live."""
+    name = f"{model.name}@{model.version}"
+    if model.failed:
+        raise ConfigurationError(f"{name} can't be loaded: {model.failed}")
+    if model.retired:
+        raise ConfigurationError(f"{name} is retired: `sluice models retire --undo {name}` takes it back")
+    why = serving.why_not_served(cursor, model.id) if model.archive_sha256 else ""
+    if why:
+        raise NotServed(f"{name} is not served everywhere: {why}")
 
 
 def _has_cards(cursor: LedgerCursor, model_id: int) -> bool:

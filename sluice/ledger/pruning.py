@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Final
 
 from sluice.errors import TablesMissing
-from sluice.ledger import counters, jobs
+from sluice.ledger import counters, jobs, trial_predictions
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import ENDED
 
@@ -125,6 +125,7 @@ def prune(cursor: LedgerCursor, job_id: int) -> tuple[int, bool]:
     if states:
         ids = sorted(states)
         cursor.execute("DELETE FROM predictions WHERE object_id IN %s", (ids,))
+        trial_predictions.forget(cursor, ids)
         cursor.execute("DELETE FROM objects WHERE id IN %s", (ids,))
         gone = Counter(states.values())
         counters.add(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sluice.ledger.columns import has_table
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import shortened
 
@@ -20,6 +21,7 @@ UNLOADED_SECONDS: Final = 15
 """How long a retired version stays loaded at least: longer than anybody remembers which version is meant."""
 MESSAGE_MAX: Final = 1000
 USED: Final = "EXISTS (SELECT 1 FROM jobs j WHERE j.model_id = m.id AND j.state IN ('pending', 'running', 'paused'))"
+TRIED: Final = "EXISTS (SELECT 1 FROM trials t WHERE t.model_id = m.id AND t.state = 'running')"
 LIVING: Final = f"seen > CURRENT_TIMESTAMP(3) - INTERVAL {LIVING_SECONDS} SECOND"
 
 
@@ -35,7 +37,7 @@ class WantedVersion:
     size: int
     is_live: bool
     is_used: bool
-    """An unfinished job needs it."""
+    """An unfinished job or a trial needs it."""
     failed: str
     """Why it can't be loaded; empty if nobody has found so."""
 
@@ -90,12 +92,14 @@ def states(cursor: LedgerCursor, model_ids: Sequence[int]) -> dict[int, VersionS
 def wanted(cursor: LedgerCursor) -> list[WantedVersion]:
     """Return the published versions to be loaded, and those that are live, the most urgent first.
 
-    A retired one is wanted as long as an unfinished job uses it, and a little longer: who asked just before may come.
+    A retired one is wanted as long as an unfinished job or a trial uses it, and a little longer: who asked just before
+    may come.
     """
+    used = f"({USED} OR {TRIED})" if has_table(cursor, "trials") else USED
     cursor.execute(
         "SELECT m.id, m.name, m.version, m.digest, m.archive_sha256, m.archive_bytes, m.live, m.failed, "
-        f"{USED} AS used FROM models m WHERE m.live = 1 OR (m.archive_sha256 IS NOT NULL AND (m.retired IS NULL "
-        f"OR m.retired > CURRENT_TIMESTAMP(3) - INTERVAL %s SECOND OR {USED})) "
+        f"{used} AS used FROM models m WHERE m.live = 1 OR (m.archive_sha256 IS NOT NULL AND (m.retired IS NULL "
+        f"OR m.retired > CURRENT_TIMESTAMP(3) - INTERVAL %s SECOND OR {used})) "
         "ORDER BY m.live DESC, used DESC, m.id DESC",
         (UNLOADED_SECONDS,),
     )

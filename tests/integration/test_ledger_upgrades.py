@@ -92,7 +92,7 @@ def live_through(database: Database, job: int, number: int) -> None:
     assert found.deaths == 0
 
 
-@pytest.mark.parametrize("tables", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "next"])
+@pytest.mark.parametrize("tables", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "next"])
 def test_this_release_works_on_its_neighbours_tables(old: Settings, tables: str) -> None:
     take_to(old, tables)
     with Database(old) as database:
@@ -202,7 +202,7 @@ def old_process(settings: Settings, job: int, number: int) -> Callable[[], None]
 
 
 def test_running_processes_go_on_while_tables_change(old: Settings, opened: Database) -> None:
-    """Old ones work at 0001 to 0007; this release's also during the rename that follows."""
+    """Old ones work at 0001 to 0008; this release's also during the rename that follows."""
     job, number = one_object(opened)
     with Database(old) as other:
         theirs = one_object(other)
