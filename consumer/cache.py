@@ -46,6 +46,18 @@ class AnswerCache:
             waiting.append(held)
             return True
 
+    def known(self, model_id: int, sha256: bytes) -> Answer | None:
+        """Return what a candidate has said of these bytes; nobody waits for it here."""
+        with self._lock:
+            packed = self._answers.get((model_id, sha256))
+        return None if packed is None else _unpack(packed)
+
+    def keep(self, model_id: int, sha256: bytes, answer: Answer) -> None:
+        """Cache what a candidate says."""
+        if self._most:
+            with self._lock:
+                self._put((model_id, sha256), answer)
+
     def settle(self, held: HeldObject) -> list[HeldObject]:
         """Cache this object's answer, if it has one, and return the objects that waited for it."""
         if not self._most:
@@ -53,20 +65,23 @@ class AnswerCache:
         key = _key(held)
         with self._lock:
             if held.answer is not None:
-                self._answers[key] = _pack(held.answer)
-                if len(self._answers) > self._most:
-                    self._answers.popitem(last=False)
+                self._put(key, held.answer)
             if not held.leads:
                 return []
             held.leads = False
             return self._waiting.pop(key)
+
+    def _put(self, key: Key, answer: Answer) -> None:
+        self._answers[key] = _pack(answer)
+        if len(self._answers) > self._most:
+            self._answers.popitem(last=False)
 
     def _recall(self, held: HeldObject, key: Key) -> bool:
         packed = self._answers.get(key)
         if packed is None:
             return False
         self._answers.move_to_end(key)
-        held.answer = Answer(tuple(struct.iter_unpack("<Id", packed)))
+        held.answer = _unpack(packed)
         return True
 
 
@@ -77,3 +92,7 @@ def _key(held: HeldObject) -> Key:
 def _pack(answer: Answer) -> bytes:
     """Pack an answer in twelve bytes per label: ten thousand answers of five labels take about three megabytes."""
     return b"".join(struct.pack("<Id", index, score) for index, score in answer.top)
+
+
+def _unpack(packed: bytes) -> Answer:
+    return Answer(tuple(struct.iter_unpack("<Id", packed)))

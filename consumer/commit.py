@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
-from consumer.held import HeldObject
+from consumer.held import CandidateAnswer, HeldObject
 from consumer.ledger import ConsumerLedger
 from consumer.pipeline import Pipeline
 from sluice.backoff import jittered
+from sluice.domain import Model
 from sluice.errors import LedgerError
+from sluice.inference import Answer
 from sluice.ledger import Prediction
+from sluice.ledger.trial_predictions import TrialPrediction
 from sluice.telemetry import get_logger, metrics
 
 log = get_logger()
@@ -55,10 +59,11 @@ class CommitStage:
         """Commit these, however long it takes, and notify their producers; return those with locked rows."""
         # An object may be here twice, from a lost session and from the next one.
         rows = {held.item.id: self._row(held) for held in objects if held.answer is not None}
+        tried = {held.item.id: self._tried(held, held.candidate) for held in objects if held.candidate is not None}
         while True:
             started = time.perf_counter()
             try:
-                new, locked = await self._ledger.commit(list(rows.values()))
+                committed = await self._ledger.commit(list(rows.values()), list(tried.values()))
                 break
             except LedgerError as error:
                 self._note(str(error))
@@ -66,8 +71,10 @@ class CommitStage:
             await asyncio.sleep(jittered(PAUSE_SECONDS))
         self._note("")
         metrics.STAGE_SECONDS.labels(stage="commit").observe((time.perf_counter() - started) / len(rows))
-        metrics.COMMITTED.inc(len(new))
-        self._pipeline.in_flight.done([held for held in objects if held.item.id not in locked])
+        metrics.COMMITTED.inc(len(committed.new))
+        locked, outdated = committed.locked, committed.outdated
+        self._pipeline.in_flight.give_back([held for held in objects if held.item.id in outdated])
+        self._pipeline.in_flight.done([held for held in objects if held.item.id not in locked | outdated])
         await self._watch_locked(rows.keys() - locked, locked)
         return [held for held in objects if held.item.id in locked]
 
@@ -92,6 +99,27 @@ class CommitStage:
         model, answer = held.model, held.answer
         if model is None or answer is None:
             raise AssertionError("an object reached the commit without a model or an answer")
-        top = tuple((model.labels[index], score) for index, score in answer.top)
+        top = _top(model, answer)
         label, score = top[0]
         return Prediction(held.item.id, held.item.job, model.id, label, score, top, held.sha256, self._name)
+
+    def _tried(self, held: HeldObject, candidate: CandidateAnswer) -> TrialPrediction:
+        """Return what a candidate says of an object, or why it says nothing."""
+        own = self._row(held)
+        said = replace(own, model_id=candidate.trial.candidate.id, label="", score=0.0, top=())
+        is_instead = own.model_id == said.model_id
+        if candidate.answer is not None:
+            top = _top(candidate.trial.candidate, candidate.answer)
+            said = replace(said, label=top[0][0], score=top[0][1], top=top)
+        if is_instead:
+            seconds = (candidate.seconds, 0.0) if candidate.seconds else None
+            return TrialPrediction(candidate.trial.id, said, seconds=seconds)
+        seconds = (candidate.seconds, held.seconds) if candidate.seconds and held.seconds else None
+        return TrialPrediction(
+            candidate.trial.id, said, candidate.failure, own.label if candidate.trial.shadow else "",
+            own.score if candidate.trial.shadow else 0.0, seconds,
+        )  # fmt: skip
+
+
+def _top(model: Model, answer: Answer) -> tuple[tuple[str, float], ...]:
+    return tuple((model.labels[index], score) for index, score in answer.top)

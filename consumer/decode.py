@@ -8,9 +8,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from consumer.held import HeldObject
+from consumer.held import CandidateAnswer, HeldObject
 from consumer.ledger import ConsumerLedger
 from consumer.pipeline import Pipeline
+from sluice.domain.gates import is_chosen
 from sluice.errors import LedgerError
 from sluice.images import ImageError, Preprocessing, decode
 from sluice.settings import Settings
@@ -21,6 +22,8 @@ log = get_logger()
 CHUNK: Final = 4
 """Objects that a thread takes at once: handing over costs up to a tenth of decoding one."""
 UNREADABLE_MODEL_SECONDS: Final = 1.0
+DEATHS_SPARED: Final = 2
+SPARED: Final = f"it wasn't asked: {DEATHS_SPARED} consumers died with the object"
 UNUSABLE: Final = (
     "model {number} of this job can't be used: `models` has no such row, or one that these consumers don't understand: "
     "register the model again, upgrade the consumers, or cancel the job"
@@ -61,8 +64,11 @@ class DecodeStage:
         if failed := [held for held in chunk if held.fault is not None]:
             self._pipeline.in_flight.fail(failed)
         if answered := [held for held in chunk if held.answer is not None and not held.waits]:
-            self._pipeline.answered.put_now(answered)
-        if pixels := [held for held in chunk if held.pixels is not None]:
+            await self._pipeline.pass_on(answered)
+        pixels = [held for held in chunk if held.pixels is not None]
+        if first := [held for held in pixels if held.is_for_canary]:
+            await self._pipeline.tried.put(first)
+        if pixels := [held for held in pixels if held not in first]:
             await self._pipeline.decoded.put(pixels)
 
     async def decode(self, chunk: list[HeldObject], *, alone: bool = False) -> list[HeldObject]:
@@ -80,6 +86,8 @@ class DecodeStage:
         """Set these objects' model, and return them; if there is none, give them back and return an empty list."""
         try:
             model = await self._ledger.model(number)
+            for held in chunk:
+                held.trial = await self._ledger.trial(held.item.trial) if held.item.trial else None
         except LedgerError as error:
             log.warning("a model can't be read from the ledger", model=number, why=str(error))
             # Wait, because the producer sends them again; without the ledger nothing else continues either.
@@ -102,13 +110,41 @@ class DecodeStage:
             started = time.perf_counter()
             data, held.data = held.data or b"", None
             held.sha256 = hashlib.sha256(data).digest()
-            if self._pipeline.cache.recall(held) if alone else self._pipeline.cache.ask(held):
+            if held.trial and is_chosen(held.sha256, held.trial.share):
+                known = self._pipeline.cache.known(held.trial.candidate.id, held.sha256)
+                # The candidate may be what kills consumers: an object is not quarantined for that.
+                failure = SPARED if held.item.deaths >= DEATHS_SPARED else ""
+                held.candidate = CandidateAnswer(held.trial, answer=None if failure else known, failure=failure)
+            if self._is_known(held, alone=alone):
                 metrics.CACHED.inc()
-                continue
-            try:
-                held.pixels = decode(data, self._preprocessing[held.item.model], self._settings.image_max_pixels)
-            except ImageError as error:
-                held.fault = (error.reason, error.detail)
-                continue
-            metrics.DECODED.inc()
-            metrics.STAGE_SECONDS.labels(stage="decode").observe(time.perf_counter() - started)
+            else:
+                try:
+                    held.pixels = decode(data, self._preprocessing[held.item.model], self._settings.image_max_pixels)
+                except ImageError as error:
+                    held.fault = (error.reason, error.detail)
+                    continue
+                metrics.DECODED.inc()
+                metrics.STAGE_SECONDS.labels(stage="decode").observe(time.perf_counter() - started)
+            if held.candidate and held.candidate.is_open and not held.waits:
+                self._decode_for(held, held.candidate, data)
+
+    def _is_known(self, held: HeldObject, *, alone: bool) -> bool:
+        """Set an answer that is known already, or let the object wait for the same bytes; False: it is inferred."""
+        if held.candidate and not held.candidate.trial.shadow:
+            # Nobody waits for it: the model may never be asked.
+            if held.candidate.answer is None:
+                return False
+            held.answer, held.model = held.candidate.answer, held.candidate.trial.candidate
+            return True
+        return self._pipeline.cache.recall(held) if alone else self._pipeline.cache.ask(held)
+
+    def _decode_for(self, held: HeldObject, candidate: CandidateAnswer, data: bytes) -> None:
+        """Set the pixels that a candidate expects; often they are the model's own."""
+        wanted = candidate.trial.preprocessing
+        if held.pixels is not None and wanted == self._preprocessing[held.item.model]:
+            candidate.pixels = held.pixels
+            return
+        try:
+            candidate.pixels = decode(data, wanted, self._settings.image_max_pixels)
+        except ImageError as error:
+            candidate.failure = str(error.detail) or error.reason

@@ -53,16 +53,17 @@ class InferStage:
         """Pass on objects with an answer, fail those that were refused alone, and give back the rest."""
         started = time.perf_counter()
         outcomes = await self._balancer.predict(_model(batch), _packed(batch), len(batch))
-        metrics.STAGE_SECONDS.labels(stage="request").observe((time.perf_counter() - started) / len(batch))
+        seconds = (time.perf_counter() - started) / len(batch)
+        metrics.STAGE_SECONDS.labels(stage="request").observe(seconds)
         answered: list[HeldObject] = []
         refused: list[HeldObject] = []
         unanswered: list[HeldObject] = []
         for held, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Answer):
-                held.answer = outcome
+                held.answer, held.seconds = outcome, seconds
                 answered.append(held)
                 for follower in self._pipeline.cache.settle(held):
-                    follower.answer = outcome
+                    follower.answer, follower.candidate = outcome, held.candidate
                     answered.append(follower)
             elif isinstance(outcome, Refusal):
                 held.fault = (Reason.REJECTED_BY_MODEL, outcome.detail)
@@ -72,7 +73,7 @@ class InferStage:
         metrics.INFERRED.inc(len(batch) - len(unanswered) - len(refused))
         self._pipeline.in_flight.fail(refused)
         self._pipeline.in_flight.give_back(unanswered, self._balancer.why_back(_model(batch)))
-        self._pipeline.answered.put_now(answered)
+        await self._pipeline.pass_on(answered)
 
 
 def _model(batch: list[HeldObject]) -> Model:

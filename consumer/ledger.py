@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
+from consumer.held import RunningTrial
 from sluice.domain import Model
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.images import Preprocessing
-from sluice.ledger import AsyncLedger, Database, LedgerCursor, Prediction, models, objects, predictions
+from sluice.ledger import (
+    AsyncLedger,
+    Database,
+    LedgerCursor,
+    Prediction,
+    models,
+    objects,
+    predictions,
+    trial_predictions,
+    trials,
+)
+from sluice.ledger.trial_predictions import TrialPrediction
 from sluice.telemetry import get_logger
 
 log = get_logger()
@@ -18,6 +31,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 NEWEST_MODELS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedRows:
+    """What became of a commit's objects; those that others had made done before are in none of these."""
+
+    new: set[int]
+    locked: set[int]
+    """Their rows are locked by another transaction: commit them later."""
+    outdated: frozenset[int] = frozenset()
+    """A candidate answered them whose trial has ended: they go back."""
 
 
 class ConsumerLedger:
@@ -29,6 +53,7 @@ class ConsumerLedger:
         self._unusable: dict[int, str] = {}
         """What was logged for unusable models: one line each, though their objects come repeatedly."""
         self._has_answered = False
+        self._trials: dict[int, RunningTrial] = {}
 
     async def model(self, number: int) -> Model | None:
         """Return a model's row."""
@@ -38,6 +63,19 @@ class ConsumerLedger:
             if known is None or not self._is_usable(known):
                 return None
             self._models[number] = known
+        return known
+
+    async def trial(self, number: int) -> RunningTrial | None:
+        """Return a trial; None: there is none, or its candidate can't be used here."""
+        known = self._trials.get(number)
+        if known is None:
+            found = await self._call(Database.run, trials.get, number)
+            candidate = await self.model(found.model_id) if found else None
+            if found is None or candidate is None:
+                return None
+            preprocessing = Preprocessing.from_dict(candidate.preprocessing)
+            known = RunningTrial(number, found.wish.share, found.wish.shadow, candidate, preprocessing)
+            self._trials[number] = known
         return known
 
     async def likely_models(self) -> Sequence[Model]:
@@ -50,12 +88,9 @@ class ConsumerLedger:
         newest = sorted(known, key=lambda model: (model.live, model.id), reverse=True)
         return [model for model in newest[:NEWEST_MODELS] if self._is_usable(model)]
 
-    async def commit(self, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
-        """Insert predictions in one transaction; return the objects that had none before, and those to commit later.
-
-        The latter's rows are locked by another transaction.
-        """
-        return await self._call(Database.run, _commit, rows)
+    async def commit(self, rows: Sequence[Prediction], tried: Sequence[TrialPrediction] = ()) -> CommittedRows:
+        """Insert predictions, and what candidates say of the same objects, in one transaction."""
+        return await self._call(Database.run, _commit, rows, tried)
 
     async def tell_of_locked(self, count: int) -> None:
         """Report who keeps the rows of so many objects locked."""
@@ -87,6 +122,10 @@ class ConsumerLedger:
             raise LedgerError(str(error)) from error
 
 
-def _commit(cursor: LedgerCursor, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
-    new = predictions.commit(cursor, rows)
-    return new, objects.still_pending(cursor, {row.object_id for row in rows} - new)
+def _commit(cursor: LedgerCursor, rows: Sequence[Prediction], tried: Sequence[TrialPrediction]) -> CommittedRows:
+    over = trial_predictions.over(cursor, tried)
+    outdated = frozenset(each.said.object_id for each in tried if each.trial_id in over and each.is_instead)
+    new = predictions.commit(cursor, [row for row in rows if row.object_id not in outdated])
+    trial_predictions.add(cursor, [each for each in tried if each.said.object_id in new and each.trial_id not in over])
+    locked = objects.still_pending(cursor, {row.object_id for row in rows} - new - outdated)
+    return CommittedRows(new, locked, outdated)

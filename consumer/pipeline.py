@@ -14,10 +14,20 @@ from sluice.settings import MIB, Settings
 
 ROOM_BYTES: Final = 48 * MIB
 PIXEL_BYTES: Final = 48 * MIB
+CHANNELS: Final = 3
 
 
 def _pixel_bytes(held: HeldObject) -> int:
-    return 0 if held.pixels is None else held.pixels.nbytes
+    """Return the size of what waits for the model; the pixels for a candidate may be the same."""
+    own = 0 if held.pixels is None else held.pixels.nbytes
+    others = held.candidate.pixels if held.candidate else None
+    return own if others is None or others is held.pixels else own + others.nbytes
+
+
+def _tried_bytes(held: HeldObject) -> int:
+    """Return the size of what waits for a candidate: at most so much, since the same bytes' objects share pixels."""
+    own = 0 if held.pixels is None else held.pixels.nbytes
+    return own if held.candidate is None else own + CHANNELS * held.candidate.trial.preprocessing.crop**2
 
 
 class Pipeline:
@@ -32,6 +42,7 @@ class Pipeline:
         self.received = StageQueue("received")
         self.fetched = StageQueue("fetched")
         self.decoded = StageQueue("decoded", PIXEL_BYTES, _pixel_bytes)
+        self.tried = StageQueue("tried", PIXEL_BYTES, _tried_bytes)
         self.answered = StageQueue("answered")
         self.under_way = 0
         """Objects that fetch or decode hold: in no queue now, but soon in the next one."""
@@ -40,6 +51,12 @@ class Pipeline:
     def more_is_coming(self) -> bool:
         """Return whether more decoded objects will come from what is already here."""
         return bool(self.under_way or self.received or self.fetched)
+
+    async def pass_on(self, objects: list[HeldObject]) -> None:
+        """Put answered objects into their next queue: those that a candidate answers beside the model wait for it."""
+        self.answered.put_now([held for held in objects if not (held.candidate and held.candidate.is_open)])
+        if tried := [held for held in objects if held.candidate and held.candidate.is_open]:
+            await self.tried.put(tried)
 
     def accept(self, objects: list[HeldObject]) -> None:
         """Put leased objects into their first queue."""

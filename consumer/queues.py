@@ -70,6 +70,10 @@ class StageQueue:
         self._note()
         return taken
 
+    async def wait_filled(self) -> None:
+        """Wait until an object is there."""
+        await self._filled.wait()
+
     async def wait(self, seconds: float) -> None:
         """Wait for an object, for at most so many seconds."""
         with suppress(TimeoutError):

@@ -1,7 +1,8 @@
 """The life of a consumer process.
 
     session ─▶ received ─▶ fetch ─▶ fetched ─▶ decode ─▶ decoded ─▶ infer ─▶ answered ─▶ commit ─▶ session
-               (WORK)                            └── known bytes, by content ──▶┘              (DONE)
+               (WORK)                            ├── known bytes, by content ──▶┤              (DONE)
+                                                 └─ a trial's share ─▶ tried ───┘
 
 Everything between two stages is bounded: objects by the credit, bytes before decoding by ROOM_BYTES, pixels by
 PIXEL_BYTES. If a stage can't go on (no TorchServe, no ledger), its queue fills, the credit ends, and no more work
@@ -32,8 +33,9 @@ from consumer.ledger import ConsumerLedger
 from consumer.link import ProducerLink
 from consumer.pipeline import Pipeline
 from consumer.session import FAREWELL_MILLISECONDS, ProducerSession, SessionId
+from consumer.trying import TrialStage
 from sluice.errors import ConfigurationError, LedgerError
-from sluice.inference import Balancer, TorchServeClient
+from sluice.inference import Balancer, SideBalancer, TorchServeClient
 from sluice.ledger import AsyncLedger, Database
 from sluice.protocol.curve import guard_client
 from sluice.settings import Settings
@@ -66,6 +68,7 @@ class ConsumerService:
         self._fetch = FetchStage(settings, self._pipeline)
         self._decode = DecodeStage(settings, self._pipeline, self._ledger)
         self._infer = InferStage(settings, self._pipeline, self._balancer)
+        self._trying = TrialStage(settings, self._pipeline, SideBalancer(settings, TorchServeClient(settings)))
         self._commit = CommitStage(settings.name, self._pipeline, self._ledger, self._note_commit)
         self._context = zmq.asyncio.Context()
         self._check_addresses()
@@ -87,6 +90,7 @@ class ConsumerService:
                         self._balancer.run(),
                         self._commit.run(),
                         self._infer.run(),
+                        self._trying.run(),
                         self._decode.run(),
                         self._fetch.run(),
                         self._keep_working_alone(),
@@ -124,6 +128,7 @@ class ConsumerService:
         self._decode.close()
         self._fetch.close()
         self._balancer.close()
+        self._trying.close()
         self._ledger.close()
         self._context.destroy(linger=FAREWELL_MILLISECONDS)
 
@@ -175,7 +180,9 @@ class ConsumerService:
                 if known.fault is not None:
                     self._pipeline.in_flight.fail([known])
                 elif known.answer is not None:
-                    self._pipeline.answered.put_now([known])
+                    await self._pipeline.pass_on([known])
+                elif known.is_for_canary:
+                    await self._pipeline.tried.put([known])
                 else:
                     await self._infer.infer([known])
 

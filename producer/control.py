@@ -18,6 +18,7 @@ from producer.ledger import LedgerConnections
 from producer.lister import JobLister
 from producer.messages import JobMessages
 from producer.sources import JobSources
+from producer.trials import TrialControl
 from sluice import ledger
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from sluice.ledger import Job
@@ -34,7 +35,7 @@ IDLE_SECONDS: Final = 5.0
 class JobControl:
     """Starts, stops and finishes jobs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that it joins
         self,
         settings: Settings,
         connections: LedgerConnections,
@@ -45,6 +46,7 @@ class JobControl:
         lister: JobLister,
         sources: JobSources,
         messages: JobMessages,
+        trials: TrialControl,
     ) -> None:
         self._settings = settings
         self._ledger = connections.control
@@ -54,6 +56,7 @@ class JobControl:
         self._leases = leases
         self._sources = sources
         self._messages = messages
+        self._trials = trials
         self._why_waiting = connections.why_waiting
         self._pending: dict[int, int] = {}
         self._idle_since: float | None = None
@@ -74,6 +77,7 @@ class JobControl:
         # Plain SQL may set a job to 'running' that never began: it is started like a pending one.
         begun = [job for job in jobs if job.state == "running" and job.model_id is not None]
         running = {job.id: job for job in begun}
+        await self._trials.look(begun)
         self._dispatcher.set_jobs(running)
         self._sources.keep({job.source for job in running.values()})
         mine = [job for job in jobs if job.id % self._settings.shards == self._settings.shard]

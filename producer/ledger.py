@@ -36,10 +36,11 @@ class LedgerConnections:
         self.read = self._open("ledger-read")
         self.write = self._open("ledger-write")
         self.control = self._open("ledger-control")
+        self.trials = self._open("ledger-trials")
 
     def close(self) -> None:
         """Close all of them; the shard's lock is freed with its connection."""
-        for ledger in (self.lock, self.read, self.write, self.control):
+        for ledger in (self.lock, self.read, self.write, self.control, self.trials):
             ledger.close()
 
     def why_waiting(self) -> str:

@@ -33,8 +33,16 @@ LINGER_MILLISECONDS: Final = 1000
 class Router:
     """Binds, receives, sends. A context manager, so that the socket is always closed."""
 
-    def __init__(self, settings: Settings, leases: LeaseTable, strangers: StrangerBounds = BOUNDS) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        leases: LeaseTable,
+        strangers: StrangerBounds = BOUNDS,
+        *,
+        trial_of: Callable[[int], int] = lambda _: 0,
+    ) -> None:
         self._leases = leases
+        self._trial_of = trial_of
         self._context = zmq.asyncio.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._gate = CurveAuthenticator(settings, self._context)
@@ -83,7 +91,10 @@ class Router:
 
     def send(self, grant: WorkGrant) -> bool:
         """Send a WORK message; False if its consumer can't be reached."""
-        items = [_item(ready.object, inline=ready.data is not None) for ready in grant.items]
+        items = [
+            _item(ready.object, inline=ready.data is not None, trial=self._trial_of(ready.object.job))
+            for ready in grant.items
+        ]
         payloads = [ready.data for ready in grant.items if ready.data is not None]
         return self._send(grant.identity, Work(items), payloads)
 
@@ -121,7 +132,7 @@ class Router:
         raise error
 
 
-def _item(found: StreamedObject, *, inline: bool) -> WorkItem:
+def _item(found: StreamedObject, *, inline: bool, trial: int) -> WorkItem:
     return WorkItem(
         id=found.id,
         job=found.job,
@@ -132,4 +143,6 @@ def _item(found: StreamedObject, *, inline: bool) -> WorkItem:
         size=found.size,
         inline=inline,
         alone=found.alone,
+        trial=trial,
+        deaths=found.deaths,
     )

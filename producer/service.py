@@ -21,6 +21,7 @@ from producer.notifications import NotificationWriter
 from producer.router import Router
 from producer.shard import ShardLock
 from producer.sources import JobSources
+from producer.trials import TrialControl
 from sluice.errors import ShardTaken
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
@@ -70,7 +71,8 @@ async def _stream(
     """Stream the shard's objects while this process owns it."""
     backlog, leases = Backlog(), LeaseTable(settings.heartbeat)
     messages = JobMessages()
-    awake, router = asyncio.Event(), Router(settings, leases)
+    trials = TrialControl(settings, connections)
+    awake, router = asyncio.Event(), Router(settings, leases, trial_of=trials.of_job)
     sources, failures = JobSources(settings, messages), FailureWriter(connections.write, backlog, written=awake.set)
     dispatcher = Dispatcher(
         settings,
@@ -93,6 +95,7 @@ async def _stream(
         lister=lister,
         sources=sources,
         messages=messages,
+        trials=trials,
     )
     try:
         with router:
@@ -102,6 +105,7 @@ async def _stream(
                     for work in (
                         lock.prove(),
                         control.run(),
+                        trials.run(),
                         dispatcher.run(),
                         failures.run(),
                         router.receive(inbox.take),

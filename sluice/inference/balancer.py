@@ -186,3 +186,13 @@ class Balancer(RouteTable):
 
     def _busy(self, endpoint: Endpoint) -> int:
         return sum(route.outstanding for route in self._routes.values() if route.endpoint == endpoint)
+
+
+class SideBalancer(Balancer):
+    """Gets candidates' batches predicted beside another balancer, which exports the endpoints.
+
+    It has its own threads and routes: a candidate that hangs keeps no other model's request waiting here.
+    """
+
+    def _tell_endpoints(self) -> None:
+        """Export nothing."""

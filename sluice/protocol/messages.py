@@ -51,6 +51,10 @@ class WorkItem(msgspec.Struct, frozen=True):
     inline: bool
     alone: bool
     """Whether a consumer died with this object: no other object may be processed meanwhile."""
+    trial: Count = 0
+    """The trial whose candidate answers as well, or instead, if the content is in its share; 0: none."""
+    deaths: Count = 0
+    """How many consumers died with it: after two of them no candidate is asked."""
 
 
 class Work(Message, frozen=True):

@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from sluice.domain import ListedObject, Model
 from sluice.images import Preprocessing, decode, pack
 from sluice.inference import Answer, TorchServeClient
 from sluice.inference.resolve import endpoints
-from sluice.ledger import Database, LedgerCursor, jobs, listing, models, predictions, progress
+from sluice.ledger import Database, LedgerCursor, check, jobs, listing, models, predictions, progress, trials
+from sluice.ledger.trials import TrialWish
 from sluice.objects import open_source
 from sluice.protocol import Work, WorkItem
 from sluice.settings import Settings, read_settings
@@ -133,6 +135,89 @@ def test_predictions_are_rows(
     process.running.send_signal(signal.SIGTERM)
     assert producer.until(lambda: producer.left)
     assert process.running.wait(20) == 0
+
+
+def tried(ledger: Database, digest: str = "d" * 64, *, shadow: bool) -> int:
+    """Begin a trial of all objects with a second version of the job's model."""
+
+    def begin(cursor: LedgerCursor) -> int:
+        models.register(cursor, "fake", "2", digest, PREPROCESSING, [f"{label}!" for label in LABELS])
+        return trials.submit(cursor, TrialWish("fake@2", 1.0, shadow))
+
+    number = ledger.run(begin)
+    begun = ledger.run(trials.attend, number)
+    assert begun is not None
+    assert begun.state == "running"
+    return number
+
+
+def said(ledger: Database) -> list[tuple[int, str, str, bool]]:
+    """Return object, label of the candidate and of the live version, and whether the candidate failed."""
+
+    def read(cursor: LedgerCursor) -> list[tuple[int, str, str, bool]]:
+        cursor.execute("SELECT * FROM trial_predictions ORDER BY object_id")
+        return [(row["object_id"], row["label"], row["live_label"], bool(row["failure"])) for row in cursor.fetchall()]
+
+    return ledger.run(read)
+
+
+@pytest.mark.parametrize("mode", ["shadow", "canary"])
+def test_a_candidate_answers_beside_or_instead(
+    ledger: Database, producer: FakeProducer, fake_torchserve: FakeTorchServe, start: Start, mode: str
+) -> None:
+    """Equal bytes are answered alike, and a suspect is tried until two consumers have died with it."""
+    number, model, ids = job(ledger, 6)
+    shadow = mode == "shadow"
+    trial = tried(ledger, shadow=shadow)
+    start(fake_torchserve.url)
+    assert producer.until(lambda: producer.limit > 0)
+    objects = {object_id: png(place // 2) for place, object_id in enumerate(ids)}
+    lease = partial(producer.lease, model_id=model.id, job=number, trial=trial)
+    lease({each: objects[each] for each in ids[:4]})
+    lease({ids[4]: objects[ids[4]]}, alone=True, deaths=1)
+    assert producer.until(lambda: len(producer.done) == 5)
+    lease({ids[5]: objects[ids[5]]}, alone=True, deaths=2)
+    assert producer.until(lambda: producer.done == set(ids))
+    own = [f"label {place // 2}" for place in range(6)]
+    theirs = [f"{label}!" for label in own[:5]]
+    assert said(ledger) == [
+        *((ids[place], theirs[place], own[place] if shadow else "", False) for place in range(5)),
+        (ids[5], "", own[5] if shadow else "", True),
+    ]
+    assert [row.label for row in ledger.run(predictions.results, number)] == (own if shadow else [*theirs, own[5]])
+    assert ledger.run(check.check) == []
+
+
+@pytest.mark.parametrize("mode", ["shadow", "canary"])
+def test_no_object_suffers_from_a_candidate_that_gives_no_answers(
+    ledger: Database, producer: FakeProducer, fake_torchserve: FakeTorchServe, start: Start, mode: str
+) -> None:
+    number, model, ids = job(ledger, 4)
+    trial = tried(ledger, "e" * 64, shadow=mode == "shadow")
+    start(fake_torchserve.url, SLUICE_TORCHSERVE_PATIENCE="1")
+    for some in (ids[:2], ids[2:]):
+        assert producer.until(lambda: producer.limit - producer.received >= 2)
+        producer.lease({each: png(each % 256) for each in some}, model_id=model.id, job=number, trial=trial)
+        assert producer.until(lambda some=some: set(some) <= producer.done)  # type: ignore[misc]
+    assert [failed for *_, failed in said(ledger)] == [True] * 4
+    assert {row.model for row in ledger.run(predictions.results, number)} == {"fake@1"}
+    assert ledger.run(check.check) == []
+
+
+def test_what_a_canary_said_too_late_goes_back(
+    ledger: Database, producer: FakeProducer, fake_torchserve: FakeTorchServe, start: Start
+) -> None:
+    number, model, ids = job(ledger, 1)
+    trial = tried(ledger, shadow=False)
+    start(fake_torchserve.url)
+    assert producer.until(lambda: producer.limit > 0)
+    ledger.run(trials.stop, trial)
+    producer.lease({ids[0]: png(1)}, model_id=model.id, job=number, trial=trial)
+    assert producer.until(lambda: producer.returned == {ids[0]})
+    producer.lease({ids[0]: png(1)}, model_id=model.id, job=number)
+    assert producer.until(lambda: producer.done == {ids[0]})
+    assert [row.model for row in ledger.run(predictions.results, number)] == ["fake@1"]
+    assert said(ledger) == []
 
 
 def test_references_are_read_from_their_source(

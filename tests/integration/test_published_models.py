@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pytest
 import requests
 from PIL import Image
 
-from sluice.ledger import Database, models
+from sluice.ledger import Database, jobs, models
 from tests.support.jobs_running import Operator, until
 from tools.stack import Servers, Stack, TorchServe, archive_of, card_of
 from tools.stack.renamed import renamed
@@ -24,9 +25,10 @@ from tools.stack.torchserve import WITH_AGENT
 from tools.stack.workers import start_all
 
 
-def picture() -> bytes:
+def picture(seed: int = 0) -> bytes:
+    """Return noise, different for each seed."""
     file = io.BytesIO()
-    Image.new("RGB", (32, 32), (9, 90, 200)).save(file, "PNG")
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -189,6 +191,56 @@ def test_what_jobs_need_stays_until_they_end(
     until(lambda: not is_loaded(torchserves[0], "drugs/1.0"), "the end of a version that nobody needs")
     kept = torchserves[0].folder / "store"
     until(lambda: [path.name for path in kept.iterdir()] == ["noop.mar"], "the end of its archive")
+
+
+def test_a_trial_s_share_is_answered_once_while_consumers_are_killed(
+    stack: Stack, operator: Operator, torchserves: list[TorchServe], bucket: str, tmp_path: Path
+) -> None:
+    """Instead of the live version, then beside it; then its gate promotes it, in seconds."""
+    start_all(stack.add_agent(torchserves[0]))
+    for version, how in (("1.0", ["--promote"]), ("2.0", [])):
+        archive = renamed(tmp_path, "drugs", version)
+        assert operator.command("models", "publish", str(archive), *how).returncode == 0
+    stack.start_workers(consumers=2, torchserve=torchserves[0].address)
+    stack.servers.s3.fill(bucket, [(f"{number}.png", picture(number)) for number in range(200)])
+    in_share, tried = answers_under_kills(stack, operator, bucket)
+    by_model = {row["model"]: row["n"] for row in operator.sql("SELECT model, COUNT(*) AS n FROM results GROUP BY 1")}
+    instead = in_share - tried["failed"]
+    assert by_model == {"drugs@1.0": 800 - instead, "drugs@2.0": instead}
+    assert operator.command("models", "trial", "drugs@2.0", "--stop").returncode == 0
+    assert operator.sql("SELECT 1 FROM current WHERE model = 'drugs@2.0'") == []
+    answers_under_kills(stack, operator, bucket, "--shadow")
+    assert operator.sql("SELECT DISTINCT model FROM results WHERE job = 2") == [{"model": "drugs@1.0"}]
+    # Both are the same network; what rounding makes of near ties has nearly the same score.
+    far = "SELECT 1 FROM trial_predictions WHERE trial_id = 2 AND failure = '' AND ABS(score - live_score) > 0.001"
+    assert operator.sql(far) == []
+    gate = "promote_n = 200, promote_by = 'agreement', margin = 0.2, stop_failures = 0.5"
+    operator.sql(f"UPDATE trials SET {gate} WHERE id = 2")
+    until(lambda: state(operator, "drugs@2.0") == "live", "a promotion")
+
+
+def answers_under_kills(stack: Stack, operator: Operator, bucket: str, *how: str) -> tuple[int, dict[str, int]]:
+    """Try a version on half of a job's objects; return how many those are, and how many were tried and failed."""
+    done = operator.command("models", "trial", "drugs@2.0", "--share", "0.5", *how)
+    assert done.returncode == 0, done.stderr
+    until(lambda: operator.sql("SELECT 1 FROM trials WHERE state = 'running'"), "a trial that runs")
+    with Database(stack.settings) as database:
+        job = database.run(jobs.submit, f"s3://{bucket}/", "drugs", repeats=4)
+    for killed, enough in zip(stack.consumers, (100, 300), strict=True):
+        until(lambda enough=enough: operator.progress(job).done > enough, "some objects")  # type: ignore[misc]
+        killed.kill()
+        start_all(killed)
+    assert operator.ended(job).done == 800
+    in_share = "job_id = %s AND CONV(HEX(RIGHT(sha256, 4)), 16, 10) < POW(2, 31)"
+    (wanted,) = operator.sql(f"SELECT COUNT(*) AS n FROM predictions WHERE {in_share}", job)
+    (tried,) = operator.sql(
+        "SELECT COUNT(*) AS n, SUM(failure <> '') AS failed FROM trial_predictions WHERE job_id = %s", job
+    )
+    assert 300 < wanted["n"] == tried["n"] < 500
+    (told,) = operator.sql("SELECT answered + failed AS n, failed FROM trial_progress ORDER BY trial DESC LIMIT 1")
+    assert told == tried
+    operator.check()
+    return wanted["n"], tried
 
 
 def spoil(found: dict[str, bytes]) -> None:

@@ -141,7 +141,16 @@ class FakeProducer:
     def send_frames(self, frames: list[bytes]) -> None:
         self._socket.send_multipart([self.peer, *frames])
 
-    def lease(self, objects: dict[int, bytes], *, model_id: int = 1, job: int = 1, alone: bool = False) -> None:
+    def lease(
+        self,
+        objects: dict[int, bytes],
+        *,
+        model_id: int = 1,
+        job: int = 1,
+        alone: bool = False,
+        trial: int = 0,
+        deaths: int = 0,
+    ) -> None:
         items = [
             WorkItem(
                 id=number,
@@ -153,6 +162,8 @@ class FakeProducer:
                 size=len(data),
                 inline=True,
                 alone=alone,
+                trial=trial,
+                deaths=deaths,
             )
             for number, data in objects.items()
         ]

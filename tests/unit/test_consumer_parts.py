@@ -16,7 +16,7 @@ from consumer.commit import LOCKED_SECONDS, CommitStage
 from consumer.credit import FIRST_WINDOW, LEAST_WINDOW, CreditAccount, CreditPacer
 from consumer.decode import UNUSABLE, DecodeStage
 from consumer.held import HeldObject
-from consumer.ledger import ConsumerLedger
+from consumer.ledger import CommittedRows, ConsumerLedger
 from consumer.pipeline import Pipeline
 from consumer.queues import ByteBudget, StageQueue
 from sluice.domain import Model
@@ -56,9 +56,9 @@ class RowlessLedger:
     async def model(self, number: int) -> None:
         self.asked.append(number)
 
-    async def commit(self, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
+    async def commit(self, rows: Sequence[Prediction], _: object) -> CommittedRows:
         ids = {row.object_id for row in rows}
-        return ids - self.locked, ids & self.locked
+        return CommittedRows(ids - self.locked, ids & self.locked)
 
     async def tell_of_locked(self, count: int) -> None:
         self.told.append(count)

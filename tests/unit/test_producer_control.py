@@ -14,6 +14,7 @@ from producer.control import RATE_SECONDS, JobControl
 from producer.dispatcher import Dispatcher
 from producer.leases import LeaseTable
 from producer.messages import JobMessages
+from producer.trials import TrialControl
 from sluice import ledger
 from sluice.settings import read_settings
 
@@ -32,6 +33,8 @@ class PendingCounts:
             ]
         if work is ledger.progress.progress:
             return SimpleNamespace(pending=self.pending[arguments[0]], done=0, quarantined=0)
+        if work is ledger.trials.active:
+            return []
         return None
 
 
@@ -68,6 +71,7 @@ def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it() -> No
         lister=cast("Any", EndlessLister()),
         sources=sources,
         messages=JobMessages(),
+        trials=TrialControl(settings, cast("Any", SimpleNamespace(control=counts, trials=unused))),
     )
     seen = []
 
