@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from sluice.cli import build
+from sluice.cli import build, trials
 from sluice.cli.card import read_card
 from sluice.cli.connect import open_database, settings_of_a_person
 from sluice.cli.screen import console, safe
@@ -36,15 +36,19 @@ Examples:
   sluice models register http://torchserve:8080/predictions/resnet18/1.1
   sluice models list
   sluice models show resnet18@1.1
+  sluice models trial resnet18@1.1 --share 0.1 --shadow
+  sluice models trials
   sluice models promote resnet18@1.1
   sluice models retire resnet18@1.0"""
 
 app = typer.Typer(
-    help="Build, publish, list, show, register, fetch, promote and retire models.",
+    help="Build, publish, list, show, register, fetch, try, promote and retire models.",
     no_args_is_help=True,
     epilog=EXAMPLES,
 )
 app.command("build", epilog=build.EXAMPLES)(build.build)
+app.command("trial", epilog=trials.TRIAL_EXAMPLES)(trials.trial)
+app.command("trials", epilog=trials.TRIALS_EXAMPLES)(trials.show_trials)
 
 
 LABELS_SHOWN: Final = 20
