@@ -14,6 +14,7 @@ from gateway import problems
 from gateway.api import differences, feedback, predictions, quarantine, results, tokens, uploads
 from gateway.api import jobs as jobs_api
 from gateway.api import models as models_api
+from gateway.api import trials as trials_api
 from gateway.api import users as users_api
 from gateway.classic import routes as classic_routes
 from gateway.doors.bodies import Bodies
@@ -29,6 +30,7 @@ from gateway.pages import pictures as pictures_pages
 from gateway.pages import reports as reports_pages
 from gateway.pages import results as results_pages
 from gateway.pages import trainings as trainings_pages
+from gateway.pages import trials as trials_pages
 from gateway.pages import users as users_pages
 from gateway.parts import Parts
 from sluice.settings import Settings
@@ -40,6 +42,7 @@ API: Final = (
     differences.router,
     quarantine.router,
     models_api.router,
+    trials_api.router,
     feedback.router,
     uploads.router,
     users_api.router,
@@ -57,6 +60,7 @@ PAGES: Final = (
     models_pages.router,
     reports_pages.router,
     trainings_pages.router,
+    trials_pages.router,
     pictures_pages.router,
     docs.router,
 )

@@ -11,6 +11,10 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
+from sluice.domain.gates import TrialGates
+from sluice.ledger import Database, LedgerCursor, Prediction, models, trial_predictions, trials
+from sluice.ledger.trial_predictions import TrialPrediction
+from sluice.ledger.trials import TrialWish
 from tests.support import archives
 from tests.support.gateway_house import answers
 from tests.support.gateway_visitors import ADMIN, PASSWORD, Visitor
@@ -41,6 +45,8 @@ class Site:
     """The same objects, answered by another model."""
     upload: str
     """An archive of hers, which is done."""
+    trial: int
+    """A version that was tried on the job's objects, and said of some what the live version didn't say."""
 
     @property
     def passwords(self) -> dict[str, str]:
@@ -83,7 +89,30 @@ def open_site(servers: Servers) -> Iterator[Site]:
         until(lambda: ada.get(f"/api/v1/uploads/{upload}").json()["state"] == "done", "the end of the archive")
         again = ada.send("POST", f"/api/v1/jobs/{job}/again", json={"model": SEEING}, headers=csrf).json()["id"]
         until(lambda: ada.get(f"/api/v1/jobs/{again}").json()["state"] == "done", "the end of its repetition")
-        yield Site(gateway.url, stack, admin, ada, dropped, job, again, upload)
+        with Database(stack.settings) as database:
+            trial = database.run(try_on, job)
+        until(lambda: "running" in admin.get(f"/trials/{trial}").text, "the trial's begin")
+        yield Site(gateway.url, stack, admin, ada, dropped, job, again, upload, trial)
+
+
+def try_on(cursor: LedgerCursor, job: int) -> int:
+    """Begin a trial of another version of the job's model, and write what it said as consumers do."""
+    cursor.execute("SELECT model_id FROM jobs WHERE id = %s", (job,))
+    live = models.get(cursor, (cursor.fetchone() or {"model_id": 0})["model_id"])
+    assert live is not None
+    models.register(cursor, live.name, "9.0", live.digest, live.preprocessing, live.labels)
+    gates = TrialGates(2000, "accuracy")
+    number = trials.submit(cursor, TrialWish(f"{live.name}@9.0", 1.0, shadow=True, gates=gates, made_by="Ada"))
+    cursor.execute("SELECT object_id, label, score, sha256 FROM predictions WHERE job_id = %s", (job,))
+    candidate = models.find(cursor, live.name, "9.0")
+    assert candidate is not None
+    said = []
+    for place, row in enumerate(cursor.fetchall()):
+        label = live.labels[-1] if place < 4 else row["label"]
+        own = Prediction(row["object_id"], job, candidate.id, label, 0.75, ((label, 0.75),), row["sha256"], "consumer")
+        said.append(TrialPrediction(number, own, "", row["label"], row["score"], (0.012, 0.009)))
+    trial_predictions.add(cursor, said)
+    return number
 
 
 def photo(number: int, size: tuple[int, int] = (640, 480)) -> bytes:

@@ -34,6 +34,8 @@ PAGES: Final[dict[str, tuple[str, Who]]] = {
     "models": ("/models", "admin"),
     "model": ("/models/efficientnet-lite0/1.0", "admin"),
     "trainings": ("/trainings", "admin"),
+    "trials": ("/trials", "admin"),
+    "trial": ("/trials/{trial}", "admin"),
     "reports": ("/reports", "ada"),
     "reports-of-all": ("/reports", "admin"),
     "account": ("/account", "ada"),
@@ -49,7 +51,8 @@ PAGES: Final[dict[str, tuple[str, Who]]] = {
 def test_a_page_is_sound_and_fits(visits: Visits, screens: Path, name: str) -> None:
     path, who = PAGES[name]
     site = visits.site
-    page = visits.open(path.format(picture=site.picture, job=site.job, repeated=site.repeated, upload=site.upload), who)
+    places = {name: getattr(site, name) for name in ("picture", "job", "repeated", "upload", "trial")}
+    page = visits.open(path.format_map(places), who)
     expect(page.locator("h1").first).to_be_visible()
     for each in page.locator("details").all()[:OPENED]:
         each.evaluate("element => { element.open = true; }")
