@@ -101,7 +101,9 @@ class CommitStage:
             raise AssertionError("an object reached the commit without a model or an answer")
         top = _top(model, answer)
         label, score = top[0]
-        return Prediction(held.item.id, held.item.job, model.id, label, score, top, held.sha256, self._name)
+        return Prediction(
+            held.item.id, held.item.job, model.id, label, score, top, held.sha256, self._name, measures=held.measures
+        )
 
     def _tried(self, held: HeldObject, candidate: CandidateAnswer) -> TrialPrediction:
         """Return what a candidate says of an object, or why it says nothing."""

@@ -12,6 +12,7 @@ from consumer.held import CandidateAnswer, HeldObject
 from consumer.ledger import ConsumerLedger
 from consumer.pipeline import Pipeline
 from sluice.domain.gates import is_chosen
+from sluice.drift.measuring import measure
 from sluice.errors import LedgerError
 from sluice.images import ImageError, Preprocessing, decode
 from sluice.settings import Settings
@@ -123,6 +124,7 @@ class DecodeStage:
                 except ImageError as error:
                     held.fault = (error.reason, error.detail)
                     continue
+                held.measures = measure(data, held.pixels)
                 metrics.DECODED.inc()
                 metrics.STAGE_SECONDS.labels(stage="decode").observe(time.perf_counter() - started)
             if held.candidate and held.candidate.is_open and not held.waits:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sluice.domain import Model
+from sluice.drift import PictureMeasures
 from sluice.images import Preprocessing
 from sluice.inference import Answer
 from sluice.protocol import Failure, WorkItem
@@ -76,6 +77,7 @@ class HeldObject:
     model: Model | None = None
     sha256: bytes = b""
     pixels: Pixels | None = None
+    measures: PictureMeasures | None = None
     answer: Answer | None = None
     seconds: float = 0.0
     """How long the model took for it; 0: it wasn't asked."""

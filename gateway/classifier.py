@@ -22,6 +22,8 @@ from gateway.recorder import Recorder
 from gateway.remedies import remedy_of
 from gateway.store import PictureStore
 from sluice.domain import Reason
+from sluice.drift import PictureMeasures
+from sluice.drift.measuring import measure
 from sluice.errors import ImageError
 from sluice.images import decode
 from sluice.ledger import pictures
@@ -30,6 +32,8 @@ from sluice.settings import Settings
 from sluice.telemetry import metrics
 
 REMEMBERED: Final = 10_000
+
+DecodedPicture = tuple[NDArray[np.uint8], PictureMeasures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,24 +152,24 @@ class Classifier:
                 object_id = found.object_id or await self._record(incoming, top, await self._put(incoming))
             else:
                 top, etag = await self._infer(incoming, decoding)
-                object_id = await self._record(incoming, top, etag)
+                object_id = await self._record(incoming, top, etag, (await decoding)[1])
         finally:
             decoding.cancel()
         self._remember(incoming.place, top, object_id)
         return top, object_id, found.top is not None
 
-    async def _decode(self, incoming: IncomingPicture) -> NDArray[np.uint8]:
+    async def _decode(self, incoming: IncomingPicture) -> DecodedPicture:
         started = time.perf_counter()
-        pixels = await asyncio.get_running_loop().run_in_executor(
-            self._threads, decode, incoming.dropped.data, incoming.usable.preprocessing, self._settings.image_max_pixels
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._threads, _decoded, incoming, self._settings.image_max_pixels
         )
         metrics.DECODED.inc()
         metrics.STAGE_SECONDS.labels(stage="decode").observe(time.perf_counter() - started)
-        return pixels
+        return found
 
-    async def _infer(self, incoming: IncomingPicture, decoding: Awaitable[NDArray[np.uint8]]) -> tuple[Top, str]:
+    async def _infer(self, incoming: IncomingPicture, decoding: Awaitable[DecodedPicture]) -> tuple[Top, str]:
         """Have TorchServe answer while the picture is put in its place; return the classes and the ETag."""
-        pixels = await decoding
+        pixels, _ = await decoding
         # Kept while it waits for its answer: of one that the model refuses the bytes may stay behind, without a row.
         put = asyncio.ensure_future(self._put(incoming))
         model = incoming.usable.model
@@ -191,7 +195,9 @@ class Classifier:
             self._settings.gateway_answers_days,
         )
 
-    async def _record(self, incoming: IncomingPicture, top: Top, etag: str) -> int:
+    async def _record(
+        self, incoming: IncomingPicture, top: Top, etag: str, measures: PictureMeasures | None = None
+    ) -> int:
         return await self._recorder.record(
             Picture(
                 user_id=incoming.user_id,
@@ -204,6 +210,7 @@ class Classifier:
                 name=incoming.dropped.name,
                 top=top,
                 gateway=self._settings.name,
+                measures=measures,
             )
         )
 
@@ -211,6 +218,13 @@ class Classifier:
         self._remembered[place] = top, object_id
         if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
+
+
+def _decoded(incoming: IncomingPicture, max_pixels: int) -> DecodedPicture:
+    """Decode and measure a picture, in a thread."""
+    data = incoming.dropped.data
+    pixels = decode(data, incoming.usable.preprocessing, max_pixels)
+    return pixels, measure(data, pixels)
 
 
 def _look_at(task: asyncio.Task[object]) -> None:

@@ -33,7 +33,7 @@ from gateway.uploads.receiver import ArchiveReceiver
 from gateway.viewer import PictureViewer
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.inference import Balancer, TorchServeClient
-from sluice.ledger import answers, comparisons, idempotency, models
+from sluice.ledger import answers, comparisons, drifting, idempotency, models
 from sluice.settings import Settings
 from sluice.telemetry import Health, get_logger, serve
 
@@ -134,6 +134,11 @@ class GatewayService:
                     pass
                 while await self._ledger.run(comparisons.sweep):
                     pass
+                for model_id in await self._ledger.run(drifting.models_to_count):
+                    while await self._ledger.run(
+                        drifting.count, model_id, self._settings.drift_window, self._settings.drift_days
+                    ):
+                        pass
             except LedgerError as error:
                 log.warning("old answers can't be deleted yet", why=str(error))
 

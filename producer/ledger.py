@@ -37,10 +37,11 @@ class LedgerConnections:
         self.write = self._open("ledger-write")
         self.control = self._open("ledger-control")
         self.trials = self._open("ledger-trials")
+        self.drift = self._open("ledger-drift")
 
     def close(self) -> None:
         """Close all of them; the shard's lock is freed with its connection."""
-        for ledger in (self.lock, self.read, self.write, self.control, self.trials):
+        for ledger in (self.lock, self.read, self.write, self.control, self.trials, self.drift):
             ledger.close()
 
     def why_waiting(self) -> str:

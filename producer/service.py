@@ -11,6 +11,7 @@ from typing import Final
 from producer.backlog import Backlog
 from producer.control import JobControl
 from producer.dispatcher import Dispatcher
+from producer.drift import DriftWatcher
 from producer.failures import FailureWriter
 from producer.inbox import Inbox
 from producer.leases import LeaseTable
@@ -111,6 +112,7 @@ async def _stream(
                         router.receive(inbox.take),
                         router.guard(),
                         _tick(leases, dispatcher),
+                        DriftWatcher(settings, connections.drift).run(),
                         _stop_when(stop),
                     ):
                         tasks.create_task(work)

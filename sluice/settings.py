@@ -47,6 +47,7 @@ PARTS: Final = {
     "Model store": r"model_|agent_",
     "Trainer": r"trainer_",
     "Gateway": r"gateway_",
+    "Drift": r"drift_",
     "Protocol": r"bind|producers|heartbeat|curve_",
     "Names, metrics, logs": r"name|metrics_|log_",
 }
@@ -214,6 +215,12 @@ class Settings(BaseSettings):
     )
     gateway_oidc_client: str | None = Field(None, description="OpenID Connect: the client's id.")
     gateway_oidc_secret: SecretStr | None = Field(None, description="OpenID Connect: the client's secret.")
+
+    # Drift
+    drift_window: int = Field(
+        1000, ge=100, le=1_000_000, description="Pictures of a model that are compared with its reference at once."
+    )
+    drift_days: int = Field(400, ge=1, description="Days that counts by label and of pictures are kept.")
 
     # All processes
     name: str = Field(default_factory=_process_name, max_length=64, description="Name of the process in logs and rows.")

@@ -15,6 +15,7 @@ from sluice.cli import (
     check,
     database,
     diff,
+    drift,
     jobs,
     keys,
     models,
@@ -128,6 +129,7 @@ app.command("submit", epilog=submit.EXAMPLES)(submit.submit)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("results", epilog=results.EXAMPLES)(results.results)
 app.command("diff", epilog=diff.EXAMPLES)(diff.diff)
+app.command("drift", epilog=drift.EXAMPLES)(drift.drift)
 app.command("sql", epilog=sql.EXAMPLES)(sql.sql)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(quarantine.app, name="quarantine")

@@ -22,7 +22,7 @@ from pymysql.cursors import DictCursor
 
 from sluice.backoff import wait_after
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable, LockLost
-from sluice.ledger.columns import DEATHS_COLUMN, RENAMED, find_deaths_column
+from sluice.ledger.columns import DEATHS_COLUMN, RENAMED, KnownTables, find_tables
 from sluice.ledger.faults import DISK_FULL, LOCKED, cause_of, code_of, describe, is_disk_full
 from sluice.ledger.waits import LedgerObserver, NoObserver, lock_holder
 from sluice.settings import Settings
@@ -65,6 +65,8 @@ class LedgerCursor(DictCursor):
     slot: int = 0
     deaths_column: str = DEATHS_COLUMN
     """The name of the column with an object's deaths in these tables."""
+    has_tallies: bool = False
+    """Whether these tables have room for what commits measure."""
     memory: dict[str, Any]
     """Kept for all tries of one `run`: a retry finds here what an earlier try may have committed."""
 
@@ -82,7 +84,7 @@ class Database:
         self._used = 0.0
         self._observer = observer or NoObserver()
         self._locks: set[str] = set()
-        self._deaths_column: str | None = None
+        self._tables: KnownTables | None = None
         self._slot = random.randrange(SLOTS)  # noqa: S311 - spreads load, guards nothing
 
     def __enter__(self) -> Self:
@@ -141,8 +143,8 @@ class Database:
                 return self._try(work, memory)
             except (pymysql.MySQLError, OSError) as error:
                 # Once: another column may be the missing one.
-                if code_of(error) in RENAMED and self._deaths_column and not looked_again:
-                    self._deaths_column, looked_again = None, True
+                if code_of(error) in RENAMED and self._tables and not looked_again:
+                    self._tables, looked_again = None, True
                     continue
                 cause = cause_of(error)
                 self._observer.retried(cause)
@@ -167,9 +169,10 @@ class Database:
         try:
             # Without autocommit the first statement begins the transaction.
             with connection.cursor() as cursor:
-                self._deaths_column = self._deaths_column or find_deaths_column(cursor)
+                self._tables = self._tables or find_tables(cursor)
+                known = self._tables or KnownTables()
                 cursor.slot, cursor.memory = self._slot, memory
-                cursor.deaths_column = self._deaths_column or DEATHS_COLUMN
+                cursor.deaths_column, cursor.has_tallies = known.deaths_column, known.has_tallies
                 result = work(cursor)
             connection.commit()
         except BaseException:
@@ -197,7 +200,7 @@ class Database:
         return connection
 
     def _drop(self) -> None:
-        connection, self._connection, self._deaths_column = self._connection, None, None
+        connection, self._connection, self._tables = self._connection, None, None
         if connection is not None:
             with contextlib.suppress(pymysql.MySQLError, OSError):
                 connection.close()

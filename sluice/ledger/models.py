@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sluice.domain import Model
 from sluice.errors import ConfigurationError, NotServed
-from sluice.ledger import serving
+from sluice.ledger import references, serving
 from sluice.ledger.connection import LedgerCursor
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -87,8 +87,10 @@ def promote(cursor: LedgerCursor, name: str, version: str) -> Model:
     if model.live:
         return model
     _check_sound(cursor, model)
+    before = live_version(cursor, name)
     cursor.execute("UPDATE models SET live = NULL WHERE name = %s AND version <> %s", (name, version))
     cursor.execute("UPDATE models SET live = 1 WHERE id = %s", (model.id,))
+    references.promoted(cursor, model.id, before.id if before else None)
     return _find(cursor, "id = %s", (model.id,))[0]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sluice.domain import Reason
-from sluice.ledger import counters, jobs
+from sluice.ledger import counters, jobs, tallies
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import DETAIL_MAX, PendingObject, QuarantinedObject, QuarantineEntry, shortened
 
@@ -76,6 +76,7 @@ def quarantine(cursor: LedgerCursor, failures: Sequence[QuarantineEntry]) -> int
     job_of = lock_pending(cursor, [failure.object_id for failure in failures])
     given_up = {failure.object_id: failure for failure in failures if failure.object_id in job_of}
     _give_up(cursor, list(given_up.values()))
+    tallies.add_undecodable(cursor, list(given_up.values()), job_of)
     _count(cursor, [job_of[object_id] for object_id in given_up], sign=1)
     return len(given_up)
 

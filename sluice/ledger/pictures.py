@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from sluice.domain import LABEL_MAX
-from sluice.ledger import answers, counters
+from sluice.drift import PictureMeasures
+from sluice.ledger import answers, counters, tallies
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.predictions import CONSUMER_MAX
-from sluice.ledger.rows import shortened
+from sluice.ledger.rows import Prediction, shortened
 
 NAME_MAX: Final = 255
 ANONYMOUS: Final = 0
@@ -41,6 +42,8 @@ class Picture:
     name: str
     top: Top
     gateway: str
+    measures: PictureMeasures | None = None
+    """None: its answer was known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,4 +180,11 @@ def _predict(cursor: LedgerCursor, job_id: int, pictures: Sequence[tuple[int, Pi
             for object_id, picture in pictures
         ],
     )
+    committed = [
+        Prediction(
+            object_id, job_id, each.model_id, *each.top[0], each.top, each.sha256, each.gateway, measures=each.measures
+        )
+        for object_id, each in pictures
+    ]
+    tallies.add(cursor, {job_id: committed})
     counters.add(cursor, job_id, listed=len(pictures), done=len(pictures))

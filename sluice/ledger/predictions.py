@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
 from sluice.domain import LABEL_MAX
-from sluice.ledger import counters
+from sluice.ledger import counters, tallies
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.objects import lock_pending
 from sluice.ledger.rows import Prediction, Result, shortened
@@ -46,8 +45,10 @@ def commit(cursor: LedgerCursor, rows: Sequence[Prediction]) -> set[int]:
         ],
     )
     cursor.execute("UPDATE objects SET state = 'done', updated = CURRENT_TIMESTAMP(3) WHERE id IN %s", (list(job_of),))
-    for job_id, count in sorted(Counter(job_of.values()).items()):
-        counters.add(cursor, job_id, done=count)
+    by_job = {job: [first[each] for each in job_of if job_of[each] == job] for job in sorted(set(job_of.values()))}
+    tallies.add(cursor, by_job)
+    for job_id, found in by_job.items():
+        counters.add(cursor, job_id, done=len(found))
     return set(job_of)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from sluice.drift import PictureMeasures
+
 DETAIL_MAX: Final = 500
 """Maximum length of an object's `detail`, in characters."""
 ENDED: Final = ("done", "failed", "cancelled")
@@ -101,6 +103,8 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
     sha256: bytes
     consumer: str
+    measures: PictureMeasures | None = None
+    """None: its answer was known, so the picture wasn't decoded."""
 
 
 @dataclass(frozen=True, slots=True)

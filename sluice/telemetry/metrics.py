@@ -58,6 +58,14 @@ ENDPOINT_UP = Gauge(
     "Whether predictions come back from a TorchServe address, or a name finds one",
     ["endpoint"],
 )
+DRIFT = Gauge(
+    "sluice_drift",
+    "How far the last window of a live model is from its reference: population stability index, or rise of a rate",
+    ["model", "statistic"],
+)
+DRIFT_ALARM = Gauge(
+    "sluice_drift_alarm", "1 if the last window of a live model differs from its reference", ["model", "statistic"]
+)
 GATEWAY_INSIDE = Gauge("sluice_gateway_pictures", "Pictures that the gateway is processing")
 GATEWAY_SWEEP_FAILED = Gauge(
     "sluice_gateway_sweep_failed", "1 if the last sweep for pictures and archives whose time is over failed"

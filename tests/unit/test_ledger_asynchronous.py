@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from itertools import chain
 from typing import Any, cast
 
 import pytest
@@ -182,7 +183,7 @@ def test_what_a_producers_connection_waits_for_is_said_until_it_answers() -> Non
     """Its other connections may continue: for example, one can still write while another finds no disk space."""
     health = Health()
     full = LedgerUnavailable("the disk is full")
-    databases = iter([PlayedDatabase(), PlayedDatabase(), PlayedDatabase(full), PlayedDatabase()])
+    databases = chain([PlayedDatabase(), PlayedDatabase(), PlayedDatabase(full)], iter(PlayedDatabase, None))
     connections = LedgerConnections(read_settings(), health, connect=lambda _: cast("Any", next(databases)))
 
     async def ask() -> None:

@@ -25,6 +25,7 @@ FLOORS: Final = (
     {"domain", "backoff"},
     {"settings"},
     {"images", "protocol", "telemetry", "objects"},
+    {"drift"},
     {"ledger", "process"},
     {"inference", "exports", "store"},
     {"cli"},

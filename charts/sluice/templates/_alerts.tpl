@@ -67,6 +67,9 @@ this release's processes.
 {{ include "sluice.alert" (list . "SluiceFramesRejected" "0m" "warning"
   (printf "sum(increase(sluice_rejected_frames_total{%s}[15m])) > 0" $here)
   "Invalid messages arrive: processes run different versions, or something else connects to the port.") }}
+{{ include "sluice.alert" (list . "SluiceDrift" "0m" "warning"
+  (printf "max by (model, statistic) (sluice_drift_alarm{%s}) == 1" $producers)
+  "Pictures, labels or scores of a live model are no longer as they were when it became live.") }}
 {{- if .Values.gateway.enabled }}
 {{ include "sluice.alert" (list . "SluiceGatewayGone" "5m" "critical"
   (printf "(count(up{%s} == 1) or vector(0)) == 0" $gateways)

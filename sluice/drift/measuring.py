@@ -1,0 +1,38 @@
+"""Measures a picture from the pixels that the model is given: in less than a tenth of a millisecond."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sluice.drift.measures import PictureMeasures
+from sluice.images import FORMATS
+
+ROWS: Final = 28
+COLUMNS: Final = 56
+"""What is looked at, at least: enough for a mean that is right to some levels. Rows are whole, for the sharpness."""
+LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
+GREEN: Final = 1
+
+
+def measure(data: bytes, pixels: NDArray[np.uint8]) -> PictureMeasures:
+    """Measure a picture that was decoded; its size is read from the header again, since the pixels are cut to a square.
+
+    Sharpness is that of the square: it can be compared for models of the same preprocessing.
+    """
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        width, height = image.size
+    rows = np.ascontiguousarray(pixels[:: max(1, len(pixels) // ROWS)])
+    luma = rows[:, :: max(1, len(pixels) // COLUMNS)].astype(np.float32).reshape(-1, 3) @ LUMA
+    mean = float(luma.sum()) / luma.size
+    green = rows[:, :, GREEN].astype(np.int16)
+    steps = green[:, 1:] - green[:, :-1]
+    sharpness = float(np.abs(steps, out=steps).sum()) / max(1, steps.size)
+    # By hand: numpy's mean and std take longer to begin than these few numbers do.
+    contrast = math.sqrt(max(0.0, float(luma @ luma) / luma.size - mean * mean))
+    return PictureMeasures(mean, contrast, sharpness, width, height)
