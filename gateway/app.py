@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 import sluice
 from gateway import problems
 from gateway.api import differences, feedback, predictions, quarantine, results, tokens, uploads
+from gateway.api import drift as drift_api
 from gateway.api import jobs as jobs_api
 from gateway.api import models as models_api
 from gateway.api import trials as trials_api
@@ -24,6 +25,7 @@ from gateway.doors.gate import Gate
 from gateway.dropped import archive_bytes, form_bytes
 from gateway.pages import account, batch, classify, docs, login
 from gateway.pages import differences as differences_pages
+from gateway.pages import drift as drift_pages
 from gateway.pages import jobs as jobs_pages
 from gateway.pages import models as models_pages
 from gateway.pages import pictures as pictures_pages
@@ -42,6 +44,7 @@ API: Final = (
     differences.router,
     quarantine.router,
     models_api.router,
+    drift_api.router,
     trials_api.router,
     feedback.router,
     uploads.router,
@@ -58,6 +61,7 @@ PAGES: Final = (
     differences_pages.router,
     jobs_pages.router,
     models_pages.router,
+    drift_pages.router,
     reports_pages.router,
     trainings_pages.router,
     trials_pages.router,

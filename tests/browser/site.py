@@ -12,10 +12,11 @@ from typing import Final
 from PIL import Image, ImageDraw
 
 from sluice.domain.gates import TrialGates
-from sluice.ledger import Database, LedgerCursor, Prediction, models, trial_predictions, trials
+from sluice.ledger import Database, LedgerCursor, Prediction, drifting, models, tallies, trial_predictions, trials
 from sluice.ledger.trial_predictions import TrialPrediction
 from sluice.ledger.trials import TrialWish
 from tests.support import archives
+from tests.support.drifting import DAYS, pictures, predictions_of
 from tests.support.gateway_house import answers
 from tests.support.gateway_visitors import ADMIN, PASSWORD, Visitor
 from tests.support.jobs_running import until
@@ -91,6 +92,7 @@ def open_site(servers: Servers) -> Iterator[Site]:
         until(lambda: ada.get(f"/api/v1/jobs/{again}").json()["state"] == "done", "the end of its repetition")
         with Database(stack.settings) as database:
             trial = database.run(try_on, job)
+            drift(database, job)
         until(lambda: "running" in admin.get(f"/trials/{trial}").text, "the trial's begin")
         yield Site(gateway.url, stack, admin, ada, dropped, job, again, upload, trial)
 
@@ -113,6 +115,25 @@ def try_on(cursor: LedgerCursor, job: int) -> int:
         said.append(TrialPrediction(number, own, "", row["label"], row["score"], (0.012, 0.009)))
     trial_predictions.add(cursor, said)
     return number
+
+
+def drift(database: Database, job: int) -> None:
+    """Count a job's pictures many times: as they are, then darkened and with other labels."""
+    (model_id, ids), size = database.run(_pictures_of, job), 1000
+    bright, dark = (
+        predictions_of([ids[place % len(ids)] for place in range(size)], job, shown, model_id)
+        for shown in (pictures(size), pictures(size, cats=0.8, brightness=60.0))
+    )
+    for rows in (bright, bright, bright, dark):
+        database.run(tallies.add, {job: rows})
+    while database.run(drifting.count, model_id, size, DAYS):
+        pass
+
+
+def _pictures_of(cursor: LedgerCursor, job: int) -> tuple[int, list[int]]:
+    cursor.execute("SELECT model_id, object_id FROM predictions WHERE job_id = %s ORDER BY object_id", (job,))
+    rows = cursor.fetchall()
+    return rows[0]["model_id"], [row["object_id"] for row in rows]
 
 
 def photo(number: int, size: tuple[int, int] = (640, 480)) -> bytes:

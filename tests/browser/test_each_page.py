@@ -36,6 +36,8 @@ PAGES: Final[dict[str, tuple[str, Who]]] = {
     "trainings": ("/trainings", "admin"),
     "trials": ("/trials", "admin"),
     "trial": ("/trials/{trial}", "admin"),
+    "drift": ("/drift", "admin"),
+    "drifted": ("/drift/noop/1.0", "admin"),
     "reports": ("/reports", "ada"),
     "reports-of-all": ("/reports", "admin"),
     "account": ("/account", "ada"),
