@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 
+from consumer.ledger import CommittedRows
 from consumer.service import ConsumerService
 from sluice.domain import Model
 from sluice.errors import LedgerUnavailable
@@ -37,13 +38,13 @@ class FakeLedger:
     async def likely_models(self) -> Sequence[Model]:
         return [model()]
 
-    async def commit(self, rows: Sequence[Prediction]) -> tuple[set[int], set[int]]:
+    async def commit(self, rows: Sequence[Prediction], _: object) -> CommittedRows:
         if self.away:
             raise LedgerUnavailable("gone")
         ids = {row.object_id for row in rows}
         new = ids - self.rows.keys() - self.locked
         self.rows.update({row.object_id: row for row in rows if row.object_id in new})
-        return new, ids & self.locked
+        return CommittedRows(new, ids & self.locked)
 
     async def tell_of_locked(self, count: int) -> None:
         """Do nothing."""
