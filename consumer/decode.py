@@ -67,8 +67,8 @@ class DecodeStage:
         if answered := [held for held in chunk if held.answer is not None and not held.waits]:
             await self._pipeline.pass_on(answered)
         pixels = [held for held in chunk if held.pixels is not None]
-        if first := [held for held in pixels if held.is_for_canary]:
-            await self._pipeline.tried.put(first)
+        first = [held for held in pixels if held.is_for_canary]
+        await self._pipeline.try_out(first)
         if pixels := [held for held in pixels if held not in first]:
             await self._pipeline.decoded.put(pixels)
 

@@ -44,6 +44,8 @@ class Pipeline:
         self.decoded = StageQueue("decoded", PIXEL_BYTES, _pixel_bytes)
         self.tried = StageQueue("tried", PIXEL_BYTES, _tried_bytes)
         self.answered = StageQueue("answered")
+        self.trying = 0
+        """Objects that wait for a candidate. They take no credit from the others, which keep their model busy."""
         self.under_way = 0
         """Objects that fetch or decode hold: in no queue now, but soon in the next one."""
 
@@ -55,8 +57,13 @@ class Pipeline:
     async def pass_on(self, objects: list[HeldObject]) -> None:
         """Put answered objects into their next queue: those that a candidate answers beside the model wait for it."""
         self.answered.put_now([held for held in objects if not (held.candidate and held.candidate.is_open)])
-        if tried := [held for held in objects if held.candidate and held.candidate.is_open]:
-            await self.tried.put(tried)
+        await self.try_out([held for held in objects if held.candidate and held.candidate.is_open])
+
+    async def try_out(self, objects: list[HeldObject]) -> None:
+        """Put objects into the queue of those that wait for a candidate."""
+        if objects:
+            self.trying += len(objects)
+            await self.tried.put(objects)
 
     def accept(self, objects: list[HeldObject]) -> None:
         """Put leased objects into their first queue."""

@@ -162,7 +162,8 @@ class ConsumerService:
         """Return how many objects one session may hold now; 0: none beyond what it was promised."""
         if self._is_draining or self._ledger_why or self.budget.is_full or not self._balancer.is_healthy:
             return 0
-        return max(1, self._pipeline.pace.window // max(1, sum(link.is_up for link in self._links)))
+        window = min(self._settings.window, self._pipeline.pace.window + self._pipeline.trying)
+        return max(1, window // max(1, sum(link.is_up for link in self._links)))
 
     def why_not(self) -> str:
         """Return why this consumer doesn't ask for work, for the message of a waiting job."""
@@ -182,7 +183,7 @@ class ConsumerService:
                 elif known.answer is not None:
                     await self._pipeline.pass_on([known])
                 elif known.is_for_canary:
-                    await self._pipeline.tried.put([known])
+                    await self._pipeline.try_out([known])
                 else:
                     await self._infer.infer([known])
 

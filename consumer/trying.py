@@ -100,6 +100,7 @@ class TrialStage:
 
     def _pass_on(self, batch: list[HeldObject]) -> None:
         """Send objects to where they go without a trial; what a canary answers is answered."""
+        self._pipeline.trying -= len(batch)
         answered, unanswered = list[HeldObject](), list[HeldObject]()
         for held in batch:
             candidate = _candidate(held)
