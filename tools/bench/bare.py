@@ -7,6 +7,7 @@ As a program it prints one JSON line; the benchmark starts it as its own process
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tempfile
 import time
@@ -76,20 +77,27 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--images", type=int, help="default: as many as there are; photos are read again if need be")
+    parser.add_argument("--part", type=int, default=0, help="of --parts, to be done here (default: %(default)s)")
+    parser.add_argument("--parts", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     network = Network(arguments.archive)
-    files = sorted(arguments.folder.glob("*.jpg"))
-    network.predict([network.read(path) for path in files[: arguments.batch]])  # the first run is slow
+    there = sorted(arguments.folder.glob("*.jpg"))
+    wanted = itertools.islice(itertools.cycle(there), arguments.images or len(there))
+    files = list(wanted)[arguments.part :: arguments.parts]
+    network.predict([network.read(path) for path in there[: arguments.batch]])  # the first run is slow
 
     began, cpu = time.perf_counter(), time.process_time()
     found: list[list[tuple[str, float]]] = []
-    for images in batches(network, files * arguments.repeat, arguments.threads, arguments.batch):
+    done: list[float] = []
+    for images in batches(network, files, arguments.threads, arguments.batch):
         found += network.predict(images)
+        done += [time.time()] * len(images)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    predictions = {path.name: best for path, best in zip(files, found[: len(files)], strict=True)}
-    print(json.dumps({"images": len(found), "seconds": seconds, "cpu": cpu, "predictions": predictions}))
+    predictions = {path.name: best for path, best in zip(files, found, strict=True)}
+    results = {"images": len(found), "seconds": seconds, "cpu": cpu, "done": done, "predictions": predictions}
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -42,28 +42,29 @@ def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int,
         before, clocks = _cpu(servers, stack.workers), host.clocks()
         with Database(stack.settings) as database:
             job = database.run(ledger.jobs.submit, f"s3://{bucket}", spec, repeats=repeats)
-            _wait(database, job)
+            wait_for_end(database, job)
             row = database.run(ledger.jobs.get, job)
             done = database.run(ledger.progress.progress, job)
             breaches = database.run(ledger.check.check)
-            predictions = _predictions(database, job)
+            predictions = predictions_of(database, job)
         if row is None or done is None or row.started is None or row.finished is None or done.pending or breaches:
             raise SystemExit(f"the job did not end as it should: {row} {done} {breaches}\n{stack.log_tails()}")
         after, stolen = _cpu(servers, stack.workers), host.stolen(clocks)
-        latency = stack.producers[0].metrics()
+        p50, p99 = latency_quantiles(stack)
         return PipelineRun(
             images=done.done,
             seconds=(row.finished - row.started).total_seconds(),
             cpu={part: after[part] - before[part] for part in after},
             peak_mib=_peaks(servers, stack.workers),
-            p50=_quantile(latency, 0.5),
-            p99=_quantile(latency, 0.99),
+            p50=p50,
+            p99=p99,
             stolen=stolen,
             predictions=predictions,
         )
 
 
-def _wait(database: Database, job: int) -> None:
+def wait_for_end(database: Database, job: int) -> None:
+    """Wait until a job is done or has failed; at most LIMIT_SECONDS."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while time.monotonic() < deadline:
         found = database.run(ledger.jobs.get, job)
@@ -72,7 +73,8 @@ def _wait(database: Database, job: int) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _predictions(database: Database, job: int) -> dict[str, tuple[str, float]]:
+def predictions_of(database: Database, job: int) -> dict[str, tuple[str, float]]:
+    """Return label and score of each photo of a job by its name."""
     found: dict[str, tuple[str, float]] = {}
     after = 0
     while page := database.run(ledger.predictions.results, job, after_id=after):
@@ -110,6 +112,12 @@ def peak_mib(pid: int | None) -> float:
     """Return a process's peak resident size; 0 if it has ended and isn't reaped yet."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
+
+
+def latency_quantiles(stack: Stack) -> tuple[float, float]:
+    """Return the median and the 99th percentile of the seconds from lease to committed row."""
+    metrics = stack.producers[0].metrics()
+    return _quantile(metrics, 0.5), _quantile(metrics, 0.99)
 
 
 def _quantile(metrics: dict[str, float], share: float) -> float:
