@@ -36,7 +36,7 @@ def a_system(name: str, *rates: float, **more: float) -> dict[str, Any]:
 def some_results(*systems: dict[str, Any]) -> dict[str, Any]:
     return {
         "machine": {"processor": "a processor, 2 cores"},
-        "arguments": {"model": "noop"},
+        "arguments": {"model": "noop", "peers_model": None},
         "photos": 100,
         "warm": 10,
         "sweep": [{"processes": 2, "threads": 1, "rate": 50.0}],

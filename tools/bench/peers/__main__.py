@@ -15,7 +15,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, help="in each run; default: what the bare loop does in this time")
     parser.add_argument("--different", type=int, default=400, help="different photos (default: %(default)s)")
     parser.add_argument("--model", default="resnet18-random", help="archive in the cache (default: %(default)s)")
+    parser.add_argument("--peers-model", help="archive for the peers, which then answer otherwise (default: the same)")
     parser.add_argument("--batch", type=int, default=32, help="images a batch (default: %(default)s)")
     parser.add_argument("--arrangement", type=_arrangement, help="PROCESSESxTHREADS; default: the bare loop's best")
     parser.add_argument("--consumers", type=int, default=1, help="Sluice's consumer processes (default: %(default)s)")
@@ -120,12 +122,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         say(f"{processes} processes of {threads} threads: {best:.1f} images/s, the best of {len(rates)}")
         warm = _whole_batches(arguments.warm_up * best, arguments.batch)
         photos = warm + (arguments.images or _whole_batches(arguments.seconds * best, arguments.batch))
-        task = Task(**{**vars(task), "photos": photos, "processes": processes, "threads": threads})
+        task = replace(task, photos=photos, processes=processes, threads=threads)
         servers.start(servers.database, servers.s3)
         say(f"uploading {photos} objects")
         servers.s3.fill(BUCKET, _objects(files, photos))
         clocks = host.clocks()
-        rounds = _rounds(arguments.rounds, systems, task, warm, bare)
+        theirs = replace(task, archive=str(archive_of(arguments.peers_model or arguments.model)))
+        if theirs.archive not in bare.expected:
+            say(f"bare loop, for what {arguments.peers_model} answers")
+            bare.run(replace(theirs, photos=arguments.different), 0)
+        tasks = {each.name: theirs if isinstance(each, PeerSystem) else task for each in systems}
+        rounds = _rounds(arguments.rounds, systems, tasks, warm, bare)
         give_back(port)
         return {
             "machine": machine(),
@@ -149,18 +156,18 @@ def _systems(arguments: argparse.Namespace, servers: Servers, bare: BareSystem) 
 
 
 def _rounds(
-    count: int, systems: Sequence[System], task: Task, warm: int, bare: BareSystem
+    count: int, systems: Sequence[System], tasks: Mapping[str, Task], warm: int, bare: BareSystem
 ) -> dict[str, list[dict[str, float | None]]]:
     """Run each system in each round, every round beginning with another one."""
     found: dict[str, list[dict[str, float | None]]] = {each.name: [] for each in systems}
-    expected = _by_key(bare.expected, task.photos)
     for number in range(count):
         first = number % len(systems)
         for system in (*systems[first:], *systems[:first]):
             say(f"round {number + 1} of {count}: {system.title}")
+            task = tasks[system.name]
             run = system.run(task, warm)
             if system is not bare:
-                assert_equal(system.title, dict(run.predictions), expected)
+                assert_equal(system.title, dict(run.predictions), _by_key(bare.expected[task.archive], task.photos))
             found[system.name].append(figures(run, warm))
             say(f"    {found[system.name][-1]['rate']:.1f} images/s")
     return found

@@ -53,9 +53,9 @@ class BareSystem:
 
     def __init__(self, photos: Path, folder: Path, leash: Leash) -> None:
         """`photos` is a folder of files; logs go to `folder`."""
-        self.version = f"torch {torch.__version__}"
-        self.expected: dict[str, list[tuple[str, float]]] = {}
-        """The five best labels of each file that was read."""
+        self.version = f"torch {torch.__version__.partition('+')[0]}"
+        self.expected: dict[str, dict[str, list[tuple[str, float]]]] = {}
+        """By archive: the five best labels of each file that was read."""
         self._photos, self._folder, self._leash = photos, folder, leash
 
     def run(self, task: Task, warm: int) -> SystemRun:
@@ -72,7 +72,7 @@ class BareSystem:
             for loop in loops:
                 loop.stop()
         answers = {name: best for each in found for name, best in each["predictions"].items()}
-        self.expected |= answers
+        self.expected.setdefault(task.archive, {}).update(answers)
         return SystemRun(
             began=began,
             committed=sorted(done for each in found for done in each["done"]),

@@ -15,11 +15,11 @@ from matplotlib import pyplot as plt
 
 OURS: Final = "sluice"
 BARE: Final = "bare"
-WIDTH: Final = 26
+WIDTH: Final = 24
 HEADS: Final = {
     "after its start": 16,
     "range": 18,
-    "Sluice's": 10,
+    "of Sluice's": 13,
     "with start": 12,
     "p50 s": 8,
     "p99 s": 8,
@@ -69,7 +69,8 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             *(f"{key}: {value}" for key, value in results["machine"].items()),
-            f"model: {results['arguments']['model']}; {results['photos']} photos, {results['warm']} of them to warm up",
+            f"model: {results['arguments']['model']}; the peers': {results['arguments']['peers_model'] or 'the same'}",
+            f"{results['photos']} photos, {results['warm']} of them to warm up",
             f"bare loop's processes x threads, images/s: {tried}",
             f"for it and for the peers: {arranged['processes']} x {arranged['threads']}",
             "",
