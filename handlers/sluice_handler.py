@@ -4,7 +4,8 @@ There are two kinds of requests. Consumers send packed uint8 batches (sluice.ima
 send a file (`curl -T cat.jpg`) and get labels. All requests of one server-side batch go through the network together.
 An unreadable image is answered with 400 and a reason. If the network fails on an image, that image alone is answered
 with 500 and the error. A request with the card's Content-Type, or at the management
-port (`GET /models/NAME/VERSION?customized=true`), gets model.json unchanged.
+port (`GET /models/NAME/VERSION?customized=true`), gets model.json unchanged; with `runs_as` added if this machine can't
+run the model as it says.
 
 `POST /explanations/NAME` takes one picture, in either form, and answers with a map (`handlers.explanation`).
 """
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from ts.torch_handler.base_handler import BaseHandler
 
 from handlers.explanation import explain
-from handlers.networks import load
+from handlers.loaded import LoadedNetwork
 from sluice.images import (
     BATCH_TYPE,
     CARD_TYPE,
@@ -60,7 +61,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         folder = Path(properties["model_dir"])
         gpu = properties.get("gpu_id")
         on_gpu = gpu is not None and torch.cuda.is_available()
-        self.device = torch.device(f"cuda:{gpu}" if on_gpu else "cpu")
+        device = torch.device(f"cuda:{gpu}" if on_gpu else "cpu")
 
         self.card = (folder / "model.json").read_text()
         card = json.loads(self.card)
@@ -73,24 +74,21 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
                 f"model.json says preprocessing version {self.preprocessing.version}, the archive's code is {VERSION}: "
                 f"build the archive again with scripts/build-model"
             )
-        # A full row: broadcasting three numbers would make the CPU loop over threes, five times slower.
-        mean, std = (
-            torch.tensor(values, device=self.device).repeat(self.preprocessing.crop)
-            for values in (self.preprocessing.mean, self.preprocessing.std)
-        )
-        self.scale, self.shift = 1 / (255 * std), -mean / std
-
-        self.model = load(folder, card, self.device)
+        self.model = LoadedNetwork(folder, card, device)
         side = self.preprocessing.crop
         # The first run is slow: now, then.
-        outputs = self.inference(self.preprocess([np.zeros((1, side, side, 3), np.uint8)]))
+        outputs = self.model.probabilities([np.zeros((1, side, side, 3), np.uint8)])
         if outputs.shape != (1, len(self.labels)):
             raise CardError(
                 f"the network's output for one picture is of shape {tuple(outputs.shape)}, model.json has "
                 f"{len(self.labels)} labels: build the archive again with scripts/build-model"
             )
+        if self.model.runs_as.why:
+            self.card = json.dumps({**card, "runs_as": self.model.runs_as.to_dict()}, indent=1)
         self.initialized = True
-        logger.info("%s on %s with %d threads", self.answer_head["model"], self.device, torch.get_num_threads())
+        way = self.model.runs_as
+        told = (self.answer_head["model"], way.runtime, way.precision, device, torch.get_num_threads())
+        logger.info("%s by %s in %s on %s with %d threads", *told)
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[str]:  # noqa: ANN401
         """Answer a server-side batch of requests, each a packed batch, a file, or a question for the card."""
@@ -129,7 +127,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         if not requests:
             return []
         try:
-            tops = self.postprocess(self.inference(self.preprocess(requests)))
+            tops = self.postprocess(self.model.probabilities(requests))
         except Exception as error:
             # TorchServe itself detects lack of memory and broken GPUs, which are no picture's fault.
             if isinstance(error, MemoryError) or "CUDA" in str(error):
@@ -145,24 +143,10 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         """Return the explanation of a request's one picture, or why there is none."""
         if len(images) != 1:
             return {**self.answer_head, "error": f"{len(images)} pictures were sent: send one at a time"}
-        found = explain(self.model, self.preprocess([images]))
+        found = explain(self.model.network, self.model.prepared(images))
         if isinstance(found, str):
             return {**self.answer_head, "error": found}
         return {**self.answer_head, "label": self.labels[found["class"]], **found}
-
-    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-        """Move (n, height, width, 3) bytes to the device and normalize them there, without reordering them."""
-        joined = images[0] if len(images) == 1 else np.concatenate(images)
-        count, height, width, channels = joined.shape
-        rows = torch.from_numpy(joined).to(self.device).view(count, height, width * channels)
-        normal = rows.to(torch.float32).mul_(self.scale).add_(self.shift)
-        return normal.view(joined.shape).permute(0, 3, 1, 2)
-
-    def inference(self, images: torch.Tensor) -> torch.Tensor:
-        """Return each image's probabilities."""
-        with torch.inference_mode(), torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
-            outputs: torch.Tensor = self.model(images)
-            return outputs.float().softmax(1)
 
     def postprocess(self, probabilities: torch.Tensor) -> list[list[tuple[int, float]] | None]:
         """Return each image's best classes, best first; None if the network's output isn't finite."""

@@ -28,8 +28,7 @@ from sluice.objects.kept import KeptFiles
 from sluice.settings import Settings
 from sluice.store.archive import check_archive
 from sluice.store.shelf import ModelStore
-from trainer.archives.card import model_card
-from trainer.archives.making import WEIGHTS, try_archive, write_archive
+from trainer.archives.making import WEIGHTS, make_archive
 from trainer.archives.recipe import Recipe
 from trainer.archives.weights import write_weights
 from trainer.learning.backbone import Backbone, device_of
@@ -260,10 +259,8 @@ class Course:
         with tempfile.TemporaryDirectory(prefix="sluice-training-") as folder:
             weights, archive = Path(folder, WEIGHTS), Path(folder, f"{training.name}.mar")
             write_weights(network, weights)
-            card = model_card(recipe, manifest.labels, weights)
-            write_archive(card, weights, archive)
+            card, _ = make_archive(recipe, manifest.labels, weights, archive)
             self._progress.step()
-            try_archive(archive, Path(folder, "unpacked"))
             checked = check_archive(archive, self._settings.model_max_bytes)
             ModelStore(self._settings).put(archive, training.name, training.version, checked.sha256)
             self._progress.step()

@@ -16,8 +16,8 @@ from handlers.agent.shared import read_end
 
 NAME: Final = "memory.json"
 NUMBERS_BYTES: Final = 1024
-PROCESS_BYTES: Final = 600 * 1024 * 1024
-"""Of a worker without weights: Python, torch, and a batch of pictures."""
+PROCESS_BYTES: Final = 900 * 1024 * 1024
+"""Of a worker without weights: Python, torch, and a batch of pictures with what a network makes of it."""
 COPIES: Final = 2
 """Weights are read, then laid out for the processor."""
 CGROUP: Final = Path("/sys/fs/cgroup")

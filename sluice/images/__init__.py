@@ -5,6 +5,7 @@ it imports only packages that archives have: Pillow, numpy, cykooz-resizer, slui
 import only this package, so it exports its errors too.
 """
 
+from sluice.domain.running import BF16, FP32, INT8, OPENVINO, RUNTIMES, TORCH
 from sluice.errors import BatchError, CardError, ImageError, WeightsError
 from sluice.images.batch import BATCH_TYPE, CARD_TYPE, pack, unpack
 from sluice.images.decode import FORMATS, decode, decode_whole
@@ -13,9 +14,15 @@ from sluice.images.preprocessing import VERSION, Preprocessing
 
 __all__ = [
     "BATCH_TYPE",
+    "BF16",
     "CARD_TYPE",
     "FORMATS",
+    "FP32",
+    "INT8",
     "NO_WEIGHTS",
+    "OPENVINO",
+    "RUNTIMES",
+    "TORCH",
     "VERSION",
     "BatchError",
     "CardError",

@@ -1,8 +1,9 @@
 """A model's identity: a digest of everything that determines a prediction.
 
-It is computed wherever a card is made, read or served. It covers architecture, weights, preprocessing and labels. The
-preprocessing's version isn't part of it: the version says which code an archive includes, and new code must not turn a
-registered model into another one.
+It is computed wherever a card is made, read or served. It covers architecture, weights, preprocessing and labels, and
+the precision if that isn't fp32. The preprocessing's version isn't part of it: the version says which code an archive
+includes, and new code must not turn a registered model into another one. Nor is the runtime: in fp32 all of them give
+the same answers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Final
 
+from sluice.domain.running import FP32, PRECISIONS
 from sluice.errors import CardError
 
 NO_WEIGHTS: Final = hashlib.sha256(b"").hexdigest()
@@ -24,24 +26,33 @@ SAME_WEIGHTS: Final[Mapping[str, str]] = {
 """Weights that archives carried in another file before: a model registered by that one stays the one it is."""
 
 
-def digest_of(architecture: str, weights_sha256: str, preprocessing: Mapping[str, Any], labels: Sequence[str]) -> str:
+def digest_of(
+    architecture: str,
+    weights_sha256: str,
+    preprocessing: Mapping[str, Any],
+    labels: Sequence[str],
+    precision: str = FP32,
+) -> str:
     """Return the digest of everything that determines a prediction."""
     recipe = {name: value for name, value in preprocessing.items() if name != "version"}
     told = [architecture, SAME_WEIGHTS.get(weights_sha256, weights_sha256), recipe, list(labels)]
+    if precision != FP32:
+        told.append(precision)
     return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def check_card(card: Mapping[str, Any]) -> None:
     """Raise CardError if a card's digest doesn't match its contents."""
-    weights = card["weights"]
-    found = digest_of(
-        card["architecture"], weights["sha256"] if weights else NO_WEIGHTS, card["preprocessing"], card["labels"]
-    )
+    weights, precision = card["weights"], card.get("precision", FP32)
+    if precision not in PRECISIONS:
+        raise CardError(f"precision is {precision!r:.40}: known here are {', '.join(PRECISIONS)}: upgrade Sluice")
+    sha256 = weights["sha256"] if weights else NO_WEIGHTS
+    found = digest_of(card["architecture"], sha256, card["preprocessing"], card["labels"], precision)
     if found != card["digest"]:
         raise CardError(
-            f"digest is {str(card['digest'])[:12]}, but its architecture, weights, preprocessing and labels make "
-            f"{found[:12]}: it was changed after it was built; build the archive again with scripts/build-model, under "
-            f"a version of its own"
+            f"digest is {str(card['digest'])[:12]}, but its architecture, weights, preprocessing, labels and "
+            f"precision make {found[:12]}: it was changed after it was built; build the archive again with "
+            f"scripts/build-model, under a version of its own"
         )
 
 

@@ -69,4 +69,5 @@ def checked_card(card: object, what: str) -> dict[str, Any]:
         raise ConfigurationError(f"{what}'s {error}") from error
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{what}: {error}") from error
-    return dict(known)
+    # How one machine runs it is nothing that the model is.
+    return {name: value for name, value in known.items() if name != "runs_as"}

@@ -112,14 +112,14 @@ def test_requests_of_one_server_side_batch_share_one_forward_pass(
     handler: SluiceHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[int] = []
-    forward = handler.model.forward
+    forward = handler.model.network.forward
 
     def counting(images: torch.Tensor) -> torch.Tensor:
         passes.append(len(images))
         outputs: torch.Tensor = forward(images)
         return outputs
 
-    monkeypatch.setattr(handler.model, "forward", counting)
+    monkeypatch.setattr(handler.model.network, "forward", counting)
     images = noise(5)
     requests = [({"body": pack(images[:2])}, BATCH_TYPE), ({"body": pack(images[2:])}, BATCH_TYPE)]
     together, _ = ask(handler, *requests)
@@ -176,14 +176,14 @@ def test_what_cannot_be_read_is_a_400_with_a_reason(
 
 
 def test_an_image_without_a_finite_result_fails_alone(handler: SluiceHandler, monkeypatch: pytest.MonkeyPatch) -> None:
-    forward = handler.model.forward
+    forward = handler.model.network.forward
 
     def third_is_nan(images: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = forward(images).clone()
         outputs[2] = torch.nan
         return outputs
 
-    monkeypatch.setattr(handler.model, "forward", third_is_nan)
+    monkeypatch.setattr(handler.model.network, "forward", third_is_nan)
     (answer,), _ = ask(handler, ({"body": pack(noise(4))}, BATCH_TYPE))
     assert [isinstance(top, dict) for top in answer["predictions"]] == [False, False, True, False]
 
@@ -191,7 +191,7 @@ def test_an_image_without_a_finite_result_fails_alone(handler: SluiceHandler, mo
 def test_what_the_network_fails_on_is_a_500_with_its_words_and_alone(
     handler: SluiceHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward = handler.model.forward
+    forward = handler.model.network.forward
 
     def no_white(images: torch.Tensor) -> torch.Tensor:
         if (images.amin(dim=(1, 2, 3)) > 0.9).any():
@@ -199,7 +199,7 @@ def test_what_the_network_fails_on_is_a_500_with_its_words_and_alone(
         outputs: torch.Tensor = forward(images)
         return outputs
 
-    monkeypatch.setattr(handler.model, "forward", no_white)
+    monkeypatch.setattr(handler.model.network, "forward", no_white)
     white = {"body": pack([*noise(2), np.full((224, 224, 3), 255, np.uint8)])}
     good = {"body": pack(noise(2))}
     answers, context = ask(handler, (good, BATCH_TYPE), (white, BATCH_TYPE), (good, BATCH_TYPE))
@@ -218,14 +218,14 @@ def test_a_lack_of_memory_is_left_to_torchserve(
     def fail(_: torch.Tensor) -> torch.Tensor:
         raise error
 
-    monkeypatch.setattr(handler.model, "forward", fail)
+    monkeypatch.setattr(handler.model.network, "forward", fail)
     with pytest.raises(type(error)):
         ask(handler, ({"body": pack(noise(1))}, BATCH_TYPE))
 
 
 def test_the_network_sees_normalised_channels_last_floats(handler: SluiceHandler) -> None:
     images = np.stack(noise(2))
-    tensor = handler.preprocess([images])
+    tensor = handler.model.prepared(images)
     assert tensor.shape == (2, 3, 224, 224)
     assert tensor.is_contiguous(memory_format=torch.channels_last)
     expected = (images.astype(np.float64).transpose(0, 3, 1, 2) / 255 - 0.5) / 0.5

@@ -84,7 +84,7 @@ def test_explanations_and_predictions_come_in_one_batch_of_requests(handler: Slu
 
 
 def test_a_network_with_maps_is_explained(handler: SluiceHandler) -> None:
-    handler.model = Brightest().eval()
+    handler.model._network = Brightest().eval()
     context = Context(Path(), [BATCH_TYPE])
     context.explained = {0}
     white = np.full((224, 224, 3), 255, np.uint8)

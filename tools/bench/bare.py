@@ -1,6 +1,7 @@
 """The competitor to match: one process that reads files, decodes in threads and runs the network, nothing else.
 
-No bucket, no database, no second process, no retries: what the machine can do with these images, threads and weights.
+No bucket, no database, no second process, no retries: what the machine can do with these images, threads, weights and
+the archive's runtime.
 As a program it prints one JSON line; the benchmark starts it as its own process to measure its memory.
 """
 
@@ -21,25 +22,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handlers.networks import load
-from sluice.images import Preprocessing, decode
+from handlers.loaded import LoadedNetwork
+from sluice.images import decode
 
 MAX_PIXELS = 100_000_000
 
 
 class Network:
-    """A model archive's network, with its weights and its preprocessing."""
+    """A model archive's network, with its preprocessing, run as TorchServe would run it here."""
 
     def __init__(self, archive: Path) -> None:
         with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(archive) as packed:
             card = json.loads(packed.read("model.json"))
-            if card["weights"] is not None:
-                packed.extract(card["weights"]["file"], scratch)
-            self.network = load(Path(scratch), card, torch.device("cpu"))
+            packed.extractall(scratch)
+            self.loaded = LoadedNetwork(Path(scratch), card, torch.device("cpu"))
         self.labels: list[str] = card["labels"]
-        self.preprocessing = Preprocessing.from_dict(card["preprocessing"])
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.preprocessing.mean, self.preprocessing.std))
-        self.scale, self.shift = 1 / (255 * std), -mean / std
+        self.preprocessing = self.loaded.preprocessing
+        self.runs_as = self.loaded.runs_as
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         """Read and decode a file."""
@@ -47,10 +46,7 @@ class Network:
 
     def predict(self, images: list[NDArray[np.uint8]]) -> list[list[tuple[str, float]]]:
         """Return each image's five best labels with their probabilities."""
-        with torch.inference_mode():
-            pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-            outputs = self.network(pixels.to(torch.float32).mul_(self.scale).add_(self.shift)).softmax(1)
-            scores, classes = outputs.topk(5, dim=1)
+        scores, classes = self.loaded.probabilities([np.stack(images)]).topk(5, dim=1)
         return [
             [(self.labels[number], score) for number, score in zip(numbers, values, strict=True)]
             for numbers, values in zip(classes.tolist(), scores.tolist(), strict=True)

@@ -102,7 +102,8 @@ def main() -> None:
         result = distance(network, photo)
         for kind in ("all", photo.kind):
             found[kind].append(result)
-    print(f"{arguments.model}: values within 1 level (mean, worst photo), most levels apart, same top-1, score apart")
+    print(f"{arguments.model}, {network.runs_as.runtime}, {network.runs_as.precision}:")
+    print("values within 1 level (mean, worst photo), most levels apart, same top-1, score apart")
     for kind, results in sorted(found.items()):
         near, scores = [each.near for each in results], [each.score for each in results]
         most, same = max(each.most for each in results), sum(each.same_label for each in results) / len(results)

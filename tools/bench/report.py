@@ -34,6 +34,7 @@ def table(results: dict[str, Any]) -> str:
     named = ((model, rounds), ("no model", noop))
     lines = [
         *(f"{key}: {value}" for key, value in results["machine"].items()),
+        "runtime: " + ", ".join(value for value in results["runs_as"].values() if value),
         "",
         _row(f"images/s with {model}", "median", "range"),
         _row("  bare loop, one process", *_spread([entry["bare"] for entry in rounds])),

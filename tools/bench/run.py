@@ -20,6 +20,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
+from handlers.running import runs_as
 from sluice import ledger
 from sluice.images import Preprocessing
 from sluice.ledger import Database
@@ -100,7 +103,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     say(f"photos: {arguments.images}")
     files = write_photos(folder, arguments.images)
     model, batch = arguments.model, arguments.batch
-    results: dict[str, Any] = {"machine": machine(), "arguments": vars(arguments)}
+    way = runs_as(card_of(archive_of(model)), torch.device("cpu"))
+    results: dict[str, Any] = {"machine": machine(), "arguments": vars(arguments), "runs_as": way.to_dict()}
     with Servers(models=[model, "noop"], say=say) as servers:
         servers.start()
         servers.s3.fill("photos", ((path.name, path.read_bytes()) for path in files))

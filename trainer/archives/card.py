@@ -1,7 +1,7 @@
 """What an archive says of itself: model.json. docs/models.md explains its fields.
 
-Its digest covers all that decides a prediction: architecture, weights, preprocessing and labels. What is said besides
-(description, licence, metrics) may change without making another model of it.
+Its digest covers all that decides a prediction: architecture, weights, preprocessing, labels, and the precision if that
+isn't fp32. What is said besides (runtime, description, licence, metrics) may change without making another model of it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from sluice.domain.running import TORCH
 from sluice.errors import BuildError
 from trainer.archives.recipe import Recipe
 from trainer.archives.sources import sha256_of
@@ -21,8 +22,8 @@ CARD_MAX_BYTES: Final = 4_000_000
 """TorchServe answers with no more (max_response_size), and a card has to fit into an answer."""
 
 
-def model_card(recipe: Recipe, labels: Sequence[str], weights: Path | None) -> dict[str, Any]:
-    """Return the card of what a recipe became."""
+def model_card(recipe: Recipe, labels: Sequence[str], weights: Path | None, runtime: str = TORCH) -> dict[str, Any]:
+    """Return the card of what a recipe became, to be run by a runtime."""
     from sluice.images import NO_WEIGHTS, digest_of  # noqa: PLC0415 - --help needs no numpy
 
     sha256 = sha256_of(weights) if weights else NO_WEIGHTS
@@ -32,9 +33,11 @@ def model_card(recipe: Recipe, labels: Sequence[str], weights: Path | None) -> d
     card = {
         "name": recipe.name,
         "version": recipe.version,
-        "digest": digest_of(recipe.architecture, sha256, recipe.preprocessing, labels),
+        "digest": digest_of(recipe.architecture, sha256, recipe.preprocessing, labels, recipe.precision),
         "architecture": recipe.architecture,
         "weights": told,
+        "runtime": runtime,
+        "precision": recipe.precision,
         "preprocessing": recipe.preprocessing,
         "classes": len(labels),
         "labels": list(labels),

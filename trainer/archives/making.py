@@ -12,14 +12,15 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from sluice.domain.running import FP32, OPENVINO, TORCH
 from sluice.errors import BuildError, WeightsError
 from trainer.archives.card import CARD, model_card, read_card
 from trainer.archives.labels import imagenet_labels
-from trainer.archives.recipe import EXPORT, ROOT, Recipe
+from trainer.archives.recipe import EXPORT, NOOP, ROOT, Recipe
 from trainer.archives.sources import sha256_of, weights_file
 from trainer.archives.zips import add
 
@@ -31,10 +32,14 @@ CARRIED: Final = (
     "sluice/images/*.py",
     "handlers/__init__.py",
     "handlers/architectures.py",
+    "handlers/compiled.py",
     "handlers/explanation.py",
+    "handlers/folding.py",
     "handlers/graphs.py",
+    "handlers/loaded.py",
     "handlers/networks.py",
     "handlers/programs.py",
+    "handlers/running.py",
 )
 WEIGHTS: Final = "weights.safetensors"
 PROGRAM: Final = "program.pt2"
@@ -42,7 +47,8 @@ MANIFEST: Final = "MAR-INF/MANIFEST.json"
 SAMPLE: Final = Path(__file__).with_name("sample.py")
 SAMPLE_SECONDS: Final = 600
 SAID: Final = 3000
-PACKAGES: Final = ("torch", "torchvision", "safetensors")
+PACKAGES: Final = ("torch", "torchvision", "safetensors", "openvino")
+"""The last one may be missing: archives are made for torch then."""
 
 
 def build(recipe: Recipe, output: Path, cache: Path, *, force: bool) -> tuple[Path, dict[str, Any], bool]:
@@ -60,16 +66,44 @@ def build(recipe: Recipe, output: Path, cache: Path, *, force: bool) -> tuple[Pa
             weights = _weights(recipe, len(labels), cache, scratch)
         except WeightsError as error:
             raise BuildError(str(error)) from error
-        card = {**model_card(recipe, labels, weights), "built_from": built_from}
         # Only an archive that predicts takes the place of an older one.
         part = archive.with_name(f"{archive.name}.{os.getpid()}.part")
         try:
-            write_archive(card, weights, part)
-            print(try_archive(part, scratch / "unpacked"), flush=True)
+            card, said = make_archive(recipe, labels, weights, part, built_from=built_from)
+            print(said, flush=True)
             part.replace(archive)
         finally:
             part.unlink(missing_ok=True)
     return archive, card, True
+
+
+def make_archive(
+    recipe: Recipe, labels: Sequence[str], weights: Path | None, path: Path, **more: str
+) -> tuple[dict[str, Any], str]:
+    """Write an archive and try it; return its card, to which `more` is added, and what it said of a photo.
+
+    Where the recipe names no runtime, it is the first that answers as torch does.
+    """
+    runtimes = _runtimes(recipe)
+    for runtime in runtimes:
+        card = {**model_card(recipe, labels, weights, runtime), **more}
+        write_archive(card, weights, path)
+        try:
+            with tempfile.TemporaryDirectory(prefix="sluice-try-") as unpacked:
+                return card, try_archive(path, Path(unpacked))
+        except BuildError:
+            if runtime == runtimes[-1]:
+                raise
+    raise AssertionError(runtimes)
+
+
+def _runtimes(recipe: Recipe) -> tuple[str, ...]:
+    """Return the runtimes to try, the fastest first."""
+    if recipe.runtime or recipe.precision != FP32:
+        return (recipe.runtime or OPENVINO,)
+    if recipe.architecture == NOOP or importlib.util.find_spec(OPENVINO) is None:
+        return (TORCH,)
+    return OPENVINO, TORCH
 
 
 def fingerprint(recipe: Recipe) -> str:
@@ -77,7 +111,7 @@ def fingerprint(recipe: Recipe) -> str:
     told = {
         "recipe": {name: value for name, value in vars(recipe).items() if name != "base"},
         "code": {place: sha256_of(path) for place, path in carried_files().items()},
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES if importlib.util.find_spec(name)},
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from sluice.domain.running import FP32, OPENVINO, PRECISIONS, RUNTIMES, TORCH
 from sluice.errors import BuildError
 from trainer.archives.labels import IMAGENET_CLASSES, read_labels
 
@@ -21,7 +22,9 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 RECIPE_VERSION: Final = re.compile(r"[0-9.]{1,16}")
 ARCHITECTURE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 METRIC: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]{0,63}")
-PARTS: Final = frozenset({"name", "version", "architecture", "labels", "weights", "preprocessing", "card"})
+PARTS: Final = frozenset(
+    {"name", "version", "architecture", "runtime", "precision", "labels", "weights", "preprocessing", "card"}
+)
 RECIPE_MAX_BYTES: Final = 8 * 1024 * 1024
 SIDE_MAX: Final = 4096
 METRICS_MAX: Final = 200
@@ -46,6 +49,9 @@ class Recipe:
     card: dict[str, Any]
     base: Path
     """Where relative paths begin."""
+    runtime: str = ""
+    """Empty: the fastest that answers as torch does."""
+    precision: str = FP32
 
     @property
     def classes(self) -> int:
@@ -107,7 +113,20 @@ def _recipe(table: Mapping[str, Any], base: Path) -> Recipe:
         preprocessing=Preprocessing.from_dict({**preprocessing, "version": VERSION}).to_dict(),
         card=_card(_table(table, "card")) if "card" in table else {},
         base=base,
+        **_running(table),
     )
+
+
+def _running(table: Mapping[str, Any]) -> dict[str, str]:
+    """Return how the network is to be run."""
+    runtime, precision = (_text({"runtime": "", "precision": FP32, **table}, each) for each in ("runtime", "precision"))
+    if runtime not in {"", *RUNTIMES}:
+        raise BuildError(f"runtime is {runtime!r:.100}: expected {' or '.join(RUNTIMES)}, or leave it out")
+    if precision not in PRECISIONS:
+        raise BuildError(f"precision is {precision!r:.100}: expected {', '.join(PRECISIONS)}, or leave it out")
+    if precision != FP32 and runtime not in {"", OPENVINO}:
+        raise BuildError(f'precision {precision} needs runtime = "{OPENVINO}", torch runs on a CPU in {FP32}')
+    return {"runtime": runtime, "precision": precision}
 
 
 def _with_sound_weights(recipe: Recipe) -> Recipe:
@@ -130,6 +149,8 @@ def _with_sound_weights(recipe: Recipe) -> Recipe:
             )
         # By another name too: it must never stand where the real one is looked for.
         return replace(recipe, name=f"{recipe.name}-random", version=f"{recipe.version}-random", sha256="")
+    if recipe.architecture == NOOP and (recipe.runtime, recipe.precision) not in {("", FP32), (TORCH, FP32)}:
+        raise BuildError("noop has no network to run: leave out runtime and precision")
     if (recipe.weights == "none") != (recipe.architecture == NOOP):
         raise BuildError('weights: noop has none (from = "none"), every other network needs some')
     return recipe

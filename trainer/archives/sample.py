@@ -13,6 +13,8 @@ from typing import Any, Final
 
 BATCH: Final = 3
 NEAR: Final = 1e-3
+SAME: Final = 1e-4
+"""Of a probability: so near to torch's is whatever else runs a network in fp32."""
 
 
 class OneRequest:
@@ -39,6 +41,8 @@ def main(folder: str, photo: Path | None) -> None:
     sys.path.insert(0, folder)
     handler = importlib.import_module("sluice_handler").SluiceHandler()
     handler.initialize(OneRequest(folder))
+    if handler.model.runs_as.why:
+        sys.exit(f"it can't run here as the recipe says: {handler.model.runs_as.why}")
     images = importlib.import_module("sluice.images")
     numpy = importlib.import_module("numpy")
     dice, side = numpy.random.default_rng(1), handler.preprocessing.crop
@@ -49,6 +53,11 @@ def main(folder: str, photo: Path | None) -> None:
         scores = dict(map(tuple, single))
         if any(abs(scores.get(number, score) - score) > NEAR for number, score in joined):
             sys.exit("a picture's scores depend on the pictures beside it: is the network in eval mode?")
+    if handler.model.runs_as.precision == images.FP32:
+        batch = numpy.stack(pictures)
+        apart = float((handler.model.probabilities([batch]) - handler.model.by_torch(batch)).abs().max())
+        if not apart <= SAME:
+            sys.exit(f"{handler.model.runs_as.runtime} answers otherwise than torch, by {apart:.1g}")
     if photo is None:
         print("sample   none: scikit-image, which has the photo, isn't installed")
         return

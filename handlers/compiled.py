@@ -1,0 +1,79 @@
+"""A network that OpenVINO has compiled for this processor: pictures as bytes in, scores out.
+
+It is made of torch's own network each time that it is loaded, so that an archive holds nothing else for it. The
+normalisation becomes part of it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sluice.images import BF16, FP32, INT8, Preprocessing, WeightsError
+
+if TYPE_CHECKING:
+    import openvino
+
+CHANNELS: Final = 3
+LEVELS: Final = 255
+HINTS: Final = {FP32: "f32", BF16: "bf16", INT8: "f32"}
+"""What layers compute with that aren't quantised."""
+SAID_MAX: Final = 300
+
+
+class CompiledNetwork:
+    """Runs one batch at a time; not for several threads."""
+
+    def __init__(self, model: openvino.Model, precision: str, threads: int) -> None:
+        import openvino  # noqa: PLC0415 - a machine may lack it
+
+        # Unpinned: each worker would have the same cores, the first ones.
+        options = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+
+    def scores(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
+        """Return the scores of (n, height, width, 3) bytes."""
+        (found,) = self._request.infer([pictures], share_inputs=True).values()
+        return torch.from_numpy(np.asarray(found, np.float32))
+
+
+def compiled(network: nn.Module, preprocessing: Preprocessing, precision: str, threads: int) -> CompiledNetwork:
+    """Return a network of torch's, compiled; WeightsError says why OpenVINO can't run it."""
+    from openvino import frontend  # noqa: PLC0415 - a machine may lack it
+
+    failures = (frontend.OpConversionFailure, frontend.OpValidationFailure, frontend.GeneralFailure)
+    try:
+        return CompiledNetwork(_model_of(network, preprocessing), precision, threads)
+    except (RuntimeError, TypeError, ValueError, *failures) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:SAID_MAX]
+        raise WeightsError(f"OpenVINO can't run it ({said})") from error
+
+
+def _model_of(network: nn.Module, preprocessing: Preprocessing) -> openvino.Model:
+    """Return what OpenVINO makes of a network, with the normalisation before it."""
+    import openvino  # noqa: PLC0415 - a machine may lack it
+    from openvino.preprocess import PrePostProcessor  # noqa: PLC0415 - the same
+
+    side = preprocessing.crop
+    example = torch.zeros(1, CHANNELS, side, side)
+    with torch.inference_mode(), warnings.catch_warnings():
+        # OpenVINO reads TorchScript, which torch calls outdated, and each size that forward looks at uncertain.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        model = openvino.convert_model(traced, example_input=example, input=[-1, CHANNELS, side, side])
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    steps.input().model().set_layout(openvino.Layout("NCHW"))
+    mean, std = ([LEVELS * value for value in values] for values in (preprocessing.mean, preprocessing.std))
+    steps.input().preprocess().convert_element_type(openvino.Type.f32).mean(mean).scale(std)
+    return steps.build()
