@@ -1,12 +1,13 @@
 """A network that OpenVINO has compiled for this processor: pictures as bytes in, scores out.
 
-It is made of torch's own network each time that it is loaded, so that an archive holds nothing else for it. The
-normalisation becomes part of it.
+It is made of torch's own network each time that it is loaded, so that an archive holds nothing else for it, unless it
+was quantised. The normalisation becomes part of it.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -47,19 +48,19 @@ class CompiledNetwork:
         return torch.from_numpy(np.asarray(found, np.float32))
 
 
-def compiled(network: nn.Module, preprocessing: Preprocessing, precision: str, threads: int) -> CompiledNetwork:
-    """Return a network of torch's, compiled; WeightsError says why OpenVINO can't run it."""
+def compiled(make: Callable[[], openvino.Model], precision: str, threads: int) -> CompiledNetwork:
+    """Return what is made, compiled; WeightsError says why OpenVINO can't run it."""
     from openvino import frontend  # noqa: PLC0415 - a machine may lack it
 
     failures = (frontend.OpConversionFailure, frontend.OpValidationFailure, frontend.GeneralFailure)
     try:
-        return CompiledNetwork(_model_of(network, preprocessing), precision, threads)
+        return CompiledNetwork(make(), precision, threads)
     except (RuntimeError, TypeError, ValueError, *failures) as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:SAID_MAX]
         raise WeightsError(f"OpenVINO can't run it ({said})") from error
 
 
-def _model_of(network: nn.Module, preprocessing: Preprocessing) -> openvino.Model:
+def model_of(network: nn.Module, preprocessing: Preprocessing) -> openvino.Model:
     """Return what OpenVINO makes of a network, with the normalisation before it."""
     import openvino  # noqa: PLC0415 - a machine may lack it
     from openvino.preprocess import PrePostProcessor  # noqa: PLC0415 - the same

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from handlers.compiled import CompiledNetwork, compiled
+from handlers.compiled import CompiledNetwork, compiled, model_of
 from handlers.folding import fold
 from handlers.networks import load
+from handlers.quantised import read_quantised
 from handlers.running import RunsAs, runs_as
-from sluice.images import FP32, OPENVINO, TORCH, Preprocessing, WeightsError
+from sluice.images import FP32, INT8, OPENVINO, TORCH, Preprocessing, WeightsError, check_weights
+
+if TYPE_CHECKING:
+    import openvino
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +40,12 @@ class LoadedNetwork:
             for values in (self.preprocessing.mean, self.preprocessing.std)
         )
         self._scale, self._shift = 1 / (255 * std), -mean / std
-        self._network: nn.Module | None = self._load()
+        self._network: nn.Module | None = None
         self._compiled: CompiledNetwork | None = None
         if self.runs_as.runtime == OPENVINO:
-            self._compile(self._network)
+            self._compile()
+        if self._compiled is None:
+            self._network = self._load()
         if self.runs_as.why:
             logger.warning("%s@%s doesn't run as its card says: %s", card["name"], card["version"], self.runs_as.why)
 
@@ -74,10 +81,20 @@ class LoadedNetwork:
         fold(network)
         return network
 
-    def _compile(self, network: nn.Module) -> None:
+    def _compile(self) -> None:
+        make = self._maker()
         try:
-            self._compiled = compiled(network, self.preprocessing, self.runs_as.precision, torch.get_num_threads())
+            self._compiled = compiled(make, self.runs_as.precision, torch.get_num_threads())
         except WeightsError as error:
             self.runs_as = RunsAs(TORCH, FP32, str(error))
         else:
             self._network = None
+
+    def _maker(self) -> Callable[[], openvino.Model]:
+        """Return what makes OpenVINO's form of it; CardError if the quantised file isn't the card's."""
+        if self.runs_as.precision != INT8:
+            return partial(model_of, self.network, self.preprocessing)
+        path = self._folder / self._card["quantised"]["file"]
+        with path.open("rb") as file:
+            check_weights(self._card, file, "quantised")
+        return partial(read_quantised, path)

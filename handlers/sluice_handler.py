@@ -77,7 +77,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         self.model = LoadedNetwork(folder, card, device)
         side = self.preprocessing.crop
         # The first run is slow: now, then.
-        outputs = self.model.probabilities([np.zeros((1, side, side, 3), np.uint8)])
+        outputs = self.inference([np.zeros((1, side, side, 3), np.uint8)])
         if outputs.shape != (1, len(self.labels)):
             raise CardError(
                 f"the network's output for one picture is of shape {tuple(outputs.shape)}, model.json has "
@@ -127,7 +127,7 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         if not requests:
             return []
         try:
-            tops = self.postprocess(self.model.probabilities(requests))
+            tops = self.postprocess(self.inference(requests))
         except Exception as error:
             # TorchServe itself detects lack of memory and broken GPUs, which are no picture's fault.
             if isinstance(error, MemoryError) or "CUDA" in str(error):
@@ -147,6 +147,10 @@ class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no typ
         if isinstance(found, str):
             return {**self.answer_head, "error": found}
         return {**self.answer_head, "label": self.labels[found["class"]], **found}
+
+    def inference(self, pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+        """Return the probabilities of each picture of some arrays (n, height, width, 3)."""
+        return self.model.probabilities(pictures)
 
     def postprocess(self, probabilities: torch.Tensor) -> list[list[tuple[int, float]] | None]:
         """Return each image's best classes, best first; None if the network's output isn't finite."""

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Final
 
-from sluice.domain.running import FP32, PRECISIONS
+from sluice.domain.running import FP32, INT8, PRECISIONS
 from sluice.errors import CardError
 
 NO_WEIGHTS: Final = hashlib.sha256(b"").hexdigest()
@@ -32,12 +32,13 @@ def digest_of(
     preprocessing: Mapping[str, Any],
     labels: Sequence[str],
     precision: str = FP32,
+    quantised_sha256: str = "",
 ) -> str:
     """Return the digest of everything that determines a prediction."""
     recipe = {name: value for name, value in preprocessing.items() if name != "version"}
     told = [architecture, SAME_WEIGHTS.get(weights_sha256, weights_sha256), recipe, list(labels)]
     if precision != FP32:
-        told.append(precision)
+        told += [precision, quantised_sha256]
     return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -46,8 +47,12 @@ def check_card(card: Mapping[str, Any]) -> None:
     weights, precision = card["weights"], card.get("precision", FP32)
     if precision not in PRECISIONS:
         raise CardError(f"precision is {precision!r:.40}: known here are {', '.join(PRECISIONS)}: upgrade Sluice")
+    quantised = card.get("quantised")
+    if (precision == INT8) != bool(quantised):
+        raise CardError(f"precision is {precision}, and it names {'a' if quantised else 'no'} quantised network")
     sha256 = weights["sha256"] if weights else NO_WEIGHTS
-    found = digest_of(card["architecture"], sha256, card["preprocessing"], card["labels"], precision)
+    more = (precision, quantised["sha256"] if quantised else "")
+    found = digest_of(card["architecture"], sha256, card["preprocessing"], card["labels"], *more)
     if found != card["digest"]:
         raise CardError(
             f"digest is {str(card['digest'])[:12]}, but its architecture, weights, preprocessing, labels and "
@@ -56,11 +61,11 @@ def check_card(card: Mapping[str, Any]) -> None:
         )
 
 
-def check_weights(card: Mapping[str, Any], file: IO[bytes]) -> None:
-    """Raise CardError if the weights aren't those that the card's digest was made from."""
-    found, wanted = hashlib.file_digest(file, "sha256").hexdigest(), card["weights"]["sha256"]  # type: ignore[arg-type]
+def check_weights(card: Mapping[str, Any], file: IO[bytes], part: str = "weights") -> None:
+    """Raise CardError if the weights, or another part of a card, aren't those that its digest was made from."""
+    found, wanted = hashlib.file_digest(file, "sha256").hexdigest(), card[part]["sha256"]  # type: ignore[arg-type]
     if found != wanted:
         raise CardError(
-            f"{card['weights']['file']} has sha256 {found}, the card says {wanted}: build the archive again with "
+            f"{card[part]['file']} has sha256 {found}, the card says {wanted}: build the archive again with "
             f"scripts/build-model"
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from sluice.errors import ConfigurationError
-from sluice.store.card import CARD, archived_card
+from sluice.store.card import CARD, PARTS, archived_card
 
 MANIFEST: Final = "MAR-INF/MANIFEST.json"
 HANDLER: Final = "sluice_handler.py"
@@ -148,7 +148,7 @@ def _check_layout(entries: list[zipfile.ZipInfo], file: IO[bytes], directory: in
 
 def _check_weights(opened: zipfile.ZipFile, card: dict[str, Any]) -> None:
     """Refuse weights that are no safetensors and no program, and files of weights that the card doesn't name."""
-    named = {card["weights"]["file"]} if card["weights"] else set()
+    named = {card[part]["file"] for part in PARTS if card.get(part)}
     there = {name for name in opened.namelist() if WEIGHTS.fullmatch(name)}
     if there != named:
         raise ConfigurationError(f"it holds {_all(there)}, and its {CARD} names {_all(named)}: build it again")

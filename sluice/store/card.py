@@ -15,6 +15,8 @@ CARD_MAX_BYTES: Final = 16 * 1024 * 1024
 TEXTS: Final = ("name", "version", "digest", "architecture")
 FIELDS: Final[dict[str, type]] = {**dict.fromkeys(TEXTS, str), "preprocessing": dict, "labels": list}
 DIGEST_LENGTH: Final = 64
+PARTS: Final = ("weights", "quantised")
+"""What names a file of the archive, or nothing."""
 
 
 def archived_card(archive: Path, called: str = "") -> dict[str, Any]:
@@ -27,9 +29,10 @@ def archived_card(archive: Path, called: str = "") -> dict[str, Any]:
             if opened.getinfo(CARD).file_size > CARD_MAX_BYTES:
                 raise ConfigurationError(f"{shown}: {CARD} is larger than {CARD_MAX_BYTES} bytes: build it again")
             card = checked_card(json.loads(opened.read(CARD)), f"{shown}: {CARD}")
-            if card["weights"]:
-                with opened.open(card["weights"]["file"]) as weights:
-                    check_weights(card, weights)
+            for part in PARTS:
+                if card.get(part):
+                    with opened.open(card[part]["file"]) as file:
+                        check_weights(card, file, part)
     except CardError as error:
         raise ConfigurationError(f"{shown}: {error}") from error
     except OSError as error:
@@ -47,11 +50,11 @@ def checked_card(card: object, what: str) -> dict[str, Any]:
 
     known = card if isinstance(card, dict) else {}
     wrong = [name for name, kind in FIELDS.items() if not isinstance(known.get(name), kind)]
-    weights = known.get("weights", "")
-    if weights is not None and not (
-        isinstance(weights, dict) and all(isinstance(weights.get(name), str) for name in ("file", "sha256"))
-    ):
-        wrong.append("weights")
+    for part, told in (("weights", known.get("weights", "")), ("quantised", known.get("quantised"))):
+        if told is not None and not (
+            isinstance(told, dict) and all(isinstance(told.get(name), str) for name in ("file", "sha256"))
+        ):
+            wrong.append(part)
     if wrong:
         raise ConfigurationError(f"{what} has no usable {', '.join(wrong)}: make the archive with scripts/build-model")
     if (

@@ -32,11 +32,11 @@ class Faulty(SluiceHandler):
             self.go_wrong()
         return super().handle(data, context)
 
-    def preprocess(self, images):
+    def inference(self, images):
         sees_red = any(((image == (255, 0, 0)).all(axis=-1)).any() for image in images)
-        if hasattr(self, "model") and getattr(self, "initialized", False) and ({always!r} or sees_red):
+        if getattr(self, "initialized", False) and ({always!r} or sees_red):
             self.go_wrong()
-        return super().preprocess(images)
+        return super().inference(images)
 
     def go_wrong(self):
         {deed}

@@ -172,7 +172,7 @@ def test_weights_come_from_a_bucket_by_the_settings(tmp_path: Path, bucket: S3Cl
         ({'name = "noop"': 'name = "No Op"'}, "small letters"),
         ({'version = "1.0"': ""}, "lacks 'version'"),
         ({'version = "1.0"': "version = 1.0"}, "version is 1.0: expected a text"),
-        ({'version = "1.0"': 'version = "1.0"\nruntime = "fast"'}, "runtime: expected only architecture"),
+        ({'version = "1.0"': 'version = "1.0"\nspeed = "fast"'}, "speed: expected only architecture"),
         ({'"noop"\nlabels': '"resnet18"\nlabels'}, "every other network needs some"),
         ({'"imagenet-1k"': '"mine.txt"'}, "no file .*mine.txt"),
         ({"[weights]": "[weights"}, "not TOML"),

@@ -22,7 +22,9 @@ CARD_MAX_BYTES: Final = 4_000_000
 """TorchServe answers with no more (max_response_size), and a card has to fit into an answer."""
 
 
-def model_card(recipe: Recipe, labels: Sequence[str], weights: Path | None, runtime: str = TORCH) -> dict[str, Any]:
+def model_card(
+    recipe: Recipe, labels: Sequence[str], weights: Path | None, runtime: str = TORCH, quantised: Path | None = None
+) -> dict[str, Any]:
     """Return the card of what a recipe became, to be run by a runtime."""
     from sluice.images import NO_WEIGHTS, digest_of  # noqa: PLC0415 - --help needs no numpy
 
@@ -33,11 +35,19 @@ def model_card(recipe: Recipe, labels: Sequence[str], weights: Path | None, runt
     card = {
         "name": recipe.name,
         "version": recipe.version,
-        "digest": digest_of(recipe.architecture, sha256, recipe.preprocessing, labels, recipe.precision),
+        "digest": digest_of(
+            recipe.architecture,
+            sha256,
+            recipe.preprocessing,
+            labels,
+            recipe.precision,
+            sha256_of(quantised) if quantised else "",
+        ),
         "architecture": recipe.architecture,
         "weights": told,
         "runtime": runtime,
         "precision": recipe.precision,
+        **({"quantised": {"file": quantised.name, "sha256": sha256_of(quantised)}} if quantised else {}),
         "preprocessing": recipe.preprocessing,
         "classes": len(labels),
         "labels": list(labels),

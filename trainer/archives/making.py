@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ CARRIED: Final = (
     "handlers/loaded.py",
     "handlers/networks.py",
     "handlers/programs.py",
+    "handlers/quantised.py",
     "handlers/running.py",
 )
 WEIGHTS: Final = "weights.safetensors"
@@ -47,8 +49,8 @@ MANIFEST: Final = "MAR-INF/MANIFEST.json"
 SAMPLE: Final = Path(__file__).with_name("sample.py")
 SAMPLE_SECONDS: Final = 600
 SAID: Final = 3000
-PACKAGES: Final = ("torch", "torchvision", "safetensors", "openvino")
-"""The last one may be missing: archives are made for torch then."""
+PACKAGES: Final = ("torch", "torchvision", "safetensors", "openvino", "nncf")
+"""The last two may be missing: archives are made for torch then, and none in int8."""
 
 
 def build(recipe: Recipe, output: Path, cache: Path, *, force: bool) -> tuple[Path, dict[str, Any], bool]:
@@ -64,12 +66,17 @@ def build(recipe: Recipe, output: Path, cache: Path, *, force: bool) -> tuple[Pa
         labels = imagenet_labels() if recipe.labels is None else recipe.labels
         try:
             weights = _weights(recipe, len(labels), cache, scratch)
+            quantised = None
+            if weights is not None and recipe.calibration is not None:
+                from trainer.archives.fewer_bits import measured  # noqa: PLC0415 - imports torch
+
+                recipe, quantised = measured(recipe, recipe.calibration, labels, weights)
         except WeightsError as error:
             raise BuildError(str(error)) from error
         # Only an archive that predicts takes the place of an older one.
         part = archive.with_name(f"{archive.name}.{os.getpid()}.part")
         try:
-            card, said = make_archive(recipe, labels, weights, part, built_from=built_from)
+            card, said = make_archive(recipe, labels, weights, part, quantised, built_from=built_from)
             print(said, flush=True)
             part.replace(archive)
         finally:
@@ -78,7 +85,12 @@ def build(recipe: Recipe, output: Path, cache: Path, *, force: bool) -> tuple[Pa
 
 
 def make_archive(
-    recipe: Recipe, labels: Sequence[str], weights: Path | None, path: Path, **more: str
+    recipe: Recipe,
+    labels: Sequence[str],
+    weights: Path | None,
+    path: Path,
+    quantised: Path | None = None,
+    **more: str,
 ) -> tuple[dict[str, Any], str]:
     """Write an archive and try it; return its card, to which `more` is added, and what it said of a photo.
 
@@ -86,14 +98,15 @@ def make_archive(
     """
     runtimes = _runtimes(recipe)
     for runtime in runtimes:
-        card = {**model_card(recipe, labels, weights, runtime), **more}
-        write_archive(card, weights, path)
+        card = {**model_card(recipe, labels, weights, runtime, quantised), **more}
+        write_archive(card, weights, path, quantised)
         try:
             with tempfile.TemporaryDirectory(prefix="sluice-try-") as unpacked:
                 return card, try_archive(path, Path(unpacked))
-        except BuildError:
+        except BuildError as error:
             if runtime == runtimes[-1]:
                 raise
+            print(f"{runtime} isn't taken: {error}", flush=True)
     raise AssertionError(runtimes)
 
 
@@ -109,7 +122,7 @@ def _runtimes(recipe: Recipe) -> tuple[str, ...]:
 def fingerprint(recipe: Recipe) -> str:
     """Digest what an archive is made from, in a moment: neither torch nor the weights are opened for it."""
     told = {
-        "recipe": {name: value for name, value in vars(recipe).items() if name != "base"},
+        "recipe": {name: value for name, value in asdict(recipe).items() if name != "base"},
         "code": {place: sha256_of(path) for place, path in carried_files().items()},
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES if importlib.util.find_spec(name)},
     }
@@ -122,7 +135,7 @@ def carried_files() -> dict[str, Path]:
     return {HANDLER.name: HANDLER, **found}
 
 
-def write_archive(card: Mapping[str, Any], weights: Path | None, path: Path) -> None:
+def write_archive(card: Mapping[str, Any], weights: Path | None, path: Path, quantised: Path | None = None) -> None:
     """Have torch-model-archiver pack code, weights and card, and write what it packed without the time of that."""
     with tempfile.TemporaryDirectory(prefix="sluice-archive-") as folder:
         scratch = Path(folder)
@@ -132,8 +145,9 @@ def write_archive(card: Mapping[str, Any], weights: Path | None, path: Path) -> 
                 (staged / place).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(carried, staged / place)
         (staged / CARD).write_text(json.dumps(card, indent=1))
-        if weights:
-            shutil.copy(weights, staged / weights.name)
+        for part in (weights, quantised):
+            if part:
+                shutil.copy(part, staged / part.name)
         packed = _pack(card, staged, scratch)
         with zipfile.ZipFile(packed) as opened, zipfile.ZipFile(path, "w") as made:
             for name in sorted(name for name in opened.namelist() if not name.endswith("/")):

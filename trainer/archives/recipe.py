@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from sluice.domain.running import FP32, OPENVINO, PRECISIONS, RUNTIMES, TORCH
+from sluice.domain.running import FP32, INT8, OPENVINO, PRECISIONS, RUNTIMES, TORCH
 from sluice.errors import BuildError
 from trainer.archives.labels import IMAGENET_CLASSES, read_labels
 
@@ -23,7 +23,8 @@ RECIPE_VERSION: Final = re.compile(r"[0-9.]{1,16}")
 ARCHITECTURE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 METRIC: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]{0,63}")
 PARTS: Final = frozenset(
-    {"name", "version", "architecture", "runtime", "precision", "labels", "weights", "preprocessing", "card"}
+    {"name", "version", "architecture", "runtime", "precision", "labels"}
+    | {"weights", "preprocessing", "calibration", "card"}
 )
 RECIPE_MAX_BYTES: Final = 8 * 1024 * 1024
 SIDE_MAX: Final = 4096
@@ -32,6 +33,17 @@ TEXTS: Final = {"description": 2000, "licence": 200, "made_by": 200}
 """What a card may say in words, with how many characters."""
 EXPORT: Final = "export"
 NOOP: Final = "noop"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """On which pictures a network is measured that computes in fewer bits, and how often it must agree with fp32."""
+
+    pictures: str
+    agreement: float = 0.95
+    """Share of all pictures with the same best class."""
+    agreement_sure: float = 0.99
+    """The same of pictures that fp32 is fairly sure of."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,7 @@ class Recipe:
     runtime: str = ""
     """Empty: the fastest that answers as torch does."""
     precision: str = FP32
+    calibration: Calibration | None = None
 
     @property
     def classes(self) -> int:
@@ -113,6 +126,7 @@ def _recipe(table: Mapping[str, Any], base: Path) -> Recipe:
         preprocessing=Preprocessing.from_dict({**preprocessing, "version": VERSION}).to_dict(),
         card=_card(_table(table, "card")) if "card" in table else {},
         base=base,
+        calibration=_calibration(_table(table, "calibration")) if "calibration" in table else None,
         **_running(table),
     )
 
@@ -127,6 +141,18 @@ def _running(table: Mapping[str, Any]) -> dict[str, str]:
     if precision != FP32 and runtime not in {"", OPENVINO}:
         raise BuildError(f'precision {precision} needs runtime = "{OPENVINO}", torch runs on a CPU in {FP32}')
     return {"runtime": runtime, "precision": precision}
+
+
+def _calibration(told: Mapping[str, Any]) -> Calibration:
+    """Return what a network in fewer bits is measured with."""
+    known = set(Calibration.__dataclass_fields__)
+    if set(told) - known or "pictures" not in told:
+        raise BuildError(f"calibration: expected pictures, and only {', '.join(sorted(known))}")
+    pictures = _text(told, "pictures")
+    for name in known - {"pictures"}:
+        if name in told and not (type(told[name]) in {int, float} and 0 <= told[name] <= 1):
+            raise BuildError(f"calibration: {name} is {told[name]!r:.100}: expected a share from 0 to 1")
+    return Calibration(pictures, **{name: float(value) for name, value in told.items() if name != "pictures"})
 
 
 def _with_sound_weights(recipe: Recipe) -> Recipe:
@@ -149,6 +175,13 @@ def _with_sound_weights(recipe: Recipe) -> Recipe:
             )
         # By another name too: it must never stand where the real one is looked for.
         return replace(recipe, name=f"{recipe.name}-random", version=f"{recipe.version}-random", sha256="")
+    if recipe.precision == INT8 and recipe.calibration is None:
+        raise BuildError(
+            'precision int8 needs pictures like those that the model will meet: [calibration] pictures = "FOLDER", or '
+            "s3://…, 1,300 or more"
+        )
+    if recipe.precision == FP32 and recipe.calibration is not None:
+        raise BuildError("calibration is for precision bf16 or int8: leave it out, or say which")
     if recipe.architecture == NOOP and (recipe.runtime, recipe.precision) not in {("", FP32), (TORCH, FP32)}:
         raise BuildError("noop has no network to run: leave out runtime and precision")
     if (recipe.weights == "none") != (recipe.architecture == NOOP):
