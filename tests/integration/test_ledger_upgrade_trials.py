@@ -15,6 +15,7 @@ from tests.support.tried_jobs import Tried, add_tried_job, begin_trial
 from tools.stack import Servers
 
 BEFORE: Final = "0007"
+REVISION: Final = "0008"
 KEPT: Final = ("jobs", "objects", "predictions", "counters", "listings", "models", "current")
 
 
@@ -43,7 +44,7 @@ def test_up_and_down_keeps_the_rows(before: Settings) -> None:
         add_job(database, {b"a": ("cat", 0.5), b"b": ("cat", 0.5), b"c": None})
         database.run(models.promote, "animals", "1")
         old = rows(database)
-        schema.upgrade(before)
+        schema.upgrade(before, REVISION)
         assert rows(database) == old
         trial = begin_trial(database, shadow=False)
         add_tried_job(database, trial, {b"a": Tried("", "dog"), b"d": Tried("cat", "")})
@@ -51,7 +52,7 @@ def test_up_and_down_keeps_the_rows(before: Settings) -> None:
         # As where an upgrade was cut off after a statement: it is run again.
         ask(database, f"UPDATE alembic_version SET version_num = '{BEFORE}'")
         ask(database, "DROP VIEW trial_progress")
-        schema.upgrade(before)
+        schema.upgrade(before, REVISION)
         assert int(ask(database, "SELECT answered FROM trial_progress")[0]["answered"]) == 1
         new = rows(database)
         schema.downgrade(before, BEFORE)
