@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from sluice.process import run_process
 from trainer.service import serve_until_stopped
 
 EXAMPLES = """examples:
   python -m trainer                          makes models of what `sluice train` asks for, one after the other
+  python -m trainer --until-idle             ends once no training waits: for a Job, or a rented machine
   SLUICE_METRICS_PORT=9090 python -m trainer with /metrics, /live and /ready
 
 Every setting is an environment variable SLUICE_<NAME>: see README.md. SLUICE_MODEL_STORE is needed.
@@ -25,8 +27,9 @@ def main() -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.parse_args()
-    run_process("trainer", serve_until_stopped)
+    parser.add_argument("--until-idle", action="store_true", help="end once no training waits")
+    until_idle = parser.parse_args().until_idle
+    run_process("trainer", partial(serve_until_stopped, until_idle=until_idle))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,11 @@ SETTLED_SECONDS: Final = 2.0
 class TrainingProgress:
     """The stage of a training, what is done of it, and whether it should stop."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, each_step: Callable[[str], None] = lambda _: None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`each_step` is called with the stage at each step."""
+        self._each_step = each_step
         self._clock = clock
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -39,6 +43,7 @@ class TrainingProgress:
         self.check()
         with self._lock:
             self.done += 1
+        self._each_step(self.stage)
 
     def keep(self) -> None:
         """Note that what was done up to here survives this process."""

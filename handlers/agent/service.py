@@ -23,7 +23,7 @@ from sluice.ledger import AsyncLedger, Database, LedgerCursor, serving
 from sluice.ledger.serving import ServingState, WantedVersion
 from sluice.settings import Settings
 from sluice.store.shelf import ModelStore
-from sluice.telemetry import Health, LedgerTelemetry, get_logger, serve
+from sluice.telemetry import Health, LedgerTelemetry, get_logger, metrics, serve
 
 log = get_logger()
 
@@ -38,6 +38,7 @@ UNREADY_SECONDS: Final = 330.0
 SERVED: Final = "served"
 LOADING: Final = "loading"
 FAILED: Final = "failed"
+STATES: Final = (SERVED, LOADING, FAILED)
 
 
 class LoadAttempts:
@@ -224,6 +225,7 @@ class AgentService:
             await asyncio.to_thread(self._loader.load, version)
         except LoadFailed as error:
             tried.failed(time.monotonic())
+            metrics.LOADS.labels(outcome=error.fault).inc()
             log.warning("a version can't be loaded", model=what, why=str(error), tries=tried.count)
             if error.fault == "memory":
                 self._cramped.add(version.id)
@@ -232,6 +234,7 @@ class AgentService:
                 return ServingState(FAILED, str(error))
             return ServingState(LOADING, str(error))
         log.info("a version is served", model=what)
+        metrics.LOADS.labels(outcome=SERVED).inc()
         self._checked.add((version.id, version.sha256))
         self._attempts.pop(version.id, None)
         self._cramped.discard(version.id)
@@ -253,6 +256,8 @@ class AgentService:
     def _tell_health(self) -> None:
         """Ready is who has all that was wanted when it started, and all that it had since."""
         assert self._wanted is not None  # noqa: S101 - the caller looked
+        for state in STATES:
+            metrics.WANTED_VERSIONS.labels(state=state).set(sum(each.state == state for each in self._states.values()))
         if self._must is None:
             self._health.set("models", ok=False, why=self._message)
             return

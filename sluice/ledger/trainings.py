@@ -31,6 +31,9 @@ SILENT_SECONDS: Final = 30
 DEATHS_MAX: Final = 20
 """So many trainers in a row that ended without coming any further are the training's own fault."""
 SLICE: Final = 1000
+UNDER_WAY: Final = ("pending", "running")
+WAITING: Final = "SELECT COUNT(*) AS wanted FROM trainings WHERE state IN ('pending', 'running')"
+"""What the chart's autoscaler asks: a training that is at work counts, so its trainer stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +270,7 @@ def end(cursor: LedgerCursor, training_id: int, state: str, message: str) -> Non
 def cancel(cursor: LedgerCursor, training_id: int) -> Training:
     """Cancel a training; its trainer stops within seconds. Repeating it is harmless."""
     found = _locked(cursor, training_id)
-    if found.state in ("pending", "running"):
+    if found.state in UNDER_WAY:
         end(cursor, training_id, "cancelled", "")
     elif found.state != "cancelled":
         raise LedgerError(f"training {training_id} is {found.state}: only what is pending or running can be cancelled")

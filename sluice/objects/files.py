@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import mimetypes
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -87,6 +88,25 @@ class BucketFiles:
             self._client.delete_object(Bucket=self._bucket, Key=key)
         except (ClientError, BotoCoreError) as error:
             raise self._judge(error, f"{self.url(key)} can't be removed") from error
+
+    def files(self, prefix: str) -> list[tuple[str, int, datetime]]:
+        """Return key, size and last change of all objects below a prefix."""
+        found: list[tuple[str, int, datetime]] = []
+        try:
+            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+            while True:
+                # `open_s3` leaves times as texts.
+                found += [
+                    (each["Key"], each["Size"], datetime.fromisoformat(str(each["LastModified"])))
+                    for each in page.get("Contents", [])
+                ]
+                if "NextContinuationToken" not in page:
+                    return found
+                page = self._client.list_objects_v2(
+                    Bucket=self._bucket, Prefix=prefix, ContinuationToken=page["NextContinuationToken"]
+                )
+        except (ClientError, BotoCoreError) as error:
+            raise self._judge(error, f"{self.url(prefix)} can't be listed") from error
 
     def _put(self, file: IO[bytes], key: str, what: str) -> None:
         kind = mimetypes.guess_type(key)[0]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sluice.domain import check_source
@@ -9,6 +13,15 @@ from sluice.errors import SourceError
 from sluice.objects.files import SCHEME, BucketFiles, split
 from sluice.objects.whole_files import path_of, written_whole
 from sluice.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A file of the store."""
+
+    key: str
+    size: int
+    modified: dt.datetime
 
 
 class KeptFiles:
@@ -61,6 +74,23 @@ class KeptFiles:
             (self._folder / key).unlink(missing_ok=True)
         except OSError as error:
             raise SourceError(f"{self.url(key)} can't be removed: {error.strerror}") from error
+
+    def files(self, folder: str) -> list[KeptFile]:
+        """Return all files below a folder, `name/`."""
+        if self._bucket is not None:
+            listed = self._bucket.files(f"{self._prefix}{folder}")
+            return [KeptFile(key.removeprefix(self._prefix), size, modified) for key, size, modified in listed]
+        found = []
+        try:
+            for path in (self._folder / folder).rglob("*"):
+                with suppress(FileNotFoundError):  # somebody else removed it meanwhile
+                    told = path.lstat()
+                    if stat.S_ISREG(told.st_mode):
+                        modified = dt.datetime.fromtimestamp(told.st_mtime, dt.UTC)
+                        found.append(KeptFile(str(path.relative_to(self._folder)), told.st_size, modified))
+        except OSError as error:
+            raise SourceError(f"{self.url(folder)} can't be listed: {error.strerror}") from error
+        return found
 
     def close(self) -> None:
         """Close the connections."""

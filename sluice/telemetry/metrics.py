@@ -47,6 +47,21 @@ GATEWAY_REMOVED = Counter(
     "sluice_gateway_removed_total", "Pictures and archives deleted after SLUICE_GATEWAY_KEEP_DAYS", ["what"]
 )
 
+TRAININGS = Counter(
+    "sluice_trainings_total", "Trainings that this trainer ended: done, failed, or left to the next one", ["outcome"]
+)
+TRAINING_STEPS = Counter(
+    "sluice_training_steps_total", "Steps of trainings, by stage: pictures, or rounds of fitting", ["stage"]
+)
+TRAINING_FILES_REMOVED = Counter(
+    "sluice_training_files_removed_total", "Files removed from the model store that no training needs", ["what"]
+)
+LOADS = Counter(
+    "sluice_loads_total",
+    "Tries to have TorchServe load a version: served, or what was at fault (archive, memory, model, server)",
+    ["outcome"],
+)
+
 IN_FLIGHT = Gauge("sluice_in_flight", "Objects leased (producer) or held (consumer) and not finished")
 BACKLOG = Gauge("sluice_backlog", "Pending objects of the running jobs that this producer owns, including leased ones")
 CREDIT = Gauge("sluice_credit", "Objects that consumers would take beyond those they hold")
@@ -69,6 +84,13 @@ DRIFT_ALARM = Gauge(
 GATEWAY_INSIDE = Gauge("sluice_gateway_pictures", "Pictures that the gateway is processing")
 GATEWAY_SWEEP_FAILED = Gauge(
     "sluice_gateway_sweep_failed", "1 if the last sweep for pictures and archives whose time is over failed"
+)
+TRAINING_AT_WORK = Gauge("sluice_training_at_work", "1 while this trainer has a training")
+TRAINER_SWEEP_FAILED = Gauge(
+    "sluice_trainer_sweep_failed", "1 if the last sweep of the model store for what no training needs failed"
+)
+WANTED_VERSIONS = Gauge(
+    "sluice_wanted_versions", "Versions that this TorchServe should serve, by how far it is with them", ["state"]
 )
 
 # Prometheus sees no increase if a counter first appears with 1, so each reason exists from the start.

@@ -42,8 +42,12 @@ def test_folders_become_a_model_whose_card_says_how_good_it_is(
     broken = {"circle/broken.png": drawing("circle", 1)[:99], "circle/.DS_Store": b"x"}
     source = fill(s3, bucket, {**labelled(), **broken})
     training = ledger.run(trainings.submit, Wish("shapes", source, made_by="somebody"))
-    found = ended(ledger, training, trainers.start())
+    worker = trainers.start("models", "--until-idle")
+    found = ended(ledger, training, worker)
     assert (found.state, found.version, found.message) == ("done", "1.0", "")
+    assert worker.wait(60) == 0, worker.log_tail()
+    assert trainers.stored("models/_features/")
+    assert trainers.stored("models/_trainings/") == [], "the notes of what is done go"
     assert any("broken.png" in finding for finding in found.findings)
     assert not any("DS_Store" in finding for finding in found.findings)
     model = ledger.run(models.find, "shapes", "1.0")

@@ -27,7 +27,7 @@ class Trainers:
         self._folder = folder
         self.started: list[Worker] = []
 
-    def start(self, store: str = "models", **settings: object) -> Worker:
+    def start(self, store: str = "models", *arguments: str, **settings: object) -> Worker:
         """Start one, on a prefix of the bucket as its store."""
         given = {
             "database_url": self._database_url,
@@ -36,7 +36,8 @@ class Trainers:
             **settings,
         }
         name = f"trainer-{len(self.started)}"
-        self.started.append(Worker(name, "trainer", self._folder, self._servers.leash, given, self.s3.environment))
+        leash, environment = self._servers.leash, self.s3.environment
+        self.started.append(Worker(name, "trainer", self._folder, leash, given, environment, *arguments))
         self.started[-1].start()
         return self.started[-1]
 

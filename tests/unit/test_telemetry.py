@@ -50,6 +50,13 @@ NAMES = [
     "sluice_locked",
     "sluice_consumers",
     "sluice_log_failures",
+    "sluice_trainings",
+    "sluice_training_at_work",
+    "sluice_training_steps",
+    "sluice_training_files_removed",
+    "sluice_trainer_sweep_failed",
+    "sluice_wanted_versions",
+    "sluice_loads",
 ]
 
 

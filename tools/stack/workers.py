@@ -19,7 +19,7 @@ ASK_SECONDS: Final = 5.0
 
 
 class Worker(Server):
-    """`python -m producer`, `consumer`, `gateway` or `handlers.agent`, with its own settings."""
+    """`python -m producer`, `consumer`, `gateway`, `trainer` or `handlers.agent`, with its own settings."""
 
     def __init__(
         self,
@@ -29,10 +29,12 @@ class Worker(Server):
         leash: Leash,
         settings: Mapping[str, object],
         secrets: Mapping[str, str],
+        *arguments: str,
     ) -> None:
         """`settings` are those of sluice/settings.py by name; `secrets` are additional environment variables."""
         super().__init__(name, folder, leash)
         self.module = module
+        self.arguments = arguments
         self.metrics_port = free_port()
         self.settings = {"name": name, "metrics_port": self.metrics_port, **settings}
         self.metrics_url = f"http://127.0.0.1:{self.metrics_port}/metrics"
@@ -41,7 +43,7 @@ class Worker(Server):
     def start(self) -> None:
         """Start; returns before it is ready."""
         set_here = {f"SLUICE_{key.upper()}": str(value) for key, value in self.settings.items()}
-        self.spawn([sys.executable, "-m", self.module], plain_environment(**set_here, **self._secrets))
+        self.spawn([sys.executable, "-m", self.module, *self.arguments], plain_environment(**set_here, **self._secrets))
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
         """Wait until it is ready."""
