@@ -42,7 +42,10 @@ PROFILES: Final[dict[str, Values]] = {
     "models in a volume": {"torchserve": {"modelStore": {"type": "pvc", "claim": "archives"}}},
     "published models": {"models": {"store": "s3://images/store/"}},
     "published models outside": {**EXTERNAL, "models": {"store": "s3://models/store/"}},
+    "trainings by Jobs": {"models": {"store": "s3://images/store/"}, "trainer": {"enabled": True, "kind": "Job"}},
     "everything": {
+        "models": {"store": "s3://images/store/"},
+        "trainer": {"enabled": True, "keda": {"enabled": True}, "gpu": {"enabled": True}},
         "producer": {"shards": 3},
         "consumer": {"keda": {"enabled": True}},
         "torchserve": {"autoscaling": {"enabled": True}, "gpu": {"enabled": True}},
@@ -121,6 +124,9 @@ class Rendered:
                 yield RenderedPod(resource, resource["metadata"]["labels"], resource["spec"])
             if resource["kind"] in WORKLOADS:
                 template = resource["spec"]["template"]
+                yield RenderedPod(resource, template["metadata"]["labels"], template["spec"])
+            if resource["kind"] == "CronJob":
+                template = resource["spec"]["jobTemplate"]["spec"]["template"]
                 yield RenderedPod(resource, template["metadata"]["labels"], template["spec"])
 
     def pod(self, component: str) -> RenderedPod:

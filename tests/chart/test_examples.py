@@ -14,6 +14,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 BASE = "production-eks.yaml"
 INSTALLED = {"production-eks.yaml": (BASE,), "production-keda.yaml": (BASE, "production-keda.yaml")}
 """Each example, with the examples that it extends."""
+JOB = "build-model-job.yaml"
 
 
 def merged(*names: str) -> Values:
@@ -39,7 +40,21 @@ def production() -> Rendered:
 
 
 def test_every_example_is_tried_here() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.yaml")} == set(INSTALLED)
+    assert {path.name for path in EXAMPLES.glob("*.yaml")} == {*INSTALLED, JOB}
+
+
+def test_the_job_that_builds_a_model_is_one_that_the_chart_lets_out() -> None:
+    """It has a trainer's labels, so its policies; names, addresses and versions are the chart's."""
+    job = yaml.safe_load((EXAMPLES / JOB).read_text())
+    assert faults(job) == []
+    trainer = render({"models": {"store": "s3://images/store/"}, "trainer": {"enabled": True}}).pod("trainer")
+    template = job["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    assert template["metadata"]["labels"] == trainer.labels
+    assert template["spec"]["serviceAccountName"] == trainer.spec["serviceAccountName"]
+    assert container["image"].rpartition("/")[2] == trainer.main["image"]
+    told = {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
+    assert told.items() <= trainer.env().items()
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -89,7 +104,7 @@ def test_with_keda_no_other_autoscaler_is_left() -> None:
 
 def test_the_guide_shows_no_value_that_the_chart_lacks() -> None:
     """YAML blocks in the guides are parts of values: the schema rejects misspelt ones."""
-    for guide in ("production", "upgrades"):
+    for guide in ("production", "training", "upgrades"):
         for block in _blocks(ROOT / "docs" / f"{guide}.md"):
             assert render(yaml.safe_load(block)).resources
 

@@ -88,15 +88,15 @@ def test_the_runbook_can_be_elsewhere() -> None:
 
 
 def read_by(monitor: Resource, rendered: Rendered) -> list[tuple[Resource, Resource]]:
-    """Return the Services that a monitor selects and that have its port, each with that port."""
+    """Return the Services that a monitor selects and that have its ports, each with each of those."""
     selector = monitor["spec"]["selector"]["matchLabels"]
-    (endpoint,) = monitor["spec"]["endpoints"]
+    read = [endpoint["port"] for endpoint in monitor["spec"]["endpoints"]]
     return [
         (service, port)
         for service in rendered.of("Service").values()
         if selector.items() <= service["metadata"]["labels"].items()
         for port in service["spec"]["ports"]
-        if port["name"] == endpoint["port"]
+        if port["name"] in read
     ]
 
 
@@ -104,22 +104,24 @@ def test_each_monitor_reads_the_pods_of_one_headless_service(everything: Rendere
     """With two Services that have the port, each pod would be counted twice."""
     read = {}
     for name, monitor in everything.of("ServiceMonitor").items():
-        ((service, port),) = read_by(monitor, everything)
+        found = read_by(monitor, everything)
+        (service,) = {service["metadata"]["name"]: service for service, _ in found}.values()
         assert service["spec"]["clusterIP"] == "None"
         (pod,) = [pod for pod in everything.pods if service["spec"]["selector"].items() <= pod.labels.items()]
-        inner = {inner["name"]: inner["containerPort"] for inner in pod.main["ports"]}
-        assert inner[port["targetPort"]] == port["port"]
-        read[name] = (service["metadata"]["name"], pod.component, port["port"])
+        inner = {port["name"]: port["containerPort"] for each in pod.containers for port in each["ports"]}
+        assert all(inner[port["targetPort"]] == port["port"] for _, port in found)
+        read[name] = (service["metadata"]["name"], pod.component, [port["port"] for _, port in found])
     assert read == {
-        "sluice-producer": ("sluice-producer", "producer", 9100),
-        "sluice-consumer": ("sluice-consumer", "consumer", 9100),
-        "sluice-gateway": ("sluice-gateway-pods", "gateway", 9100),
-        "sluice-torchserve": ("sluice-torchserve-pods", "torchserve", 8082),
+        "sluice-producer": ("sluice-producer", "producer", [9100]),
+        "sluice-consumer": ("sluice-consumer", "consumer", [9100]),
+        "sluice-gateway": ("sluice-gateway-pods", "gateway", [9100]),
+        "sluice-torchserve": ("sluice-torchserve-pods", "torchserve", [8082, 9100]),
+        "sluice-trainer": ("sluice-trainer", "trainer", [9100]),
     }
 
 
 def test_pods_that_are_not_ready_are_read_too(everything: Rendered) -> None:
-    for name in ("sluice-producer", "sluice-consumer", "sluice-gateway-pods"):
+    for name in ("sluice-producer", "sluice-consumer", "sluice-gateway-pods", "sluice-trainer"):
         assert everything.get("Service", name)["spec"]["publishNotReadyAddresses"] is True
 
 

@@ -88,7 +88,7 @@ def test_only_pods_that_ask_s3_have_the_account_with_the_role(profile: Rendered)
     has_role = {pod.component for pod in profile.pods if "serviceAccountName" in pod.spec}
     asks = {pod.component for pod in profile.pods if any("SLUICE_S3_REGION" in pod.env(c) for c in pod.containers)}
     assert has_role >= asks
-    assert has_role <= {"producer", "consumer", "gateway", "test", "torchserve"}
+    assert has_role <= {"producer", "consumer", "gateway", "test", "torchserve", "trainer"}
 
 
 def test_every_container_says_what_it_needs(profile: Rendered) -> None:

@@ -20,7 +20,9 @@ this release's processes.
 {{- $producers := printf $pods "producer" }}
 {{- $consumers := printf $pods "consumer" }}
 {{- $gateways := printf $pods "gateway" }}
-{{- $here := printf $pods "(producer|consumer|gateway)" }}
+{{- $servers := printf $pods "torchserve" }}
+{{- $trainers := printf $pods "trainer" }}
+{{- $here := printf $pods "(producer|consumer|gateway|torchserve|trainer)" }}
 {{ include "sluice.alert" (list . "SluiceShardWithoutProducer" "5m" "critical"
   (printf "(count(up{%s} == 1) or vector(0)) < %d" $producers (int .Values.producer.shards))
   "A shard has no producer: its part of every job is stopped.") }}
@@ -80,5 +82,25 @@ this release's processes.
 {{ include "sluice.alert" (list . "SluiceGatewayKeepsTooLong" "180m" "warning"
   (printf "max(sluice_gateway_sweep_failed{%s}) == 1" $gateways)
   "Pictures and archives can't be removed though their time is over (config.gateway_keep_days).") }}
+{{- end }}
+{{- if .Values.models.store }}
+{{ include "sluice.alert" (list . "SluiceVersionNotLoaded" "15m" "warning"
+  (printf "max(sluice_wanted_versions{state=\"loading\",%s}) > 0" $servers)
+  "A TorchServe pod doesn't serve a version that it should.") }}
+{{- end }}
+{{- if .Values.trainer.enabled }}
+{{ include "sluice.alert" (list . "SluiceTrainingStalled" "30m" "warning"
+  (printf (print
+    "max(sluice_training_at_work{%s}) == 1 and "
+    "(sum(rate(sluice_training_steps_total{%s}[30m])) or vector(0)) == 0") $trainers $trainers)
+  "A training has come no further for half an hour.") }}
+{{- if and (eq .Values.trainer.kind "Deployment") (not .Values.trainer.keda.enabled) .Values.trainer.replicas }}
+{{ include "sluice.alert" (list . "SluiceTrainerGone" "15m" "warning"
+  (printf "(count(up{%s} == 1) or vector(0)) == 0" $trainers)
+  "No trainer runs: trainings wait.") }}
+{{- end }}
+{{ include "sluice.alert" (list . "SluiceTrainerKeepsTooLong" "180m" "warning"
+  (printf "max(sluice_trainer_sweep_failed{%s}) == 1" $trainers)
+  "The trainer can't remove what no training needs from the model store (config.trainer_keep_days).") }}
 {{- end }}
 {{- end }}

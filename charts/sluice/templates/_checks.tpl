@@ -11,6 +11,7 @@
 {{- include "sluice.checks.gateway" . }}
 {{- include "sluice.checks.consumer" . }}
 {{- include "sluice.checks.torchserve" . }}
+{{- include "sluice.checks.trainer" . }}
 {{- include "sluice.checks.strategy" (list "consumer" .Values.consumer.strategy) }}
 {{- include "sluice.checks.strategy" (list "torchserve" .Values.torchserve.strategy) }}
 {{- include "sluice.checks.strategy" (list "gateway" .Values.gateway.strategy) }}
@@ -19,7 +20,8 @@
 {{- include "sluice.checks.environment" (list "producer.extraEnv" .Values.producer.extraEnv) }}
 {{- include "sluice.checks.environment" (list "consumer.extraEnv" .Values.consumer.extraEnv) }}
 {{- include "sluice.checks.environment" (list "gateway.extraEnv" .Values.gateway.extraEnv) }}
-{{- range list "producer" "consumer" "gateway" }}
+{{- include "sluice.checks.environment" (list "trainer.extraEnv" .Values.trainer.extraEnv) }}
+{{- range list "producer" "consumer" "gateway" "trainer" }}
 {{- $variables := include "sluice.env.worker" (list $ (index $.Values .)) | fromYamlArray }}
 {{- include "sluice.checks.twice" (list . (printf "extraEnv or %s.extraEnv" .) $variables) }}
 {{- end }}
@@ -196,6 +198,21 @@
 {{- end }}
 {{- end }}
 
+{{- define "sluice.checks.trainer" -}}
+{{- with .Values.trainer }}
+{{- if .enabled }}
+{{- if not $.Values.models.store }}
+{{- fail "the trainer has no place for what it makes: set models.store=s3://bucket/prefix/, or trainer.enabled=false" }}
+{{- end }}
+{{- if and .keda.enabled (eq .kind "Job") }}
+{{- fail (print
+  "trainer.keda scales a Deployment, and with trainer.kind=Job there is none: set trainer.kind=Deployment, "
+  "or trainer.keda.enabled=false") }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "sluice.checks.models" -}}
 {{- $versions := dict }}{{ $live := dict }}
 {{- range .Values.torchserve.models }}
@@ -261,7 +278,7 @@
 {{- end }}
 {{- $own = append $own "helm.sh/chart" }}
 {{- $given := dict "commonLabels" .Values.commonLabels }}
-{{- range list "producer" "consumer" "gateway" "torchserve" "mysql" "s3" }}
+{{- range list "producer" "consumer" "gateway" "torchserve" "trainer" "mysql" "s3" }}
 {{- $_ := set $given (printf "%s.podLabels" .) (index $.Values .).podLabels }}
 {{- end }}
 {{- range list "serviceMonitor" "prometheusRule" "dashboard" }}

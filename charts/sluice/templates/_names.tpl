@@ -14,6 +14,7 @@
 {{- define "sluice.gatewayTest.name" }}{{ include "sluice.fullname" . }}-gateway-test{{ end }}
 {{- define "sluice.torchserve.name" }}{{ include "sluice.fullname" . }}-torchserve{{ end }}
 {{- define "sluice.torchservePods.name" }}{{ include "sluice.fullname" . }}-torchserve-pods{{ end }}
+{{- define "sluice.trainer.name" }}{{ include "sluice.fullname" . }}-trainer{{ end }}
 {{- define "sluice.mysql.name" }}{{ include "sluice.fullname" . }}-mysql{{ end }}
 {{- define "sluice.s3.name" }}{{ include "sluice.fullname" . }}-s3{{ end }}
 {{- define "sluice.migrate.name" }}{{ include "sluice.fullname" . }}-migrate{{ end }}

@@ -33,6 +33,18 @@ tolerations:
 {{- end }}
 {{- end }}
 
+{{/* A component's resources, node selector and tolerations, with what its `gpu` adds: a YAML object. Call with its values. */}}
+{{- define "sluice.gpu" -}}
+{{- $resources := deepCopy .resources }}{{ $selector := .nodeSelector }}{{ $tolerations := .tolerations }}
+{{- if .gpu.enabled }}
+{{- $gpus := dict .gpu.resource (int .gpu.count) }}
+{{- $resources = merge (dict "limits" $gpus "requests" (deepCopy $gpus)) $resources }}
+{{- $selector = merge (dict) .gpu.nodeSelector $selector }}
+{{- $tolerations = concat .gpu.tolerations $tolerations }}
+{{- end }}
+{{- dict "resources" $resources "nodeSelector" $selector "tolerations" $tolerations | toYaml }}
+{{- end }}
+
 {{/* Topology spread constraints; by default over nodes and zones, where possible: (list $ component component-values). */}}
 {{- define "sluice.spread" -}}
 {{- $labels := include "sluice.selectorLabels" (list (index . 0) (index . 1)) | fromYaml }}
@@ -57,7 +69,7 @@ securityContext:
   {{- toYaml (index . 0).Values.securityContext | nindent 2 }}
 {{- end }}
 
-{{/* Probes of producers and consumers. /live fails only if the event loop has been blocked for a minute. */}}
+{{/* Probes of all processes but TorchServe. /live fails only if the event loop has been blocked for a minute. */}}
 {{- define "sluice.probes" -}}
 startupProbe:
   httpGet: {path: /live, port: metrics}
