@@ -17,11 +17,11 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
 ONCE: Final = {"secrets", "database-image", "buckets", "migrate", "register"}
-PROCESSES: Final = ("producer", "consumer", "gateway")
+PROCESSES: Final = ("producer", "consumer", "gateway", "agent", "trainer")
 
 
 def test_whatever_serves_says_whether_it_does_and_comes_back() -> None:
-    assert SERVICES.keys() == {*ONCE, *PROCESSES, "database", "s3", "torchserve"}
+    assert SERVICES.keys() == {*ONCE, *PROCESSES, "database", "s3", "torchserve", "torchserve-network"}
     for name in SERVICES.keys() - ONCE:
         assert SERVICES[name]["healthcheck"]["test"], name
         assert SERVICES[name]["restart"] == "unless-stopped", name
@@ -62,8 +62,30 @@ def test_consumers_can_be_many() -> None:
     assert "SLUICE_NAME" not in SERVICES["consumer"]["environment"]
 
 
+def test_the_agent_has_torchserves_folder_and_loopback_and_nobody_else_has() -> None:
+    """The management port is on loopback, in a network that outlives both; `torchserve` is its name for the others."""
+    sharing = {name for name, each in SERVICES.items() if each.get("network_mode") == "service:torchserve-network"}
+    assert sharing == {"agent", "torchserve"}
+    assert SERVICES["torchserve-network"]["networks"] == {"inside": {"aliases": ["torchserve"]}}
+    mounted = {
+        name: mount.partition(":")[2]
+        for name, service in SERVICES.items()
+        for mount in service.get("volumes", [])
+        if mount.startswith("served:")
+    }
+    folder = SERVICES["agent"]["environment"]["SLUICE_AGENT_FOLDER"]
+    assert mounted == {"torchserve": "/tmp/torchserve", "agent": folder}
+    assert "--agent" in SERVICES["torchserve"]["command"]
+
+
+def test_models_have_a_bucket_and_all_who_need_it_know_which() -> None:
+    store = {SERVICES[name]["environment"]["SLUICE_MODEL_STORE"] for name in PROCESSES}
+    assert len(store) == 1
+    assert f"/data/buckets/{store.pop().split('/')[2]}" in SERVICES["buckets"]["entrypoint"]
+
+
 def test_tables_come_first_and_the_page_last() -> None:
-    for name in ("producer", "consumer", "register"):
+    for name in ("producer", "consumer", "register", "agent", "trainer"):
         assert SERVICES[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
     assert SERVICES["migrate"]["depends_on"]["database"] == {"condition": "service_healthy"}
     assert SERVICES["gateway"]["depends_on"]["register"] == {"condition": "service_completed_successfully"}

@@ -68,6 +68,7 @@ class ComposeTrial:
         self._password_is_told_once()
         self._pictures_are_classified()
         self._photos_become_rows("photos", PHOTOS)
+        self._pictures_become_a_model()
         self.compose("up", "--detach", "--scale", f"consumer={SCALED}")
         found = [row for row in self._containers() if row["Service"] == "consumer" and row["State"] == "running"]
         _check(len(found) == SCALED, f"{len(found)} consumers run, not {SCALED}")
@@ -128,14 +129,30 @@ class ComposeTrial:
         _check(answer.ok and bool(answer.json()["predictions"][0]["label"]), f"no prediction: {answer.text}")
         self.say(f"a dropped picture is {answer.json()['predictions'][0]['label']}")
 
+    def _pictures_become_a_model(self) -> None:
+        folder = self._folder / "labelled"
+        for number, (_, data) in enumerate(photos(PHOTOS)):
+            place = folder / ("left", "right")[number % 2]
+            place.mkdir(mode=0o755, parents=True, exist_ok=True)
+            (place / f"{number}.jpg").write_bytes(data)
+        self._upload(folder, "s3://images/labelled/")
+        self.compose("exec", "-T", "producer", "sluice", "train", "s3://images/labelled/", "--name", "own", "--wait")
+        source = ("submit", "s3://images/labelled/", "--model", "own@1.0", "--wait")
+        said = self.compose("exec", "-T", "producer", "sluice", *source)
+        _check(f"{PHOTOS} done" in said, f"the trained model answered not all of {PHOTOS} photos: {said}")
+        self.say("labelled photos became a model, which TorchServe serves")
+
+    def _upload(self, folder: Path, target: str) -> None:
+        mounted = ["--volume", f"{folder}:/photos:ro"]
+        self.compose("run", "--rm", "-T", "--no-deps", *mounted, "producer", "sluice", "upload", "/photos", target)
+
     def _photos_become_rows(self, prefix: str, count: int) -> None:
         folder = self._folder / prefix
         folder.mkdir(mode=0o755)
         for number, (_, data) in enumerate(photos(count)):
             (folder / f"{prefix}-{number}.jpg").write_bytes(data)
         target = f"s3://images/{prefix}/"
-        mounted = ["--volume", f"{folder}:/photos:ro"]
-        self.compose("run", "--rm", "-T", "--no-deps", *mounted, "producer", "sluice", "upload", "/photos", target)
+        self._upload(folder, target)
         said = self.compose("exec", "-T", "producer", "sluice", "submit", target, "--wait")
         _check(f"{count} done" in said, f"not all of {count} photos are done: {said}")
         self.say(f"{count} photos of {target} are rows")
