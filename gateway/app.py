@@ -15,6 +15,7 @@ from gateway.api import differences, feedback, predictions, quarantine, results,
 from gateway.api import drift as drift_api
 from gateway.api import jobs as jobs_api
 from gateway.api import models as models_api
+from gateway.api import trainings as trainings_api
 from gateway.api import trials as trials_api
 from gateway.api import users as users_api
 from gateway.classic import routes as classic_routes
@@ -48,6 +49,7 @@ API: Final = (
     trials_api.router,
     feedback.router,
     uploads.router,
+    trainings_api.router,
     users_api.router,
     tokens.router,
 )

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Form, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
+from gateway import trainings
 from gateway.api.bounds import ID_MAX, ListCursor, PlainText
 from gateway.cursors import decode, encode
 from gateway.doors.callers import Admin
@@ -20,14 +21,12 @@ from gateway.pages.render import page
 from gateway.parts import Parts, parts_of
 from sluice.domain import Model
 from sluice.domain.source import SOURCE_MAX
-from sluice.errors import ConfigurationError, LedgerError, RequestError
-from sluice.ledger import models, trainings
-from sluice.ledger.trainings import Training, Wish
+from sluice.errors import ConfigurationError, RequestError
+from sluice.ledger import models
+from sluice.ledger.trainings import Training, Wish, newest
 from sluice.objects.kept import KeptFiles
-from sluice.telemetry import get_logger
 
 router = APIRouter(include_in_schema=False)
-log = get_logger()
 
 CURSOR: Final = "trainings"
 SHOWN: Final = 50
@@ -71,11 +70,10 @@ async def ask_for_training(
         made_by=person.name,
     )
     try:
-        made = await parts_of(request).ledger.run(trainings.submit, wish)
+        made = await trainings.ask(parts_of(request), person, wish)
     except ConfigurationError as error:
         return await _list_page(request, "", wish, str(error))
-    log.info("training asked for", training=made, by=person.id)
-    return RedirectResponse(f"/trainings/{made}", HTTPStatus.SEE_OTHER)
+    return RedirectResponse(f"/trainings/{made.id}", HTTPStatus.SEE_OTHER)
 
 
 @router.get("/trainings/{training_id}")
@@ -97,13 +95,7 @@ async def change_training(
     request: Request, person: Admin, training_id: TrainingId, action: Literal["cancel", "retry"]
 ) -> Response:
     """Cancel a training, or let it go on where it was."""
-    await _found(parts_of(request), training_id)
-    change = trainings.cancel if action == "cancel" else trainings.retry
-    try:
-        await parts_of(request).ledger.run(change, training_id)
-    except LedgerError as error:
-        raise RequestError(HTTPStatus.CONFLICT, str(error)) from error
-    log.info("training changed", training=training_id, action=action, by=person.id)
+    await trainings.change(parts_of(request), person, training_id, action)
     return RedirectResponse(f"/trainings/{training_id}", HTTPStatus.SEE_OTHER)
 
 
@@ -112,7 +104,7 @@ async def training_picture(request: Request, person: Admin, training_id: Trainin
     """Give a picture of how a training went, from the model store."""
     del person
     parts = parts_of(request)
-    model = await _model(parts, await _found(parts, training_id))
+    model = await _model(parts, await trainings.find(parts, training_id))
     key = _pictures(model).get(name)
     if key is None or not parts.settings.model_store:
         raise RequestError(HTTPStatus.NOT_FOUND, f"training {training_id} has no picture {name!r:.40}")
@@ -129,7 +121,7 @@ def _read(parts: Parts, key: str) -> bytes | None:
 
 async def _list_page(request: Request, cursor: str, wish: Wish, wrong: str = "") -> Response:
     before = decode(CURSOR, cursor, (int,))
-    found = await parts_of(request).ledger.run(trainings.newest, int(before[0]) if before else 2**32, SHOWN + 1)
+    found = await parts_of(request).ledger.run(newest, int(before[0]) if before else 2**32, SHOWN + 1)
     following = encode(CURSOR, [found[SHOWN - 1].id]) if len(found) > SHOWN else None
     status = HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK
     return await page(
@@ -139,7 +131,7 @@ async def _list_page(request: Request, cursor: str, wish: Wish, wrong: str = "")
 
 async def _training_page(request: Request, training_id: int, template: str) -> Response:
     parts = parts_of(request)
-    training = await _found(parts, training_id)
+    training = await trainings.find(parts, training_id)
     model = await _model(parts, training)
     card = model.card if model else {}
     return await page(
@@ -152,13 +144,6 @@ async def _training_page(request: Request, training_id: int, template: str) -> R
         warnings=_texts(card) or training.findings,
         pictures=[(name, PICTURES[name]) for name in PICTURES if name in _pictures(model)],
     )
-
-
-async def _found(parts: Parts, training_id: int) -> Training:
-    found = await parts.ledger.run(trainings.get, training_id)
-    if found is None:
-        raise RequestError(HTTPStatus.NOT_FOUND, f"there is no training {training_id}")
-    return found
 
 
 async def _model(parts: Parts, training: Training) -> Model | None:

@@ -13,7 +13,7 @@ from tests.support.gateway_programs import ApiClient
 from tools.bench.many_results import many_results
 from tools.stack import Servers, Stack
 
-TAGS = {"jobs", "results", "quarantine", "models", "feedback"}
+TAGS = {"jobs", "results", "quarantine", "models", "feedback", "trainings"}
 
 
 @pytest.fixture(scope="module")

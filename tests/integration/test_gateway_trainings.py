@@ -10,6 +10,7 @@ import pytest
 from sluice.ledger import Database, trainings
 from sluice.ledger.models import StoredArchive
 from tests.support.gateway_house import House, open_house
+from tests.support.gateway_programs import ApiClient
 from tools.stack import Servers
 
 CARD: Final = {
@@ -86,3 +87,38 @@ def test_trainings_are_for_admins_alone(house: House, path: str) -> None:
     assert "/trainings" not in house.ada.send("GET", "/jobs").text
     assert house.ada.send("POST", "/trainings/1/cancel").status_code == 403
     assert house.ada.send("POST", "/trainings", data={"name": "x", "source": "s3://photos/"}).status_code == 403
+
+
+def test_programs_ask_for_trainings_once_for_each_key(house: House) -> None:
+    with Database(house.stack.settings) as database:
+        admin, other = (
+            ApiClient.make(database, house.url, name, role) for name, role in (("root", "admin"), ("u", "user"))
+        )
+    wish = {"name": "circles", "source": "s3://photos/circles/", "corrections": True}
+    key = {"Idempotency-Key": "one"}
+    made, again = (admin.ask("POST", "/api/v1/trainings", json=wish, headers=key) for _ in range(2))
+    assert (made.status_code, again.json()) == (201, made.json())
+    assert (made.json()["state"], made.json()["corrections"], made.json()["made_by"]) == ("pending", True, "root")
+    path = f"/api/v1/trainings/{made.json()['id']}"
+    page = admin.get("/api/v1/trainings?limit=1").json()
+    assert [each["id"] for each in page["trainings"]] == [made.json()["id"]]
+    assert admin.get(f"/api/v1/trainings?cursor={page['next']}").json()["trainings"]
+    for action, state in (("cancel", "cancelled"), ("cancel", "cancelled"), ("retry", "pending")):
+        assert admin.post(f"{path}/{action}").json()["state"] == state
+    assert admin.get(path).json()["state"] == "pending"
+    for wrong, status in (
+        ({"name": "x"}, 422),
+        ({"name": "x", "source": "ftp://x"}, 422),
+        ({"name": "X", "source": "s3://a/"}, 422),
+    ):
+        answer = admin.ask("POST", "/api/v1/trainings", json=wrong)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert admin.get("/api/v1/trainings/4000000").status_code == 404
+    for method, where in (
+        ("GET", "/api/v1/trainings"),
+        ("GET", path),
+        ("POST", "/api/v1/trainings"),
+        ("POST", f"{path}/cancel"),
+    ):
+        sent = {"json": wish} if where == "/api/v1/trainings" and method == "POST" else {}
+        assert other.ask(method, where, **sent).status_code == 403
