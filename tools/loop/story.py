@@ -1,0 +1,141 @@
+"""The loop, step by step. Each step says what it does and what to look at, does it, and checks that it came so.
+
+How long a step took and how good a model is are shown; neither is checked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tools.loop.person import LoopError, Person
+from tools.loop.pictures import LoopPictures
+from tools.stack import S3Server
+
+
+class Story:
+    """One run."""
+
+    def __init__(self, pictures: LoopPictures, person: Person, s3: S3Server, bucket: str, looked_at: int) -> None:
+        """`looked_at` is how many answers the person looks at."""
+        self._pictures = pictures
+        self._person = person
+        self._s3 = s3
+        self._bucket = bucket
+        self._looked_at = looked_at
+        self._begun = time.monotonic()
+        self._number = 0
+        self._learned = 0
+
+    def run(self) -> None:
+        """Go once around."""
+        first = self._train_first()
+        job = self._classify(first)
+        self._correct(job)
+        second = self._train_again()
+        self._try_out(first, second)
+        self._roll_back(first, second)
+
+    def _step(self, title: str) -> None:
+        self._number += 1
+        print(f"\n[{time.monotonic() - self._begun:4.0f} s] {self._number} {title}", flush=True)
+
+    def _train_first(self) -> str:
+        shown = self._pictures
+        labels = sorted({key.partition("/")[0] for key in shown.labelled})
+        self._step("Train on labelled pictures")
+        self._say(
+            f"{len(shown.labelled)} {shown.told}, of {len(labels)} classes: {', '.join(labels)}",
+            "The folder is the label. Look at the accuracy with its interval, and at what was found.",
+        )
+        self._put("labelled", shown.labelled)
+        model = self._trained()
+        self._learned = self._pictures_of(model)
+        return model
+
+    def _classify(self, model: str) -> int:
+        self._step("Publish it, and classify what is new")
+        self._say("Promotion waits until TorchServe serves it; no process is started again.")
+        self._person.types("models", "promote", model)
+        self._put("new", self._pictures.new)
+        job = self._person.submits(f"s3://{self._bucket}/new/", "--model", self._pictures.model)
+        found = self._person.results(job)
+        _check(len(found) == len(self._pictures.new), f"{len(found)} of {len(self._pictures.new)} pictures have a row")
+        self._say(f"each of {len(found)} pictures has a row; {_right(found)} of them are right")
+        return job
+
+    def _correct(self, job: int) -> None:
+        self._step("Say where it is wrong")
+        found = sorted(self._person.results(job), key=lambda each: float(each["score"]))[: self._looked_at]
+        for each in found:
+            self._person.says(each["object_id"], each["truth"])
+        wrong = sum(each["label"] != each["truth"] for each in found)
+        self._say(
+            f"A person looks at the {len(found)} pictures that the model is least sure of, and says by the API",
+            f"(POST /api/v1/feedback) what they show: {wrong} are corrected, {len(found) - wrong} confirmed.",
+        )
+
+    def _train_again(self) -> str:
+        self._step("Train again, with the corrections")
+        self._say("Look at how many pictures it learned from now. Features of those it knows aren't computed again.")
+        model = self._trained("--corrections")
+        more = self._pictures_of(model) - self._learned
+        _check(more > 0, f"{model} learned from no correction")
+        self._say(f"{more} pictures were added")
+        return model
+
+    def _try_out(self, first: str, second: str) -> None:
+        self._step("Compare both on pictures that neither knows, and promote the better one")
+        self._put("more", self._pictures.more)
+        source = f"s3://{self._bucket}/more/"
+        jobs = [self._person.submits(source, "--model", model) for model in (first, second)]
+        self._person.types("diff", *(str(job) for job in jobs))
+        for model, job in zip((first, second), jobs, strict=True):
+            self._say(f"{model}: {_right(self._person.results(job))} of {len(self._pictures.more)} are right")
+        self._person.types("models", "promote", second)
+
+    def _roll_back(self, first: str, second: str) -> None:
+        self._step("Roll back")
+        self._say(
+            "Promote the older version: the view `current` answers by it at once, and nothing is classified again."
+        )
+        _check(self._currently() == {second}, f"`current` answers by {self._currently()}")
+        predictions = "SELECT COUNT(*) AS many FROM predictions"
+        (before,) = self._person.asks(predictions)
+        self._person.types("models", "promote", first)
+        self._person.types("sql", "SELECT model, COUNT(*) AS pictures FROM current GROUP BY model")
+        (after,) = self._person.asks(predictions)
+        _check(self._currently() == {first}, f"`current` answers by {self._currently()}")
+        _check(before == after, "something was classified again")
+
+    def _currently(self) -> set[str]:
+        statement = "SELECT DISTINCT model FROM current WHERE url LIKE %s"
+        return {str(row["model"]) for row in self._person.asks(statement, f"s3://{self._bucket}/more/%")}
+
+    def _trained(self, *more: str) -> str:
+        """Train, and return what came of it as NAME@VERSION."""
+        name = self._pictures.model
+        self._person.types("train", f"s3://{self._bucket}/labelled/", "--name", name, *more, "--wait")
+        (row,) = self._person.asks("SELECT name, version FROM trainings ORDER BY id DESC LIMIT 1")
+        return f"{row['name']}@{row['version']}"
+
+    def _pictures_of(self, model: str) -> int:
+        """Return how many pictures a version learned from, or was tested on."""
+        return sum(self._person.card(*model.split("@"))["training"]["pictures"].values())
+
+    def _put(self, folder: str, pictures: Mapping[str, bytes]) -> None:
+        self._s3.fill(self._bucket, [(f"{folder}/{key}", data) for key, data in pictures.items()])
+
+    def _say(self, *lines: str) -> None:
+        for line in lines:
+            print(f"    {line}", flush=True)
+
+
+def _right(found: list[dict[str, Any]]) -> int:
+    return sum(each["label"] == each["truth"] for each in found)
+
+
+def _check(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - read in one place
+    if not holds:
+        raise LoopError(otherwise)
