@@ -7,9 +7,10 @@ from typing import Final
 
 from sluice.errors import TrainingError
 from sluice.ledger import Database, trainings
-from sluice.ledger.corrections import corrections
+from sluice.ledger.corrections import Correction, corrections
 from sluice.ledger.trainings import Training
 from sluice.settings import Settings
+from trainer.pictures.corrected import from_corrections
 from trainer.pictures.labelled import Labels, from_rows, read_labels_at
 
 PAGE: Final = 1000
@@ -19,15 +20,15 @@ def labels_of(training: Training, settings: Settings, database: Database) -> tup
     """Return the pictures that a training learns from, and those of its separate test."""
     most = settings.trainer_pictures
     found = read_labels_at(training.source, settings, most) if training.source else Labels()
-    for more in (
-        from_rows(_brought(training, database, most), "the labels"),
-        from_rows(_corrected(training, database, most), "the corrections", are_corrections=True)
-        if training.corrections
-        else Labels(),
-    ):
-        found.pictures += more.pictures
-        found.findings += more.findings
+    _add(found, from_rows(_brought(training, database, most), "the labels"))
+    if training.corrections:
+        _add(found, from_corrections(_corrected(training, database, most), {each.label for each in found.pictures}))
     return found, read_labels_at(training.test, settings, most) if training.test else Labels()
+
+
+def _add(found: Labels, more: Labels) -> None:
+    found.pictures += more.pictures
+    found.findings += more.findings
 
 
 def _brought(training: Training, database: Database, most: int) -> Iterator[tuple[str, str]]:
@@ -39,7 +40,7 @@ def _brought(training: Training, database: Database, most: int) -> Iterator[tupl
         yield from ((url, label) for _, url, label in page)
 
 
-def _corrected(training: Training, database: Database, most: int) -> Iterator[tuple[str, str]]:
+def _corrected(training: Training, database: Database, most: int) -> Iterator[Correction]:
     after, count = 0, 0
     while True:
         after, page = database.run(corrections, training.name, after, PAGE)

@@ -40,15 +40,20 @@ def judge_labels(pictures: Sequence[LabelledPicture], what: str) -> None:
             f"{what}: there are {len(classes):,} classes, {CLASSES_MAX:,} at most can be learned: are the labels names "
             f"of files? They begin {named(sorted(classes))}"
         )
-    alike = defaultdict[str, list[str]](list)
+    spellings = defaultdict[str, list[str]](list)
     for label in sorted(classes):
-        alike[" ".join(label.casefold().replace("_", " ").replace("-", " ").split())].append(label)
-    for labels in alike.values():
+        spellings[alike(label)].append(label)
+    for labels in spellings.values():
         if len(labels) > 1:
             raise TrainingError(
                 f"{what}: {', '.join(map(repr, labels))} are classes of their own, but look like one: use one name"
             )
     _refuse_few(classes, what, "")
+
+
+def alike(label: str) -> str:
+    """Return what is the same for labels that look like one."""
+    return " ".join(label.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def judge_seen(

@@ -54,7 +54,7 @@ def read_labels_at(source: str, settings: Settings, most: int) -> Labels:
     return _from_folders(source, settings, most)
 
 
-def from_rows(rows: Iterable[tuple[str, str]], what: str, *, are_corrections: bool = False) -> Labels:
+def from_rows(rows: Iterable[tuple[str, str]], what: str) -> Labels:
     """Return the pictures that rows of url and label name."""
     found = Labels()
     for number, (told_url, told_label) in enumerate(rows, 1):
@@ -63,7 +63,7 @@ def from_rows(rows: Iterable[tuple[str, str]], what: str, *, are_corrections: bo
             source, key = _place(url)
         except ConfigurationError as error:
             raise TrainingError(f"{what}, row {number}: {error}") from error
-        found.pictures.append(LabelledPicture(url, label, source, key, is_correction=are_corrections))
+        found.pictures.append(LabelledPicture(url, label, source, key))
     return found
 
 
