@@ -111,7 +111,8 @@ def _lines(database: Database, training_id: int, screen: Console) -> Training:
         news, now = (found.state, found.stage, found.message), time.monotonic()
         if news != said or now - at >= LINE_SECONDS:
             said, at = news, now
-            screen.print(Text(f"training {found.id} {found.state}: {safe(_far(found))}"), soft_wrap=True)
+            parts = [f"training {found.id} {found.state}", *([safe(_far(found))] if _far(found) else [])]
+            screen.print(Text(": ".join(parts)), soft_wrap=True)
         if found.state in ENDED:
             return found
         time.sleep(POLL_SECONDS)

@@ -19,7 +19,6 @@ from tools.bench.trained import BUCKET, card_of_training, fill
 from tools.labelled.emoji import ARTISTS, drawings
 from tools.stack import Stack
 
-DRAWS: Final = 10
 FEW: Final = {"food": 12, "animals": 11}
 FEW_TOLD: Final = "few pictures"
 """Begins what a card says of a class that has few."""
@@ -36,7 +35,7 @@ class StyleBench:
     database: Database
     artists: Drawings
 
-    def told(self, held_out: Sequence[str]) -> list[str]:
+    def told(self, held_out: Sequence[str], draws: int) -> list[str]:
         """Train, and return the lines of both tables."""
         lines = ["| held out | accuracy | 95 % | mean F1 | s |", "| --- | --- | --- | --- | --- |"]
         for artist in held_out:
@@ -46,11 +45,13 @@ class StyleBench:
             interval = f"{metrics['accuracy_low']:.3f} to {metrics['accuracy_high']:.3f}"
             spent = time.monotonic() - begun
             lines.append(f"| {artist} | {metrics['accuracy']:.3f} | {interval} | {metrics['f1']:.3f} | {spent:.0f} |")
-        cards = [self._few(draw, held_out[draw % len(held_out)]) for draw in range(DRAWS)]
+        cards = [self._few(draw, held_out[draw % len(held_out)]) for draw in range(draws)]
+        if not cards:
+            return lines
         found = [card["metrics"]["accuracy"] for card in cards]
         warned = sum(any(FEW_TOLD in finding for finding in card["findings"]) for card in cards)
         mean, spread = statistics.mean(found), f"{min(found):.3f} to {max(found):.3f}"
-        lines.append(f"{sum(FEW.values())} drawings, {DRAWS} draws: mean {mean:.3f} ({spread}), {warned} cards warn")
+        lines.append(f"{sum(FEW.values())} drawings, {draws} draws: mean {mean:.3f} ({spread}), {warned} cards warn")
         return lines
 
     def _few(self, draw: int, held_out: str) -> dict[str, Any]:
@@ -75,10 +76,10 @@ class StyleBench:
         return card_of_training(self.stack, self.database, self.database.run(trainings.submit, wish, labels))
 
 
-def measure_styles(stack: Stack, database: Database, held_out: Sequence[str]) -> list[str]:
+def measure_styles(stack: Stack, database: Database, held_out: Sequence[str], draws: int) -> list[str]:
     """Upload all drawings, train on them, and return what came out."""
     artists = {artist: drawings(artist) for artist in ARTISTS}
     for artist, theirs in artists.items():
         fill(stack.servers.s3, artist, theirs.items())
     stack.add_trainer().start()
-    return StyleBench(stack, database, artists).told(held_out)
+    return StyleBench(stack, database, artists).told(held_out, draws)

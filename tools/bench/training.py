@@ -34,6 +34,7 @@ def main() -> None:
     )
     parser.add_argument("--data", choices=("digits", "emoji"), default="digits", help="default: %(default)s")
     parser.add_argument("--held-out", choices=ARTISTS, action="append", help="emoji: only this one (default: each)")
+    parser.add_argument("--draws", type=int, default=10, help="emoji: of 23 drawings (default: %(default)s)")
     parser.add_argument("--pictures", type=Path, help="a folder with a folder of pictures for each label")
     parser.add_argument("--test", type=Path, help="another one, only to test on")
     parser.add_argument("--fine-tune", action="store_true", help="the last blocks of the network learn too")
@@ -48,7 +49,7 @@ def main() -> None:
         ):
             clocks = host.clocks()
             if arguments.data == "emoji":
-                lines = measure_styles(stack, database, arguments.held_out or ARTISTS)
+                lines = measure_styles(stack, database, arguments.held_out or ARTISTS, arguments.draws)
             else:
                 lines = _measured(stack, database, arguments)
             print("\n".join(lines))

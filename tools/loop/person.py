@@ -41,9 +41,11 @@ class Person:
         print(f"    $ sluice {shlex.join(words)}", flush=True)
         program = Path(sys.executable).parent / "sluice"
         environment = {"COLUMNS": WIDTH, **self._stack.environment}
-        done = subprocess.run([program, *words], env=environment, capture_output=True, text=True, check=False)
-        for line in (done.stdout + done.stderr).splitlines():
-            print(f"      {line}", flush=True)
+        done = subprocess.run(
+            [program, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        for line in done.stdout.splitlines():
+            print(f"      {line}".rstrip(), flush=True)
         if done.returncode:
             raise LoopError(f"`sluice {shlex.join(words)}` ended with {done.returncode}")
         return done.stdout
