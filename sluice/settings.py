@@ -167,12 +167,8 @@ class Settings(BaseSettings):
     # Trainer
     trainer_pictures: int = Field(200_000, ge=10, description="Pictures of one training, at most; 6 KB of memory each.")
     trainer_bytes: int = Field(512 * MIB, ge=MIB, description="Bytes of pictures that fine-tuning keeps in memory.")
-    trainer_keep_days: int = Field(
-        30, ge=1, description="Days that features, and notes of trainings that failed, are kept in the model store."
-    )
-    trainer_features_bytes: int = Field(
-        10 * 1024 * MIB, ge=0, description="Bytes of features in the model store; the oldest go first."
-    )
+    trainer_keep_days: int = Field(30, ge=1, description="Days that features, and notes of failed trainings, are kept.")
+    trainer_features_bytes: int = Field(10 * 2**30, ge=0, description="Bytes of features kept; the oldest go first.")
     trainer_device: str = Field("auto", description="auto: a GPU if there is one; or cpu, cuda, cuda:1.")
 
     # Gateway

@@ -63,7 +63,7 @@ def main() -> int:
 def go_around(pictures: LoopPictures, servers: Servers, torchserve: TorchServe, bucket: str, looked_at: int) -> None:
     """Go once around with a ledger of its own, on servers that run and a TorchServe that takes models."""
     store = f"file://{servers.folder}/published-{bucket}/"
-    with Stack(servers, bucket.replace("-", "_"), torchserve=torchserve.address, model_store=store) as stack:
+    with Stack(servers, bucket.replace("-", ""), torchserve=torchserve.address, model_store=store) as stack:
         gateway = stack.add_gateway()
         started = [stack.add_producer(), stack.add_consumer(), gateway]
         start_all(*started, stack.add_agent(torchserve), stack.add_trainer())
