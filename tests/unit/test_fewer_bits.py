@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from torchvision.models import squeezenet1_1
 
@@ -23,6 +24,7 @@ from sluice.store.archive import check_archive
 from tools.photos import names, sample
 from trainer.archives.agreement import Agreement, check_agreement
 from trainer.archives.making import build
+from trainer.archives.quantising import quantise
 from trainer.archives.recipe import Calibration, read_recipe
 
 SIDE: Final = 64
@@ -114,6 +116,19 @@ def test_what_was_quantised_is_part_of_the_digest(built: tuple[Path, dict[str, A
     ):
         with pytest.raises(CardError):
             check_card({**card, **changed})
+
+
+def test_first_convolutions_may_stay_as_they_are(built: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    archive, card = built
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(tmp_path)
+    dice = np.random.default_rng(4)
+    pictures = dice.integers(0, 256, (8, SIDE, SIDE, 3)).astype(np.uint8)
+    quantised = []
+    for kept in (0, 6):
+        quantise(tmp_path, card, pictures, kept, tmp_path / "q.safetensors")
+        quantised.append(load_file(tmp_path / "q.safetensors")["graph"].tobytes().count(b'type="FakeQuantize"'))
+    assert quantised[1] < quantised[0]
 
 
 def test_a_bound_that_is_missed_is_told_with_its_remedy() -> None:

@@ -25,6 +25,7 @@ from handlers.loaded import LoadedNetwork
 from handlers.networks import load
 from sluice.domain.running import BF16, FP32, INT8, OPENVINO, TORCH
 from sluice.images import decode
+from tools.bench.int8 import in_int8
 from tools.bench.photos import write_photos
 from tools.bench.run import machine
 from tools.cache import cache_folder
@@ -86,6 +87,7 @@ def main() -> None:
         prog="scripts/bench runtimes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs="*", default=["efficientnet-lite0"], help="archives in the cache")
+    parser.add_argument("--int8", action="store_true", help="the same recipes also in int8, built if need be: minutes")
     parser.add_argument("--batch", type=int, default=32, help="images a batch (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=20, help="batches of each (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
@@ -94,7 +96,7 @@ def main() -> None:
     for key, value in machine().items():
         print(f"{key}: {value}")
     for model in arguments.models:
-        results = measure(archive_of(model), arguments.batch, arguments.rounds)
+        results = measure(in_int8(model) if arguments.int8 else archive_of(model), arguments.batch, arguments.rounds)
         print(f"\n{model:<28}{'images/s':>10}{'range':>18}{'ratio':>8}{'scores apart':>14}")
         base = results["torch, layer by layer"]["rates"]
         for name, each in results.items():

@@ -32,6 +32,10 @@ class Agreement:
     sure_same: float
     apart: float
 
+    def reaches(self, wanted: Calibration) -> bool:
+        """Return whether it is as near as it has to be."""
+        return self.same >= wanted.agreement and self.sure_same >= wanted.agreement_sure
+
     def metrics(self, precision: str) -> dict[str, float]:
         """Return it for a card."""
         return {

@@ -20,10 +20,11 @@ from sluice.errors import BuildError
 from sluice.images import Preprocessing
 
 CPU: Final = torch.device("cpu")
+CONVOLUTIONS: Final = frozenset({"Convolution", "GroupConvolution"})
 
 
-def quantise(folder: Path, card: Mapping[str, Any], pictures: NDArray[np.uint8], path: Path) -> None:
-    """Write what an unpacked card's network becomes in 8 bits."""
+def quantise(folder: Path, card: Mapping[str, Any], pictures: NDArray[np.uint8], kept: int, path: Path) -> None:
+    """Write what an unpacked card's network becomes in 8 bits, but for its first convolutions, of which `kept` stay."""
     try:
         import nncf  # noqa: PLC0415 - only this needs it
         import openvino  # noqa: PLC0415 - the same
@@ -35,14 +36,17 @@ def quantise(folder: Path, card: Mapping[str, Any], pictures: NDArray[np.uint8],
     nncf.set_log_level(logging.ERROR)
     network = load(folder, card, CPU)
     fold(network)
+    model = model_of(network, Preprocessing.from_dict(card["preprocessing"]))
+    layers = [each for each in model.get_ordered_ops() if each.get_type_name() in CONVOLUTIONS]
     try:
         made = nncf.quantize(
-            model_of(network, Preprocessing.from_dict(card["preprocessing"])),
+            model,
             nncf.Dataset([picture[np.newaxis] for picture in pictures]),
             # Values below zero are kept where a layer has them.
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(pictures),
             fast_bias_correction=False,
+            ignored_scope=nncf.IgnoredScope(names=[each.get_friendly_name() for each in layers[:kept]]),
         )
     except (nncf.InternalError, nncf.ValidationError, RuntimeError) as error:
         raise BuildError(f"nncf can't quantise it ({error}): leave out precision") from error
