@@ -35,27 +35,27 @@ class StyleBench:
     database: Database
     artists: Drawings
 
-    def told(self, held_out: Sequence[str], draws: int) -> list[str]:
-        """Train, and return the lines of both tables."""
-        lines = ["| held out | accuracy | 95 % | mean F1 | s |", "| --- | --- | --- | --- | --- |"]
+    def measure(self, held_out: Sequence[str], draws: int) -> None:
+        """Train, and print the lines of both tables as they come."""
+        print("| held out | accuracy | 95 % | mean F1 | s |\n| --- | --- | --- | --- | --- |", flush=True)
         for artist in held_out:
             begun = time.monotonic()
-            card = self._trained(artist, self._labels(artist))
-            metrics = card["metrics"]
+            metrics = self._trained(artist, self._labels(artist))["metrics"]
             interval = f"{metrics['accuracy_low']:.3f} to {metrics['accuracy_high']:.3f}"
-            spent = time.monotonic() - begun
-            lines.append(f"| {artist} | {metrics['accuracy']:.3f} | {interval} | {metrics['f1']:.3f} | {spent:.0f} |")
-        cards = [self._few(draw, held_out[draw % len(held_out)]) for draw in range(draws)]
-        if not cards:
-            return lines
-        found = [card["metrics"]["accuracy"] for card in cards]
-        warned = sum(any(FEW_TOLD in finding for finding in card["findings"]) for card in cards)
-        mean, spread = statistics.mean(found), f"{min(found):.3f} to {max(found):.3f}"
-        lines.append(f"{sum(FEW.values())} drawings, {draws} draws: mean {mean:.3f} ({spread}), {warned} cards warn")
-        return lines
+            told = f"{metrics['accuracy']:.3f} | {interval} | {metrics['f1']:.3f} | {time.monotonic() - begun:.0f}"
+            print(f"| {artist} | {told} |", flush=True)
+        found = list[float]()
+        for draw in range(draws):
+            artist = held_out[draw % len(held_out)]
+            card = self._few(draw, artist)
+            found.append(card["metrics"]["accuracy"])
+            warned = "warned" if any(FEW_TOLD in finding for finding in card["findings"]) else "not warned"
+            print(f"{sum(FEW.values())} drawings, {artist} held out: {found[-1]:.3f}, {warned}", flush=True)
+        if found:
+            print(f"{draws} draws: mean {statistics.mean(found):.3f}, {min(found):.3f} to {max(found):.3f}", flush=True)
 
     def _few(self, draw: int, held_out: str) -> dict[str, Any]:
-        chance = random.Random(draw)  # noqa: S311 - whoever measures again shall draw the same
+        chance = random.Random(f"{held_out} {draw}")  # noqa: S311 - whoever measures again shall draw the same
         labels = self._labels(held_out)
         chosen: list[tuple[str, str]] = []
         for label, count in FEW.items():
@@ -76,10 +76,10 @@ class StyleBench:
         return card_of_training(self.stack, self.database, self.database.run(trainings.submit, wish, labels))
 
 
-def measure_styles(stack: Stack, database: Database, held_out: Sequence[str], draws: int) -> list[str]:
-    """Upload all drawings, train on them, and return what came out."""
+def measure_styles(stack: Stack, database: Database, held_out: Sequence[str], draws: int) -> None:
+    """Upload all drawings, train on them, and print what comes out."""
     artists = {artist: drawings(artist) for artist in ARTISTS}
     for artist, theirs in artists.items():
         fill(stack.servers.s3, artist, theirs.items())
     stack.add_trainer().start()
-    return StyleBench(stack, database, artists).told(held_out, draws)
+    StyleBench(stack, database, artists).measure(held_out, draws)

@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--data", choices=("digits", "emoji"), default="digits", help="default: %(default)s")
     parser.add_argument("--held-out", choices=ARTISTS, action="append", help="emoji: only this one (default: each)")
     parser.add_argument("--draws", type=int, default=10, help="emoji: of 23 drawings (default: %(default)s)")
+    parser.add_argument("--store", help="a model store of one's own, which keeps features for the next run")
     parser.add_argument("--pictures", type=Path, help="a folder with a folder of pictures for each label")
     parser.add_argument("--test", type=Path, help="another one, only to test on")
     parser.add_argument("--fine-tune", action="store_true", help="the last blocks of the network learn too")
@@ -49,10 +50,9 @@ def main() -> None:
         ):
             clocks = host.clocks()
             if arguments.data == "emoji":
-                lines = measure_styles(stack, database, arguments.held_out or ARTISTS, arguments.draws)
+                measure_styles(stack, database, arguments.held_out or ARTISTS, arguments.draws)
             else:
-                lines = _measured(stack, database, arguments)
-            print("\n".join(lines))
+                print("\n".join(_measured(stack, database, arguments)))
             print(f"processors' time that the host gave to others: {host.stolen(clocks):.0%}")
         print("\n".join(f"{name}: {value}" for name, value in machine().items()))
 
