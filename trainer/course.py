@@ -179,13 +179,13 @@ class Course:
     def _seen_pictures(self) -> Manifest:
         """Return the pictures as they were seen first, or look at them now."""
         key = f"{FOLDER}/{self._training.id}/pictures.json"
-        data = self._store.get(key)
-        known = Manifest.from_json(data) if data is not None else None
+        data, asked = self._store.get(key), self._training.asked
+        known = Manifest.from_json(data, asked) if data is not None else None
         if known is not None:
             return known
         manifest = self._look()
         self._tell_findings(manifest.findings)
-        self._store.put(key, manifest.to_json())
+        self._store.put(key, manifest.to_json(asked))
         self._progress.keep()
         return manifest
 

@@ -45,8 +45,8 @@ class Manifest:
         """Return the places of the pictures on these sides."""
         return np.flatnonzero([side in sides for side in self.sides])
 
-    def to_json(self) -> bytes:
-        """Return it as a file."""
+    def to_json(self, asked: str) -> bytes:
+        """Return it as a file, which tells what it was asked for."""
         rows = [
             [
                 each.sha256, side, each.picture.label, each.picture.url, each.picture.source, each.picture.key.hex(),
@@ -54,13 +54,16 @@ class Manifest:
             ]
             for each, side in zip(self.pictures, self.sides, strict=True)
         ]  # fmt: skip
-        return json.dumps({"format": FORMAT, "findings": self.findings, "pictures": rows}).encode()
+        return json.dumps({"format": FORMAT, "asked": asked, "findings": self.findings, "pictures": rows}).encode()
 
     @classmethod
-    def from_json(cls, data: bytes) -> Manifest | None:
-        """Read the file; None if another version of Sluice wrote it."""
+    def from_json(cls, data: bytes, asked: str) -> Manifest | None:
+        """Read the file; None if another version of Sluice wrote it, or if it was asked for something else.
+
+        Numbers of trainings begin anew in a new database, and its model store may be that of an earlier one.
+        """
         told = json.loads(data)
-        if told.get("format") != FORMAT:
+        if told.get("format") != FORMAT or told.get("asked") != asked:
             return None
         return cls(
             tuple(

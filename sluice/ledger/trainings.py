@@ -64,6 +64,11 @@ class Training:
     started: datetime | None
     finished: datetime | None
 
+    @property
+    def asked(self) -> str:
+        """What was asked for, and when: no other training's is the same, whatever its number."""
+        return json.dumps([str(self.created), self.name, self.source, self.test, self.corrections])
+
 
 @dataclass(frozen=True, slots=True)
 class Reached:

@@ -123,10 +123,11 @@ def test_each_class_has_pictures_on_each_side(tmp_path: Path) -> None:
 
 def test_a_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
     manifest = seen(tmp_path)
-    back = Manifest.from_json(manifest.to_json())
+    back = Manifest.from_json(manifest.to_json("one"), "one")
     assert back is not None
     assert (back.digest, back.labels, back.findings) == (manifest.digest, manifest.labels, manifest.findings)
-    assert Manifest.from_json(b'{"format": 0}') is None
+    assert Manifest.from_json(b'{"format": 0}', "one") is None
+    assert Manifest.from_json(manifest.to_json("one"), "two") is None, "a training of another database"
 
 
 @pytest.fixture(scope="module")

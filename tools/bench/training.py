@@ -45,7 +45,7 @@ def main() -> None:
         servers.start(servers.database, servers.s3)
         servers.s3.client.create_bucket(Bucket=BUCKET)
         with (
-            Stack(servers, "training", model_store=f"s3://{BUCKET}/models/") as stack,
+            Stack(servers, "training", model_store=arguments.store or f"s3://{BUCKET}/models/") as stack,
             Database(stack.settings) as database,
         ):
             clocks = host.clocks()
