@@ -36,3 +36,9 @@ fail() {
     echo "scripts/${0##*/}: $1" >&2
     exit "${2:-2}"
 }
+
+# Print a digest of what an archive is made of: it contains code of this checkout, so it is built again when that changes.
+made_of() {
+    (cd "$root" && cat trainer/archives/*.py handlers/*.py sluice/errors.py sluice/domain/*.py sluice/images/*.py \
+        "model_store/$1.toml" | sha256sum)
+}
