@@ -17,7 +17,7 @@ from tools.bench.peers.runs import SystemRun, figures
 from tools.bench.peers.watch import Family
 
 ROOT = Path(__file__).parents[2]
-SAME = ("cykooz-resizer", "numpy", "pillow", "safetensors", "torch", "torchvision")
+SAME = ("cykooz-resizer", "numpy", "openvino", "pillow", "safetensors", "torch", "torchvision")
 
 
 def a_run(committed: list[float], **more: Any) -> SystemRun:  # noqa: ANN401 - any of its fields
@@ -36,7 +36,7 @@ def a_system(name: str, *rates: float, **more: float) -> dict[str, Any]:
 def some_results(*systems: dict[str, Any]) -> dict[str, Any]:
     return {
         "machine": {"processor": "a processor, 2 cores"},
-        "arguments": {"model": "noop", "peers_model": None},
+        "models": {"sluice": "noop, torch fp32", "peers": "noop, torch fp32"},
         "photos": 100,
         "warm": 10,
         "sweep": [{"processes": 2, "threads": 1, "rate": 50.0}],

@@ -21,6 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from handlers.running import runs_as
 from tools.bench import host
 from tools.bench.peers.bare_system import BareSystem, arrangements, sweep
 from tools.bench.peers.peer_system import PeerSystem
@@ -32,7 +35,7 @@ from tools.bench.peers.task import Task
 from tools.bench.photos import write_photos
 from tools.bench.run import assert_equal, machine
 from tools.cache import cache_folder
-from tools.stack import ROOT, Servers, archive_of, free_port, orderly_end
+from tools.stack import ROOT, Servers, archive_of, card_of, free_port, orderly_end
 from tools.stack.ports import give_back
 from tools.stack.storage import REGION
 
@@ -137,6 +140,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         return {
             "machine": machine(),
             "arguments": vars(arguments),
+            "models": {"sluice": _runs_as(task), "peers": _runs_as(theirs)},
             "photos": photos,
             "warm": warm,
             "sweep": [{"processes": p, "threads": t, "rate": rate} for (p, t), rate in rates.items()],
@@ -147,6 +151,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 for each in systems
             ],
         }
+
+
+def _runs_as(task: Task) -> str:
+    """Return an archive's name, and how this machine runs its network."""
+    archive = Path(task.archive)
+    way = runs_as(card_of(archive), torch.device("cpu"))
+    return f"{archive.stem}, {way.runtime} {way.precision}"
 
 
 def _systems(arguments: argparse.Namespace, servers: Servers, bare: BareSystem) -> list[System]:

@@ -69,7 +69,7 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             *(f"{key}: {value}" for key, value in results["machine"].items()),
-            f"model: {results['arguments']['model']}; the peers': {results['arguments']['peers_model'] or 'the same'}",
+            f"model: {results['models']['sluice']}; the peers': {results['models']['peers']}",
             f"{results['photos']} photos, {results['warm']} of them to warm up",
             f"bare loop's processes x threads, images/s: {tried}",
             f"for it and for the peers: {arranged['processes']} x {arranged['threads']}",
@@ -142,7 +142,7 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
     _bars(axes[1], names, cpu, colours, "processor ms an image, servers included", 1)
     memory = [median(each, "peak_mib_system") or 0.0 for each in in_order]
     _bars(axes[2], names, memory, colours, "peak memory, MiB", 0)
-    figure.suptitle(f"{results['arguments']['model']}, {results['machine']['processor']}")
+    figure.suptitle(f"{results['models']['sluice']}, {results['machine']['processor']}")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
