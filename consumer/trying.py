@@ -23,6 +23,8 @@ log = get_logger()
 
 GATHER_SECONDS: Final = 2.0
 """A share's batches fill slowly, and many small ones would cost TorchServe more than the share does."""
+LOOK_SECONDS: Final = 0.05
+"""At the end of the work nothing else comes, and nothing tells of that."""
 ANSWER_SECONDS: Final = 10.0
 REST_SECONDS: Final = 10.0
 
@@ -65,10 +67,10 @@ class TrialStage:
         while True:
             batch += self._pipeline.tried.take_now(most - len(batch), lambda held: _candidate(held).trial is trial)
             left = deadline - time.monotonic()
-            is_all = len(self._pipeline.in_flight) <= len(batch)
+            is_all = len(self._pipeline.in_flight) <= self._pipeline.trying
             if len(batch) >= most or left <= 0 or len(self._pipeline.tried) or is_all:
                 return batch, trial
-            await self._pipeline.tried.wait(left)
+            await self._pipeline.tried.wait(min(left, LOOK_SECONDS))
 
     async def _ask(self, trial: RunningTrial, batch: list[HeldObject]) -> None:
         """Set what the candidate says of each content, or why it says nothing."""
