@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 from sluice.errors import LedgerError
 from sluice.ledger import (
     Database,
+    LedgerCursor,
     QuarantineEntry,
     drift_pages,
     drifting,
@@ -147,6 +149,32 @@ def test_each_picture_is_counted_once_whoever_counts_and_whatever_is_repeated(
     )
     assert (dark["n"], dark["total"] / 600) == (600, pytest.approx(120, abs=1))
     assert breaches(ledger) == []
+
+
+def test_transactions_that_break_off_count_nothing(ledger: Database, job: int) -> None:
+    """As where a consumer, or whoever counts, is killed before its commit."""
+    rows = predictions_of(add_objects(ledger, job, 2 * SIZE), job, pictures(2 * SIZE))
+
+    def broken_off(work: Callable[[LedgerCursor], object]) -> None:
+        def whole(cursor: LedgerCursor) -> None:
+            work(cursor)
+            raise BrokenOff
+
+        with pytest.raises(BrokenOff):
+            ledger.run(whole)
+
+    broken_off(lambda cursor: predictions.commit(cursor, rows))
+    assert ask(ledger, "SELECT * FROM tallies") == []
+    assert len(ledger.run(predictions.commit, rows)) == 2 * SIZE
+    broken_off(lambda cursor: drifting.count(cursor, 1, SIZE, DAYS))
+    assert counted(ledger) == {}
+    count_all(ledger)
+    assert counted(ledger) == {"cat": SIZE, "dög": SIZE}
+    assert {row["state"] for row in told(ledger)} == {"calm"}
+
+
+class BrokenOff(Exception):
+    """Raised in a transaction, which is rolled back then."""
 
 
 def test_a_version_that_becomes_live_is_compared_with_the_pictures_of_the_one_before(

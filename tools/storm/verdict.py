@@ -17,6 +17,13 @@ ROWS = (
     "SELECT o.object_key AS name, o.deaths AS deaths, p.sha256 AS sha256 "
     "FROM predictions p JOIN objects o ON o.id = p.object_id WHERE o.job_id = %s"
 )
+# What is counted for drift, and what waits to be; no other job has any.
+COUNTED = (
+    "SELECT (SELECT COALESCE(SUM(JSON_LENGTH(pictures)), 0) FROM tallies) + "
+    "(SELECT COALESCE(SUM(pictures), 0) FROM label_days) AS labels, "
+    "(SELECT COALESCE(SUM(JSON_LENGTH(pictures)), 0) FROM tallies) + "
+    "(SELECT COALESCE(SUM(pictures), 0) FROM picture_days WHERE statistic = 'brightness') AS measured"
+)
 
 
 @dataclass
@@ -63,6 +70,9 @@ def judge(database: Database, job: int, outcome: Outcome) -> None:
         for name, value in expected.items()
         if getattr(progress, name) != value
     ]
+    counted = database.run(_counted)
+    if set(counted.values()) != {outcome.objects}:
+        outcome.breaches.append(f"counted for drift: {counted}, not {outcome.objects}")
     outcome.breaches += [
         f"{breach.invariant}: {breach.count} {breach.sentence}, such as {breach.rows[:5]}"
         for breach in database.run(ledger.check.check)
@@ -71,6 +81,11 @@ def judge(database: Database, job: int, outcome: Outcome) -> None:
         f"quarantined {row.id}: {row.reason} ({row.detail})"
         for row in database.run(ledger.objects.list_quarantined, job, limit=5)
     ]
+
+
+def _counted(cursor: LedgerCursor) -> dict[str, int]:
+    cursor.execute(COUNTED)
+    return {name: int(value) for name, value in (cursor.fetchone() or {}).items()}
 
 
 def _rows(cursor: LedgerCursor, job: int) -> list[dict[str, Any]]:
