@@ -1,4 +1,4 @@
-"""Measures a picture from the pixels that the model is given: in less than a tenth of a millisecond."""
+"""Measures a picture from the pixels that the model is given: about a tenth of a millisecond."""
 
 from __future__ import annotations
 
