@@ -105,9 +105,9 @@ def try_on(cursor: LedgerCursor, job: int) -> int:
     models.register(cursor, live.name, "9.0", live.digest, live.preprocessing, live.labels)
     gates = TrialGates(2000, "accuracy")
     number = trials.submit(cursor, TrialWish(f"{live.name}@9.0", 1.0, shadow=True, gates=gates, made_by="Ada"))
-    cursor.execute("SELECT object_id, label, score, sha256 FROM predictions WHERE job_id = %s", (job,))
     candidate = models.find(cursor, live.name, "9.0")
     assert candidate is not None
+    cursor.execute("SELECT object_id, label, score, sha256 FROM predictions WHERE job_id = %s", (job,))
     said = []
     for place, row in enumerate(cursor.fetchall()):
         label = live.labels[-1] if place < 4 else row["label"]
