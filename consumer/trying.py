@@ -21,7 +21,7 @@ from sluice.telemetry import get_logger
 
 log = get_logger()
 
-GATHER_SECONDS: Final = 2.0
+GATHER_SECONDS: Final = 5.0
 """A share's batches fill slowly, and many small ones would cost TorchServe more than the share does."""
 LOOK_SECONDS: Final = 0.05
 """At the end of the work nothing else comes, and nothing tells of that."""
