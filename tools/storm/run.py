@@ -20,6 +20,7 @@ from tools.storm.gateways import gateways_killed
 from tools.storm.pictures import pictures
 from tools.storm.schedule import Counts
 from tools.storm.storm import BUCKET, storm
+from tools.storm.trainings import trainings_killed
 from tools.storm.unknown.draw import FULL_SECONDS, Cast
 from tools.storm.unknown.storm import Unknown, fresh_seed, print_unknown, unknown_storm
 from tools.storm.verdict import Outcome
@@ -40,6 +41,7 @@ examples:
   scripts/chaos --unknown --seconds 60 --seeds 5,fresh
   scripts/chaos --overload                      TorchServe gone for 60 s, then full for 60 s
   scripts/chaos --gateways                      20 kills of one of two gateways that people use
+  scripts/chaos --trainings --kills 10          a trainer that is killed again and again makes the same model
   scripts/chaos --slow                          one of four consumers ten times slower
 """
 
@@ -139,6 +141,18 @@ def run_gateways(kills: int, seeds: list[int]) -> int:
     return 1 if failed else 0
 
 
+def run_trainings(kills: int, seeds: list[int]) -> int:
+    """Kill a trainer while it trains, and print what came of it; return the exit code."""
+    failed = False
+    with Servers(models=["noop"], say=say) as servers:
+        for seed in seeds:
+            found = trainings_killed(servers, seed, kills, say)
+            print(f"seed {seed}: {len(found.stages)} kills in {found.seconds:.0f} s, while {', '.join(found.stages)}")
+            print("\n".join(found.breaches) or "the digest is that of a training that nobody disturbed")
+            failed = failed or bool(found.breaches)
+    return 1 if failed else 0
+
+
 def run_unknown(seconds: float, seeds: list[int]) -> int:
     """Run the unknown storm of each seed, and print the table; return the exit code."""
     outcomes: list[Unknown] = []
@@ -186,7 +200,10 @@ def main() -> None:
         action="store_true",
         help="kill one of two gateways again and again under traffic, instead",
     )
-    parser.add_argument("--kills", type=int, default=KILLS, metavar="N", help="with --gateways (default: %(default)s)")
+    parser.add_argument("--trainings", action="store_true", help="kill a trainer again and again, instead")
+    parser.add_argument(
+        "--kills", type=int, default=KILLS, metavar="N", help="with --gateways or --trainings (default: %(default)s)"
+    )
     parser.add_argument("--slow", action="store_true", help="slow one consumer of four down, instead")
     arguments = parser.parse_args()
     with orderly_end():
@@ -196,6 +213,8 @@ def main() -> None:
             sys.exit(run_unknown(arguments.seconds or FULL_SECONDS, arguments.seeds or [fresh_seed()]))
         if arguments.gateways:
             sys.exit(run_gateways(arguments.kills, arguments.seeds or [1]))
+        if arguments.trainings:
+            sys.exit(run_trainings(arguments.kills, arguments.seeds or [1]))
         if arguments.slow:
             sys.exit(run_slow(arguments.objects or SLOW_OBJECTS))
         sys.exit(run_storms(arguments.objects or FULL, arguments.seeds or [1, 2, 3]))
