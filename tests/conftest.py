@@ -63,7 +63,7 @@ class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneCluster:
-    """Use this scheduler, because `scripts/test` runs two processes."""
+    """Use this scheduler, because `scripts/test` runs several processes."""
     return OneCluster(config, log)
 
 
