@@ -16,6 +16,8 @@ from tools.stack import Servers, Stack, StackError, TorchServe, orderly_end
 from tools.stack.workers import start_all
 
 BUCKET: Final = "loop"
+WINDOW: Final = 100
+"""Pictures that are compared with earlier ones at once: few, so that few are needed."""
 EXAMPLES: Final = """\
 examples:
   scripts/loop                                   handwritten digits; nothing is fetched
@@ -63,7 +65,9 @@ def main() -> int:
 def go_around(pictures: LoopPictures, servers: Servers, torchserve: TorchServe, bucket: str, looked_at: int) -> None:
     """Go once around with a ledger of its own, on servers that run and a TorchServe that takes models."""
     store = f"file://{servers.folder}/published-{bucket}/"
-    with Stack(servers, bucket.replace("-", ""), torchserve=torchserve.address, model_store=store) as stack:
+    with Stack(
+        servers, bucket.replace("-", ""), torchserve=torchserve.address, model_store=store, drift_window=WINDOW
+    ) as stack:
         gateway = stack.add_gateway()
         started = [stack.add_producer(), stack.add_consumer(), gateway]
         start_all(*started, stack.add_agent(torchserve), stack.add_trainer())

@@ -36,8 +36,8 @@ class Person:
             token = database.run(add_program, "the loop", "loop@example.com", "admin").token
         self._session.headers["Authorization"] = f"Bearer {token}"
 
-    def types(self, *words: str) -> str:
-        """Run `sluice`, and show what it prints; return that."""
+    def types(self, *words: str, code: int = 0) -> None:
+        """Run `sluice`, and show what it prints; it must end with `code`."""
         print(f"    $ sluice {shlex.join(words)}", flush=True)
         program = Path(sys.executable).parent / "sluice"
         environment = {"COLUMNS": WIDTH, **self._stack.environment}
@@ -46,9 +46,8 @@ class Person:
         )
         for line in done.stdout.splitlines():
             print(f"      {line}".rstrip(), flush=True)
-        if done.returncode:
+        if done.returncode != code:
             raise LoopError(f"`sluice {shlex.join(words)}` ended with {done.returncode}")
-        return done.stdout
 
     def submits(self, *words: str) -> int:
         """Submit a job, wait for its end, and return its number."""
