@@ -18,7 +18,7 @@ def test_the_loop_closes(servers: Servers, bucket: str, capsys: pytest.CaptureFi
     try:
         torchserve.start()
         torchserve.wait_ready()
-        go_around(some_digits(classes=3, labelled=6, new=34, more=10), servers, torchserve, bucket, looked_at=15)
+        go_around(some_digits(classes=3, labelled=6, new=34, more=20), servers, torchserve, bucket, 60, 40)
     finally:
         torchserve.stop()
     told = capsys.readouterr().out

@@ -21,7 +21,7 @@ WINDOW: Final = 100
 EXAMPLES: Final = """\
 examples:
   scripts/loop                                   handwritten digits; nothing is fetched
-  scripts/loop --classes 3 --new 10 --more 10    the same with fewer, in less time
+  scripts/loop --classes 3 --new 34 --more 20 --looked-at 60 --margin 40    with fewer, in less time
   scripts/loop --data emoji                      drawings of three artists, then the fourth's; npm fetches 340 MB
 """
 
@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--new", type=int, default=40, help="digits: that come later, of each class (%(default)s)")
     parser.add_argument("--more", type=int, default=60, help="digits: that come last, of each class (%(default)s)")
     parser.add_argument("--looked-at", type=int, default=100, help="answers that the person looks at (%(default)s)")
+    parser.add_argument("--margin", type=int, default=20, help="points by which a version may be worse (%(default)s)")
     arguments = parser.parse_args()
     try:
         pictures = (
@@ -52,7 +53,7 @@ def main() -> int:
             print("starting a database, an S3 server, TorchServe, and all of Sluice on free ports", flush=True)
             servers.start()
             servers.s3.client.create_bucket(Bucket=BUCKET)
-            go_around(pictures, servers, servers.torchserve, BUCKET, arguments.looked_at)
+            go_around(pictures, servers, servers.torchserve, BUCKET, arguments.looked_at, arguments.margin)
         print("\nthe loop is closed")
     except (LoopError, SluiceError, StackError, subprocess.SubprocessError) as error:
         print(f"scripts/loop: {error}", file=sys.stderr)
@@ -62,7 +63,9 @@ def main() -> int:
     return 0
 
 
-def go_around(pictures: LoopPictures, servers: Servers, torchserve: TorchServe, bucket: str, looked_at: int) -> None:
+def go_around(
+    pictures: LoopPictures, servers: Servers, torchserve: TorchServe, bucket: str, looked_at: int, margin: int
+) -> None:
     """Go once around with a ledger of its own, on servers that run and a TorchServe that takes models."""
     store = f"file://{servers.folder}/published-{bucket}/"
     with Stack(
@@ -71,7 +74,7 @@ def go_around(pictures: LoopPictures, servers: Servers, torchserve: TorchServe, 
         gateway = stack.add_gateway()
         started = [stack.add_producer(), stack.add_consumer(), gateway]
         start_all(*started, stack.add_agent(torchserve), stack.add_trainer())
-        Story(pictures, Person(stack, gateway), servers.s3, bucket, looked_at).run()
+        Story(pictures, Person(stack, gateway), servers.s3, bucket, looked_at, margin).run()
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ from tools.loop.person import LoopError, Person
 from tools.loop.pictures import DARK, LoopPictures, darkened
 from tools.stack import S3Server
 
-MARGIN: Final = 20
-"""Points by which the new version may be worse: few pictures can't tell less apart."""
 WAIT_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.2
 
@@ -22,13 +20,16 @@ POLL_SECONDS: Final = 0.2
 class Story:
     """One run."""
 
-    def __init__(self, pictures: LoopPictures, person: Person, s3: S3Server, bucket: str, looked_at: int) -> None:
-        """`looked_at` is how many answers the person looks at."""
+    def __init__(
+        self, pictures: LoopPictures, person: Person, s3: S3Server, bucket: str, looked_at: int, margin: int
+    ) -> None:
+        """The person looks at so many answers; the new version may be worse by so many points."""
         self._pictures = pictures
         self._person = person
         self._s3 = s3
         self._bucket = bucket
         self._looked_at = looked_at
+        self._margin = margin
         self._begun = time.monotonic()
         self._number = 0
         self._learned = 0
@@ -97,9 +98,9 @@ class Story:
         self._step("Try the new version out beside the old one")
         self._say(
             "The live version answers each picture, and the new one in its shadow. A person says what some show;",
-            f"as soon as the new one is surely not worse by more than {MARGIN} points, it becomes live by itself.",
+            f"once the new one is surely not worse by more than {self._margin} points, it becomes live by itself.",
         )
-        gate = f"n >= {len(more)} and accuracy >= -{MARGIN}"
+        gate = f"n >= {len(more)} and accuracy >= -{self._margin}"
         self._person.types("models", "trial", candidate, "--share", "1", "--shadow", "--promote-when", gate)
         state = "SELECT state FROM trials WHERE model = %s"
         self._wait("the trial runs", lambda: self._person.asks(state, candidate)[0]["state"] == "running")
