@@ -95,6 +95,7 @@ def test_programs_ask_for_trainings_once_for_each_key(house: House) -> None:
             ApiClient.make(database, house.url, name, role) for name, role in (("root", "admin"), ("u", "user"))
         )
     wish = {"name": "circles", "source": "s3://photos/circles/", "corrections": True}
+    assert admin.post("/api/v1/trainings", json={**wish, "name": "earlier"}).status_code == 201
     key = {"Idempotency-Key": "one"}
     made, again = (admin.ask("POST", "/api/v1/trainings", json=wish, headers=key) for _ in range(2))
     assert (made.status_code, again.json()) == (201, made.json())
