@@ -17,12 +17,13 @@ ROWS = (
     "SELECT o.object_key AS name, o.deaths AS deaths, p.sha256 AS sha256 "
     "FROM predictions p JOIN objects o ON o.id = p.object_id WHERE o.job_id = %s"
 )
-# What is counted for drift, and what waits to be; no other job has any.
+# What is counted for drift, and what waits to be, of all jobs.
 COUNTED = (
     "SELECT (SELECT COALESCE(SUM(JSON_LENGTH(pictures)), 0) FROM tallies) + "
     "(SELECT COALESCE(SUM(pictures), 0) FROM label_days) AS labels, "
     "(SELECT COALESCE(SUM(JSON_LENGTH(pictures)), 0) FROM tallies) + "
-    "(SELECT COALESCE(SUM(pictures), 0) FROM picture_days WHERE statistic = 'brightness') AS measured"
+    "(SELECT COALESCE(SUM(pictures), 0) FROM picture_days WHERE statistic = 'brightness') AS measured, "
+    "(SELECT COUNT(*) FROM predictions) AS predictions"
 )
 
 
@@ -71,8 +72,8 @@ def judge(database: Database, job: int, outcome: Outcome) -> None:
         if getattr(progress, name) != value
     ]
     counted = database.run(_counted)
-    if set(counted.values()) != {outcome.objects}:
-        outcome.breaches.append(f"counted for drift: {counted}, not {outcome.objects}")
+    if len(set(counted.values())) > 1:
+        outcome.breaches.append(f"counted for drift: {counted}")
     outcome.breaches += [
         f"{breach.invariant}: {breach.count} {breach.sentence}, such as {breach.rows[:5]}"
         for breach in database.run(ledger.check.check)
