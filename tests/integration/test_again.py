@@ -7,7 +7,6 @@ import hashlib
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,18 +28,10 @@ from sluice.ledger import (
 from sluice.ledger.again import Repetition
 from sluice.protocol import Done
 from sluice.settings import Settings
-from tests.support.ledger_rows import breaches
+from tests.support.ledger_rows import ask, breaches
 from tests.support.producer_fakes import FakeConsumer
 from tests.support.producer_jobs import Start, play, reasons, state, until
 from tests.support.producer_servers import Photos
-
-
-def ask(database: Database, statement: str, *values: object) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement, values or None)
-        return list(cursor.fetchall())
-
-    return database.run(work)
 
 
 def add_version(database: Database, version: str) -> int:

@@ -26,7 +26,7 @@ from sluice.ledger.comparisons import Comparison
 from sluice.ledger.differences import DifferenceKind
 from sluice.settings import Settings
 from tests.support.compared_jobs import LABELS, Said, add_job, add_version
-from tests.support.ledger_rows import breaches, prediction
+from tests.support.ledger_rows import ask, breaches, prediction
 from tools.bench.many_results import many_results
 
 CHANGED, GONE, NEW = DifferenceKind
@@ -34,14 +34,6 @@ KEYS = [b"a", b"A", b"a ", b"a\x00", b"b/../c", "ü".encode(), b"\xff", b"z" * 1
 
 saids = st.none() | st.tuples(st.sampled_from(LABELS), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))
 answers = st.dictionaries(st.sampled_from(KEYS), saids, max_size=len(KEYS))
-
-
-def ask(database: Database, statement: str, *values: object) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement, values or None)
-        return list(cursor.fetchall())
-
-    return database.run(work)
 
 
 def made(database: Database, before: int, after: int) -> Comparison:

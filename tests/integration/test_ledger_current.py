@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sluice.ledger import Database, LedgerCursor, models, pruning
+from sluice.ledger import Database, models, pruning
 from tests.support.compared_jobs import LABELS, Said, add_job, add_version, age
+from tests.support.ledger_rows import ask
 from tools.bench.many_results import many_results
 
 SOURCES = ("s3://photos/", "s3://photos/a", "s3://other/", "file:///srv/photos", "file:///srv/photos2")
@@ -27,14 +26,6 @@ jobs_of = st.lists(
     ),
     max_size=6,
 )
-
-
-def ask(database: Database, statement: str, *values: object) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement, values or None)
-        return list(cursor.fetchall())
-
-    return database.run(work)
 
 
 def current(database: Database) -> dict[str, tuple[str, float, str]]:

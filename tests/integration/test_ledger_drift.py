@@ -34,8 +34,7 @@ from tests.support.drifting import (
     predictions_of,
     told,
 )
-from tests.support.ledger_rows import breaches, register, running_job
-from tests.support.tables_changing import ask
+from tests.support.ledger_rows import ask, breaches, register, running_job
 
 
 @pytest.fixture

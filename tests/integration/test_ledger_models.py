@@ -9,8 +9,10 @@ import pytest
 
 from sluice.domain import Model
 from sluice.errors import ConfigurationError, TablesMissing
-from sluice.ledger import Database, LedgerCursor, jobs, models, schema
-from sluice.settings import Settings, read_settings
+from sluice.ledger import Database, jobs, models, schema
+from sluice.settings import Settings
+from tests.support.ledger_rows import ask
+from tests.support.tables_changing import tables_at
 from tools.stack import Servers
 
 CARD: dict[str, Any] = {
@@ -32,14 +34,6 @@ def add(database: Database, card: dict[str, Any] | None = CARD, **changed: Any) 
     parts = {part: told[part] for part in ("name", "version", "digest", "preprocessing", "labels")}
     rest = {**card, **changed} if card else None
     return database.run(lambda cursor: models.register(cursor, **parts, card=rest))
-
-
-def rows(database: Database, statement: str) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement)
-        return list(cursor.fetchall())
-
-    return database.run(work)
 
 
 def test_a_card_is_kept_beside_its_columns_and_told_whole(ledger: Database) -> None:
@@ -89,10 +83,7 @@ def test_a_retired_version_is_neither_promoted_nor_asked_for(ledger: Database) -
 @pytest.fixture
 def before(servers: Servers, database_name: str) -> Settings:
     """Reach tables as they were before there were cards."""
-    servers.start(servers.database)
-    settings = read_settings(database_url=servers.database.create(database_name), database_patience=30.0)
-    schema.upgrade(settings, "0003")
-    return settings
+    return tables_at(servers, database_name, "0003")
 
 
 def test_tables_without_cards_serve_until_they_are_upgraded(before: Settings) -> None:
@@ -110,20 +101,20 @@ def test_tables_without_cards_serve_until_they_are_upgraded(before: Settings) ->
         assert database.run(models.retire, "net", "1.1").retired
 
 
-def test_up_and_down_keeps_the_rows(before: Settings) -> None:
+def test_up_and_down_keeps_the_ask(before: Settings) -> None:
     with Database(before) as database:
         add(database)
         add(database, version="1.1")
-        old = rows(database, "SELECT * FROM models ORDER BY id")
+        old = ask(database, "SELECT * FROM models ORDER BY id")
         schema.upgrade(before)
         added = dict.fromkeys(("card", "retired", "archive_sha256", "archive_bytes", "failed"))
-        assert rows(database, "SELECT * FROM models ORDER BY id") == [{**row, **added} for row in old]
+        assert ask(database, "SELECT * FROM models ORDER BY id") == [{**row, **added} for row in old]
         add(database)
         database.run(models.retire, "net", "1.1")
         # As where an upgrade was cut off after a statement: it is run again.
-        rows(database, "UPDATE alembic_version SET version_num = '0003'")
+        ask(database, "UPDATE alembic_version SET version_num = '0003'")
         schema.upgrade(before)
         assert [each.retired for each in database.run(models.list_models)] == [False, True]
         schema.downgrade(before, "0003")
-        assert rows(database, "SELECT * FROM models ORDER BY id") == old
+        assert ask(database, "SELECT * FROM models ORDER BY id") == old
         assert not any(each.retired for each in database.run(models.list_models))

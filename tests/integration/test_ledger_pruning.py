@@ -18,7 +18,7 @@ from sluice.ledger.pruning import PruneWish
 from sluice.settings import Settings
 from tests.support.cli_runs import Sluice, run_in_process
 from tests.support.compared_jobs import Said, add_job, age
-from tests.support.ledger_rows import breaches
+from tests.support.ledger_rows import ask, breaches
 
 SAID: dict[bytes, Said] = {b"a": ("cat", 0.5), b"b": ("dog", 0.5), b"c": None}
 
@@ -26,14 +26,6 @@ SAID: dict[bytes, Said] = {b"a": ("cat", 0.5), b"b": ("dog", 0.5), b"c": None}
 @pytest.fixture
 def sluice(database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Sluice:
     return run_in_process({"SLUICE_DATABASE_URL": database_url}, monkeypatch, capfd)
-
-
-def ask(database: Database, statement: str, *values: object) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement, values or None)
-        return list(cursor.fetchall())
-
-    return database.run(work)
 
 
 def there(database: Database) -> list[int]:

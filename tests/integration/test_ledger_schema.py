@@ -23,7 +23,7 @@ from sluice.ledger import (
     schema,
 )
 from sluice.settings import Settings, read_settings
-from tests.support.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
+from tests.support.ledger_rows import ask, breaches, entries, ids_of, list_all, prediction, register, running_job
 from tools.stack import Servers
 
 
@@ -38,14 +38,6 @@ def fresh(empty: Settings) -> Iterator[Database]:
     """Open that database."""
     with Database(empty) as database:
         yield database
-
-
-def ask(database: Database, statement: str) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement)
-        return list(cursor.fetchall())
-
-    return database.run(work)
 
 
 def tables(database: Database) -> set[str]:

@@ -9,10 +9,12 @@ import pytest
 
 from sluice.domain import Model
 from sluice.errors import ConfigurationError, NotServed, TablesMissing
-from sluice.ledger import Database, LedgerCursor, jobs, models, schema, serving
+from sluice.ledger import Database, jobs, models, schema, serving
 from sluice.ledger.models import StoredArchive
 from sluice.ledger.serving import ServingState
-from sluice.settings import Settings, read_settings
+from sluice.settings import Settings
+from tests.support.ledger_rows import ask
+from tests.support.tables_changing import tables_at
 from tools.stack import Servers
 
 CARD: Final[dict[str, Any]] = {"name": "net", "digest": "a" * 64, "preprocessing": {"crop": 224}, "labels": ["a", "b"]}
@@ -22,14 +24,6 @@ SHA256: Final = "c" * 64
 
 def publish(database: Database, version: str, sha256: str = SHA256) -> Model:
     return database.run(models.publish, {**CARD, "version": version}, StoredArchive(sha256, 5))
-
-
-def ask(database: Database, statement: str, *values: object) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement, values)
-        return list(cursor.fetchall())
-
-    return database.run(work)
 
 
 def tell(database: Database, server: str, **states: ServingState) -> None:
@@ -149,10 +143,7 @@ def _rest(use: object) -> dict[str, Any]:
 @pytest.fixture
 def before(servers: Servers, database_name: str) -> Settings:
     """Reach tables as they were before anything was published."""
-    servers.start(servers.database)
-    settings = read_settings(database_url=servers.database.create(database_name), database_patience=30.0)
-    schema.upgrade(settings, "0005")
-    return settings
+    return tables_at(servers, database_name, "0005")
 
 
 def test_up_and_down_with_rows(before: Settings) -> None:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from sluice.domain import ListedObject
 from sluice.domain.gates import TrialEvidence, TrialGates
 from sluice.errors import ConfigurationError, LedgerError
-from sluice.ledger import Database, LedgerCursor, again, listing, models, pruning, reports, serving, trials
+from sluice.ledger import Database, again, listing, models, pruning, reports, serving, trials
 from sluice.ledger.again import Repetition
 from sluice.ledger.trials import Trial, TrialWish
 from tests.support.compared_jobs import add_version, age
-from tests.support.ledger_rows import breaches
+from tests.support.ledger_rows import ask, breaches
 from tests.support.tried_jobs import Tried, add_tried_job, begin_trial
-
-
-def ask(database: Database, statement: str, *values: object) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement, values or None)
-        return list(cursor.fetchall())
-
-    return database.run(work)
 
 
 def look(database: Database, trial_id: int) -> Trial:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from sluice.domain import ListedObject
 from sluice.errors import TablesMissing
-from sluice.ledger import Database, LedgerCursor, again, comparisons, jobs, listing, pruning, schema
+from sluice.ledger import Database, again, comparisons, jobs, listing, pruning, schema
 from sluice.ledger.again import Repetition
 from sluice.ledger.pruning import PruneWish
-from sluice.settings import Settings, read_settings
+from sluice.settings import Settings
 from tests.support.compared_jobs import add_job, age
-from tests.support.ledger_rows import breaches, ids_of, running_job
+from tests.support.ledger_rows import ask, breaches, ids_of, running_job
+from tests.support.tables_changing import rows_of, tables_at
 from tools.stack import Servers
 
 BEFORE: Final = "0004"
@@ -24,30 +25,16 @@ KEPT: Final = ("jobs", "objects", "predictions", "counters", "listings", "models
 @pytest.fixture
 def before(servers: Servers, database_name: str) -> Settings:
     """Reach tables as they were before."""
-    settings = read_settings(database_url=servers.database.create(database_name), database_patience=30.0)
-    schema.upgrade(settings, BEFORE)
-    return settings
-
-
-def ask(database: Database, statement: str) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement)
-        return list(cursor.fetchall())
-
-    return database.run(work)
-
-
-def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
-    return {table: ask(database, f"SELECT * FROM {table} ORDER BY 1, 2") for table in KEPT}
+    return tables_at(servers, database_name, BEFORE)
 
 
 def test_up_and_down_keeps_the_rows(before: Settings) -> None:
     with Database(before) as database:
         first = add_job(database, {b"a": ("cat", 0.5), b"b": ("cat", 0.5), b"c": None})
         second = add_job(database, {b"a": ("dog", 0.5)})
-        old = rows(database)
+        old = rows_of(database, KEPT)
         schema.upgrade(before, REVISION)
-        new = rows(database)
+        new = rows_of(database, KEPT)
         empty = {"again_of": None, "again_below": None, "again_label": None, "pruned": None}
         assert new == old | {"jobs": [row | empty for row in old["jobs"]]}
         number = database.run(comparisons.begin, first, second)
@@ -61,7 +48,7 @@ def test_up_and_down_keeps_the_rows(before: Settings) -> None:
         schema.upgrade(before, REVISION)
         assert len(ask(database, "SELECT * FROM prediction_diff")) == 2 * 2
         schema.downgrade(before, BEFORE)
-        assert rows(database) == old
+        assert rows_of(database, KEPT) == old
         assert breaches(database) == []
 
 

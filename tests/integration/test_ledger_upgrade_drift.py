@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from sluice.errors import TablesMissing
 from sluice.ledger import Database, QuarantineEntry, drift_pages, drifting, models, objects, predictions, schema
-from sluice.settings import Settings, read_settings
+from sluice.settings import Settings
 from tests.support.drifting import SIZE, add_objects, classify, count_all, pictures, predictions_of, told
-from tests.support.ledger_rows import breaches, running_job
-from tests.support.tables_changing import ask, working
+from tests.support.ledger_rows import ask, breaches, running_job
+from tests.support.tables_changing import rows_of, tables_at, working
 from tools.stack import Servers
 
 BEFORE: Final = "0008"
@@ -23,22 +23,16 @@ TABLES: Final = ("tallies", "drift_references", "drift_windows", "drift_findings
 @pytest.fixture
 def before(servers: Servers, database_name: str) -> Settings:
     """Reach tables as they were before."""
-    settings = read_settings(database_url=servers.database.create(database_name), database_patience=30.0)
-    schema.upgrade(settings, BEFORE)
-    return settings
-
-
-def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
-    return {table: ask(database, f"SELECT * FROM {table} ORDER BY 1, 2") for table in KEPT}
+    return tables_at(servers, database_name, BEFORE)
 
 
 def test_up_and_down_keeps_the_rows(before: Settings) -> None:
     with Database(before) as database:
         job = running_job(database)
         classify(database, job, pictures(10))
-        old = rows(database)
+        old = rows_of(database, KEPT)
         schema.upgrade(before, REVISION)
-        assert rows(database) == old
+        assert rows_of(database, KEPT) == old
     with Database(before) as database:
         classify(database, job, pictures(2 * SIZE))
         count_all(database)
@@ -50,9 +44,9 @@ def test_up_and_down_keeps_the_rows(before: Settings) -> None:
         ask(database, "DROP TABLE picture_days")
         schema.upgrade(before, REVISION)
         assert len(told(database)) > 1
-        old = rows(database)
+        old = rows_of(database, KEPT)
         schema.downgrade(before, BEFORE)
-        assert rows(database) == old
+        assert rows_of(database, KEPT) == old
         assert breaches(database) == []
 
 

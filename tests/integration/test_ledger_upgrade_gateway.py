@@ -27,8 +27,8 @@ from sluice.ledger.pictures import Picture
 from sluice.ledger.sessions import Attempts
 from sluice.ledger.uploads import NewUpload
 from sluice.settings import Settings, read_settings
-from tests.support.ledger_rows import breaches, entries, ids_of, list_all, prediction, running_job
-from tests.support.tables_changing import WAIT_SECONDS, ask, working
+from tests.support.ledger_rows import ask, breaches, entries, ids_of, list_all, prediction, running_job
+from tests.support.tables_changing import WAIT_SECONDS, working
 from tools.stack import Servers
 
 DIGEST: Final = hashlib.sha256(b"a").digest()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from sluice.domain import ListedObject
-from sluice.ledger import Database, LedgerCursor, listing, models, pruning, schema, serving, trials
-from sluice.settings import Settings, read_settings
+from sluice.ledger import Database, listing, models, pruning, schema, serving, trials
+from sluice.settings import Settings
 from tests.support.compared_jobs import add_job, age
-from tests.support.ledger_rows import breaches
+from tests.support.ledger_rows import ask, breaches
+from tests.support.tables_changing import rows_of, tables_at
 from tests.support.tried_jobs import Tried, add_tried_job, begin_trial
 from tools.stack import Servers
 
@@ -22,30 +23,16 @@ KEPT: Final = ("jobs", "objects", "predictions", "counters", "listings", "models
 @pytest.fixture
 def before(servers: Servers, database_name: str) -> Settings:
     """Reach tables as they were before."""
-    settings = read_settings(database_url=servers.database.create(database_name), database_patience=30.0)
-    schema.upgrade(settings, BEFORE)
-    return settings
-
-
-def ask(database: Database, statement: str) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement)
-        return list(cursor.fetchall())
-
-    return database.run(work)
-
-
-def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
-    return {table: ask(database, f"SELECT * FROM {table} ORDER BY 1, 2") for table in KEPT}
+    return tables_at(servers, database_name, BEFORE)
 
 
 def test_up_and_down_keeps_the_rows(before: Settings) -> None:
     with Database(before) as database:
         add_job(database, {b"a": ("cat", 0.5), b"b": ("cat", 0.5), b"c": None})
         database.run(models.promote, "animals", "1")
-        old = rows(database)
+        old = rows_of(database, KEPT)
         schema.upgrade(before, REVISION)
-        assert rows(database) == old
+        assert rows_of(database, KEPT) == old
         trial = begin_trial(database, shadow=False)
         add_tried_job(database, trial, {b"a": Tried("", "dog"), b"d": Tried("cat", "")})
         assert {row["model"] for row in ask(database, "SELECT model FROM current")} == {"animals@1", "animals@2"}
@@ -54,9 +41,9 @@ def test_up_and_down_keeps_the_rows(before: Settings) -> None:
         ask(database, "DROP VIEW trial_progress")
         schema.upgrade(before, REVISION)
         assert int(ask(database, "SELECT answered FROM trial_progress")[0]["answered"]) == 1
-        new = rows(database)
+        new = rows_of(database, KEPT)
         schema.downgrade(before, BEFORE)
-        now = rows(database)
+        now = rows_of(database, KEPT)
         assert {table: now[table] for table in KEPT[:-1]} == {table: new[table] for table in KEPT[:-1]}
         assert {row["model"] for row in now["current"]} == {"animals@1"}
 

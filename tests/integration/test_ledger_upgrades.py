@@ -15,8 +15,8 @@ from sluice.ledger import Database, objects, schema
 from sluice.ledger.connection import ISOLATION, connect_options
 from sluice.ledger.faults import LOCKED, code_of
 from sluice.settings import Settings, read_settings
-from tests.support.ledger_rows import breaches, entries, ids_of, list_all, running_job
-from tests.support.tables_changing import WAIT_SECONDS, ask, working
+from tests.support.ledger_rows import ask, breaches, entries, ids_of, list_all, running_job
+from tests.support.tables_changing import WAIT_SECONDS, working
 from tools.stack import Servers
 
 ROUNDS: Final = 3

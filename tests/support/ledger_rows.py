@@ -1,14 +1,25 @@
-"""Rows that the ledger's tests start with."""
+"""Rows that the ledger's tests start with, and those that a statement finds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from sluice import ledger
 from sluice.domain import ListedObject
 from sluice.ledger import Database, LedgerCursor, Prediction
 
 SOURCE = "s3://photos"
+
+
+def ask(database: Database, statement: str, *values: object) -> list[dict[str, Any]]:
+    """Return the rows of a statement."""
+
+    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
+        cursor.execute(statement, values or None)
+        return list(cursor.fetchall())
+
+    return database.run(work)
 
 
 def register(cursor: LedgerCursor, version: str = "1") -> int:

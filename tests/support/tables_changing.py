@@ -1,24 +1,32 @@
-"""What tests of upgrades share: any statement, and processes that work while tables change."""
+"""What tests of upgrades share: tables of a release before, and processes that work while tables change."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sluice.ledger import Database, LedgerCursor
+from sluice.ledger import Database, schema
+from sluice.settings import Settings, read_settings
+from tests.support.ledger_rows import ask
+from tools.stack import Servers
 
 WAIT_SECONDS: Final = 120.0
 
 
-def ask(database: Database, statement: str, *values: object) -> list[dict[str, Any]]:
-    def work(cursor: LedgerCursor) -> list[dict[str, Any]]:
-        cursor.execute(statement, values or None)
-        return list(cursor.fetchall())
+def tables_at(servers: Servers, database: str, revision: str) -> Settings:
+    """Create a database with the tables of a revision, and return what reaches it."""
+    servers.start(servers.database)
+    settings = read_settings(database_url=servers.database.create(database), database_patience=30.0)
+    schema.upgrade(settings, revision)
+    return settings
 
-    return database.run(work)
+
+def rows_of(database: Database, tables: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return all rows of some tables."""
+    return {table: ask(database, f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
 
 
 @contextmanager
