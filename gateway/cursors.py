@@ -25,6 +25,11 @@ def encode(of: str, values: Sequence[str | float]) -> str:
     return base64.urlsafe_b64encode(made.encode()).decode().rstrip("=")
 
 
+def next_page(of: str, ids: Sequence[int], limit: int) -> str | None:
+    """Return the cursor after `limit` rows by their ids, of which one more than that was asked for; None: no more."""
+    return encode(of, [ids[limit - 1]]) if len(ids) > limit else None
+
+
 def decode(of: str, text: str, kinds: Sequence[type]) -> Values | None:
     """Return the values of a cursor of that list, None for an empty one; RequestError for what is none."""
     if not text:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.api.answers import BODY, answers
 from gateway.api.bounds import COMMENT_MAX, OBJECT_MAX, PAGE, ListCursor, Moment, PageSize, PlainText, StrictRequest
-from gateway.cursors import decode, encode
+from gateway.cursors import decode, next_page
 from gateway.doors.callers import Admin, User
 from gateway.parts import parts_of
 from gateway.reports import keep_report, whose
@@ -80,7 +80,7 @@ async def list_feedback(
     after = decode(CURSOR, cursor, (int,))
     before = min(int(after[0]), NEWEST) if after else NEWEST
     found = await parts_of(request).ledger.run(list_reports, whose(person), before_id=before, limit=limit + 1)
-    following = encode(CURSOR, [found[limit - 1].id]) if len(found) > limit else None
+    following = next_page(CURSOR, [each.id for each in found], limit)
     return ReportsAnswer(reports=[_answer_of(each) for each in found[:limit]], next=following)
 
 

@@ -24,7 +24,7 @@ from gateway.api.bounds import (
     PlainText,
     StrictRequest,
 )
-from gateway.cursors import decode, encode
+from gateway.cursors import decode, next_page
 from gateway.doors.callers import User, Viewer
 from gateway.doors.person import Person
 from gateway.jobs import Beside, JobWish
@@ -123,7 +123,7 @@ async def list_jobs(request: Request, person: Viewer, cursor: ListCursor = "", l
     after = decode(CURSOR, cursor, (int,))
     before = min(int(after[0]), ID_MAX + 1) if after else ID_MAX + 1
     found = await jobs.see_page(parts_of(request), person, before, limit + 1)
-    following = encode(CURSOR, [found[limit - 1].owned.job.id]) if len(found) > limit else None
+    following = next_page(CURSOR, [each.owned.job.id for each in found], limit)
     return JobsAnswer(jobs=[answer_of(each, person) for each in found[:limit]], next=following)
 
 

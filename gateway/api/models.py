@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from gateway.api.answers import answers
 from gateway.api.bounds import PAGE, Label, ListCursor, PageSize
-from gateway.cursors import decode, encode
+from gateway.cursors import decode, encode, next_page
 from gateway.doors.callers import Admin, Viewer
 from gateway.doors.person import Person
 from gateway.parts import Parts, parts_of
@@ -75,7 +75,7 @@ async def list_models(
     del person
     after = decode(CURSOR, cursor, (int,))
     found = await parts_of(request).ledger.run(models.page, int(after[0]) if after else 0, limit + 1)
-    following = encode(CURSOR, [found[limit - 1].id]) if len(found) > limit else None
+    following = next_page(CURSOR, [each.id for each in found], limit)
     return ModelsAnswer(models=[ModelAnswer(**_fields(each)) for each in found[:limit]], next=following)
 
 

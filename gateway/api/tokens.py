@@ -59,7 +59,7 @@ async def list_tokens(
     """List your tokens by number."""
     after = cursors.decode("tokens", cursor, (int,)) or (0,)
     found = await parts_of(request).ledger.run(tokens.list_tokens, person.id, int(after[0]), limit + 1)
-    more = cursors.encode("tokens", (found[limit - 1].id,)) if len(found) > limit else None
+    more = cursors.next_page("tokens", [each.id for each in found], limit)
     shown = [TokenAnswer.model_validate(each, from_attributes=True) for each in found[:limit]]
     return TokensAnswer(tokens=shown, next=more)
 

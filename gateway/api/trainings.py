@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway import trainings
 from gateway.api.answers import BODY, answers
 from gateway.api.bounds import ID_MAX, PAGE, ListCursor, Moment, PageSize, PlainText, StrictRequest
-from gateway.cursors import decode, encode
+from gateway.cursors import decode, next_page
 from gateway.doors.callers import Admin
 from gateway.parts import parts_of
 from gateway.repeats import KEY_PARAMETER, body_of
@@ -101,7 +101,7 @@ async def list_trainings(
     after = decode(CURSOR, cursor, (int,))
     before = min(int(after[0]), ID_MAX + 1) if after else ID_MAX + 1
     found = await parts_of(request).ledger.run(newest, before, limit + 1)
-    following = encode(CURSOR, [found[limit - 1].id]) if len(found) > limit else None
+    following = next_page(CURSOR, [each.id for each in found], limit)
     return TrainingsAnswer(trainings=[answer_of(each) for each in found[:limit]], next=following)
 
 

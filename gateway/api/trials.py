@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from gateway.api.answers import BODY, answers
 from gateway.api.bounds import ID_MAX, MODEL_MAX, PAGE, ListCursor, Moment, PageSize, PlainText, StrictRequest
-from gateway.cursors import decode, encode
+from gateway.cursors import decode, next_page
 from gateway.doors.callers import Admin
 from gateway.doors.person import Person
 from gateway.parts import Parts, parts_of
@@ -126,7 +126,7 @@ async def trials_page(
     """Return a page of trials, how each does, and where the next page begins."""
     before = decode(CURSOR, cursor, (int,))
     found = await parts.ledger.run(trials.newest, int(before[0]) if before else 2**32, limit + 1)
-    following = encode(CURSOR, [found[limit - 1].id]) if len(found) > limit else None
+    following = next_page(CURSOR, [each.id for each in found], limit)
     shown = found[:limit]
     return shown, await parts.ledger.run(progress, [each.id for each in shown]), following
 

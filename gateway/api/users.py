@@ -83,7 +83,7 @@ async def list_users(request: Request, person: Admin, cursor: ListCursor = "", l
     del person
     after = cursors.decode("users", cursor, (int,)) or (0,)
     found = await parts_of(request).ledger.run(users.list_page, int(after[0]), limit + 1)
-    more = cursors.encode("users", (found[limit - 1].id,)) if len(found) > limit else None
+    more = cursors.next_page("users", [each.id for each in found], limit)
     return UsersAnswer(users=[_answer(each) for each in found[:limit]], next=more)
 
 

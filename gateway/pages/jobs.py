@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from gateway import jobs
 from gateway.api.bounds import ID_MAX, MODEL_MAX, OBJECT_MAX, PRIORITY_MAX, JobId, ListCursor, PlainText
-from gateway.cursors import decode, encode
+from gateway.cursors import decode, encode, next_page
 from gateway.doors.callers import User, Viewer
 from gateway.doors.person import Person
 from gateway.jobs import JobWish
@@ -193,7 +193,7 @@ async def _jobs_page(
         "jobs.html",
         status,
         jobs=found[:SHOWN],
-        next=encode(CURSOR, [found[SHOWN - 1].owned.job.id]) if len(found) > SHOWN else None,
+        next=next_page(CURSOR, [each.owned.job.id for each in found], SHOWN),
         is_first=after is None,
         models=known,
         wish=wish or JobWish(""),

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from gateway.api.bounds import ListCursor
 from gateway.api.models import CURSOR, ModelName, ModelVersion, find, promote
-from gateway.cursors import decode, encode
+from gateway.cursors import decode, next_page
 from gateway.doors.callers import Admin, Viewer
 from gateway.pages.render import page
 from gateway.parts import parts_of
@@ -37,7 +37,7 @@ async def show_models(request: Request, person: Viewer, cursor: ListCursor = "")
     after = decode(CURSOR, cursor, (int,))
     ledger = parts_of(request).ledger
     found = await ledger.run(models.page, int(after[0]) if after else 0, SHOWN + 1)
-    following = encode(CURSOR, [found[SHOWN - 1].id]) if len(found) > SHOWN else None
+    following = next_page(CURSOR, [each.id for each in found], SHOWN)
     told = await ledger.run(serving.states, [model.id for model in found])
     return await page(request, "models.html", models=found[:SHOWN], told=told, next=following)
 

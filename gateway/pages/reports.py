@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from gateway.api.bounds import COMMENT_MAX, OBJECT_MAX, ListCursor, PlainText
 from gateway.api.feedback import CURSOR, NEWEST
-from gateway.cursors import decode, encode
+from gateway.cursors import decode, next_page
 from gateway.doors.callers import User
 from gateway.pages.render import page
 from gateway.parts import parts_of
@@ -33,7 +33,7 @@ async def show_reports(request: Request, person: User, cursor: ListCursor = "", 
     before = min(int(after[0]), NEWEST) if after else NEWEST
     found = await parts.ledger.run(list_reports, whose(person), before_id=before, limit=SHOWN + 1)
     shares = await parts.ledger.run(wrong_shares) if person.is_admin else []
-    following = encode(CURSOR, [found[SHOWN - 1].id]) if len(found) > SHOWN else None
+    following = next_page(CURSOR, [each.id for each in found], SHOWN)
     return await page(request, "reports.html", reports=found[:SHOWN], shares=shares, next=following, kept=kept)
 
 

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from gateway import trainings
 from gateway.api.bounds import ID_MAX, ListCursor, PlainText
-from gateway.cursors import decode, encode
+from gateway.cursors import decode, next_page
 from gateway.doors.callers import Admin
 from gateway.pages.render import page
 from gateway.parts import Parts, parts_of
@@ -122,7 +122,7 @@ def _read(parts: Parts, key: str) -> bytes | None:
 async def _list_page(request: Request, cursor: str, wish: Wish, wrong: str = "") -> Response:
     before = decode(CURSOR, cursor, (int,))
     found = await parts_of(request).ledger.run(newest, int(before[0]) if before else 2**32, SHOWN + 1)
-    following = encode(CURSOR, [found[SHOWN - 1].id]) if len(found) > SHOWN else None
+    following = next_page(CURSOR, [each.id for each in found], SHOWN)
     status = HTTPStatus.UNPROCESSABLE_ENTITY if wrong else HTTPStatus.OK
     return await page(
         request, "trainings.html", status, trainings=found[:SHOWN], next=following, wish=wish, wrong=wrong
