@@ -15,6 +15,7 @@ from sluice.ledger.trials import TrialWish
 from sluice.store.publishing import publish
 from tools.bench import host
 from tools.bench.photos import write_photos
+from tools.bench.pipeline import wait_for_end
 from tools.cache import cache_folder
 from tools.stack import Servers, Stack, TorchServe, archive_of
 from tools.stack.renamed import renamed
@@ -88,8 +89,7 @@ def job(database: Database, share: float) -> float:
     while trial and not ask(database, "SELECT 1 FROM trials WHERE id = %s AND state = 'running'", trial):
         time.sleep(POLL_SECONDS)
     number = database.run(ledger.jobs.submit, f"s3://{BUCKET}/", NAME)
-    while not ask(database, "SELECT 1 FROM jobs WHERE id = %s AND state = 'done'", number):
-        time.sleep(POLL_SECONDS)
+    wait_for_end(database, number)
     if trial:
         database.run(trials.stop, trial)
     (row,) = ask(

@@ -38,9 +38,7 @@ def trainings_killed(servers: Servers, seed: int, kills: int, say: Callable[[str
     outcome = KilledTrainings()
     begun = time.monotonic()
     servers.start(servers.database, servers.s3)
-    servers.s3.client.create_bucket(Bucket=f"{BUCKET}-{seed}")
-    for key, data in itertools.islice(digits(), PICTURES):
-        servers.s3.client.put_object(Bucket=f"{BUCKET}-{seed}", Key=key, Body=data)
+    servers.s3.fill(f"{BUCKET}-{seed}", itertools.islice(digits(), PICTURES))
     with Stack(servers, f"trainings{seed}") as stack, Database(stack.settings) as database:
         dice = random.Random(seed)  # noqa: S311 - kills must be repeatable
         wish = Wish("digits", f"s3://{BUCKET}-{seed}/", fine_tune=True)
