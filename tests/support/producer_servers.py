@@ -104,6 +104,8 @@ class RefusingProxy:
         self.refusals = 0
         self.held: str | None = None
         self.asked: set[str] = set()
+        self.requests: list[str] = []
+        """The method and the key of each request, in order; the key of a listing is empty."""
         proxy, address = self, urlsplit(target).netloc
 
         class Handler(BaseHTTPRequestHandler):
@@ -112,6 +114,7 @@ class RefusingProxy:
             def do_GET(self) -> None:
                 key = unquote(self.path.partition("?")[0]).removeprefix("/").partition("/")[2]
                 proxy.asked.add(key)
+                proxy.requests.append(f"{self.command} {key}")
                 while key and proxy.held is not None and key.startswith(proxy.held):
                     time.sleep(0.05)
                 if key in proxy.refused or (proxy.all and key):

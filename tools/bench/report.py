@@ -12,6 +12,9 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 
+from tools.bench.rounds import Measured, Measurement, settings_of
+
+BASELINE: Final = "bare loop"
 WIDTH: Final = 34
 
 
@@ -77,6 +80,31 @@ def table(results: dict[str, Any]) -> str:
 
 def _median(runs: list[dict[str, Any]], what: str, part: str) -> float:
     return float(statistics.median(entry[what][part] for entry in runs))
+
+
+def in_rounds(results: dict[str, Any]) -> Measurement:
+    """Return what scripts/bench --compare reads."""
+    model, rounds = results["arguments"]["model"], results["rounds"]
+    runs = ((f"Sluice with {model}", rounds), ("Sluice with no model", results["noop"]))
+    figures = [
+        Measured(BASELINE, "images/s", [each["bare"] for each in rounds]),
+        Measured(f"plain client with {model}", "images/s", [each["plain"] for each in rounds]),
+        *(Measured(name, "images/s", [each.get("sluice", each.get("rate")) for each in of]) for name, of in runs),
+        *(
+            Measured(f"{stage['name']}, alone", "ms", [statistics.median(run["wall"] for run in one) for one in of])
+            for stage in results["stages"]
+            for of in (stage["rounds"],)
+        ),
+        *(Measured(f"{name}, {p}", "s", [each[p] for each in of]) for name, of in runs for p in ("p50", "p99")),
+        *(
+            Measured(f"{name}, {what}: {part}", unit, [each[key][part] for each in of])
+            for name, of in runs
+            for what, key, unit in (("processor", "cpu_ms", "ms"), ("peak", "peak_mib", "MiB"))
+            for part in of[0][key]
+        ),
+    ]
+    settings = settings_of(results["arguments"], runs_as=results["runs_as"])
+    return Measurement("run", results["machine"], settings, BASELINE, figures)
 
 
 def plot(results: dict[str, Any], path: Path) -> None:

@@ -28,7 +28,8 @@ from sluice.images import Preprocessing
 from sluice.ledger import Database
 from tools.bench import host, pipeline, plain, stages
 from tools.bench.photos import write_photos
-from tools.bench.report import plot, table
+from tools.bench.report import in_rounds, plot, table
+from tools.bench.rounds import part_of_json
 from tools.cache import cache_folder
 from tools.stack import ROOT, Servers, Stack, archive_of, card_of, orderly_end
 
@@ -83,7 +84,13 @@ def each_stage(servers: Servers, name: str, model: str, files: list[Path]) -> li
 def summed_up(runs: tuple[stages.Stage, ...]) -> dict[str, Any]:
     """Return one stage's median run, with the minimum and maximum of all."""
     in_order = sorted(runs, key=attrgetter("wall"))
-    return {**asdict(in_order[len(runs) // 2]), "least": in_order[0].wall, "most": in_order[-1].wall}
+    passes = [asdict(run) for run in runs]
+    return {
+        **asdict(in_order[len(runs) // 2]),
+        "least": in_order[0].wall,
+        "most": in_order[-1].wall,
+        "rounds": [passes[first : first + PASSES] for first in range(0, len(passes), PASSES)],
+    }
 
 
 def costs(run: pipeline.PipelineRun) -> dict[str, Any]:
@@ -109,7 +116,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         servers.start()
         servers.s3.fill("photos", ((path.name, path.read_bytes()) for path in files))
         os.environ.update(servers.s3.environment)  # the S3 stage reads in this process
-        rounds = []
+        rounds, results["noop"] = [], []
         alone: list[list[stages.Stage]] = []
         results["stages_stolen"] = []
         for number in range(arguments.rounds):
@@ -133,18 +140,16 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                     **costs(sluice),
                 }
             )
-        results["rounds"] = rounds
-        results["stages"] = [summed_up(runs) for runs in zip(*alone, strict=True)]
-        results["ratio_to_bare"] = statistics.median(entry["sluice"] / entry["bare"] for entry in rounds)
-        results["ratio_to_plain"] = statistics.median(entry["sluice"] / entry["plain"] for entry in rounds)
-        results["noop"] = []
-        for number in range(arguments.rounds):
             say(f"round {number + 1} of {arguments.rounds}: Sluice with a model that computes nothing")
             noop = pipeline.run(
                 servers, f"noop{number}", "photos", "noop", consumers=arguments.consumers, repeats=arguments.repeats
             )
             results["noop"].append({"images": noop.images, "rate": noop.images / noop.seconds, **costs(noop)})
-    return results
+        results["rounds"] = rounds
+        results["stages"] = [summed_up(runs) for runs in zip(*alone, strict=True)]
+        results["ratio_to_bare"] = statistics.median(entry["sluice"] / entry["bare"] for entry in rounds)
+        results["ratio_to_plain"] = statistics.median(entry["sluice"] / entry["plain"] for entry in rounds)
+    return {**results, **part_of_json(in_rounds(results))}
 
 
 def machine() -> dict[str, str]:

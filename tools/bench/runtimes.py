@@ -1,7 +1,7 @@
 """The handler alone: images/s of a network by each runtime and precision, in one process, taking turns.
 
 The first row runs the network layer by layer, as torch has it; the last column is the ratio to that row. Pictures are
-decoded before: only the normalisation, the network and its probabilities are measured.
+decoded before: only the normalisation, the network and its probabilities are measured. JSON goes to bench/.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,8 +28,10 @@ from sluice.domain.running import BF16, FP32, INT8, OPENVINO, TORCH
 from sluice.images import decode
 from tools.bench.int8 import in_int8
 from tools.bench.photos import write_photos
+from tools.bench.rounds import Measured, Measurement, part_of_json, settings_of
 from tools.bench.run import machine
 from tools.cache import cache_folder
+from tools.stack import ROOT
 from tools.stack.torchserve import archive_of
 
 CPU: Final = torch.device("cpu")
@@ -82,7 +85,7 @@ def measure(archive: Path, batch: int, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, and print a table and a line of JSON."""
+    """Measure, print a table a model, and write."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench runtimes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -91,8 +94,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="images a batch (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=20, help="batches of each (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: one a core")
+    parser.add_argument("--output", type=Path, default=ROOT / "bench", help="folder for JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    every: dict[str, dict[str, Any]] = {}
+    figures: list[Measured] = []
     for key, value in machine().items():
         print(f"{key}: {value}")
     for model in arguments.models:
@@ -104,7 +110,15 @@ def main() -> None:
             ratio = statistics.median(mine / other for mine, other in zip(rates, base, strict=True))
             spread = f"{min(rates):.1f} to {max(rates):.1f}"
             print(f"  {name:<26}{statistics.median(rates):>10.1f}{spread:>18}{ratio:>8.2f}{each['apart']:>14.1g}")
-        print(json.dumps({model: results}))
+        figures += [Measured(f"{model}: {name}", "images/s", each["rates"]) for name, each in results.items()]
+        every[model] = results
+    # With one network its first way tells how fast the machine was; several were measured one after the other.
+    baseline = figures[0].name if len(every) == 1 else ""
+    measured = Measurement("runtimes", machine(), settings_of(vars(arguments)), baseline, figures)
+    arguments.output.mkdir(exist_ok=True)
+    path = arguments.output / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-runtimes.json"
+    path.write_text(json.dumps({"machine": machine(), "models": every, **part_of_json(measured)}, indent=2) + "\n")
+    print(f"\nwritten: {path}")
 
 
 if __name__ == "__main__":

@@ -27,12 +27,13 @@ from handlers.running import runs_as
 from tools.bench import host
 from tools.bench.peers.bare_system import BareSystem, arrangements, sweep
 from tools.bench.peers.peer_system import PeerSystem
-from tools.bench.peers.report import plot, table
+from tools.bench.peers.report import in_rounds, plot, table
 from tools.bench.peers.roster import PEERS
 from tools.bench.peers.runs import figures
 from tools.bench.peers.sluice_system import SluiceSystem
 from tools.bench.peers.task import Task
 from tools.bench.photos import write_photos
+from tools.bench.rounds import part_of_json
 from tools.bench.run import assert_equal, machine
 from tools.cache import cache_folder
 from tools.stack import ROOT, Servers, archive_of, card_of, free_port, orderly_end
@@ -137,7 +138,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         tasks = {each.name: theirs if isinstance(each, PeerSystem) else task for each in systems}
         rounds = _rounds(arguments.rounds, systems, tasks, warm, bare)
         give_back(port)
-        return {
+        results = {
             "machine": machine(),
             "arguments": vars(arguments),
             "models": {"sluice": _runs_as(task), "peers": _runs_as(theirs)},
@@ -151,6 +152,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 for each in systems
             ],
         }
+        return {**results, **part_of_json(in_rounds(results))}
 
 
 def _runs_as(task: Task) -> str:

@@ -13,6 +13,8 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 
+from tools.bench.rounds import Measured, Measurement, settings_of
+
 OURS: Final = "sluice"
 BARE: Final = "bare"
 WIDTH: Final = 24
@@ -28,6 +30,16 @@ HEADS: Final = {
     "S3, DB ms": 11,
     "peak MiB": 10,
 }
+
+COMPARED: Final = {
+    "rate": ("", "images/s"),
+    "rate_with_start": (", with its start", "images/s"),
+    "p50": (", p50", "s"),
+    "p99": (", p99", "s"),
+    "cpu_ms_system": (", processor", "ms"),
+    "peak_mib_system": (", peak", "MiB"),
+}
+"""Figures of a round that two runs of the benchmark are compared by, what they are called, and their units."""
 
 System = Mapping[str, Any]
 
@@ -122,6 +134,24 @@ def _comparisons(systems: Sequence[System], ours: System | None) -> list[str]:
                     f"Sluice / {title} {when}: {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
                 )
     return lines
+
+
+def in_rounds(results: Mapping[str, Any]) -> Measurement:
+    """Return what scripts/bench --compare reads; another release of a peer is another peer."""
+    titles = {
+        each["name"]: each["title"] if each["name"] in {OURS, BARE} else f"{each['title']} {each['version']}"
+        for each in results["systems"]
+    }
+    figures = [
+        Measured(titles[each["name"]] + what, unit, values(each, key))
+        for each in results["systems"]
+        for key, (what, unit) in COMPARED.items()
+        if len(values(each, key)) == len(each["rounds"])
+    ]
+    settings = settings_of(
+        results["arguments"], models=results["models"], arrangement=results["arrangement"], photos=results["photos"]
+    )
+    return Measurement("peers", results["machine"], settings, titles.get(BARE, ""), figures)
 
 
 def plot(results: Mapping[str, Any], path: Path) -> None:
