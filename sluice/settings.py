@@ -24,6 +24,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from sluice import capacity
 from sluice.errors import ConfigurationError
 
 MIB = 1024 * 1024
@@ -132,10 +133,10 @@ class Settings(BaseSettings):
     )
     batch: int = Field(32, ge=1, le=512, description="Maximum images in one request to TorchServe.")
     batch_wait: float = Field(0.05, ge=0, description="Seconds to wait for a batch to fill while more work is coming.")
-    requests_in_flight: int = Field(2, ge=1, le=64, description="Concurrent requests of one consumer to TorchServe.")
-    decode_threads: int = Field(
-        default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, description="Threads that decode images."
+    requests_in_flight: int = Field(
+        default_factory=capacity.requests, ge=1, le=64, description="Concurrent requests of one consumer to TorchServe."
     )
+    decode_threads: int = Field(default_factory=capacity.cores, ge=1, description="Threads that decode images.")
     window: int = Field(256, ge=1, le=4096, description="Maximum objects that a consumer holds at once (its credit).")
     window_seconds: float = Field(
         2.0, gt=0, description="The credit follows the consumer's speed: about this many seconds of work."
@@ -155,14 +156,12 @@ class Settings(BaseSettings):
     model_max_bytes: int = Field(
         4 * 1024 * MIB, gt=0, description="Larger archives of models are neither published nor loaded."
     )
-    agent_management: str = Field(
-        "http://127.0.0.1:8081", description="The management address of the TorchServe beside the agent."
-    )
+    agent_management: str = Field("http://127.0.0.1:8081", description="Management address of the agent's TorchServe.")
     agent_folder: Path = Field(
         Path("/tmp/torchserve"),  # noqa: S108 - of a container, where nobody else writes
         description="That TorchServe's folder: archives go to store/ in it, causes are read from logs/.",
     )
-    agent_workers: int = Field(1, ge=1, le=64, description="Processes for each published model.")
+    agent_workers: int | None = Field(None, ge=1, le=64, description="Processes for a published model; empty: chosen.")
 
     # Trainer
     trainer_pictures: int = Field(200_000, ge=10, description="Pictures of one training, at most; 6 KB of memory each.")
@@ -339,7 +338,7 @@ def _table(names: list[str]) -> str:
             default = ",".join(default)
         shown = "" if default is None else f"`{default}`"
         if field.default_factory is not None:
-            shown = {"name": "host-pid", "decode_threads": "one a core"}[name]
+            shown = {"decode_threads": "one a core", "requests_in_flight": "cores + 1"}.get(name, "host-pid")
         rows.append(f"| `SLUICE_{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(rows)
 

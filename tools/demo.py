@@ -55,7 +55,7 @@ class Demo:
 
     def run(self, *, stay: bool, output: Path) -> int:
         """Run all steps; with `stay`, keep running until Ctrl-C."""
-        with ThreadPoolExecutor(1) as maker, Servers(models=[MODEL], has_agent=True, say=self.say) as servers:
+        with ThreadPoolExecutor(1) as maker, self._servers() as servers:
             making = maker.submit(lambda: (dict(photos(PHOTOS)), dict(bad_files())))
             self.say(f"starting a database, an S3 server and TorchServe in {servers.folder}, on free ports")
             servers.start()
@@ -63,6 +63,9 @@ class Demo:
             with Stack(servers, log_level="info", model_store=store) as stack:
                 self.say(f"the database has its tables, {MODEL} is registered and live")
                 return self._show(stack, making, stay=stay, output=output)
+
+    def _servers(self) -> Servers:
+        return Servers(models=[MODEL], torchserve_workers=None, has_agent=True, say=self.say)
 
     def _show(
         self, stack: Stack, making: Future[tuple[dict[str, bytes], dict[str, bytes]]], *, stay: bool, output: Path

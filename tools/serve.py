@@ -18,14 +18,16 @@ def main() -> None:
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="name of a recipe that scripts/build-model built")
     parser.add_argument("--port", type=int, default=8080, help="inference port (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="processes a model (default: %(default)s)")
+    parser.add_argument("--workers", type=int, help="processes a model (default: one a core that memory is enough for)")
+    parser.add_argument("--threads", type=int, help="threads a process computes with (default: cores / processes)")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="sluice-"))
     leash = Leash(folder)
     try:
         archives = [archive_of(model) for model in arguments.models]
         with orderly_end():
-            serve(TorchServe(folder, leash, archives, workers=arguments.workers, port=arguments.port))
+            what = {"workers": arguments.workers, "threads": arguments.threads, "port": arguments.port}
+            serve(TorchServe(folder, leash, archives, **what))
     except StackError as error:
         sys.exit(f"scripts/torchserve: {error}")
     except KeyboardInterrupt:

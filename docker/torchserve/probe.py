@@ -54,28 +54,28 @@ def main() -> None:
 
 
 def why_not(model: dict[str, str], port: int, which: str) -> str:
-    """Return why a model doesn't predict; empty if it does, or (once started) if it is only busy."""
+    """Return why a model doesn't predict; empty if all its workers do, or (once started) if it is only busy."""
     if not model["path"]:
         return "wasn't made by scripts/build-model: it has no model.json"
     body = Path(model["batch"]).read_bytes()
     status, said = ask(port, "POST", f"/predictions/{model['path']}", body, SECONDS[which])
+    states = {"READY"} if status == OK and which == "ready" else workers(model["path"])
+    state = ", ".join(sorted(states)) or "missing"
     if status == OK:
-        return ""
-    state = workers(model["path"])
-    if which == "ready" and status in {BUSY, None} and state == "READY":
+        return "" if states == {"READY"} else f"one worker predicts, others are {state}"
+    if which == "ready" and status in {BUSY, None} and "READY" in states:
         return ""
     cause = full_disk() or cause_in_logs(WORK / "logs")
     return f"no prediction ({status or said}); its worker is {state}" + (f"; {cause}" if cause else "")
 
 
-def workers(path: str) -> str:
-    """Return the state of a model's workers: READY if one is."""
+def workers(path: str) -> set[str]:
+    """Return the states of a model's workers."""
     status, said = ask(MANAGEMENT_PORT, "GET", f"/models/{path}", None, SECONDS["ready"])
     if status != OK:
-        return "unknown"
+        return {"unknown"}
     described: list[dict[str, Any]] = json.loads(said)
-    states = {worker["status"] for version in described for worker in version["workers"]}
-    return "READY" if "READY" in states else ", ".join(sorted(states)) or "missing"
+    return {worker["status"] for version in described for worker in version["workers"]}
 
 
 def full_disk() -> str:

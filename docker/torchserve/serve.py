@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from sluice import capacity
 from sluice.images import Preprocessing, pack
 
 TEMPLATE: Final = Path("/opt/sluice/model_store/config.properties")
@@ -25,6 +26,7 @@ def main() -> None:
     """Prepare everything, then exec TorchServe."""
     arguments = parse(sys.argv[1:])
     archives = find(arguments.store, arguments.models)
+    arrangement = arrange(arguments, archives)
     try:
         WORK.mkdir(parents=True, exist_ok=True)
         if arguments.agent:
@@ -32,14 +34,18 @@ def main() -> None:
         for part in ("logs", "tmp"):
             (WORK / part).mkdir(exist_ok=True)
         configuration = WORK / "config.properties"
-        configuration.write_text(configure(arguments, archives))
+        configuration.write_text(configure(arguments, archives, arrangement))
+        (WORK / capacity.NAME).write_text(arrangement.to_json())
         prepare_probes(archives, arguments.port)
     except OSError as error:
         sys.exit(f"sluice-serve: {WORK} can't be written ({error.strerror}): a full disk is the usual cause, make room")
-    threads = arguments.threads or max(1, processors() // (arguments.workers * len(archives)))
-    print(f"sluice-serve: {', '.join(each.name for each in archives)}; {threads} threads a worker", flush=True)
+    print(
+        f"sluice-serve: {', '.join(each.name for each in archives)}; for each {arrangement.workers} workers with "
+        f"{arrangement.threads} threads, on {arguments.cores or capacity.cores()} cores",
+        flush=True,
+    )
     command = ["torchserve", "--start", "--foreground", "--ncs", "--ts-config", str(configuration)]
-    os.execvpe(command[0], [*command, "--model-store", str(arguments.store)], environment(threads))  # noqa: S606 - nothing to quote
+    os.execvpe(command[0], [*command, "--model-store", str(arguments.store)], environment(arrangement.threads))  # noqa: S606 - nothing to quote
 
 
 def share(archives: list[Path]) -> Path:
@@ -76,8 +82,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--models", default="", help="archives of the store, comma-separated (default: all)")
     parser.add_argument("--store", type=Path, default=Path("/models"), help="folder of archives (default: %(default)s)")
     parser.add_argument("--agent", action="store_true", help="an agent beside it adds and removes models as it runs")
-    parser.add_argument("--workers", type=int, default=1, help="processes a model (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="threads a process computes with (default: CPU limit / processes)")
+    parser.add_argument("--cores", type=int, help="cores to use (default: the CPU limit, or all)")
+    parser.add_argument("--workers", type=int, help="processes a model (default: one a core that memory is enough for)")
+    parser.add_argument("--threads", type=int, help="threads a process computes with (default: cores / processes)")
     parser.add_argument("--port", type=int, default=8080, help="inference port (default: %(default)s)")
     parser.add_argument("--open-metrics", action="store_true", help="metrics on the pod's network, port 8082")
     parser.add_argument(
@@ -103,7 +110,20 @@ def find(store: Path, wanted: str) -> list[Path]:
     return [store / name for name in names]
 
 
-def configure(arguments: argparse.Namespace, archives: list[Path]) -> str:
+def arrange(arguments: argparse.Namespace, archives: list[Path]) -> capacity.Arrangement:
+    """Return how many processes a model has, and how many threads each of them."""
+    return capacity.arrange(
+        arguments.cores or capacity.cores(),
+        capacity.memory_bytes(),
+        [path.stat().st_size for path in archives],
+        workers=arguments.workers,
+        threads=arguments.threads,
+        has_gpu=capacity.has_gpu(),
+        has_agent=arguments.agent,
+    )
+
+
+def configure(arguments: argparse.Namespace, archives: list[Path], arrangement: capacity.Arrangement) -> str:
     """Return the configuration from the template; --set replaces lines of it."""
     options = dict(each.split("=", 1) for each in arguments.set)
     if arguments.agent:
@@ -119,7 +139,8 @@ def configure(arguments: argparse.Namespace, archives: list[Path]) -> str:
         grpc_management_port=7071,
         model_store=arguments.store,
         models=",".join(path.name for path in archives),
-        workers=arguments.workers,
+        workers=arrangement.workers,
+        queue=capacity.queue_size(arrangement.workers),
     )
     kept = [line for line in lines.splitlines() if line.partition("=")[0] not in options]
     return "\n".join([*kept, *(f"{name}={value}" for name, value in options.items())]) + "\n"
@@ -149,20 +170,6 @@ def read_card(archive: Path) -> dict[str, Any]:
         print(f"sluice-serve: {archive} wasn't made by scripts/build-model: {error!r}", flush=True)
         return {}
     return card
-
-
-def processors() -> int:
-    """Return how many CPUs the container may use: its limit, rounded down, or all of the machine's."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except OSError:
-        try:
-            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
-            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            quota, period = "max", "1"
-    limit = int(quota) // int(period) if quota not in {"max", "-1"} else sys.maxsize
-    return max(1, min(limit, len(os.sched_getaffinity(0))))
 
 
 if __name__ == "__main__":

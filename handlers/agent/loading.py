@@ -14,6 +14,8 @@ from typing import Final
 from handlers.agent import memory
 from handlers.agent.causes import cause_in_logs
 from handlers.agent.management import Management
+from handlers.agent.shared import read_end
+from sluice import capacity
 from sluice.errors import ConfigurationError, LoadFailed, SourceError
 from sluice.ledger.serving import WantedVersion
 from sluice.settings import Settings
@@ -22,6 +24,7 @@ from sluice.store.shelf import ModelStore
 
 STORE: Final = "store"
 LOGS: Final = "logs"
+ARRANGEMENT_BYTES: Final = 1024
 LOG_SECONDS: Final = 2.0
 LOG_PAUSE: Final = 0.1
 MIB: Final = 1024 * 1024
@@ -41,15 +44,34 @@ class Loader:
 
     def load(self, version: WantedVersion) -> None:
         """Have TorchServe serve a version; LoadFailed says why it can't."""
-        self._look_at_memory(version)
+        workers = self.workers(version)
+        self._look_at_memory(version, workers)
         self._have(version)
-        why = self._management.register(file_of(version), self._settings.agent_workers)
+        why = self._management.register(file_of(version), workers)
         if why:
             # TorchServe may keep a version whose workers failed, and start them again for minutes.
             self._management.unregister(version.name, version.version)
             said = self._cause(f"{version.name}_{version.version}-")
             raise LoadFailed(f"TorchServe can't load it ({why})" + (f": {said}" if said else ""), "model")
         self.check(version)
+
+    def workers(self, version: WantedVersion, has: int = 0) -> int:
+        """Return how many processes a version shall have that has so many.
+
+        Unless it is set, a live one gets as many as TorchServe's own models, if that leaves memory for one more; a
+        version that only a trial or nobody asks gets one, and takes few cores from the live one. What is no longer live
+        keeps what it has while jobs use it.
+        """
+        if self._settings.agent_workers is not None:
+            return self._settings.agent_workers
+        if not version.is_live:
+            return max(1, has) if version.is_used else 1
+        try:
+            arranged = capacity.read_arrangement(read_end(self._folder / capacity.NAME, ARRANGEMENT_BYTES))
+        except OSError:  # of a release that chose nothing
+            arranged = None
+        spare = memory.room(self._folder).free // capacity.needed_bytes(version.size, 1) - 1
+        return max(1, has, min(arranged.workers if arranged else 1, has + spare))
 
     def check(self, version: WantedVersion) -> None:
         """Ask a version that TorchServe has whether it is the row's."""
@@ -76,8 +98,8 @@ class Loader:
             time.sleep(LOG_PAUSE)
         return said
 
-    def _look_at_memory(self, version: WantedVersion) -> None:
-        needs = memory.needed(version.size, self._settings.agent_workers)
+    def _look_at_memory(self, version: WantedVersion, workers: int) -> None:
+        needs = capacity.needed_bytes(version.size, workers)
         room = memory.room(self._folder)
         if needs > room.most:
             raise LoadFailed(

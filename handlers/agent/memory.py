@@ -1,4 +1,4 @@
-"""How much memory a model would need, and how much TorchServe may still use.
+"""How much memory TorchServe may still use.
 
 TorchServe runs in a container of its own, whose memory only a process inside can see: its probe writes it to a file of
 the shared folder. Without such a file TorchServe runs on this machine as any process.
@@ -16,10 +16,6 @@ from handlers.agent.shared import read_end
 
 NAME: Final = "memory.json"
 NUMBERS_BYTES: Final = 1024
-PROCESS_BYTES: Final = 900 * 1024 * 1024
-"""Of a worker without weights: Python, torch, and a batch of pictures with what a network makes of it."""
-COPIES: Final = 2
-"""Weights are read, then laid out for the processor."""
 CGROUP: Final = Path("/sys/fs/cgroup")
 MACHINE: Final = Path("/proc/meminfo")
 
@@ -30,11 +26,6 @@ class MemoryRoom:
 
     most: int
     free: int
-
-
-def needed(archive_bytes: int, workers: int) -> int:
-    """Return the bytes that a version will use, about: each worker has its own weights."""
-    return workers * (PROCESS_BYTES + COPIES * archive_bytes)
 
 
 def room(folder: Path, machine: Path = MACHINE) -> MemoryRoom:

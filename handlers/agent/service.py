@@ -63,7 +63,6 @@ class AgentService:
         self, settings: Settings, health: Health, ledger: AsyncLedger, management: Management, loader: Loader
     ) -> None:
         self._name = settings.name
-        self._workers = settings.agent_workers
         self._health = health
         self._ledger = ledger
         self._management = management
@@ -200,8 +199,11 @@ class AgentService:
                 self._unready.pop(version.id)
             return ServingState(LOADING, "its workers are starting, or start again and again")
         self._unready.pop(version.id, None)
-        if is_own(has.file) and has.workers != self._workers:
-            await asyncio.to_thread(self._management.scale, version.name, version.version, self._workers)
+        workers = await asyncio.to_thread(self._loader.workers, version, has.workers)
+        if is_own(has.file) and has.workers != workers:
+            why = await asyncio.to_thread(self._management.scale, version.name, version.version, workers)
+            what = f"{version.name}@{version.version}"
+            log.info("a version has more or fewer workers", model=what, workers=workers, before=has.workers, why=why)
         if (version.id, version.sha256) not in self._checked:
             try:
                 await asyncio.to_thread(self._loader.check, version)

@@ -20,14 +20,30 @@ def torchserve(**values: object) -> Rendered:
 
 def test_it_serves_the_archives_of_its_models(default: Rendered) -> None:
     assert default.pod("torchserve").main["args"] == [
-        *("--models=efficientnet-lite0.mar", "--store=/models", "--workers=1", "--port=8080")
+        *("--models=efficientnet-lite0.mar", "--store=/models", "--port=8080")
     ]
     models = [{"name": n, "version": v, "archive": f"{n}.mar"} for n, v in (("a", "1"), ("b", "1"))]
     rendered = torchserve(models=models, workers=2, threads=3, options={"job_queue_size": 64, "x": "y z"})
     assert rendered.pod("torchserve").main["args"] == [
-        *("--models=a.mar,b.mar", "--store=/models", "--workers=2", "--port=8080", "--threads=3"),
+        *("--models=a.mar,b.mar", "--store=/models", "--port=8080", "--workers=2", "--threads=3"),
         *("--set=job_queue_size=64", "--set=x=y z"),
     ]
+
+
+def test_processes_follow_from_the_cores_that_a_pod_has() -> None:
+    """A limit it sees itself; a request it is told; on a GPU there is one process."""
+
+    def told(**values: object) -> tuple[list[str], Values]:
+        pod = torchserve(**values).pod("torchserve")
+        return [each for each in pod.main["args"] if each.startswith(("--workers", "--cores"))], pod.env(pod.main)
+
+    assert told() == ([], {})
+    assert told(resources={"limits": {"cpu": None}, "requests": {"cpu": None}}) == ([], {})
+    arguments, environment = told(resources={"limits": {"cpu": None}, "requests": {"cpu": "3"}})
+    assert arguments == ["--cores=$(CORES)"]
+    assert environment["CORES"]["resourceFieldRef"]["resource"] == "requests.cpu"
+    assert told(gpu={"enabled": True}) == (["--workers=1"], {})
+    assert told(gpu={"enabled": True}, workers=3) == (["--workers=3"], {})
 
 
 def test_the_default_model_is_the_recipe_of_that_name() -> None:
@@ -206,6 +222,8 @@ def test_an_agent_loads_what_is_published() -> None:
     assert agent["args"] == ["python", "-m", "handlers.agent"]
     told = pod.env(agent)
     assert (told["SLUICE_MODEL_STORE"], told["SLUICE_AGENT_WORKERS"]) == ("s3://images/store/", "2")
+    chosen = render({"models": {"store": "s3://images/store/"}}).pod("torchserve")
+    assert "SLUICE_AGENT_WORKERS" not in chosen.env(chosen.containers[1])
     assert {"SLUICE_DATABASE_PASSWORD", "AWS_SECRET_ACCESS_KEY"} <= told.keys()
     assert pod.env(main) == {}
     mounts = {

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from handlers.agent.causes import cause_in_logs
-from handlers.agent.memory import MemoryRoom, needed, room, write_usage
+from handlers.agent.loading import Loader
+from handlers.agent.management import Management
+from handlers.agent.memory import MemoryRoom, room, write_usage
+from sluice.capacity import Arrangement, needed_bytes
+from sluice.ledger.serving import WantedVersion
+from sluice.settings import read_settings
+from sluice.store.shelf import ModelStore
 
 KIB = 1024
 MACHINE = "MemTotal:       8000 kB\nMemFree:  1 kB\nMemAvailable:   3000 kB\n"
@@ -46,8 +53,33 @@ def test_without_a_limit_nothing_is_written(tmp_path: Path, machine: Path) -> No
         assert room(tmp_path, machine) == MemoryRoom(8000 * KIB, 3000 * KIB)
 
 
-def test_each_worker_has_its_own_weights() -> None:
-    assert needed(100, 3) - needed(0, 3) == 3 * (needed(100, 1) - needed(0, 1))
+def loader(folder: Path, **settings: object) -> Loader:
+    given = read_settings(agent_folder=folder, model_store=f"file://{folder}/store/", **settings)
+    return Loader(given, Management(given.agent_management), ModelStore(given))
+
+
+def wanted(*, is_live: bool, is_used: bool = False) -> WantedVersion:
+    return WantedVersion(1, "drugs", "1.0", "d", "a" * 64, 1000, is_live, is_used, "")
+
+
+def test_a_live_version_has_the_processes_that_torchserve_has_room_for(tmp_path: Path) -> None:
+    """Memory for one more is left. What is only tried out gets one, and what was live keeps them while it is used."""
+    one, choose = needed_bytes(1000, 1), loader(tmp_path)
+    live, tried, retired = wanted(is_live=True), wanted(is_live=False, is_used=True), wanted(is_live=False)
+    assert choose.workers(live) == 1, "a TorchServe that was started by a release that chose nothing"
+    (tmp_path / "arrangement.json").write_text(Arrangement(3, 1).to_json())
+    found = []
+    for free in range(5):
+        (tmp_path / "memory.json").write_text(json.dumps([free * one, 0]))
+        found.append((choose.workers(live), choose.workers(live, has=1), choose.workers(live, has=3)))
+    assert found == [(1, 1, 3), (1, 1, 3), (1, 2, 3), (2, 3, 3), (3, 3, 3)]
+    assert [choose.workers(tried), choose.workers(tried, has=3), choose.workers(retired, has=3)] == [1, 3, 1]
+
+
+def test_a_number_of_processes_that_is_set_is_every_versions(tmp_path: Path) -> None:
+    (tmp_path / "arrangement.json").write_text(Arrangement(3, 1).to_json())
+    choose = loader(tmp_path, agent_workers=2)
+    assert [choose.workers(wanted(is_live=live), has=has) for live in (True, False) for has in (0, 3)] == [2] * 4
 
 
 def test_a_cause_is_the_last_error_of_the_models_own_worker(tmp_path: Path) -> None:

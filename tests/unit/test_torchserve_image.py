@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from sluice.capacity import Arrangement
 from sluice.images import unpack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,11 +65,12 @@ def test_lines_of_the_configuration_can_be_replaced(store: Path, monkeypatch: py
     """Inference is the only open address, unless metrics are enabled."""
     monkeypatch.setattr(serve, "TEMPLATE", ROOT / "model_store/config.properties")
     words = ["--store", str(store), "--set", "job_queue_size=3", "--port", "8090"]
-    plain = serve.configure(serve.parse(words), [store / "noop.mar"]).splitlines()
+    plain = serve.configure(serve.parse(words), [store / "noop.mar"], Arrangement(5, 1)).splitlines()
+    assert "default_workers_per_model=5" in plain
     assert "job_queue_size=3" in plain
-    assert "job_queue_size=16" not in plain
+    assert "job_queue_size=20" not in plain
     assert [line for line in plain if "0.0.0.0" in line] == ["inference_address=http://0.0.0.0:8090"]
-    opened = serve.configure(serve.parse([*words, "--open-metrics"]), [store / "noop.mar"])
+    opened = serve.configure(serve.parse([*words, "--open-metrics"]), [store / "noop.mar"], Arrangement(1, 1))
     assert "metrics_address=http://0.0.0.0:8082" in opened
     assert "metrics_address=http://127.0.0.1" not in opened
 
@@ -122,7 +124,13 @@ def workers(*states: str) -> tuple[int, object]:
 @pytest.mark.parametrize(
     ("which", "answers", "expected"),
     [
-        ("startup", {"predictions": (200, {})}, ""),
+        ("startup", {"predictions": (200, {}), "models": workers("READY", "READY")}, ""),
+        (
+            "startup",
+            {"predictions": (200, {}), "models": workers("READY", "UNLOADING")},
+            "one worker predicts, others are READY, UNLOADING",
+        ),
+        ("ready", {"predictions": (200, {})}, ""),
         ("ready", {"predictions": (503, {}), "models": workers("READY", "UNLOADING")}, ""),
         (
             "ready",
@@ -179,6 +187,6 @@ def test_beside_an_agent_models_come_from_a_folder_that_both_can_write_to(
         assert serve.share(archives) == work / "store"
     assert (work / "store" / "noop.mar").read_bytes() == archives[0].read_bytes()
     words = ["--store", str(work / "store")]
-    assert "enable_model_api=true" in serve.configure(serve.parse([*words, "--agent"]), archives)
-    plain = serve.configure(serve.parse(words), archives).splitlines()
+    assert "enable_model_api=true" in serve.configure(serve.parse([*words, "--agent"]), archives, Arrangement(1, 1))
+    plain = serve.configure(serve.parse(words), archives, Arrangement(1, 1)).splitlines()
     assert [line for line in plain if line.startswith("enable_model_api")] == ["enable_model_api=false"]

@@ -112,7 +112,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     model, batch = arguments.model, arguments.batch
     way = runs_as(card_of(archive_of(model)), torch.device("cpu"))
     results: dict[str, Any] = {"machine": machine(), "arguments": vars(arguments), "runs_as": way.to_dict()}
-    with Servers(models=[model, "noop"], say=say) as servers:
+    with Servers(models=[model, "noop"], torchserve_workers=None, say=say) as servers:
         servers.start()
         servers.s3.fill("photos", ((path.name, path.read_bytes()) for path in files))
         os.environ.update(servers.s3.environment)  # the S3 stage reads in this process

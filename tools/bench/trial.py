@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack
 from typing import Any, Final
 
+from handlers.agent.management import Management
 from sluice import ledger
 from sluice.errors import NotServed
 from sluice.ledger import Database, models, trials
@@ -38,7 +39,8 @@ def main() -> None:
     with ExitStack() as exits:
         servers = exits.enter_context(Servers())
         servers.start(servers.database, servers.s3)
-        served = TorchServe(servers.folder, servers.leash, [archive_of("noop")], name="served", options=WITH_AGENT)
+        models = [archive_of("noop")]
+        served = TorchServe(servers.folder, servers.leash, models, name="served", workers=None, options=WITH_AGENT)
         exits.callback(served.stop)
         served.start()
         served.wait_ready()
@@ -51,6 +53,7 @@ def main() -> None:
         for version in ("1.0", "2.0"):
             publish(renamed(servers.folder, NAME, version, arguments.model), stack.settings, database)
         live(database)
+        settle(served)
         stack.start_workers(consumers=1)
         job(database, 0.0)  # whatever is slow at first
         measured: list[tuple[float, float]] = []
@@ -81,6 +84,13 @@ def live(database: Database) -> None:
                 break
             except NotServed:
                 time.sleep(POLL_SECONDS)
+
+
+def settle(served: TorchServe) -> None:
+    """Wait until the agent has given the live version all its processes, and the other one its only one."""
+    management = Management(f"http://127.0.0.1:{served.ports['management_port']}")
+    while not served.is_whole(f"{NAME}/1.0") or management.versions()[NAME, "2.0"].workers != 1:
+        time.sleep(POLL_SECONDS)
 
 
 def job(database: Database, share: float) -> float:

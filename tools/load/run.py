@@ -57,7 +57,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     folder = cache_folder() / "bench" / f"photos-{PHOTOS}"
     write_photos(folder, PHOTOS)
     results: dict[str, Any] = {"machine": machine(), "model": arguments.model, "steps": []}
-    with Servers(models=[arguments.model], say=say) as servers:
+    with Servers(models=[arguments.model], torchserve_workers=None, say=say) as servers:
         servers.start()
         with Stack(servers, "load") as stack:
             gateways = [stack.add_gateway(gateway_anonymous="user", gateway_rate=0) for _ in range(arguments.gateways)]

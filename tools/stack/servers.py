@@ -25,7 +25,7 @@ class Servers:
         self,
         *,
         models: Sequence[str] = ("noop",),
-        torchserve_workers: int = 1,
+        torchserve_workers: int | None = 1,
         database_options: Sequence[str] = (),
         has_agent: bool = False,
         keep: bool = False,
@@ -33,7 +33,8 @@ class Servers:
     ) -> None:
         """`has_agent`: TorchServe takes models from an agent; `keep` leaves the folder for debugging.
 
-        `say` is called for each server that is ready.
+        `torchserve_workers`: processes of each model; None: as many as this machine has room for. `say` is called for
+        each server that is ready.
         """
         # Short, because a socket's path may have only 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="sluice-"))

@@ -16,6 +16,7 @@ from typing import Any, Final
 import requests
 from PIL import Image
 
+from sluice import capacity
 from tools.cache import cache_folder
 from tools.stack.leash import Leash
 from tools.stack.ports import free_port
@@ -54,14 +55,15 @@ class TorchServe(Server):
         archives: Sequence[Path],
         *,
         name: str = "torchserve",
-        workers: int = 1,
+        workers: int | None = 1,
         threads: int | None = None,
         options: dict[str, str] | None = None,
         port: int | None = None,
     ) -> None:
         """Serve `archives` with `workers` processes per model, each with `threads` (default: cores / workers).
 
-        `options` replace lines of the configuration template; `port` is its inference port (default: a free one).
+        One process is enough for tests; None: as many as this machine has room for. `options` replace lines of the
+        configuration template; `port` is its inference port (default: a free one).
         """
         super().__init__(name, folder, leash)
         self.archives = list(archives)
@@ -70,9 +72,16 @@ class TorchServe(Server):
         self.address = f"http://127.0.0.1:{self.ports['inference_port']}"
         self.folder = folder / name
         """It has its model store in `store`, and its logs in `logs`."""
-        self._workers = workers
-        self._threads = threads or max(1, (os.cpu_count() or 1) // workers)
         self._options = options or {}
+        self.arrangement = capacity.arrange(
+            capacity.cores(),
+            capacity.memory_bytes(),
+            [archive.stat().st_size for archive in self.archives],
+            workers=workers,
+            threads=threads,
+            has_gpu=capacity.has_gpu(),
+            has_agent=self._options.items() >= WITH_AGENT.items(),
+        )
 
     @property
     def models(self) -> list[str]:
@@ -92,13 +101,14 @@ class TorchServe(Server):
         temporary.mkdir()
         configuration = self.folder / "config.properties"
         configuration.write_text(self._configuration(store))
+        (self.folder / capacity.NAME).write_text(self.arrangement.to_json())
         program = Path(sys.executable).parent / "torchserve"
         environment = plain_environment(
             TMPDIR=str(temporary),
             TEMP=str(temporary),
             LOG_LOCATION=str(logs),
             METRICS_LOCATION=str(logs),
-            OMP_NUM_THREADS=str(self._threads),
+            OMP_NUM_THREADS=str(self.arrangement.threads),
             OMP_WAIT_POLICY="PASSIVE",
             PATH=f"{program.parent}:{os.environ.get('PATH', '')}",
         )
@@ -111,11 +121,13 @@ class TorchServe(Server):
         )
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Wait until each model predicts: /ping already answers before that, and still answers after a failure."""
+        """Wait until each model predicts with all its processes: /ping already answers before, and after a failure."""
         picture = io.BytesIO()
         Image.new("RGB", (64, 64), (90, 120, 40)).save(picture, "JPEG")
         for model in self.models:
             self.wait_until(lambda model=model: self.predicts(model, picture.getvalue()), seconds)  # type: ignore[misc]
+            if self.arrangement.workers > 1:
+                self.wait_until(lambda model=model: self.is_whole(model), seconds)  # type: ignore[misc]
 
     def stop(self, seconds: float = 30.0) -> int | None:
         """End it at once; its workers have no state, so there is nothing to wait for."""
@@ -131,13 +143,24 @@ class TorchServe(Server):
             return False
         return answer.ok
 
+    def is_whole(self, model: str) -> bool:
+        """Return whether all processes of a model answer."""
+        url = f"http://127.0.0.1:{self.ports['management_port']}/models/{model}"
+        try:
+            answer = requests.get(url, timeout=PROBE_SECONDS)
+        except requests.RequestException:
+            return False
+        states = [worker["status"] for worker in answer.json()[0]["workers"]] if answer.ok else []
+        return states == ["READY"] * self.arrangement.workers
+
     def _configuration(self, store: Path) -> str:
         lines = Template(TEMPLATE.read_text()).substitute(
             {port: str(number) for port, number in self.ports.items()},
             inference_host="127.0.0.1",
             model_store=str(store),
             models=",".join(archive.name for archive in self.archives),
-            workers=str(self._workers),
+            workers=str(self.arrangement.workers),
+            queue=str(capacity.queue_size(self.arrangement.workers)),
         )
         kept = [line for line in lines.splitlines() if line.partition("=")[0] not in self._options]
         return "\n".join([*kept, *(f"{name}={value}" for name, value in self._options.items())]) + "\n"

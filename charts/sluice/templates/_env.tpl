@@ -116,6 +116,7 @@
 {{- $secret := include "sluice.gateway.secret" . }}
 {{- with .Values.gateway -}}
 - {name: SLUICE_TORCHSERVE, value: {{ include "sluice.torchserve.url" $ | quote }}}
+{{- include "sluice.env.requests" $ }}
 - {name: SLUICE_GATEWAY_BIND, value: "0.0.0.0:8000"}
 - {name: SLUICE_GATEWAY_STORE, value: {{ include "sluice.gateway.store" $ | quote }}}
 - {name: SLUICE_GATEWAY_ANONYMOUS, value: {{ .anonymous }}}
@@ -149,6 +150,22 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* How many requests to TorchServe are in flight: one for each worker of a pod, and one that waits. */}}
+{{- define "sluice.env.requests" -}}
+{{- if not (hasKey .Values.config "requests_in_flight") }}
+- {name: SLUICE_REQUESTS_IN_FLIGHT, value: {{ include "sluice.torchserve.workers" . | int | max 1 | min 16 | add 1 | quote }}}
+{{- end }}
+{{- end }}
+
+{{/* Worker processes of each model in a TorchServe's pod: set, or one on a GPU, or one for each core. */}}
+{{- define "sluice.torchserve.workers" -}}
+{{- with .Values.torchserve }}
+{{- $cpu := default ((.resources.requests).cpu) ((.resources.limits).cpu) | toString }}
+{{- $cores := hasSuffix "m" $cpu | ternary (div (trimSuffix "m" $cpu | int) 1000) ($cpu | float64 | floor) }}
+{{- default (ternary 1 $cores .gpu.enabled) (int .workers) }}
 {{- end }}
 {{- end }}
 

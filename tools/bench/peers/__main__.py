@@ -76,7 +76,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32, help="images a batch (default: %(default)s)")
     parser.add_argument("--arrangement", type=_arrangement, help="PROCESSESxTHREADS; default: the bare loop's best")
     parser.add_argument("--consumers", type=int, default=1, help="Sluice's consumer processes (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="Sluice's TorchServe workers (default: %(default)s)")
+    parser.add_argument("--workers", type=int, help="Sluice's TorchServe workers (default: what Sluice chooses)")
     parser.add_argument("--only", help=f"systems, separated by commas, of {','.join(NAMES)} (default: all)")
     parser.add_argument("--json", type=Path, help="where to write (default: a new file in bench/)")
     arguments = parser.parse_args()
@@ -84,7 +84,7 @@ def _arguments() -> argparse.Namespace:
     if unknown := set(arguments.only) - set(NAMES):
         parser.error(f"--only {','.join(sorted(unknown))}: there are {', '.join(NAMES)}")
     for name in ("rounds", "different", "batch", "consumers", "workers"):
-        if getattr(arguments, name) < 1:
+        if (getattr(arguments, name) or 1) < 1:
             parser.error(f"--{name} {getattr(arguments, name)}: at least 1 is needed")
     return arguments
 
