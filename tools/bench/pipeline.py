@@ -34,10 +34,12 @@ class PipelineRun:
     predictions: dict[str, tuple[str, float]]
 
 
-def run(servers: Servers, name: str, bucket: str, model: str, *, consumers: int, repeats: int = 1) -> PipelineRun:
-    """Classify a bucket with fresh processes and a fresh ledger."""
+def run(
+    servers: Servers, name: str, bucket: str, model: str, *, consumers: int, repeats: int = 1, **settings: object
+) -> PipelineRun:
+    """Classify a bucket with fresh processes and a fresh ledger; `settings` are theirs."""
     spec = f"{model}@{card_of(archive_of(model))['version']}"
-    with Stack(servers, name, cache_entries=0) as stack:
+    with Stack(servers, name, cache_entries=0, **settings) as stack:
         stack.start_workers(consumers)
         before, clocks = _cpu(servers, stack.workers), host.clocks()
         with Database(stack.settings) as database:
@@ -90,7 +92,7 @@ def _trees(servers: Servers, workers: Sequence[Worker]) -> dict[str, list[psutil
         if server.pid is not None:
             head = psutil.Process(server.pid)
             trees[server.name] = [head, *head.children(recursive=True)]
-    family = trees.pop("torchserve")
+    family = trees.pop(servers.torchserve.name)
     trees["torchserve (java)"] = [process for process in family if process.name() == "java"]
     trees["torchserve (python)"] = [process for process in family if process.name() != "java"]
     return trees
