@@ -13,9 +13,7 @@ COUNTS: Final = ("listed", "done", "quarantined", "superseded")
 
 def progress(cursor: LedgerCursor, job_id: int) -> JobProgress | None:
     """Return one job's progress."""
-    cursor.execute("SELECT * FROM job_progress WHERE job = %s", (job_id,))
-    row = cursor.fetchone()
-    return _progress(row) if row else None
+    return of_jobs(cursor, [job_id]).get(job_id)
 
 
 def of_jobs(cursor: LedgerCursor, ids: Sequence[int]) -> dict[int, JobProgress]:
