@@ -7,7 +7,7 @@ processes. I3 needs the bytes, and I4 and I7 need running processes; `sluice che
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -128,26 +128,42 @@ def check(cursor: LedgerCursor) -> list[InvariantBreach]:
     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
     tried = has_table(cursor, "trial_predictions")
-    slices = _slices(cursor, KEYED | OF_TRIALS_KEYED if tried else KEYED)
-    breaches = [_unbalanced(cursor, slices), _unfinished(cursor)]
     rules = (*RULES, *OF_TRIALS) if tried else RULES
     names = {"deaths": cursor.deaths_column, "no_canary": NO_CANARY if tried else ""}
-    breaches += [_broken(cursor, rule, slices, names) for rule in rules]
+    counted: Counter[tuple[int, str]] = Counter()
+    broken: list[list[int]] = [[] for _ in rules]
+    counts = [0] * len(rules)
+    # All rules for a slice, then the next one: the server reads each page of tables beyond its memory once.
+    for ids_between in _slices(cursor, KEYED | OF_TRIALS_KEYED if tried else KEYED):
+        counted += _count(cursor, ids_between)
+        for place, rule in enumerate(rules):
+            ids = _broken(cursor, rule, ids_between, names)
+            counts[place] += len(ids)
+            broken[place] += ids[: SHOWN - len(broken[place])]
+    breaches = [_unbalanced(cursor, counted), _unfinished(cursor)]
+    breaches += [
+        InvariantBreach(rule.invariant, rule.sentence, tuple(ids), count)
+        for rule, ids, count in zip(rules, broken, counts, strict=True)
+    ]
     return [breach for breach in breaches if breach.count]
 
 
-def _unbalanced(cursor: LedgerCursor, slices: list[tuple[int, int]]) -> InvariantBreach:
-    """Compare each job's counters with its rows."""
+def _count(cursor: LedgerCursor, ids_between: tuple[int, int]) -> Counter[tuple[int, str]]:
+    """Count a slice's objects by job and state."""
     found: Counter[tuple[int, str]] = Counter()
-    for ids_between in slices:
-        cursor.execute(
-            "SELECT job_id, state, COUNT(*) AS n FROM objects FORCE INDEX (PRIMARY) WHERE id BETWEEN %s AND %s "
-            "GROUP BY job_id, state",
-            ids_between,
-        )
-        for row in cursor.fetchall():
-            found[row["job_id"], row["state"]] += row["n"]
-            found[row["job_id"], "listed"] += row["n"]
+    cursor.execute(
+        "SELECT job_id, state, COUNT(*) AS n FROM objects FORCE INDEX (PRIMARY) WHERE id BETWEEN %s AND %s "
+        "GROUP BY job_id, state",
+        ids_between,
+    )
+    for row in cursor.fetchall():
+        found[row["job_id"], row["state"]] += row["n"]
+        found[row["job_id"], "listed"] += row["n"]
+    return found
+
+
+def _unbalanced(cursor: LedgerCursor, found: Counter[tuple[int, str]]) -> InvariantBreach:
+    """Compare each job's counters with its rows."""
     cursor.execute(f"SELECT job_id, {', '.join(f'SUM({name}) AS {name}' for name in COUNTED)} FROM counters GROUP BY 1")
     said = {(row["job_id"], name): int(row[name]) for row in cursor.fetchall() for name in COUNTED}
     cursor.execute("SELECT id FROM jobs")
@@ -167,26 +183,19 @@ def _unfinished(cursor: LedgerCursor) -> InvariantBreach:
 
 
 def _broken(
-    cursor: LedgerCursor, rule: InvariantRule, slices: list[tuple[int, int]], names: Mapping[str, str]
-) -> InvariantBreach:
-    """Find the rows that break a rule, slice by slice."""
-    ids: list[int] = []
-    count = 0
-    for ids_between in slices:
-        cursor.execute(rule.query.format(**names), (*ids_between, *rule.values))
-        broken = sorted(row["id"] for row in cursor.fetchall())
-        count += len(broken)
-        ids += broken[: SHOWN - len(ids)]
-    return InvariantBreach(rule.invariant, rule.sentence, tuple(ids), count)
+    cursor: LedgerCursor, rule: InvariantRule, ids_between: tuple[int, int], names: Mapping[str, str]
+) -> list[int]:
+    """Find the rows of a slice that break a rule."""
+    cursor.execute(rule.query.format(**names), (*ids_between, *rule.values))
+    return sorted(row["id"] for row in cursor.fetchall())
 
 
 def _breach(invariant: str, sentence: str, ids: list[int]) -> InvariantBreach:
     return InvariantBreach(invariant, sentence, tuple(ids[:SHOWN]), len(ids))
 
 
-def _slices(cursor: LedgerCursor, keyed: Mapping[str, str]) -> list[tuple[int, int]]:
-    """Return ranges of ids with few enough rows for one answer each."""
-    slices: list[tuple[int, int]] = []
+def _slices(cursor: LedgerCursor, keyed: Mapping[str, str]) -> Iterator[tuple[int, int]]:
+    """Yield ranges of ids with few enough rows for one answer each."""
     last = -1
     firsts = ", ".join(f"(SELECT MIN({key}) FROM {table} WHERE {key} > %s) AS {table}" for table, key in keyed.items())
     while True:
@@ -194,6 +203,6 @@ def _slices(cursor: LedgerCursor, keyed: Mapping[str, str]) -> list[tuple[int, i
         row = cursor.fetchone() or {}
         following = [number for number in row.values() if number is not None]
         if not following:
-            return slices
-        slices.append((min(following), min(following) + SLICE - 1))
-        last = slices[-1][1]
+            return
+        last = min(following) + SLICE - 1
+        yield min(following), last
