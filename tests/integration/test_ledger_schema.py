@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from sluice.ledger import (
     schema,
 )
 from sluice.settings import Settings, read_settings
-from tests.support.ledger_rows import ask, breaches, entries, ids_of, list_all, prediction, register, running_job
+from tests.support.ledger_rows import ask, breaches, entries, ids_of, list_all, prediction, reads, register, running_job
 from tools.stack import Servers
 
 
@@ -205,19 +205,6 @@ def test_no_statement_scans_the_objects(ledger: Database, filled: int, monkeypat
                 assert row["type"] not in {"ALL", "index"}, f"{row}\n{query}"
         if "job_progress" in query:
             assert not BIG & {row["table"] for row in plan}
-
-
-def reads(database: Database, work: Callable[[LedgerCursor], object]) -> int:
-    """Count the rows and index entries that the server reads for `work`."""
-
-    def count() -> int:
-        found = ask(database, "SHOW SESSION STATUS LIKE 'Handler_read%'")
-        return sum(int(row["Value"]) for row in found)
-
-    before = count()
-    overhead = count() - before
-    database.run(work)
-    return count() - before - 2 * overhead
 
 
 def test_a_page_reads_no_more_than_its_keys(ledger: Database, filled: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sluice import ledger
@@ -58,6 +58,19 @@ def ids_of(database: Database, job: int) -> dict[bytes, int]:
 def prediction(object_id: int, job: int, label: str = "cat", consumer: str = "test") -> Prediction:
     """Return a prediction as a consumer commits it; the tests' model has id 1."""
     return Prediction(object_id, job, 1, label, 0.75, ((label, 0.75), ("dög", 0.25)), b"\x00\xff" * 16, consumer)
+
+
+def reads(database: Database, work: Callable[[LedgerCursor], object]) -> int:
+    """Count the rows and index entries that the server reads for `work`."""
+
+    def count() -> int:
+        found = ask(database, "SHOW SESSION STATUS LIKE 'Handler_read%'")
+        return sum(int(row["Value"]) for row in found)
+
+    before = count()
+    overhead = count() - before
+    database.run(work)
+    return count() - before - 2 * overhead
 
 
 def breaches(database: Database) -> list[str]:
