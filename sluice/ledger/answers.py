@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from sluice.ledger.connection import LedgerCursor
+from sluice.ledger.rows import packed_top
 
 TRIM_ROWS: Final = 5000
 """Rows deleted in one transaction, few enough that nobody waits long."""
@@ -28,7 +29,7 @@ def keep(cursor: LedgerCursor, found: Mapping[tuple[bytes, int], tuple[tuple[str
     cursor.executemany(
         "INSERT INTO answers (sha256, model_id, top) VALUES (%s, %s, %s) "
         "ON DUPLICATE KEY UPDATE top = VALUES(top), created = CURRENT_TIMESTAMP(3)",
-        [(sha256, model_id, json.dumps(top)) for (sha256, model_id), top in sorted(found.items())],
+        [(sha256, model_id, packed_top(top)) for (sha256, model_id), top in sorted(found.items())],
     )
 
 

@@ -6,7 +6,6 @@ Everything that works for jobs (results, checks, exports, reports) works for it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,7 +15,7 @@ from sluice.drift import PictureMeasures
 from sluice.ledger import answers, counters, tallies
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.predictions import CONSUMER_MAX
-from sluice.ledger.rows import Prediction, shortened
+from sluice.ledger.rows import Prediction, packed_top, shortened
 
 NAME_MAX: Final = 255
 ANONYMOUS: Final = 0
@@ -173,7 +172,7 @@ def _predict(cursor: LedgerCursor, job_id: int, pictures: Sequence[tuple[int, Pi
                 picture.model_id,
                 shortened(picture.top[0][0], LABEL_MAX),
                 picture.top[0][1],
-                json.dumps(picture.top),
+                packed_top(picture.top),
                 picture.sha256,
                 shortened(picture.gateway, CONSUMER_MAX),
             )

@@ -10,7 +10,7 @@ from sluice.domain import LABEL_MAX
 from sluice.ledger import counters, tallies
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.objects import lock_pending
-from sluice.ledger.rows import Prediction, Result, shortened
+from sluice.ledger.rows import Prediction, Result, packed_top, shortened
 
 CONSUMER_MAX: Final = 64
 
@@ -37,7 +37,7 @@ def commit(cursor: LedgerCursor, rows: Sequence[Prediction]) -> set[int]:
                 first[object_id].model_id,
                 shortened(first[object_id].label, LABEL_MAX),
                 first[object_id].score,
-                json.dumps(first[object_id].top),
+                packed_top(first[object_id].top),
                 first[object_id].sha256,
                 shortened(first[object_id].consumer, CONSUMER_MAX),
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,6 +19,11 @@ ENDED: Final = ("done", "failed", "cancelled")
 def shortened(text: str, length: int) -> str:
     """Return text that fits a column: shortened, and without unpaired surrogates (which odd file names have)."""
     return text[:length].encode("utf-8", "replace").decode()
+
+
+def packed_top(top: Sequence[tuple[str, float]]) -> str:
+    """Return the best classes as JSON for their column, without spaces: every row would have nineteen of them."""
+    return json.dumps(top, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)

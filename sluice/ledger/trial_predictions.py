@@ -6,7 +6,6 @@ sums of all that was ever answered: rows go with their objects, sums stay.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from sluice.domain import LABEL_MAX
 from sluice.ledger.columns import has_table
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.predictions import CONSUMER_MAX
-from sluice.ledger.rows import Prediction, shortened
+from sluice.ledger.rows import Prediction, packed_top, shortened
 
 FAILURE_MAX: Final = 200
 
@@ -65,7 +64,7 @@ def add(cursor: LedgerCursor, tried: Sequence[TrialPrediction]) -> None:
                 each.said.job_id,
                 shortened(each.said.label, LABEL_MAX),
                 each.said.score,
-                json.dumps(each.said.top),
+                packed_top(each.said.top),
                 each.said.sha256,
                 shortened(each.said.consumer, CONSUMER_MAX),
                 shortened(each.live_label, LABEL_MAX),
