@@ -6,8 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from sluice.drift.buckets import PICTURE, STATISTICS, Statistic, bucket_of
+from sluice.drift.buckets import STATISTICS, Statistic, bucket_of
 from sluice.drift.measures import PictureMeasures
+
+CountedValue = tuple[Statistic, float, int]
+"""A number, and the bucket that it is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +36,21 @@ class MeasuredPrediction:
         object_id, label, score, *measured = row
         return cls(int(object_id), str(label), float(score), PictureMeasures(*measured) if measured else None)
 
-    def values(self) -> dict[Statistic, float]:
-        """Return the numbers that are counted in buckets, by statistic."""
-        values = {Statistic.SCORE: self.score}
-        if self.measures is not None:
-            values |= {each: float(getattr(self.measures, each)) for each in PICTURE}
-        return values
+    def counted(self) -> list[CountedValue]:
+        """Return the numbers that are counted in buckets."""
+        values = [(Statistic.SCORE, self.score)]
+        if (found := self.measures) is not None:
+            values += [
+                (Statistic.BRIGHTNESS, found.brightness),
+                (Statistic.CONTRAST, found.contrast),
+                (Statistic.SHARPNESS, found.sharpness),
+                (Statistic.SIZE, found.size),
+            ]
+        return [(statistic, value, bucket_of(statistic, value)) for statistic, value in values]
 
     def buckets(self) -> dict[Statistic, str]:
         """Return the bucket that each statistic is in."""
-        numbered = {statistic: str(bucket_of(statistic, value)) for statistic, value in self.values().items()}
-        return {Statistic.LABEL: self.label, **numbered}
+        return {Statistic.LABEL: self.label, **{statistic: str(bucket) for statistic, _, bucket in self.counted()}}
 
 
 @dataclass(slots=True)
@@ -55,12 +62,18 @@ class WindowCounts:
     rates: dict[Statistic, tuple[int, int]] = field(default_factory=dict)
     """Of how many pictures something was so: how many, of how many."""
 
-    def add(self, prediction: MeasuredPrediction) -> None:
-        """Count a prediction."""
-        for statistic, bucket in prediction.buckets().items():
-            self.buckets.setdefault(statistic, Counter())[bucket] += 1
-        for statistic, value in prediction.values().items():
+    def add(self, label: str, counted: list[CountedValue]) -> None:
+        """Count a prediction by its label and its numbers."""
+        self._count(Statistic.LABEL, label)
+        for statistic, value, bucket in counted:
+            self._count(statistic, str(bucket))
             self.sums[statistic] = self.sums.get(statistic, 0.0) + value
+
+    def _count(self, statistic: Statistic, bucket: str) -> None:
+        found = self.buckets.get(statistic)
+        if found is None:
+            found = self.buckets[statistic] = Counter()
+        found[bucket] += 1
 
     def total(self, statistic: Statistic) -> int:
         """Return how many pictures were counted of a statistic."""

@@ -17,17 +17,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
-from sluice.drift import (
-    PICTURE,
-    MeasuredPrediction,
-    Statistic,
-    WindowCounts,
-    WindowFinding,
-    bucket_name,
-    bucket_of,
-    compare,
-    moved,
-)
+from sluice.drift import MeasuredPrediction, Statistic, WindowCounts, WindowFinding, bucket_name, compare, moved
+from sluice.drift.counting import CountedValue
 from sluice.drift.judging import LEAST_PICTURES
 from sluice.ledger import references
 from sluice.ledger.connection import LedgerCursor
@@ -58,14 +49,14 @@ class OpenWindow:
     sample: list[list[Any]]
     reports_after: int
 
-    def add(self, prediction: MeasuredPrediction) -> None:
+    def add(self, packed: list[Any], label: str, counted: list[CountedValue]) -> None:
         """Count a prediction, and keep it in the sample or not, by chance: each of the window has the same."""
         self.pictures += 1
-        self.counts.add(prediction)
+        self.counts.add(label, counted)
         if len(self.sample) < SAMPLE:
-            self.sample.append(prediction.pack())
+            self.sample.append(packed)
         elif (place := random.randrange(self.pictures)) < SAMPLE:  # noqa: S311 - chooses pictures, guards nothing
-            self.sample[place] = prediction.pack()
+            self.sample[place] = packed
 
 
 @dataclass(slots=True)
@@ -75,12 +66,13 @@ class DayCounts:
     labels: dict[tuple[date, str, int], int] = field(default_factory=lambda: defaultdict(int))
     pictures: dict[tuple[date, str, int], list[float]] = field(default_factory=lambda: defaultdict(lambda: [0, 0.0]))
 
-    def add(self, day: date, prediction: MeasuredPrediction) -> None:
+    def add(self, day: date, label: str, counted: list[CountedValue]) -> None:
         """Count a prediction."""
-        self.labels[day, prediction.label, bucket_of(Statistic.SCORE, prediction.score)] += 1
-        for statistic, value in prediction.values().items():
-            if statistic in PICTURE:
-                self.add_picture(day, statistic, bucket_of(statistic, value), 1, value)
+        for statistic, value, bucket in counted:
+            if statistic is Statistic.SCORE:
+                self.labels[day, label, bucket] += 1
+            else:
+                self.add_picture(day, statistic, bucket, 1, value)
 
     def add_picture(self, day: date, statistic: Statistic, bucket: int, count: int, total: float) -> None:
         """Add to a bucket of the pictures' statistics."""
@@ -117,9 +109,12 @@ def count(cursor: LedgerCursor, model_id: int, size: int, days: int) -> bool:
         if row["undecodable"]:
             by_day.add_picture(row["day"], Statistic.UNDECODABLE, 0, int(row["undecodable"]), 0.0)
         for packed in json.loads(row["pictures"]):
-            by_day.add(row["day"], prediction := MeasuredPrediction.unpack(packed))
+            prediction = MeasuredPrediction.unpack(packed)
+            # Once for both: this is done for each picture of each model.
+            label, counted = prediction.label, prediction.counted()
+            by_day.add(row["day"], label, counted)
             if row["job_id"] not in chosen:
-                window.add(prediction)
+                window.add(packed, label, counted)
                 window = _close_if_whole(cursor, window, reference, size, days)
         if row["job_id"] not in chosen:
             for _ in range(int(row["undecodable"])):

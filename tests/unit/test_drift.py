@@ -154,7 +154,7 @@ def test_what_is_packed_comes_out_again(label: str, score: float, is_measured: b
     prediction = MeasuredPrediction(7, label, round(score, 6), measures)
     assert MeasuredPrediction.unpack(prediction.pack()) == prediction
     counts = WindowCounts(rates={Statistic.UNDECODABLE: (1, 2)})
-    counts.add(prediction)
+    counts.add(prediction.label, prediction.counted())
     again = WindowCounts.unpack(counts.pack())
     assert (again.buckets, again.rates) == (counts.buckets, counts.rates)
     assert {each: again.mean(each) for each in STATISTICS} == pytest.approx(
