@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ import psutil
 from sluice import ledger
 from sluice.ledger import Database
 from tools.bench import host
-from tools.stack import Servers, Stack, Worker, archive_of, card_of
+from tools.stack import Servers, Stack, Worker, archive_of, card_of, start_all
 
 POLL_SECONDS: Final = 0.25
 LIMIT_SECONDS: Final = 1800.0
@@ -35,12 +35,28 @@ class PipelineRun:
 
 
 def run(
-    servers: Servers, name: str, bucket: str, model: str, *, consumers: int, repeats: int = 1, **settings: object
+    servers: Servers,
+    name: str,
+    bucket: str,
+    model: str,
+    *,
+    consumers: int,
+    repeats: int = 1,
+    variables: Mapping[str, str] | None = None,
+    started: Callable[[Stack], None] = lambda _: None,
+    **settings: object,
 ) -> PipelineRun:
-    """Classify a bucket with fresh processes and a fresh ledger; `settings` are theirs."""
+    """Classify a bucket with fresh processes and a fresh ledger; `settings` are theirs.
+
+    `variables` are additional environment variables of producer and consumers; `started` is called before the job.
+    """
     spec = f"{model}@{card_of(archive_of(model))['version']}"
     with Stack(servers, name, cache_entries=0, **settings) as stack:
-        stack.start_workers(consumers)
+        workers = [stack.add_producer(), *(stack.add_consumer() for _ in range(consumers))]
+        for worker in workers:
+            worker.variables = dict(variables or {})
+        start_all(*workers)
+        started(stack)
         before, clocks = _cpu(servers, stack.workers), host.clocks()
         with Database(stack.settings) as database:
             job = database.run(ledger.jobs.submit, f"s3://{bucket}", spec, repeats=repeats)

@@ -107,10 +107,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 say(f"--seconds {arguments.seconds:g} are over in round {number + 1} of {arguments.rounds}")
                 break
             servers.torchserve = running[each.workers, each.threads]
-            given = {"batch": each.batch, "requests_in_flight": each.requests}
             run = pipeline.run(
                 servers, f"sweep{turn}", "photos", arguments.model, consumers=each.consumers,
-                repeats=arguments.repeats, **given,
+                repeats=arguments.repeats, batch=each.batch, requests_in_flight=each.requests,
             )  # fmt: skip
             rates[str(each)].append(run.images / run.seconds)
             say(f"round {number + 1} of {arguments.rounds}: {each} {run.images / run.seconds:.1f} images/s")
