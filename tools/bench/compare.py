@@ -1,4 +1,4 @@
-"""Compare two measurements of scripts/bench (also of peers, archives, runtimes): what is a change, what is noise?
+"""Compare two measurements of scripts/bench (or of peers, archives, runtimes, photos): what changed, what is noise?
 
 Prints each figure's median in both files, and how much it changed, with a 95 % interval from a bootstrap over rounds.
 What takes time is compared as a ratio to the baseline of the same round (the bare loop, where there is one), so that a

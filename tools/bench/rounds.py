@@ -37,7 +37,7 @@ class Measurement:
     machine: dict[str, str]
     settings: dict[str, Any]
     baseline: str
-    """The figure, in images/s, that tells how fast the machine was in each round; empty if there is none."""
+    """The figure that tells how fast the machine was in each round; empty if there is none."""
     figures: list[Measured]
 
 
@@ -65,7 +65,7 @@ def read(path: Path) -> Measurement:
     if not isinstance(found, dict) or not isinstance(found.get(KEY), dict):
         raise Incomparable(
             f"{path} has no {KEY!r}, the rounds of each figure: measure again with this release's scripts/bench "
-            "(or its peers, archives, runtimes)"
+            "(or its peers, archives, runtimes, photos)"
         )
     try:
         measurement = Measurement(**{**found[KEY], "figures": [Measured(**each) for each in found[KEY]["figures"]]})

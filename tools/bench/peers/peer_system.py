@@ -13,7 +13,7 @@ from typing import Final
 
 import requests
 
-from tools.bench.peers.environments import environment_of, version_of
+from tools.bench.peers.environments import environment_of, lock_of, version_of
 from tools.bench.peers.roster import Peer
 from tools.bench.peers.rows import create_table, read_rows
 from tools.bench.peers.runs import SystemRun
@@ -55,7 +55,7 @@ class PeerSystem:
         self.name, self.title = peer.name, peer.title
         self.version = version_of(peer.name, peer.package)
         self._peer, self._servers = peer, servers
-        self._bin = environment_of(peer.name) / "bin"
+        self._bin = environment_of(lock_of(peer.name)) / "bin"
 
     def run(self, task: Task, warm: int) -> SystemRun:
         """Classify the photos with fresh processes and an empty table."""

@@ -1,0 +1,1 @@
+"""Sluice's decoding of large photos beside other libraries': `scripts/bench photos`."""
