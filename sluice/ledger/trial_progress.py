@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sluice.domain.gates import TrialEvidence
 from sluice.ledger.browse import FoundResult, read_results
 from sluice.ledger.connection import LedgerCursor
 
@@ -56,6 +57,22 @@ def progress(cursor: LedgerCursor, trial_ids: Sequence[int]) -> dict[int, TrialP
             _number(row["accuracy"]),
             _number(row["live_accuracy"]),
         )
+        for row in cursor.fetchall()
+    }
+
+
+def counted(cursor: LedgerCursor, trial_ids: Sequence[int]) -> dict[int, TrialEvidence]:
+    """Return what was counted in trials, by id, without reports: often asked for, so it reads only the sums."""
+    if not trial_ids:
+        return {}
+    cursor.execute(
+        "SELECT trial_id, SUM(IF(label = '', 0, objects)) AS answered, SUM(IF(label = '', objects, 0)) AS failed, "
+        "SUM(IF(label <> '' AND label = live_label, objects, 0)) AS agreed "
+        "FROM trial_counts WHERE trial_id IN %s GROUP BY trial_id",
+        (tuple(trial_ids),),
+    )
+    return {
+        row["trial_id"]: TrialEvidence(int(row["answered"]), int(row["failed"]), int(row["agreed"]))
         for row in cursor.fetchall()
     }
 

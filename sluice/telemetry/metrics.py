@@ -81,6 +81,13 @@ DRIFT = Gauge(
 DRIFT_ALARM = Gauge(
     "sluice_drift_alarm", "1 if the last window of a live model differs from its reference", ["model", "statistic"]
 )
+TRIAL = Gauge("sluice_trial", "1 for a trial that hasn't ended: pending or running", ["model", "mode", "state"])
+TRIAL_SHARE = Gauge("sluice_trial_share", "Share of the objects that a trial's candidate answers", ["model"])
+TRIAL_ANSWERED = Gauge("sluice_trial_answered", "Objects that a trial's candidate has answered so far", ["model"])
+TRIAL_FAILED = Gauge("sluice_trial_failed", "Objects that a trial's candidate could not answer so far", ["model"])
+TRIAL_AGREEMENT = Gauge(
+    "sluice_trial_agreement", "Share of a shadow's answers so far that are those of the live version", ["model"]
+)
 GATEWAY_INSIDE = Gauge("sluice_gateway_pictures", "Pictures that the gateway is processing")
 GATEWAY_SWEEP_FAILED = Gauge(
     "sluice_gateway_sweep_failed", "1 if the last sweep for pictures and archives whose time is over failed"

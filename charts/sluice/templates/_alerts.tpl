@@ -72,6 +72,9 @@ this release's processes.
 {{ include "sluice.alert" (list . "SluiceDrift" "0m" "warning"
   (printf "max by (model, statistic) (sluice_drift_alarm{%s}) == 1" $producers)
   "Pictures, labels or scores of a live model are no longer as they were when it became live.") }}
+{{ include "sluice.alert" (list . "SluiceTrialWaits" "60m" "warning"
+  (printf "max by (model) (sluice_trial{state=\"pending\",%s}) == 1" $producers)
+  "A trial can't begin: its candidate isn't registered or served, or another trial of the model runs.") }}
 {{- if .Values.gateway.enabled }}
 {{ include "sluice.alert" (list . "SluiceGatewayGone" "5m" "critical"
   (printf "(count(up{%s} == 1) or vector(0)) == 0" $gateways)
