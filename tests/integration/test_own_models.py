@@ -1,9 +1,10 @@
-"""Networks of one's own in a real TorchServe: three classes, as safetensors and as a program of torch.export."""
+"""Networks of one's own in a real TorchServe: as safetensors, as a program of torch.export, and in 8 bits."""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,17 +19,20 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
+from handlers.loaded import LoadedNetwork
 from sluice.cli.card import read_card
 from sluice.images import BATCH_TYPE, pack
 from sluice.ledger import Database, models
 from sluice.settings import read_settings
 from sluice.store.card import archived_card
 from tests.support.programs import exported
+from tests.support.recipes_in_int8 import SIDE, write_recipe
 from tools.stack import ROOT, Servers, TorchServe
 
 LABELS: Final = ["drug", "néant", "other thing"]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 NAMES: Final = ("own", "own-program")
+IN_INT8: Final = "own-int8"
 RECIPE: Final = """\
 name = "{name}"
 version = "1.0"
@@ -90,8 +94,19 @@ def archives(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> li
 
 
 @pytest.fixture(scope="module")
-def server(servers: Servers, archives: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
-    made = TorchServe(tmp_path_factory.mktemp("own"), servers.leash, archives, name="own-models")
+def in_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build one that is calibrated on a person's pictures."""
+    folder = tmp_path_factory.mktemp("int8")
+    done = build(write_recipe(folder, IN_INT8), folder / "store")
+    assert done.returncode == 0, done.stderr
+    return folder / "store" / f"{IN_INT8}.mar"
+
+
+@pytest.fixture(scope="module")
+def server(
+    servers: Servers, archives: list[Path], in_int8: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TorchServe]:
+    made = TorchServe(tmp_path_factory.mktemp("own"), servers.leash, [*archives, in_int8], name="own-models")
     made.start()
     made.wait_ready()
     yield made
@@ -126,6 +141,19 @@ def test_it_answers_as_torch_itself_does(server: TorchServe, network: nn.Module,
         for number, score in top:
             found[row, number] = score
     assert np.abs(found - as_torch_says(network, images)).max() < 1e-5
+
+
+def test_in_8_bits_it_answers_as_its_archive_does_here(server: TorchServe, in_int8: Path, tmp_path: Path) -> None:
+    card = archived_card(in_int8)
+    with zipfile.ZipFile(in_int8) as opened:
+        opened.extractall(tmp_path)
+    network = LoadedNetwork(tmp_path, card, torch.device("cpu"))
+    images = [np.ascontiguousarray(image[:SIDE, :SIDE]) for image in pictures(5)]
+    url, kind = f"{server.address}/predictions/{IN_INT8}/1.0", {"Content-Type": BATCH_TYPE}
+    answer = requests.post(url, bytes(pack(images)), headers=kind, timeout=60).json()
+    for said, expected in zip(answer["predictions"], network.probabilities([np.stack(images)]), strict=True):
+        assert dict(said) == pytest.approx({number: float(score) for number, score in enumerate(expected)}, abs=1e-4)
+    assert read_card(url, read_settings())["precision"] == "int8"
 
 
 @pytest.mark.parametrize("name", NAMES)

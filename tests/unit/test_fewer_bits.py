@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from safetensors.torch import save_file
-from torchvision.models import squeezenet1_1
 
 from handlers.loaded import LoadedNetwork
 from handlers.quantised import check_graph, write_quantised
@@ -21,56 +18,16 @@ from handlers.running import RunsAs
 from sluice.errors import BuildError, CardError, WeightsError
 from sluice.images import check_card
 from sluice.store.archive import check_archive
-from tools.photos import names, sample
+from tests.support.recipes_in_int8 import COUNT, SIDE, write_pictures, write_recipe
 from trainer.archives.agreement import Agreement, check_agreement
 from trainer.archives.making import build
 from trainer.archives.quantising import quantise
 from trainer.archives.recipe import Calibration, read_recipe
 
-SIDE: Final = 64
-COUNT: Final = 1300
-RECIPE: Final = """\
-name = "small"
-version = "1.0"
-architecture = "squeezenet1_1"
-precision = "int8"
-labels = ["drug", "néant", "other thing"]
-[weights]
-from = "w.safetensors"
-sha256 = "{sha256}"
-[preprocessing]
-resize = 64
-crop = 64
-interpolation = "bilinear"
-mean = [0.5, 0.5, 0.5]
-std = [0.5, 0.5, 0.5]
-[calibration]
-pictures = "pictures"
-agreement = 0.5
-agreement_sure = 0.5
-"""
-
-
-def write_pictures(folder: Path, count: int) -> None:
-    folder.mkdir()
-    samples = [sample(name).resize((320, 240)) for name in names()]
-    dice = np.random.default_rng(2)
-    for number in range(count):
-        left, top = int(dice.integers(0, 320 - SIDE)), int(dice.integers(0, 240 - SIDE))
-        cut = samples[number % len(samples)].crop((left, top, left + SIDE, top + SIDE))
-        cut.save(folder / f"{number}.jpg", quality=90)
-    (folder / "notes.txt").write_text("These are mine.")
-
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recipe")
-    torch.manual_seed(3)
-    save_file(squeezenet1_1(num_classes=3).state_dict(), folder / "w.safetensors")
-    write_pictures(folder / "pictures", COUNT)
-    text = RECIPE.format(sha256=hashlib.sha256((folder / "w.safetensors").read_bytes()).hexdigest())
-    (folder / "small.toml").write_text(text)
-    return folder / "small.toml"
+    return write_recipe(tmp_path_factory.mktemp("recipe"), "small")
 
 
 @pytest.fixture(scope="module")
