@@ -66,6 +66,10 @@ def test_a_slower_machine_is_no_regression_without_anything_else() -> None:
     assert not any(each.is_regression(0.0) for each in found if each.name == BASE)
 
 
+def test_a_baseline_that_was_lucky_is_no_regression_of_all_others() -> None:
+    assert regressions(a_measurement(1), a_measurement(2, bare=2.0)) == []
+
+
 def test_of_another_machine_only_ratios_count() -> None:
     old, new = a_measurement(1), replace(a_measurement(2), machine=THERE)
     refuse_unlike(old, new)

@@ -1,8 +1,9 @@
 """Compare two measurements of scripts/bench (or of peers, archives, runtimes, photos): what changed, what is noise?
 
 Prints each figure's median in both files, and how much it changed, with a 95 % interval from a bootstrap over rounds.
-What takes time is compared as a ratio to the baseline of the same round (the bare loop, where there is one), so that a
-machine that is slower today changes nothing; memory is compared as it is. Exits with 1 if a figure is worse by more
+What takes time is compared as measured, and as a ratio to the baseline of the same round (the bare loop, where there is
+one); only what both show is a change. So neither a machine that is slower today is one, nor a baseline that was lucky.
+Memory is compared as it is. Exits with 1 if a figure is worse by more
 than the bound and its interval doesn't include "no change"; with 2 if the files can't be compared.
 
 Only like is compared with like: the same benchmark with the same settings. If the machines differ, a warning says so,
@@ -81,25 +82,36 @@ def differences(old: Measurement, new: Measurement) -> list[Changed]:
         after = next((each for each in new.figures if each.name == before.name and each.unit == before.unit), None)
         if after is None:
             continue
-        is_baseline = before.name == old.baseline
-        is_relative = bool(old.baseline) and before.unit != "MiB" and not is_baseline
-        if not is_relative and not is_baseline and not alike:
+        baselines = _baselines(before, old, new, alike=alike)
+        if not baselines:
             continue
-        pair = [
-            _logs(each, _figure(of, of.baseline) if is_relative else None) for each, of in ((before, old), (after, new))
-        ]
+        changes = [interval(_logs(before, each), _logs(after, other)) for each, other in baselines]
         found.append(
             Changed(
                 before.name,
                 before.unit,
                 statistics.median(before.rounds),
                 statistics.median(after.rounds),
-                *interval(*pair),
-                judged=not is_baseline,
+                min((change for change, _, _ in changes), key=abs),
+                min(low for _, low, _ in changes),
+                max(high for _, _, high in changes),
+                judged=before.name != old.baseline,
             )
         )
     if not found:
         raise Incomparable("the two files have no figure in common that can be compared")
+    return found
+
+
+def _baselines(
+    figure: Measured, old: Measurement, new: Measurement, *, alike: bool
+) -> list[tuple[Measured | None, Measured | None]]:
+    """Return what a figure is divided by in either file; None: it is taken as measured."""
+    found: list[tuple[Measured | None, Measured | None]] = (
+        [(None, None)] if alike or figure.name == old.baseline else []
+    )
+    if old.baseline and figure.unit != "MiB" and figure.name != old.baseline:
+        found.append((_figure(old, old.baseline), _figure(new, new.baseline)))
     return found
 
 
@@ -185,7 +197,7 @@ def table(found: Sequence[Changed], baseline: str, bound: float) -> str:
     bad = [each.name for each in found if each.is_regression(bound)]
     return "\n".join(
         [
-            f"change: of the ratio to {baseline} in the same round; memory's and its own as measured"
+            f"change: the smaller of that measured and that of the ratio to {baseline}; the interval holds both"
             if baseline
             else "change: as measured, there is no baseline",
             "",

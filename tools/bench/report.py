@@ -101,6 +101,8 @@ def in_rounds(results: dict[str, Any]) -> Measurement:
             for name, of in runs
             for what, key, unit in (("processor", "cpu_ms", "ms"), ("peak", "peak_mib", "MiB"))
             for part in of[0][key]
+            # Servers stay from round to round: their peaks are one value, not several.
+            if key == "cpu_ms" or part.startswith(("producer", "consumer"))
         ),
     ]
     settings = settings_of(results["arguments"], runs_as=results["runs_as"])
