@@ -82,7 +82,7 @@ class PeerConnections:
     """All connections of one bound socket."""
 
     def __init__(
-        self, bound: zmq.asyncio.Socket, context: zmq.asyncio.Context, strangers: StrangerBounds = BOUNDS
+        self, bound: zmq.Socket[bytes], context: zmq.asyncio.Context, strangers: StrangerBounds = BOUNDS
     ) -> None:
         self._all: dict[int, PeerConnection] = {}
         self._gone: list[bytes] = []

@@ -86,6 +86,7 @@ class Dispatcher:
                 self._awake.clear()
                 self.dispatch()
                 self._fetch()
+                self._deal()
                 self._hungry.set()
 
     @property
@@ -221,7 +222,7 @@ class Dispatcher:
                     found, Reason.TOO_LARGE, f"{found.size} bytes, more than {self._settings.object_max_bytes}"
                 )
             elif not self._inline(found):
-                self._offer(found, None)
+                self._leases.offer(found, None, now)
             elif self._has_room(found.size):
                 self._spawn_fetch(found)
             else:
@@ -268,11 +269,17 @@ class Dispatcher:
             self._offer(found, data)
         self.wake()
 
-    def _offer(self, found: StreamedObject, data: bytes | None) -> None:
+    def _offer(self, found: StreamedObject, data: bytes) -> None:
         if found.job not in self._jobs:
             self._backlog.finish(found)
             return
         self._leases.offer(found, data, time.monotonic())
+        self._deal()
+
+    def _deal(self) -> None:
+        """Send what is ready, now or together with what is there in a moment."""
+        if not self._leases.ready:
+            return
         if self._leases.ready >= GATHER_OBJECTS or not self._fetching:
             self.dispatch()
         elif self._gathering is None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from producer.deaths import CAREFUL_FROM, DeathCounter
 from producer.leased import ConsumerDeath, ConsumerSession, Lease, ReadyObject, StreamedObject, WorkGrant
+from producer.takers import TakingSessions
 from sluice.errors import ProtocolError
 from sluice.protocol.sockets import HEARTBEATS_MISSED
 
@@ -31,6 +32,7 @@ class LeaseTable:
         self._silence = heartbeat * HEARTBEATS_MISSED
         self._heartbeat = heartbeat
         self._sessions: dict[bytes, ConsumerSession] = {}
+        self._taking = TakingSessions()
         self._ready: deque[ReadyObject] = deque()
         self._suspects: deque[ReadyObject] = deque()
         self._deaths = DeathCounter()
@@ -50,7 +52,7 @@ class LeaseTable:
     @property
     def credit(self) -> int:
         """Number of objects that consumers would take now."""
-        return sum(session.open for session in self._sessions.values())
+        return self._taking.credit
 
     @property
     def ready(self) -> int:
@@ -81,7 +83,7 @@ class LeaseTable:
 
     def wanted(self) -> tuple[int, int]:
         """Return how many more objects should be fetched: in total, and how many of them suspects."""
-        alone = sum(1 for s in self._sessions.values() if s.open and s.suspect is None) - len(self._suspects)
+        alone = self._taking.free - len(self._suspects)
         total = self.credit - self.ready
         return max(0, total), max(0, min(alone, total))
 
@@ -153,6 +155,7 @@ class LeaseTable:
         """Record that a session's connection is gone: the consumer may be dead, or come back in a moment."""
         if (session := self._sessions.get(identity)) is not None:
             session.is_cut = True
+            self._taking.remove(session)
             self.bytes -= sum(session.unreceived)
             session.unreceived.clear()
 
@@ -166,21 +169,19 @@ class LeaseTable:
         while session.received < received:
             session.received += 1
             self.bytes -= session.unreceived.popleft()
+        self._taking.update(session)
 
     def assign(self, now: float) -> list[WorkGrant]:
         """Lease ready objects to sessions with credit: suspects first, one per consumer, then fair shares."""
         grants = self._assign_suspects(now)
-        while self._ready:
-            takers = [session for session in self._sessions.values() if session.open]
-            if not takers:
-                break
-            share = min(GROUP_OBJECTS, -(-len(self._ready) // len(takers)))
-            for session in takers:
-                items = self._group(session, share, now)
-                if items:
-                    grants.append(WorkGrant(session.identity, items))
-                    # A session that was served is last next time.
-                    self._sessions[session.identity] = self._sessions.pop(session.identity)
+        while self._ready and self._taking:
+            share = min(GROUP_OBJECTS, -(-len(self._ready) // len(self._taking)))
+            for _ in range(min(len(self._taking), len(self._ready))):
+                if not self._ready:
+                    break
+                session = self._taking.first()
+                grants.append(WorkGrant(session.identity, self._group(session, share, now)))
+                self._taking.served(session)
         return grants
 
     def done(self, identity: bytes, ids: Iterable[int]) -> list[Lease]:
@@ -198,6 +199,7 @@ class LeaseTable:
         session = self._sessions.pop(identity, None)
         if session is None:
             return []
+        self._taking.remove(session)
         self.bytes -= sum(session.unreceived)
         return [lease.object for lease in session.leases.values()]
 
@@ -218,8 +220,10 @@ class LeaseTable:
 
     def _assign_suspects(self, now: float) -> list[WorkGrant]:
         grants: list[WorkGrant] = []
+        if not self._suspects:
+            return grants
         calm = now - self._deaths.last >= CALM_SECONDS
-        takers = [session for session in self._sessions.values() if session.open and session.suspect is None]
+        takers = [session for session in self._taking.all if session.suspect is None]
         kept: deque[ReadyObject] = deque()
         for ready in self._suspects:
             careful = ready.object.deaths >= CAREFUL_FROM and not calm and now - ready.since < PATIENCE_SECONDS
@@ -229,6 +233,7 @@ class LeaseTable:
             session = takers.pop()
             session.suspect = ready.object.id
             self._lease(session, ready, now)
+            self._taking.update(session)
             grants.append(WorkGrant(session.identity, [ready]))
         self._suspects = kept
         return grants
@@ -237,7 +242,8 @@ class LeaseTable:
         """Lease objects for one message to a session."""
         items: list[ReadyObject] = []
         size = 0
-        while self._ready and len(items) < min(share, GROUP_OBJECTS) and session.open:
+        most = min(share, session.open)
+        while self._ready and len(items) < most:
             if items and size + self._ready[0].size > GROUP_BYTES:
                 break
             ready = self._ready.popleft()
@@ -253,7 +259,9 @@ class LeaseTable:
 
     def _end(self, identity: bytes, ids: Iterable[int]) -> list[Lease]:
         session = self._sessions[identity]
-        return [lease for lease in (self._release(session, i) for i in ids) if lease is not None]
+        ended = [lease for lease in (self._release(session, i) for i in ids) if lease is not None]
+        self._taking.update(session)
+        return ended
 
     def _release(self, session: ConsumerSession, object_id: int) -> Lease | None:
         if session.suspect == object_id:

@@ -17,7 +17,6 @@ from sluice.errors import ConfigurationError
 from sluice.protocol import Bye, Message, Work, WorkItem, encode
 from sluice.protocol.curve import CurveAuthenticator
 from sluice.protocol.frames import HEADER_MAX_BYTES
-from sluice.protocol.sockets import send_now
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
 
@@ -28,6 +27,8 @@ RECEIVE_QUEUE: Final = 256
 SEND_QUEUE: Final = MOST_LEASES
 MESSAGES_A_TURN: Final = 64
 LINGER_MILLISECONDS: Final = 1000
+LARGE_BYTES: Final = 256 * 1024
+"""Fewer bytes are copied to ZeroMQ: telling Python when it has sent them takes longer than the copy."""
 
 
 class Router:
@@ -44,7 +45,9 @@ class Router:
         self._leases = leases
         self._trial_of = trial_of
         self._context = zmq.asyncio.Context()
-        self._socket = self._context.socket(zmq.ROUTER)
+        # Not asyncio's kind of socket, which makes a future for each message, though it is there or sent at once.
+        self._socket: zmq.Socket[bytes] = zmq.Socket(self._context, zmq.ROUTER)
+        self._news = asyncio.Event()
         self._gate = CurveAuthenticator(settings, self._context)
         self._set_up(settings, strangers)
         self._connections = PeerConnections(self._socket, self._context, strangers)
@@ -76,14 +79,32 @@ class Router:
 
     async def receive(self, take: Callable[[bytes, list[bytes]], bool]) -> None:
         """Receive messages forever; `take` handles a message, given its sender, and returns whether it was usable."""
-        while True:
-            for _ in range(MESSAGES_A_TURN):
-                frames = await self._socket.recv_multipart(copy=False)
-                connection = self._connections.took(frames)
-                if not take(frames[0].bytes, [frame.bytes for frame in frames[1:]]):
-                    self._connections.complain(connection)
-            # Consumers that never stop sending must not block the other coroutines.
-            await asyncio.sleep(0)
+        loop, descriptor = asyncio.get_running_loop(), self._socket.fileno()
+        loop.add_reader(descriptor, self._news.set)
+        try:
+            while True:
+                for _ in range(MESSAGES_A_TURN):
+                    if (frames := self._next()) is None:
+                        await self._news.wait()
+                        break
+                    connection = self._connections.took(frames)
+                    if not take(frames[0].bytes, [frame.bytes for frame in frames[1:]]):
+                        self._connections.complain(connection)
+                # Consumers that never stop sending must not block the other coroutines.
+                await asyncio.sleep(0)
+        finally:
+            loop.remove_reader(descriptor)
+
+    def _next(self) -> list[zmq.Frame] | None:
+        """Return a message that is already waiting; None if there is none, and `_news` says when to ask again."""
+        self._news.clear()
+        try:
+            frames = [self._socket.recv(zmq.DONTWAIT, copy=False)]
+        except zmq.Again:
+            return None
+        while frames[-1].more:
+            frames.append(self._socket.recv(copy=False))
+        return frames
 
     async def guard(self) -> None:
         """Close connections that use too much memory, and notice closed ones, forever."""
@@ -109,6 +130,7 @@ class Router:
 
     def _set_up(self, settings: Settings, strangers: StrangerBounds) -> None:
         socket = self._socket
+        socket.copy_threshold = LARGE_BYTES
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         socket.setsockopt(zmq.MAXMSGSIZE, HEADER_MAX_BYTES)
@@ -122,14 +144,17 @@ class Router:
 
     def _send(self, identity: bytes, message: Message, payloads: Sequence[bytes] = ()) -> bool:
         """Send without waiting. Return False if the peer is gone, or too far behind."""
-        frames = [identity, *encode(message, payloads)]
-        error = send_now(self._socket, frames, copy=False)
-        if error is None:
-            self._leases.tell(identity)
-            return True
-        if isinstance(error, zmq.ZMQError) and error.errno in {errno.EHOSTUNREACH, zmq.EAGAIN}:
-            return False
-        raise error
+        copies = all(len(each) < LARGE_BYTES for each in payloads)
+        # ZeroMQ looks for messages while it sends, and then doesn't tell of those that it found.
+        self._news.set()
+        try:
+            self._socket.send_multipart([identity, *encode(message, payloads)], zmq.DONTWAIT, copy=copies)
+        except zmq.ZMQError as error:
+            if error.errno in {errno.EHOSTUNREACH, zmq.EAGAIN}:
+                return False
+            raise
+        self._leases.tell(identity)
+        return True
 
 
 def _item(found: StreamedObject, *, inline: bool, trial: int) -> WorkItem:

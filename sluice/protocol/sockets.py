@@ -1,4 +1,4 @@
-"""Non-blocking sends and receives for both ends, and how long they trust a silent peer."""
+"""A consumer's non-blocking sends and receives, and how long both ends trust a silent peer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ HEARTBEATS_MISSED: Final = 3
 """After so many heartbeats of silence either end ends the session."""
 
 
-def send_now(socket: zmq.asyncio.Socket, frames: Sequence[bytes], *, copy: bool = True) -> BaseException | None:
+def send_now(socket: zmq.asyncio.Socket, frames: Sequence[bytes]) -> BaseException | None:
     """Send without waiting; return the error if it fails. pyzmq's future is already done."""
-    sent = cast("asyncio.Future[object]", socket.send_multipart(frames, zmq.DONTWAIT, copy=copy))
+    sent = cast("asyncio.Future[object]", socket.send_multipart(frames, zmq.DONTWAIT))
     return sent.exception()
 
 

@@ -241,13 +241,9 @@ def test_others_get_their_turn_while_messages_wait(monkeypatch: pytest.MonkeyPat
         with Router(read_settings(bind="tcp://127.0.0.1:*"), LeaseTable(600.0)) as router:
             consumer = FakeConsumer(router.address)
             await consumer.say(Bye())
-            waiting = await router._socket.recv_multipart(copy=False)
-
-            async def at_once(*, copy: bool) -> object:
-                assert not copy
-                return waiting
-
-            monkeypatch.setattr(router._socket, "recv_multipart", at_once)
+            router._socket.poll(60_000)
+            waiting = router._next()
+            monkeypatch.setattr(router, "_next", lambda: waiting)
             receiving = asyncio.create_task(router.receive(take))
             await another()
             receiving.cancel()

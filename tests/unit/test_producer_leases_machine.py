@@ -152,6 +152,16 @@ class LeasesMachine(RuleBasedStateMachine):
         assert self.leases.in_flight == sum(len(held) for held in self.held.values())
 
     @invariant()
+    def sums_agree_with_the_sessions(self) -> None:
+        taking = [session for session in self.leases.sessions if session.open]
+        credit = sum(session.open for session in taking)
+        assert self.leases.credit == credit
+        suspects = sum(found.alone for found in self.ready.values())
+        total = max(0, credit - len(self.ready))
+        free = sum(session.suspect is None for session in taking) - suspects
+        assert self.leases.wanted() == (total, max(0, min(free, total)))
+
+    @invariant()
     def bytes_are_those_ready_or_unreceived(self) -> None:
         unreceived = sum(sum(sizes[self.received[name] :]) for name, sizes in self.sent.items())
         assert self.leases.bytes == sum(self.ready_bytes[number] for number in self.ready) + unreceived
