@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import S3Store
 
 from gateway.shelves import shelf_of
 from sluice.errors import ConfigurationError, SourceError
 from sluice.objects.aws import AWS_ERRORS
-from sluice.objects.clients import BucketClients
+from sluice.objects.clients import BucketClients, OpenClients
 from sluice.objects.entries import bare
 from sluice.objects.files import split
 from sluice.settings import Settings
@@ -77,7 +76,7 @@ class PictureStore:
         """Keep a picture; return its ETag."""
         name = key.decode()
         with self._clients.used():
-            _, fast = await self._open()
+            fast = (await self._open()).store
             if fast is None:
                 answer = await self.call(
                     lambda client: client.put_object(Bucket=self.bucket, Key=name, Body=data), name
@@ -92,7 +91,7 @@ class PictureStore:
         """Call `work(client)` in a thread; SourceError says what keeps `key` from being written."""
         loop = asyncio.get_running_loop()
         with self._clients.used():
-            client, _ = await self._open()
+            client = (await self._open()).boto
             try:
                 return await loop.run_in_executor(self._clients.threads, work, client)
             except AWS_ERRORS as error:
@@ -150,7 +149,7 @@ class PictureStore:
         """Let go of the connections."""
         self._clients.close()
 
-    async def _open(self) -> tuple[S3Client, S3Store | None]:
+    async def _open(self) -> OpenClients:
         """Return the clients; only the first use has to wait for a thread to make them."""
         if self._clients.opened is not None:
             return self._clients.opened

@@ -84,9 +84,9 @@ class Settings(BaseSettings):
     s3_profile: str | None = Field(None, description="Profile of ~/.aws/config; empty: boto3's default chain.")
     s3_role: str | None = Field(None, description="ARN of a role to assume with the credentials found.")
     s3_timeout: float = Field(20.0, gt=0, description="Seconds to wait for a connection to S3 or for its next bytes.")
-    s3_client: Literal["obstore", "boto3"] = Field(
-        "obstore",
-        description="Client that fetches objects; boto3 is slower, and always used for keys obstore can't name.",
+    s3_client: Literal["direct", "obstore", "boto3"] = Field(
+        "direct",
+        description="Client that fetches objects; direct is the fastest. boto3 does what the others can't.",
     )
     notifications_queue: str | None = Field(
         None, description="URL of an SQS queue with the bucket's event notifications; watch jobs follow it."

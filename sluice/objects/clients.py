@@ -1,4 +1,4 @@
-"""The two clients that read one bucket: created at the first use, closed after the last read.
+"""The clients of one bucket: created at the first use, closed after the last read.
 
 If they can't be created (no credentials yet, a wrong region, a refused role), the cause is the process's configuration
 and may be temporary: SourceError is raised, and the next use tries again.
@@ -6,35 +6,53 @@ and may be temporary: SourceError is raised, and the next use tries again.
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
 from sluice.errors import ConfigurationError, SourceError
 from sluice.objects.aws import AWS_ERRORS, is_aws, open_s3, open_session
+from sluice.objects.direct import DirectClient
+from sluice.objects.signing import AwsKeys
 from sluice.settings import Settings
 
 if TYPE_CHECKING:
+    import boto3
     from mypy_boto3_s3 import S3Client
 
 CREDENTIALS_TTL: Final = timedelta(minutes=5)
+CONNECT_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClients:
+    """boto3's client, and the faster ones that are enabled."""
+
+    boto: S3Client
+    store: S3Store | None = None
+    direct: DirectClient | None = None
+    """None as well where a proxy is between: it speaks to S3 itself."""
 
 
 class BucketClients:
-    """boto3's client of a bucket, obstore's if it is enabled, and the threads that wait for boto3."""
+    """The clients of a bucket, and the threads that wait for boto3."""
 
     def __init__(self, bucket: str, settings: Settings) -> None:
         self._bucket = bucket
         self._settings = settings
         self._opening = threading.Lock()
-        self._opened: tuple[S3Client, S3Store | None] | None = None
+        self._opened: OpenClients | None = None
         self._failures = 0
         self._failure = ""
         self._readers = 0
@@ -44,11 +62,11 @@ class BucketClients:
         self.threads = ThreadPoolExecutor(settings.fetch_concurrency, thread_name_prefix="s3")
 
     @property
-    def opened(self) -> tuple[S3Client, S3Store | None] | None:
+    def opened(self) -> OpenClients | None:
         """Return the clients if they are created."""
         return self._opened
 
-    def open(self) -> tuple[S3Client, S3Store | None]:
+    def open(self) -> OpenClients:
         """Return the clients; create them if necessary. Blocks: call it in a thread."""
         failures = self._failures
         with self._opening:
@@ -94,12 +112,14 @@ class BucketClients:
             self._closed = True
             opened, self._opened = self._opened, None
         if opened:
-            opened[0].close()
+            opened.boto.close()
+            if opened.direct is not None:
+                opened.direct.close()
 
     def _gone(self) -> SourceError:
         return SourceError(f"bucket {self._bucket} was closed meanwhile: it is opened again when it is needed")
 
-    def _make(self) -> tuple[S3Client, S3Store | None]:
+    def _make(self) -> OpenClients:
         session = open_session(self._settings)
         if session.get_credentials() is None:
             raise ConfigurationError("no AWS credentials are found")
@@ -107,9 +127,23 @@ class BucketClients:
         region = self._region(client)
         if region and region != client.meta.region_name:
             client = open_s3(session, self._settings, region)
-        if self._settings.s3_client != "obstore":
-            return client, None
-        return client, self._store(client, Boto3CredentialProvider(session, ttl=CREDENTIALS_TTL))
+        if self._settings.s3_client == "boto3":
+            return OpenClients(client)
+        store = self._store(client, Boto3CredentialProvider(session, ttl=CREDENTIALS_TTL))
+        if self._settings.s3_client == "obstore" or get_environ_proxies(client.meta.endpoint_url):
+            return OpenClients(client, store)
+        return OpenClients(client, store, self._direct(client, session))
+
+    def _direct(self, client: S3Client, session: boto3.Session) -> DirectClient:
+        # The certificates that boto3 trusts.
+        bundle = get_cert_path(session._session.get_config_variable("ca_bundle") or True)  # noqa: SLF001 - boto3 has no other way
+        return DirectClient(
+            self._url(client, in_path=True),
+            client.meta.region_name,
+            lambda: _keys_of(session),
+            context=ssl.create_default_context(cafile=bundle),
+            timeout=self._settings.s3_timeout,
+        )
 
     def _region(self, client: S3Client) -> str | None:
         """Ask AWS for the bucket's region: boto3 follows a redirect, obstore doesn't."""
@@ -123,20 +157,39 @@ class BucketClients:
     def _store(self, client: S3Client, credentials: Boto3CredentialProvider) -> S3Store:
         timeout = timedelta(seconds=self._settings.s3_timeout)
         endpoint = client.meta.endpoint_url
-        # AWS's certificate doesn't cover bucket names with a dot.
-        virtual = is_aws(endpoint) and "." not in self._bucket
         credentials.config = {}
         return S3Store(
             self._bucket,
-            endpoint=endpoint.replace("://", f"://{self._bucket}.", 1) if virtual else endpoint,
+            endpoint=self._url(client, in_path=False),
             region=client.meta.region_name,
-            virtual_hosted_style_request=virtual,
+            virtual_hosted_style_request=self._is_virtual(client),
             credential_provider=credentials,
             client_options={
                 "allow_http": endpoint.startswith("http://"),
-                "connect_timeout": min(timeout, timedelta(seconds=10)),
+                "connect_timeout": min(timeout, timedelta(seconds=CONNECT_SECONDS)),
                 "read_timeout": timeout,
                 "timeout": timeout * 6,
             },
             retry_config={"max_retries": 1, "retry_timeout": timeout},
         )
+
+    def _is_virtual(self, client: S3Client) -> bool:
+        """Return whether the bucket is in the host's name, as AWS wants it."""
+        # AWS's certificate doesn't cover bucket names with a dot.
+        return is_aws(client.meta.endpoint_url) and "." not in self._bucket
+
+    def _url(self, client: S3Client, *, in_path: bool) -> str:
+        """Return the address with the bucket in the host's name; else it is in the path, if that is wanted."""
+        endpoint = client.meta.endpoint_url
+        if self._is_virtual(client):
+            return endpoint.replace("://", f"://{self._bucket}.", 1)
+        return f"{endpoint.rstrip('/')}/{self._bucket}" if in_path else endpoint
+
+
+def _keys_of(session: boto3.Session) -> AwsKeys:
+    """Return the keys that boto3 would sign with now."""
+    found = session.get_credentials()
+    if found is None:
+        raise ConfigurationError("no AWS credentials are found")
+    frozen = found.get_frozen_credentials()
+    return AwsKeys(frozen.access_key or "", frozen.secret_key or "", frozen.token or "")

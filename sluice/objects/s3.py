@@ -1,8 +1,8 @@
 """An S3 bucket (or a compatible server's) as a source.
 
-boto3 lists, and reads in the difficult cases: it takes any key, and its errors have codes. obstore does all other reads
-with a fifth of the CPU (docs/benchmarks.md). If obstore fails to read an object, boto3 reads it again, and boto3's
-error counts, so errors are judged in one place.
+boto3 lists, and reads in the difficult cases: it takes any key, and its errors have codes. All other reads are done by
+a client that takes less of the processor (`direct`, or obstore). If that fails to read an object, boto3 reads it again,
+and boto3's error counts, so errors are judged in one place.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from obstore.exceptions import BaseError as ObstoreError
 from obstore.store import S3Store
 
 from sluice.domain import ListedObject, Reason
-from sluice.errors import ObjectError, ReadBrokenOff, ReadRefused, SourceError, SourceMissing
+from sluice.errors import ConfigurationError, ObjectError, ReadBrokenOff, ReadRefused, SourceError, SourceMissing
 from sluice.objects.aws import AWS_ERRORS
-from sluice.objects.clients import BucketClients
+from sluice.objects.clients import BucketClients, OpenClients
 from sluice.objects.entries import bare, make_entry, refuse_key
 from sluice.objects.source import ObjectChanged
 from sluice.settings import Settings
@@ -107,9 +107,9 @@ class Bucket:
         with self._clients.used():
             if self._clients.opened is None:
                 await loop.run_in_executor(self._clients.threads, self._clients.open)
-            store = self._clients.opened[1] if self._clients.opened else None
-            if store is not None and NOT_PLAIN.search(name) is None:
-                data = await self._read_fast(store, name, etag, limit, first)
+            opened = self._clients.opened
+            if opened is not None and NOT_PLAIN.search(name) is None:
+                data = await self._read_fast(opened, name, etag, limit, first)
                 if data is not None:
                     return data
             return await loop.run_in_executor(self._clients.threads, self._read_surely, key, etag, limit, first)
@@ -128,8 +128,20 @@ class Bucket:
         """Close the connections after the reads in progress."""
         self._clients.close()
 
-    async def _read_fast(self, store: S3Store, name: str, etag: str, limit: int, first: int | None) -> bytes | None:
-        """Read with obstore; None means that boto3 has to find out what is wrong."""
+    async def _read_fast(
+        self, opened: OpenClients, name: str, etag: str, limit: int, first: int | None
+    ) -> bytes | None:
+        """Read with the fastest client; None means that boto3 has to find out what is wrong."""
+        if opened.direct is not None:
+            try:
+                return await opened.direct.read(name, etag, limit, first, self._clients.threads)
+            except (ConfigurationError, *AWS_ERRORS):  # its keys can't be renewed
+                return None
+        return None if opened.store is None else await self._read_by_obstore(opened.store, name, etag, limit, first)
+
+    async def _read_by_obstore(
+        self, store: S3Store, name: str, etag: str, limit: int, first: int | None
+    ) -> bytes | None:
         options: GetOptions = {"if_match": f'"{etag}"'}
         if first is not None:
             options["range"] = (first, first + limit)
@@ -222,7 +234,7 @@ class Bucket:
             raise SourceError(f"bucket {what} can't be reached: {error}: check endpoint and credentials") from error
 
     def _client(self) -> S3Client:
-        return self._clients.open()[0]
+        return self._clients.open().boto
 
 
 def _page(answer: ListObjectsV2OutputTypeDef) -> list[ListedObject]:

@@ -37,7 +37,7 @@ def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-@pytest.mark.parametrize("client", ["obstore", "boto3"])
+@pytest.mark.parametrize("client", ["direct", "obstore", "boto3"])
 def test_keys_that_no_file_system_holds_are_read_as_they_are(moto: str, client: str) -> None:
     name = f"strange-{client}"  # moto keeps its state for the whole process
     s3 = boto3.client("s3", endpoint_url=moto)

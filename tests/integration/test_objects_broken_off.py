@@ -62,7 +62,7 @@ def settings_of(server: BreakingS3, client: str) -> Settings:
     return read_settings(s3_endpoint=server.endpoint, s3_client=client, s3_timeout=1.0)
 
 
-@pytest.mark.parametrize("client", ["obstore", "boto3"])
+@pytest.mark.parametrize("client", ["direct", "boto3"])
 def test_a_body_that_breaks_off_is_no_object_s_fault(breaking: BreakingS3, client: str) -> None:
     source = Bucket("bucket", "", settings_of(breaking, client))
     with pytest.raises(SourceError) as whole:

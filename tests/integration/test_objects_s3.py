@@ -56,7 +56,7 @@ def faulty(account: str) -> Iterator[FaultyS3]:
     server.close()
 
 
-@pytest.fixture(params=["obstore", "boto3"])
+@pytest.fixture(params=["direct", "obstore", "boto3"])
 def settings(request: pytest.FixtureRequest, account: str) -> Settings:
     return read_settings(s3_endpoint=account, s3_client=request.param, s3_timeout=2.0)
 
@@ -87,7 +87,7 @@ def test_every_key_is_listed_and_read_as_it_is(photos: Photos, settings: Setting
 
 
 @pytest.mark.parametrize("key", ["/a", "a/", "a//b", "..", "a/../b", "./a", "a/.", "a\nb", "\x00", "a\x7f"])
-def test_what_obstore_would_read_as_another_key_is_left_to_boto3(key: str) -> None:
+def test_what_others_would_read_as_another_key_is_left_to_boto3(key: str) -> None:
     assert NOT_PLAIN.search(key)
 
 

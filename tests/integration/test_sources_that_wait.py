@@ -67,7 +67,7 @@ def identity(s3: S3Server) -> Iterator[Identity]:
     server.close()
 
 
-@pytest.fixture(params=["obstore", "boto3"])
+@pytest.fixture(params=["direct", "boto3"])
 def settings(
     request: pytest.FixtureRequest, s3_settings: Settings, monkeypatch: pytest.MonkeyPatch, identity: Identity
 ) -> Settings:

@@ -46,7 +46,7 @@ def test_a_job_told_to_rest_while_its_storage_fails_takes_no_other_with_it(
     bad = ["bad/1", "bad/2", "bad/3"]
     fill(stack, bucket, *bad, "good/1", "good/2")
     proxy.held, proxy.refused = "bad/", dict.fromkeys(bad, (500, "InternalError"))
-    stack.start_workers(consumers=1, s3_endpoint=proxy.endpoint, s3_client="obstore")
+    stack.start_workers(consumers=1, s3_endpoint=proxy.endpoint, s3_client="direct")
     job = operator.submit(f"s3://{bucket}/bad/")
     until(lambda: proxy.asked.issuperset(bad), "the reads of all")
     operator.sql("UPDATE jobs SET state = %s WHERE id = %s", told, job)
@@ -70,7 +70,7 @@ def test_a_consumer_closes_sources_under_their_reads_and_lives_on(
     first, *others = keys = [f"{number:02}/photo" for number in range(SOURCES)]
     fill(stack, bucket, *keys)
     proxy.held, proxy.refused = first, {first: (500, "InternalError")}
-    stack.start_workers(consumers=1, s3_endpoint=proxy.endpoint, s3_client="obstore", delivery="reference")
+    stack.start_workers(consumers=1, s3_endpoint=proxy.endpoint, s3_client="direct", delivery="reference")
     job = operator.submit(f"s3://{bucket}/00/")
     until(lambda: first in proxy.asked, "the read of the first")
     jobs = [operator.submit(f"s3://{bucket}/{number:02}/") for number in range(1, SOURCES)]
