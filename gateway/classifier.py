@@ -149,10 +149,10 @@ class Classifier:
             if found.top is not None:
                 metrics.CACHED.inc()
                 top = found.top
-                object_id = found.object_id or await self._record(incoming, top, await self._put(incoming))
+                object_id = found.object_id or await self._record(incoming, found, top, await self._put(incoming))
             else:
                 top, etag = await self._infer(incoming, decoding)
-                object_id = await self._record(incoming, top, etag, (await decoding)[1])
+                object_id = await self._record(incoming, found, top, etag, (await decoding)[1])
         finally:
             decoding.cancel()
         self._remember(incoming.place, top, object_id)
@@ -183,7 +183,7 @@ class Classifier:
         return tuple((model.labels[index], score) for index, score in answer.top), etag
 
     async def _put(self, incoming: IncomingPicture) -> str:
-        return await self._store.put(incoming.key, incoming.dropped.data)
+        return await self._store.put(incoming.key, incoming.dropped.data, incoming.sha256)
 
     async def _recall(self, incoming: IncomingPicture) -> KnownPicture:
         return await self._ledger.run(
@@ -196,7 +196,12 @@ class Classifier:
         )
 
     async def _record(
-        self, incoming: IncomingPicture, top: Top, etag: str, measures: PictureMeasures | None = None
+        self,
+        incoming: IncomingPicture,
+        known: KnownPicture,
+        top: Top,
+        etag: str,
+        measures: PictureMeasures | None = None,
     ) -> int:
         return await self._recorder.record(
             Picture(
@@ -211,6 +216,7 @@ class Classifier:
                 top=top,
                 gateway=self._settings.name,
                 measures=measures,
+                job_id=known.job_id,
             )
         )
 

@@ -139,7 +139,8 @@ class Doors:
 
     def session_digest(self, request: HTTPConnection) -> bytes | None:
         """Return the session that the cookie names."""
-        claims = self.keys.read("session", read_cookie(request, SESSION))
+        cookie = read_cookie(request, SESSION)
+        claims = self.keys.read("session", cookie) if cookie else None
         return digest(str(claims["sid"])) if claims and "sid" in claims else None
 
     def forget(self) -> None:

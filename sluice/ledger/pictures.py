@@ -43,6 +43,8 @@ class Picture:
     gateway: str
     measures: PictureMeasures | None = None
     """None: its answer was known."""
+    job_id: int | None = None
+    """The standing job, if `recall` has found it: such jobs stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +55,20 @@ class KnownPicture:
     """The answer, whoever requested it."""
     object_id: int | None
     """The person's own object with these bytes, if its picture is still stored."""
+    job_id: int | None
+    """The person's standing job for the model, if there is one."""
 
 
 def recall(cursor: LedgerCursor, user_id: int, model_id: int, sha256: bytes, key: bytes, days: int) -> KnownPicture:
     """Return what is known about a picture's bytes: the model's answer, and the person's own object."""
     cursor.execute(
-        "SELECT o.id FROM standing_jobs s JOIN objects o ON o.job_id = s.job_id AND o.repeat_no = 0 "
-        "AND o.object_key = %s AND o.generation = 0 AND o.state = 'done' "
-        "JOIN pictures p ON p.object_id = o.id AND p.removed IS NULL WHERE s.user_id = %s AND s.model_id = %s",
+        "SELECT s.job_id, p.object_id FROM standing_jobs s LEFT JOIN objects o ON o.job_id = s.job_id "
+        "AND o.repeat_no = 0 AND o.object_key = %s AND o.generation = 0 AND o.state = 'done' "
+        "LEFT JOIN pictures p ON p.object_id = o.id AND p.removed IS NULL WHERE s.user_id = %s AND s.model_id = %s",
         (key, user_id, model_id),
     )
-    row = cursor.fetchone()
-    return KnownPicture(answers.find(cursor, sha256, model_id, days), int(row["id"]) if row else None)
+    row = cursor.fetchone() or {"job_id": None, "object_id": None}
+    return KnownPicture(answers.find(cursor, sha256, model_id, days), row["object_id"], row["job_id"])
 
 
 def newest(cursor: LedgerCursor, user_id: int, name: str) -> int | None:
@@ -98,21 +102,26 @@ def record(cursor: LedgerCursor, pictures: Sequence[Picture]) -> list[int]:
     If the same person dropped a picture before, and it is stored under the same key, its object gets the new name and
     ETag.
     """
-    jobs = {
-        (user_id, model_id): _standing_job(cursor, user_id, model_id, source)
-        for user_id, model_id, source in sorted({(each.user_id, each.model_id, each.source) for each in pictures})
-    }
+    jobs = {(each.user_id, each.model_id): each.job_id for each in pictures if each.job_id is not None}
+    for user_id, model_id, source in sorted({(each.user_id, each.model_id, each.source) for each in pictures}):
+        if (user_id, model_id) not in jobs:
+            jobs[user_id, model_id] = _standing_job(cursor, user_id, model_id, source)
     placed = [((jobs[each.user_id, each.model_id], each.key), each) for each in pictures]
     # In the same order on all replicas, so that two that store the same pictures can't deadlock.
     by_place = dict(sorted(placed, key=lambda pair: pair[0]))
-    cursor.executemany(
+    inserted = cursor.executemany(
         "INSERT INTO objects (job_id, object_key, etag, size, state) VALUES (%s, %s, %s, %s, 'done') "
         "ON DUPLICATE KEY UPDATE etag = VALUES(etag)",
         [(job_id, key, picture.etag, picture.size) for (job_id, key), picture in by_place.items()],
     )
     ids: dict[Place, int] = {}
-    for job_id in jobs.values():
-        found, new = _find(cursor, job_id, [key for job, key in by_place if job == job_id])
+    for job_id in sorted(set(jobs.values())):
+        keys = [key for job, key in by_place if job == job_id]
+        if len(by_place) == 1 and inserted == 1:
+            # Most often: one picture that wasn't there. Of more, or of one that was, the rows have to be looked at.
+            found, new = {keys[0]: int(cursor.lastrowid)}, keys
+        else:
+            found, new = _find(cursor, job_id, keys)
         ids |= {(job_id, key): object_id for key, object_id in found.items()}
         _predict(cursor, job_id, [(found[key], by_place[job_id, key]) for key in new])
     cursor.executemany(

@@ -76,7 +76,7 @@ def test_a_picture_that_is_dropped_again_is_kept_again(house: Household) -> None
 def test_what_became_no_row_goes_too(house: Household) -> None:
     """A model refused the picture after it was put, or its gateway died then."""
     store = house.store()
-    asyncio.run(store.put(store.picture_key(ADA, b"x" * 32), b"no row"))
+    asyncio.run(store.put(store.picture_key(ADA, b"x" * 32), b"no row", hashlib.sha256(b"no row").digest()))
     store.close()
     house.clock.after(40)
     done = house.sweep()
@@ -227,8 +227,8 @@ def test_archives_go_when_their_jobs_ended_so_long_ago(house: Household) -> None
         "UPDATE jobs j JOIN uploads u ON u.job_id = j.id SET j.finished = CURRENT_TIMESTAMP(3) WHERE u.id = %s", lately
     )
     store = house.store()
-    asyncio.run(store.put(store.archive_key("f" * 32, "no row.zip").encode(), b"zip"))
-    asyncio.run(store.put(store.archive_key("not ours", "a.zip").encode(), b"zip"))
+    asyncio.run(store.put(store.archive_key("f" * 32, "no row.zip").encode(), b"zip", hashlib.sha256(b"zip").digest()))
+    asyncio.run(store.put(store.archive_key("not ours", "a.zip").encode(), b"zip", hashlib.sha256(b"zip").digest()))
     store.close()
     done = house.sweep()
     assert done is not None

@@ -70,7 +70,7 @@ class Household:
             for data in some:
                 sha256 = hashlib.sha256(data).digest()
                 key = store.picture_key(user_id, sha256)
-                etag = await store.put(key, data)
+                etag = await store.put(key, data, sha256)
                 name = f"{data[:20]!r}.jpg"
                 row = (user_id, self.models[model].id, store.source, key, etag, len(data), sha256, name, TOP, "test")
                 found.append(Picture(*row))
@@ -120,7 +120,7 @@ def upload(house: Household, number: int, *, days: int, state: str) -> str:
     """Insert an archive that was sent some days ago and whose job has this state."""
     store, upload_id = house.store(), f"{number:032x}"
     key = store.archive_key(upload_id, "ü.zip")
-    asyncio.run(store.put(key.encode(), b"zip"))
+    asyncio.run(store.put(key.encode(), b"zip", hashlib.sha256(b"zip").digest()))
     new = NewUpload(upload_id, ADA, "ü.zip", store.bucket, key, 3, "", 0)
     made = house.database.run(uploads.create, new)
     store.close()
