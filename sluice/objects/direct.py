@@ -1,7 +1,7 @@
 """Reads and writes objects with as little work as that needs: a signed request over a connection that stays.
 
-That takes a fifth of obstore's processor time (docs/benchmarks.md), which is a fifth of boto3's. Keys come from boto3's
-chain, and so does the answer's meaning: whatever isn't plainly the object is None, and boto3 reads it again.
+That takes less than half of obstore's processor time, which is a fifth of boto3's. Keys come from boto3's chain, and so
+does the answer's meaning: whatever isn't plainly the object is None, and boto3 reads it again.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def _watch(stack: Stack, folder: Path) -> None:
         raise StackError("no py-spy: install it beside this Python (uv pip install py-spy), or leave --flame out")
     folder.mkdir(parents=True, exist_ok=True)
     for worker in stack.workers:
-        options = ["--rate", SAMPLES_A_SECOND, "--duration", WATCHED_SECONDS, "--native", "--pid", worker.pid]
+        options = ["--rate", SAMPLES_A_SECOND, "--duration", WATCHED_SECONDS, "--pid", worker.pid]
         output = folder / f"{worker.module}.svg"
         command = [program, "record", *map(str, options), "--output", str(output)]
         subprocess.Popen(command, stdin=subprocess.DEVNULL)
