@@ -54,7 +54,7 @@ class Task:
 
     def list_keys(self) -> list[str]:
         """List the photos."""
-        pages = boto3.client("s3", endpoint_url=self.endpoint).get_paginator("list_objects_v2")
+        pages = boto3.Session().client("s3", endpoint_url=self.endpoint).get_paginator("list_objects_v2")
         return [entry["Key"] for page in pages.paginate(Bucket=self.bucket) for entry in page.get("Contents", ())]
 
     def connect(self) -> pymysql.Connection[pymysql.cursors.Cursor]:
