@@ -20,7 +20,10 @@ from tools.stack.ports import free_port
 
 @pytest.fixture
 def own_settings(s3_settings: Settings) -> Settings:
-    """Add a live model, a free address and short waits."""
+    """Add a live model, a free address and short waits.
+
+    But patience with consumers: a test whose machine stands still for seconds is no dead consumer.
+    """
 
     def register(cursor: LedgerCursor) -> None:
         models.register(cursor, "m", "1", "0" * 64, {}, ["label"])
@@ -28,7 +31,7 @@ def own_settings(s3_settings: Settings) -> Settings:
 
     with Database(s3_settings) as database:
         database.run(register)
-    own = {"bind": f"tcp://127.0.0.1:{free_port()}", "heartbeat": 0.5, "s3_timeout": 2.0}
+    own = {"bind": f"tcp://127.0.0.1:{free_port()}", "heartbeat": 20.0, "s3_timeout": 2.0}
     return s3_settings.model_copy(update=own)
 
 

@@ -46,12 +46,13 @@ def answer_all(settings: Settings, database: Database, job: int, said: Mapping[b
     seen: set[bytes] = set()
 
     async def part(consumer: FakeConsumer) -> None:
+        arriving = asyncio.create_task(consumer.work(120))  # never cancelled while a message may be on its way
         while state(database, job) != "done":
-            try:
-                async with asyncio.timeout(1):
-                    work = await consumer.work()
-            except TimeoutError:
+            await asyncio.wait({arriving}, timeout=1)
+            if not arriving.done():
                 continue
+            work = arriving.result()
+            arriving = asyncio.create_task(consumer.work(120))
             rows = []
             found = await asyncio.to_thread(database.run, jobs.get, job)
             model_id = found.model_id or 0 if found else 0
@@ -62,6 +63,8 @@ def answer_all(settings: Settings, database: Database, job: int, said: Mapping[b
                 rows.append(Prediction(object_id, job, model_id, "label", score, (("label", score),), content, "test"))
             await asyncio.to_thread(database.run, predictions.commit, rows)
             await consumer.say(Done(list(work)))
+        arriving.cancel()
+        await consumer.leave()
 
     play(settings, part, name=f"of-{job}")
     return seen

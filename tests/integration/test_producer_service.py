@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sluice.ledger import Database, jobs, progress
+from sluice.ledger import Database, jobs, objects, progress
 from sluice.protocol import Bye, Done, Failed, Failure, Return
 from sluice.settings import Settings
 from tests.support.producer_fakes import FakeConsumer
@@ -79,7 +79,7 @@ def test_returned_failed_and_orphaned_objects(
     for name in "abc":
         (folder / name).write_text(name)
     submit(database, f"file://{folder}")
-    start()
+    start(SLUICE_HEARTBEAT="1")
 
     async def give_back_and_die(consumer: FakeConsumer) -> None:
         work: dict[int, Any] = {}
@@ -111,7 +111,7 @@ def test_three_consumers_dying_on_one_object_quarantine_it(
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "killer").write_text("x")
     submit(database, f"file://{tmp_path}/photos")
-    start()
+    start(SLUICE_HEARTBEAT="1")
 
     async def die(consumer: FakeConsumer) -> None:
         await consumer.work()
@@ -257,26 +257,25 @@ def test_two_shards_share_a_job(own_settings: Settings, database: Database, tmp_
     start("--shards", "2", "--shard", "0")
     start("--shards", "2", "--shard", "1", "--bind", other)
     until(lambda: database.run(progress.progress, 1).listing_complete)  # type: ignore[union-attr]
+    shares = [
+        {row.id for row in database.run(objects.pending, 1, 0, 2100, shard=shard, shards=2)} for shard in range(2)
+    ]
+    assert all(shares)
+    assert sum(map(len, shares)) == len(set().union(*shares)) == 2100
     seen: list[int] = []
 
     async def part(consumer: FakeConsumer) -> None:
-        while True:
-            try:
-                ids = list(await asyncio.wait_for(consumer.work(), 3.0))
-            except TimeoutError:
-                return
+        while len(seen) < len(share):
+            ids = list(await consumer.work())
             seen.extend(ids)
             await asyncio.to_thread(commit, database, ids)
             await consumer.say(Done(ids))
             await consumer.more(len(ids))
 
-    shares = []
-    for address in (own_settings.bind, other):
-        before = len(seen)
+    for address, share in zip((own_settings.bind, other), shares, strict=True):
+        seen.clear()
         play(own_settings.model_copy(update={"bind": address}), part, credit=500)
-        shares.append(len(seen) - before)
-    assert len(seen) == len(set(seen)) == 2100
-    assert min(shares) > 0
+        assert sorted(seen) == sorted(share)
     until(lambda: state(database) == "done")
 
 

@@ -46,7 +46,7 @@ def test_an_object_that_the_storage_refuses_for_ever_is_unreadable_and_the_job_e
                         assert item.key == b"reference"
                         await consumer.say(Failed([Failure(object_id, ReadFailure.STORAGE_ERROR, "500 for ever")]))
                     else:
-                        await asyncio.to_thread(commit, database, [object_id])
+                        await asyncio.to_thread(commit, committing, [object_id])
                         await consumer.say(Done([object_id]))
                     await consumer.more(1)
 
@@ -57,5 +57,6 @@ def test_an_object_that_the_storage_refuses_for_ever_is_unreadable_and_the_job_e
         await asyncio.to_thread(until, lambda: state(database) == "done", 120)
         refusing.cancel()
 
-    play(own_settings, part)
+    with Database(own_settings) as committing:  # `database` is asked by another thread meanwhile
+        play(own_settings, part)
     assert reasons(database) == dict.fromkeys(["error", "disabled", "reference"], "unreadable")

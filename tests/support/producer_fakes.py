@@ -72,6 +72,10 @@ CONTEXT = zmq.asyncio.Context()
 """Shared by all fakes and never closed: a context with a failed test's open sockets would block when collected."""
 
 
+LINGER = 10_000
+"""Milliseconds for a last message to go out."""
+
+
 class FakeConsumer:
     """A DEALER that speaks the protocol; commits what it is told to, like a consumer."""
 
@@ -117,6 +121,11 @@ class FakeConsumer:
         """Extend the credit and report what was received."""
         self.limit += count
         await self.say(Credit(self.limit, self.received))
+
+    async def leave(self) -> None:
+        """Say BYE and close: unlike one that dies, it is not waited for."""
+        await self.say(Bye())
+        self.socket.close(LINGER)
 
     def close(self) -> None:
         self.socket.close(0)

@@ -13,6 +13,9 @@ from sluice.protocol import Ping
 from sluice.settings import Settings
 from tests.support.producer_fakes import FakeConsumer
 
+BEAT = 0.5
+"""Seconds between two PINGs; how many a producer waits for is the test's heartbeat."""
+
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
@@ -23,7 +26,7 @@ def play(
 
     async def whole() -> None:
         consumer = FakeConsumer(settings.bind, name=name)
-        beating = asyncio.create_task(_beat(consumer, settings.heartbeat))
+        beating = asyncio.create_task(_beat(consumer))
         try:
             async with asyncio.timeout(150):
                 await consumer.greet(credit)
@@ -35,9 +38,9 @@ def play(
     asyncio.run(whole())
 
 
-async def _beat(consumer: FakeConsumer, heartbeat: float) -> None:
+async def _beat(consumer: FakeConsumer) -> None:
     while True:
-        await asyncio.sleep(heartbeat)
+        await asyncio.sleep(BEAT)
         await consumer.say(Ping())
 
 
