@@ -1,8 +1,9 @@
-"""Installs into an empty namespace, uninstalls, and installs again; the quickstart's test runs `helm test`."""
+"""Installs into an empty namespace, uninstalls, and deploys again; what fails its test is taken back."""
 
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shlex
 import shutil
@@ -66,8 +67,15 @@ def test_install_upgrade_uninstall_and_install_again(alone: Release, tmp_path: P
     alone.helm("uninstall", "--wait")
     wait_until(lambda: resources(alone) == DATA, "only data and its passwords are left")
 
-    alone.install(VALUES)
+    alone.deploy(VALUES)
     alone.start_loader()
+    alone.check([job], 50)
+
+    nowhere = {**VALUES, "test": {"nodeSelector": {"kubernetes.io/hostname": "nowhere"}}}
+    told = alone.deploy(nowhere, "--timeout", "30s", check=False)
+    assert "the new one failed its test: revision 1 is back" in told
+    history = json.loads(alone.helm("history", "--output", "json"))
+    assert [entry["status"] for entry in history] == ["superseded", "superseded", "deployed"]
     alone.check([job], 50)
 
 

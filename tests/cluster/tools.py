@@ -117,11 +117,23 @@ class Release:
         """Run a helm command on this release; return its output."""
         command = ["helm", words[0], self.name, *words[1:], "--namespace", self.namespace]
         if values is not None:
-            file = Path(self.tools.environment["KUBECONFIG"]).with_name(f"values-{self.name}.json")
-            file.write_text(json.dumps({"image": self.images, **values}))
-            command += ["--values", str(file)]
+            command += ["--values", self._write(values)]
         done = self.tools.run(*command, check=check)
         return done.stdout + done.stderr
+
+    def deploy(self, values: dict[str, Any], *options: str, check: bool = True) -> str:
+        """Install or upgrade with scripts/deploy, as the workflow does; return its output."""
+        names = ["--release", self.name, "--namespace", self.namespace]
+        done = self.tools.run(
+            str(ROOT / "scripts/deploy"), *names, "--values", self._write(values), *options, check=check
+        )
+        return done.stdout + done.stderr
+
+    def _write(self, values: dict[str, Any]) -> str:
+        """Write a file of values, and return its path."""
+        file = Path(self.tools.environment["KUBECONFIG"]).with_name(f"values-{self.name}.json")
+        file.write_text(json.dumps({"image": self.images, **values}))
+        return str(file)
 
     def install(self, values: dict[str, Any] | None = None, timeout: str = "4m", chart: Path = CHART) -> str:
         """Install, and wait until everything is ready."""
