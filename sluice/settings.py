@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         2.0, gt=0, description="The credit follows the consumer's speed: about this many seconds of work."
     )
     image_max_pixels: int = Field(
-        64_000_000, gt=0, description="Larger images are quarantined as too_many_pixels; a pixel takes four bytes."
+        64_000_000, gt=0, description="Larger images are quarantined as too_many_pixels; a pixel takes 4 to 21 bytes."
     )
     cache_entries: int = Field(
         10_000, ge=0, description="Predictions cached by content, so that equal bytes are inferred once; 0: off."

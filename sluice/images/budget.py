@@ -1,4 +1,4 @@
-"""A bound on the pixels that all threads of a process have in memory at once."""
+"""A bound on the memory that all threads of a process decode in at once."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Final
 
 
 class PixelBudget:
-    """Admits images while their pixels fit; an image larger than the budget is admitted alone."""
+    """Admits images while their pixels' bytes fit; an image larger than the budget is admitted alone."""
 
-    def __init__(self, pixels: int) -> None:
-        self._pixels: Final = pixels
+    def __init__(self, size: int) -> None:
+        self._size: Final = size
         self._taken = 0
         self._changed = threading.Condition()
         self._door = threading.Lock()
 
     @contextmanager
-    def hold(self, pixels: int) -> Iterator[None]:
+    def hold(self, size: int) -> Iterator[None]:
         """Wait until there is space, and reserve it during the block."""
-        share = min(pixels, self._pixels)
+        share = min(size, self._size)
         # The first in the queue holds the lock, so small images that come later can't delay a large one forever.
         with self._door, self._changed:
-            self._changed.wait_for(lambda: self._taken + share <= self._pixels)
+            self._changed.wait_for(lambda: self._taken + share <= self._size)
             self._taken += share
         try:
             yield

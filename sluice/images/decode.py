@@ -18,7 +18,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 from sluice.domain import Reason
 from sluice.errors import ImageError
 from sluice.images.budget import PixelBudget
-from sluice.images.pixels import UPRIGHT, Rotation, square, whole, window
+from sluice.images.pixels import AS_THEY_ARE, UPRIGHT, Rotation, square, whole, window
 from sluice.images.preprocessing import Preprocessing
 from sluice.images.refusal import FAILURES, unopened, unreadable
 
@@ -36,8 +36,13 @@ FORMATS: Final = tuple(name for name in _WANTED if name in Image.OPEN)
 # Pillow warns about odd metadata and large images; the cases that matter raise an ImageError here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-_budget: Final = PixelBudget(64_000_000)
-"""Four bytes a pixel: 256 MB at most, however many threads decode."""
+_budget: Final = PixelBudget(256_000_000)
+"""Bytes, however many threads decode."""
+
+_LEAN: Final = frozenset({"JPEG", "PNG", "TIFF"})
+"""Formats that are decoded into the image itself, at four bytes a pixel; but for transparency, CMYK and progression."""
+_COPYING: Final = {"AVIF": 14, "WEBP": 17, "JPEG2000": 21}
+"""Bytes a pixel of decoders that make copies, measured; all others take up to eight."""
 
 SCALED_FROM: Final = 8
 """libjpeg scales only down to this many times the wanted size; from there the resizer smooths out its errors."""
@@ -125,7 +130,7 @@ def _pixels(
             scaled = image.draft(None, (least, least))
             extent = scaled[1][2:] if scaled else None
         image.decodermaxblock = max(len(data), image.decodermaxblock)
-        with _budget.hold(image.width * image.height):
+        with _budget.hold(image.width * image.height * bytes_a_pixel(image)):
             image.load()
             _check_size(image, max_pixels)
             turn = _turn(image)
@@ -134,6 +139,14 @@ def _pixels(
     except FAILURES as error:
         raise unreadable(data, name, error) from error
     return np.array(small if turn.transpose is None else small.transpose(turn.transpose))
+
+
+def bytes_a_pixel(image: ImageFile.ImageFile) -> int:
+    """Return how much memory decoding takes, which the header tells."""
+    plain = image.mode in AS_THEY_ARE and not image.has_transparency_data and not image.info.get("progressive")
+    if image.format in _LEAN and plain:
+        return 4
+    return _COPYING.get(image.format or "", 8)
 
 
 def _turn(image: Image.Image) -> Rotation:

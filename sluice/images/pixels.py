@@ -23,7 +23,8 @@ _REACH: Final = {"bilinear": 1.0, "bicubic": 2.0}
 """How many pixels of the smaller image a filter reads on either side."""
 _DEEP_FILTERS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
-_AS_THEY_ARE: Final = frozenset({"RGB", "L"})
+AS_THEY_ARE: Final = frozenset({"RGB", "L"})
+"""Modes that are resized without a conversion."""
 _DEEP: Final = frozenset({"I", "F"})
 _WHOLE_SIXTEEN_BITS: Final = frozenset({"PNG", "PPM"})
 """Formats that use all 16 bits of an 'I' image, even if it is dark."""
@@ -146,7 +147,7 @@ def _resizable(image: Image.Image) -> Image.Image:
         image = image.convert("LA")
     if image.has_transparency_data:
         return (image if image.mode == "RGBA" else image.convert("RGBA")).convert("RGBa")
-    if image.mode in _AS_THEY_ARE:
+    if image.mode in AS_THEY_ARE:
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
 
