@@ -41,14 +41,24 @@ def room(folder: Path, machine: Path = MACHINE) -> MemoryRoom:
 
 def write_usage(folder: Path, cgroup: Path = CGROUP) -> None:
     """Write what this container uses of its limit, if it has one. Files in memory don't count: they make room."""
+    # The second version of cgroups, or the first.
+    found = _usage(cgroup, ("memory.max", "memory.current"), "") or _usage(
+        cgroup / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes"), "total_"
+    )
+    if found is None:
+        return
+    limit, used, cached = found
+    part = folder / f".{NAME}.{os.getpid()}"
+    part.write_text(json.dumps([limit, used - cached]))
+    part.replace(folder / NAME)
+
+
+def _usage(cgroup: Path, names: tuple[str, str], prefix: str) -> tuple[int, int, int] | None:
+    """Return limit, use, and what of it are files in memory; None without a limit."""
     try:
-        limit, used = ((cgroup / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        limit, used = ((cgroup / name).read_text().strip() for name in names)
         told = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
     except OSError:
-        return
-    if limit == "max":
-        return
-    cached = int(told.get("inactive_file", 0)) + int(told.get("active_file", 0))
-    part = folder / f".{NAME}.{os.getpid()}"
-    part.write_text(json.dumps([int(limit), int(used) - cached]))
-    part.replace(folder / NAME)
+        return None
+    cached = sum(int(told.get(f"{prefix}{name}", 0)) for name in ("inactive_file", "active_file"))
+    return None if limit == "max" else (int(limit), int(used), cached)

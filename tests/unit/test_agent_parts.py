@@ -44,6 +44,18 @@ def test_there_is_as_much_room_as_container_and_machine_have(tmp_path: Path, mac
     assert room(tmp_path, machine) == MemoryRoom(8000 * KIB, 3000 * KIB), "the machine has less"
 
 
+def test_the_first_version_of_cgroups_tells_the_same(tmp_path: Path, machine: Path) -> None:
+    folder = tmp_path / "cgroup" / "memory"
+    folder.mkdir(parents=True)
+    (folder / "memory.limit_in_bytes").write_text(f"{4000 * KIB}\n")
+    (folder / "memory.usage_in_bytes").write_text(f"{3500 * KIB}\n")
+    (folder / "memory.stat").write_text(
+        f"inactive_file 1\ntotal_inactive_file {400 * KIB}\ntotal_active_file {100 * KIB}\n"
+    )
+    write_usage(tmp_path, tmp_path / "cgroup")
+    assert room(tmp_path, machine) == MemoryRoom(4000 * KIB, 1000 * KIB)
+
+
 def test_without_a_limit_nothing_is_written(tmp_path: Path, machine: Path) -> None:
     write_usage(tmp_path, cgroup(tmp_path / "cgroup", "max"))
     write_usage(tmp_path, tmp_path / "absent")
