@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.cluster.load import PHOTOS, Asking, Load
-from tests.cluster.tools import Release
+from tests.cluster.tools import Release, is_among
 from tests.cluster.values import NEXT, SHARED
 
 SOME = 50
@@ -36,7 +36,7 @@ def test_upgrade_and_rollback_under_load(release: Release, photos: str) -> None:
     release.check([new], PHOTOS)
     release.check([old], 3 * SOME)
     jobs = sorted([old, new, *load.jobs])
-    rows = release.sql(f"SELECT DISTINCT job, model FROM results WHERE job >= {jobs[0]} ORDER BY job")
+    rows = release.sql(f"SELECT DISTINCT job, model FROM results WHERE {is_among(jobs)} ORDER BY job")
     assert rows == [[str(job), f"noop@{'2.0' if job == new else '1.0'}"] for job in jobs]
 
 
