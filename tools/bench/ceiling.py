@@ -110,8 +110,13 @@ def _measured(crowd: ConsumerCrowd, producer: Worker, consumers: int, seconds: f
     waits = last.silences[len(first.silences) :]
     return (
         f"| {consumers:,} | {images / took:,.0f} | {mb / took:,.0f} | {spent / took:.0%} | {images / spent:,.0f} "
-        f"| {mb / spent:,.0f} | {1000 * silence_of(waits, 0.99):.0f} ms, {1000 * max(waits, default=0.0):.0f} ms |"
+        f"| {mb / spent:,.0f} | {_answered_in(waits)} |"
     )
+
+
+def _answered_in(waits: Sequence[float]) -> str:
+    """Return how long consumers waited for PONG: nearly all of them, and the one that waited longest."""
+    return f"{1000 * silence_of(waits, 0.99):.0f} ms, {1000 * max(waits, default=0.0):.0f} ms"
 
 
 def rest(stack: Stack, options: argparse.Namespace) -> None:
@@ -132,8 +137,8 @@ def rest(stack: Stack, options: argparse.Namespace) -> None:
             after = ProducerUse.of(producer)
             waits = crowd.counts().silences[known:] if crowd else []
             share = (after.processor - before.processor) / (after.clock - before.clock)
-            longest = f"{1000 * silence_of(waits, 0.99):.0f} ms, {1000 * max(waits, default=0.0):.0f} ms"
-            print(f"| {consumers:,} | {share:.1%} | {after.mib:.0f} | {longest if waits else ''} |", flush=True)
+            longest = _answered_in(waits) if waits else ""
+            print(f"| {consumers:,} | {share:.1%} | {after.mib:.0f} | {longest} |", flush=True)
 
 
 def list_job(database: Database, repeats: int) -> int:
