@@ -23,7 +23,7 @@ class KnownArchives:
 
     def passes_over(self, archive: ListedObject) -> bool:
         """Return whether an archive needn't be read. May be called from another thread than the loop's."""
-        mark = _mark(archive.key, archive.etag)
+        mark = mark_of(archive.key, archive.etag)
         if mark not in self._known:
             return False
         self._met.add(mark)
@@ -33,7 +33,7 @@ class KnownArchives:
         """Remember the archives that are completely listed by a page that was written."""
         for entry in page:
             if entry.archive_etag and (not entry.refused or entry.reason in SETTLED) and len(self._known) < MOST:
-                mark = _mark(entry.key, entry.archive_etag)
+                mark = mark_of(entry.key, entry.archive_etag)
                 self._known.add(mark)
                 self._met.add(mark)
 
@@ -42,5 +42,6 @@ class KnownArchives:
         self._known, self._met = self._met & self._known, set()
 
 
-def _mark(key: bytes, etag: str) -> bytes:
+def mark_of(key: bytes, etag: str) -> bytes:
+    """Return 16 bytes that stand for a key's version."""
     return hashlib.blake2b(key + b"\0" + etag.encode(), digest_size=16).digest()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 
+from producer.glances import PrefixGlances
 from producer.known_archives import KnownArchives
 from producer.listing_turns import ListingTurns
 from producer.repetition import RepetitionLister
@@ -30,8 +31,6 @@ log = get_logger()
 AT_ONCE = 4
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 30.0
-LEAST_WATCH_SECONDS = 1
-"""Plain SQL may set less."""
 
 
 class JobLister:
@@ -43,12 +42,14 @@ class JobLister:
         self._more = more
         self._turns = ListingTurns(AT_ONCE)
         self._known: dict[int, KnownArchives] = {}
+        self._glances = PrefixGlances(lock, sources, self._turns, more)
         self._repetitions = RepetitionLister(lock, sources, self._turns, more)
 
     def set_priorities(self, priorities: Mapping[int, int]) -> None:
         """Set each job's current priority."""
         self._turns.set_priorities(priorities)
         self._known = {job: known for job, known in self._known.items() if job in priorities}
+        self._glances.keep(priorities)
 
     async def follow(self, job: Job) -> bool:
         """List a job to its end; a watch job repeatedly. False: the job failed, and may be retried."""
@@ -62,7 +63,7 @@ class JobLister:
                 if state.repeat_no >= job.repeats:  # no pass is in progress
                     if not job.watch:
                         return True
-                    await asyncio.sleep(max(0.0, max(job.watch_seconds, LEAST_WATCH_SECONDS) - state.age_seconds))
+                    await self._glances.wait_for_pass(job, state.age_seconds)
                     await self._lock.run(ledger.listing.restart, job.id)
                 await self._list_all(job)
             # An error of the job itself fails it. An error of this process (its region, credentials, endpoint) is a
@@ -91,6 +92,7 @@ class JobLister:
 
     async def _list_once(self, job: Job, after: bytes, repeat_no: int) -> None:
         pages = self._pages(job, after)
+        self._glances.begin_pass(job)
         following = asyncio.create_task(self._read(job, pages))
         try:
             while True:
@@ -102,6 +104,7 @@ class JobLister:
                         await self._write(job, [], repeat_no, last=True)
                         if job.id in self._known:
                             self._known[job.id].end_pass()
+                        self._glances.end_pass(job.id)
                         log.info("listing complete", job=job.id, repeat=repeat_no)
                         return
                     # The next page is read while this one is written, in its own turn.
@@ -134,6 +137,7 @@ class JobLister:
         )
         if job.id in self._known:
             self._known[job.id].note(page)
+        self._glances.note(job.id, page)
         metrics.LISTED.inc(added.new)
         metrics.SUPERSEDED.inc(added.superseded)
         if added.new or added.replayed:

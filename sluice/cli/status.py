@@ -99,7 +99,8 @@ def _show_one(job: Job, progress: JobProgress, screen: Console) -> None:
         f"{progress.superseded:,} superseded",
     )
     table.add_row("  model", safe(job.model) or "the live one")
-    table.add_row("  priority", f"{job.priority}" + (f", watched every {job.watch_seconds} s" if job.watch else ""))
+    how_often = f"every {job.watch_seconds} s" if job.watch_seconds else "all the time"
+    table.add_row("  priority", f"{job.priority}" + (f", watched {how_often}" if job.watch else ""))
     times = [("submitted", job.created), ("started", job.started), ("ended", job.finished)]
     table.add_row("  times", ", ".join(f"{name} {when:%Y-%m-%d %H:%M:%S}" for name, when in times if when))
     screen.print(table)

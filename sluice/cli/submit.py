@@ -49,7 +49,11 @@ def submit(  # noqa: PLR0913, PLR0917 - each option of the command is one
     watch: Annotated[bool, typer.Option("--watch", help="List again and again; the job has no end.")] = False,
     watch_seconds: Annotated[
         int | None,
-        typer.Option(min=1, max=NUMBER_MAX, help=f"With --watch: seconds between two listings ({WATCH_SECONDS})."),
+        typer.Option(
+            min=0,
+            max=NUMBER_MAX,
+            help=f"With --watch: seconds between two listings ({WATCH_SECONDS}); 0: up to 4 a second, which S3 bills.",
+        ),
     ] = None,
     priority: Annotated[int, typer.Option(min=-(2**31), max=2**31 - 1, help="Higher comes first.")] = 0,
     repeat: Annotated[int, typer.Option(min=1, max=NUMBER_MAX, help="Classify each object this many times.")] = 1,
@@ -93,7 +97,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each option of the command is one
             model,
             priority=priority,
             watch=watch,
-            watch_seconds=watch_seconds or WATCH_SECONDS,
+            watch_seconds=WATCH_SECONDS if watch_seconds is None else watch_seconds,
             repeats=repeat,
         )
     if wait and watch:

@@ -42,8 +42,10 @@ def submit(
         raise ConfigurationError(f"{model!r} is no model: give 'name' or 'name@version' as `sluice models list` shows")
     if not 1 <= repeats <= NUMBER_MAX:
         raise ConfigurationError(f"a job can't be repeated {repeats} times: give 1 to {NUMBER_MAX}")
-    if not 1 <= watch_seconds <= NUMBER_MAX:
-        raise ConfigurationError(f"a job can't be listed every {watch_seconds} seconds: give 1 to {NUMBER_MAX}")
+    if not 0 <= watch_seconds <= NUMBER_MAX:
+        raise ConfigurationError(
+            f"a job can't be listed every {watch_seconds} seconds: give 1 to {NUMBER_MAX}, or 0 for all the time"
+        )
     # An earlier try may have been committed although its answer was lost; a submission must create only one job.
     cursor.execute("SELECT id FROM jobs WHERE id = %s AND source = %s", (cursor.memory.get("submitted", 0), source))
     if (row := cursor.fetchone()) is not None:
