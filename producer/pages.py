@@ -28,6 +28,8 @@ MOST_WAITING: Final = 8 * PAGE
 # nothing new is there: rows come from other shards' listings, from replays and from redelivery.
 FIRST_REST: Final = 0.25
 LONGEST_REST: Final = 4.0
+LONGEST_WATCHED_REST: Final = 0.5
+"""Of a watch job whose prefix another shard may list: somebody may wait for each of its pictures."""
 
 
 class PageReader:
@@ -41,6 +43,7 @@ class PageReader:
         self._jobs: list[Job] = []
         self._after: dict[int, int] = {}
         self._rest: dict[int, tuple[float, float]] = {}
+        self._news: set[int] = set()
         self._turns: dict[int, int] = {}
         self._turn = itertools.count(1)
 
@@ -51,9 +54,11 @@ class PageReader:
     def more(self, job: int) -> None:
         """Record that a job has new pending rows."""
         self._rest.pop(job, None)
+        self._news.add(job)
 
     def forget(self, job: int) -> None:
         """Record that a job's rows aren't in the backlog any more."""
+        self._news.discard(job)
         for known in (self._after, self._rest, self._turns):
             known.pop(job, None)
 
@@ -66,6 +71,7 @@ class PageReader:
         self._make_room(job)
         self._turns[job.id] = next(self._turn)
         after = self._after.get(job.id, 0)
+        self._news.discard(job.id)
         self._backlog.begin_read()
         rows = await self._ledger.run(
             ledger.objects.pending, job.id, after, limit, shard=self._settings.shard, shards=self._settings.shards
@@ -74,9 +80,10 @@ class PageReader:
             StreamedObject(r.id, job.id, job.model_id or 0, job.source, r.key, r.etag, r.size, r.deaths) for r in rows
         )
         self._after[job.id] = rows[-1].id if len(rows) == limit else 0
-        if len(rows) < limit:
+        # Rows that were added during the read may not be in the page.
+        if len(rows) < limit and job.id not in self._news:
             last = self._rest.get(job.id, (0.0, FIRST_REST / 2))[1]
-            rest = FIRST_REST if added else min(last * 2, LONGEST_REST)
+            rest = FIRST_REST if added else min(last * 2, self._longest_rest(job))
             self._rest[job.id] = (time.monotonic() + rest, rest)
             asyncio.get_running_loop().call_later(rest, self._wake)
         return True
@@ -94,6 +101,9 @@ class PageReader:
             if sum(self._backlog.fetchable(job.id) for job in sharing) >= LOW_WATER:
                 return None
         return None
+
+    def _longest_rest(self, job: Job) -> float:
+        return LONGEST_WATCHED_REST if self._settings.shards > 1 and job.watch else LONGEST_REST
 
     def _is_hungry(self, job: int, share: int) -> bool:
         """Return whether a job has few fetchable objects, and not too many that wait for something else."""

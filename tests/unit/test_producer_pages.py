@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -38,8 +39,8 @@ class Rows:
 class Reading:
     """A page reader on such a ledger."""
 
-    def __init__(self, priorities: dict[int, int], **of_jobs: int) -> None:
-        self.rows, self.backlog = Rows(**of_jobs), Backlog()
+    def __init__(self, priorities: dict[int, int], rows: Rows | None = None, **of_jobs: int) -> None:
+        self.rows, self.backlog = rows or Rows(**of_jobs), Backlog()
         self.pages = PageReader(read_settings(), cast("Any", self.rows), self.backlog, wake=lambda: None)
         self.set_jobs(priorities)
 
@@ -142,5 +143,30 @@ def test_what_waits_for_something_else_than_a_fetch_leaves_room_for_what_can_be_
             for found in taken:
                 reading.backlog.requeue(found, 0.0, delay=30.0)
         assert len(reading.backlog) <= 3 * pages.PAGE
+
+    asyncio.run(stream())
+
+
+class GrowingRows(Rows):
+    """Rows that become one more during the first read; `more` is called with their job."""
+
+    more: Callable[[int], None]
+
+    async def run(self, work: object, job: int, _after: int, limit: int, **_: int) -> list[PendingObject]:
+        found = await super().run(work, job, _after, limit)
+        if len(self.read) == 1:
+            self.left[job] += 1
+            self.more(job)
+        return found
+
+
+def test_rows_that_are_added_while_a_page_is_read_are_read_at_once() -> None:
+    rows = GrowingRows(job1=1)
+    reading = Reading({1: 0}, rows)
+    rows.more = reading.pages.more
+
+    async def stream() -> None:
+        await reading.fill()
+        assert len(reading.take(10)) == 2
 
     asyncio.run(stream())
