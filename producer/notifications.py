@@ -37,12 +37,15 @@ class NotificationWriter:
     async def run(self) -> None:
         """Follow the queue forever; listing continues and finds objects that notifications missed."""
         waits = Backoff(FIRST_RETRY, LONGEST_RETRY)
+        deleting = asyncio.create_task(asyncio.to_thread(self._queue.delete, ()))
         while True:
             try:
                 batch = await asyncio.to_thread(self._queue.receive)
                 if batch.events:
                     await self._write(batch.events)
-                await asyncio.to_thread(self._queue.delete, batch.receipts)
+                # The next messages don't wait until these are deleted.
+                before, deleting = deleting, asyncio.create_task(asyncio.to_thread(self._queue.delete, batch.receipts))
+                await before
                 waits.reset()
             except SourceError as error:
                 wait = waits.next()
