@@ -200,8 +200,12 @@ class Dispatcher:
                 self.wake()
 
     def _may_take(self) -> bool:
-        """Return whether consumers want more than is in progress, and failures are written fast enough."""
-        return self._leases.wanted()[0] > self._fetching and not self._failures.full
+        """Return whether consumers want more than is in progress, and failures are written fast enough.
+
+        Busy consumers want no more than the objects that wait here. A job that has none among them is read anyway.
+        """
+        wanted = self._leases.wanted()[0] > self._fetching or (self._pages.has_starved and self._leases.sessions)
+        return bool(wanted) and not self._failures.full
 
     # Fetches
 

@@ -43,7 +43,9 @@ class PageReader:
         self._jobs: list[Job] = []
         self._after: dict[int, int] = {}
         self._rest: dict[int, tuple[float, float]] = {}
-        self._news: set[int] = set()
+        self._reading = 0
+        self._is_outdated = False
+        self._starved: set[int] = set()
         self._turns: dict[int, int] = {}
         self._turn = itertools.count(1)
 
@@ -54,24 +56,33 @@ class PageReader:
     def more(self, job: int) -> None:
         """Record that a job has new pending rows."""
         self._rest.pop(job, None)
-        self._news.add(job)
+        self._is_outdated |= job == self._reading
+        if not self._backlog.fetchable(job):
+            self._starved.add(job)
 
     def forget(self, job: int) -> None:
         """Record that a job's rows aren't in the backlog any more."""
-        self._news.discard(job)
+        self._starved.discard(job)
         for known in (self._after, self._rest, self._turns):
             known.pop(job, None)
+
+    @property
+    def has_starved(self) -> bool:
+        """Return whether a job has new rows and nothing to fetch: others' objects must not take all the credit."""
+        return bool(self._starved)
 
     async def read(self) -> bool:
         """Read a page of the job that needs one most; False if none does now."""
         found = self._next(time.monotonic())
         if found is None:
+            self._starved.clear()
             return False
         job, limit = found
         self._make_room(job)
         self._turns[job.id] = next(self._turn)
         after = self._after.get(job.id, 0)
-        self._news.discard(job.id)
+        self._starved.discard(job.id)
+        self._reading, self._is_outdated = job.id, False
         self._backlog.begin_read()
         rows = await self._ledger.run(
             ledger.objects.pending, job.id, after, limit, shard=self._settings.shard, shards=self._settings.shards
@@ -80,8 +91,9 @@ class PageReader:
             StreamedObject(r.id, job.id, job.model_id or 0, job.source, r.key, r.etag, r.size, r.deaths) for r in rows
         )
         self._after[job.id] = rows[-1].id if len(rows) == limit else 0
+        self._reading = 0
         # Rows that were added during the read may not be in the page.
-        if len(rows) < limit and job.id not in self._news:
+        if len(rows) < limit and not self._is_outdated:
             last = self._rest.get(job.id, (0.0, FIRST_REST / 2))[1]
             rest = FIRST_REST if added else min(last * 2, self._longest_rest(job))
             self._rest[job.id] = (time.monotonic() + rest, rest)
