@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.load import PHOTOS
-from tests.cluster.tools import ROOT, Release, Tools
+from tests.cluster.releases import ROOT, Release, Tools
 from tests.cluster.values import NEXT, SHARED
 from tools.cache import cache_folder
 from tools.cluster import keda as addon

@@ -11,7 +11,7 @@ from typing import Final, Self
 import requests
 from PIL import Image
 
-from tests.cluster.tools import Release, is_among, wait_until
+from tests.cluster.releases import Release, is_among, wait_until
 
 PHOTOS: Final = 300
 REPEATS: Final = 5

@@ -11,7 +11,7 @@ import pytest
 from kubernetes.client import V1Pod
 
 from tests.cluster.load import Asking
-from tests.cluster.tools import COMPONENT, INSTANCE, NAME, Release, wait_until
+from tests.cluster.releases import COMPONENT, INSTANCE, NAME, Release, wait_until
 
 PORTS = {
     "mysql": {"mysql": 3306},

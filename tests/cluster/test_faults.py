@@ -8,7 +8,7 @@ import subprocess
 from kubernetes.client import ApiException
 
 from tests.cluster.load import Load
-from tests.cluster.tools import COMPONENT, INSTANCE, Release, wait_until
+from tests.cluster.releases import COMPONENT, INSTANCE, Release, wait_until
 
 SEED = 4
 DELETIONS = 30

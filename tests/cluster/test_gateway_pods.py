@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 import requests
 
-from tests.cluster.tools import Release, is_ready, wait_until
+from tests.cluster.releases import Release, is_ready, wait_until
 from tests.cluster.values import SHARED
 
 ASK = """\

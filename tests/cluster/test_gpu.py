@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from kubernetes.client import V1Node
 
-from tests.cluster.tools import CHART, Release, Tools, wait_until
+from tests.cluster.releases import CHART, Release, Tools, wait_until
 
 GPU = "nvidia.com/gpu"
 VALUES = {

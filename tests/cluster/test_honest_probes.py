@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 
-from tests.cluster.tools import CHART, Release, wait_until
+from tests.cluster.releases import CHART, Release, wait_until
 from tests.support.model_archives import signed
 from tools.stack import archive_of
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.tools import CHART, Release, Tools, wait_until
+from tests.cluster.releases import CHART, Release, Tools, wait_until
 from tests.cluster.values import SHARED
 
 NOOP = {"name": "noop", "version": "1.0", "archive": "noop.mar", "live": True}

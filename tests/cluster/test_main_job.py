@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.cluster.tools import Release
+from tests.cluster.releases import Release
 
 IMAGES = 2000
 PIECES = 4

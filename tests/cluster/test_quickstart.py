@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.cluster.tools import ROOT, Release, Tools
+from tests.cluster.releases import ROOT, Release, Tools
 
 HEADING = "## Kubernetes in five minutes"
 PHOTOS = 12

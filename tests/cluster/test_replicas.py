@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.cluster.load import Asking, Load
-from tests.cluster.tools import Release, wait_until
+from tests.cluster.releases import Release, wait_until
 from tests.cluster.values import SHARED
 
 MOST = 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.cluster.load import PHOTOS, Asking, Load
-from tests.cluster.tools import Release, is_among
+from tests.cluster.releases import Release, is_among
 from tests.cluster.values import NEXT, SHARED
 
 SOME = 50

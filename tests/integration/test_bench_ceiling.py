@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -12,15 +11,8 @@ from sluice.ledger import Database
 from tools.bench.crowd import ConsumerCrowd
 from tools.stack import Stack
 
-ROOT = Path(__file__).resolve().parents[2]
 OBJECTS = 40
 BYTES = 1000
-
-
-@pytest.fixture(autouse=True)
-def root_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the crowd's processes, which inherit the path, find the package `tools`, not a test's module of that name."""
-    monkeypatch.syspath_prepend(ROOT)
 
 
 @pytest.mark.parametrize("commits", [False, True])

@@ -73,15 +73,16 @@ def modules() -> dict[str, Path]:
 
 
 @cache
-def tree(name: str) -> ast.Module:
-    return ast.parse(modules()[name].read_text())
+def nodes(name: str) -> tuple[ast.AST, ...]:
+    """Return all nodes of a module's tree."""
+    return tuple(ast.walk(ast.parse(modules()[name].read_text())))
 
 
 @cache
 def imported(name: str) -> frozenset[str]:
     """Return the imports of a module, also in functions and for type checkers; this project's as modules."""
     found = set()
-    for node in ast.walk(tree(name)):
+    for node in nodes(name):
         if isinstance(node, ast.Import):
             found |= {each.name for each in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -107,7 +108,7 @@ def whose(name: str) -> str:
 
 def classes() -> Iterator[tuple[str, ast.ClassDef]]:
     for name in modules():
-        yield from ((name, node) for node in ast.walk(tree(name)) if isinstance(node, ast.ClassDef))
+        yield from ((name, node) for node in nodes(name) if isinstance(node, ast.ClassDef))
 
 
 def test_each_part_of_sluice_imports_only_floors_below() -> None:
@@ -155,7 +156,7 @@ def test_sql_stands_only_in_the_ledger_and_the_migrations() -> None:
     statements = [
         (name, node.lineno)
         for name in elsewhere
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if isinstance(node, ast.Attribute) and node.attr in {"execute", "executemany"}
     ]
     assert (drivers, statements) == ([], [])
@@ -166,7 +167,7 @@ def test_environment_variables_are_read_only_in_the_settings() -> None:
         str(modules()[name].relative_to(ROOT))
         for name in modules()
         if not name.startswith("tests.")
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv", "putenv"}
     }
     assert found == ENVIRONMENT.keys()
@@ -184,7 +185,7 @@ def test_no_file_is_too_long_to_be_read() -> None:
 
 
 def test_tests_pass_other_bounds_instead_of_patching_constants() -> None:
-    calls = [call for name in modules() for call in ast.walk(tree(name)) if isinstance(call, ast.Call)]
+    calls = [call for name in modules() for call in nodes(name) if isinstance(call, ast.Call)]
     targets = [call.args[-2] for call in calls if ast.unparse(call.func) == "monkeypatch.setattr"]
     names = {str(target.value).rpartition(".")[2] for target in targets if isinstance(target, ast.Constant)}
     assert {name for name in names if name.isupper()} == CONSTANTS_PATCHED
@@ -197,7 +198,7 @@ def test_no_reason_is_written_as_a_bare_string() -> None:
         (name, node.lineno, node.value)
         for name in of_processes()
         if part(name) != "domain" and not name.startswith("handlers")
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if node.value in codes or any(each in node.value for each in quoted)
     ]
@@ -239,3 +240,9 @@ def test_names_of_test_files_are_unique() -> None:
     """Files are imported by name alone, so a run can't collect two with the same name."""
     counts = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name, count in counts.items() if count > 1] == []
+
+
+def test_no_file_of_tests_hides_a_package() -> None:
+    """The folder of a collected test is the first place where it, and what it starts, finds a module."""
+    found = [path for top in TOPS for path in (ROOT / "tests").glob(f"*/{top}.py")]
+    assert found == []
