@@ -5,24 +5,22 @@ Not for benchmarks: formats and sizes are as mixed as in a bucket that people up
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import random
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
-import skimage
-import sklearn
 from PIL import Image
 
 SEED: Final = 20
 SAMPLES: Final = {
-    skimage: (
+    "skimage": (
         "data",
         (
             "astronaut.png brick.png camera.png chelsea.png clock_motion.png coffee.png coins.png grass.png gravel.png "
@@ -30,8 +28,8 @@ SAMPLES: Final = {
             "retina.jpg rocket.jpg text.png"
         ),
     ),
-    sklearn: ("datasets/images", "china.jpg flower.jpg"),
-    mpl: ("mpl-data/sample_data", "grace_hopper.jpg"),
+    "sklearn": ("datasets/images", "china.jpg flower.jpg"),
+    "matplotlib": ("mpl-data/sample_data", "grace_hopper.jpg"),
 }
 PHOTOGENIC: Final = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket", "china", "flower", "grace_hopper")
 """Used more often than the others, because the network recognises them."""
@@ -49,8 +47,16 @@ def sample(name: str) -> Image.Image:
     for package, (folder, files) in SAMPLES.items():
         for file in files.split():
             if Path(file).stem == name:
-                return Image.open(Path(package.__path__[0]) / folder / file).convert("RGB")
+                return Image.open(_folder(package) / folder / file).convert("RGB")
     raise KeyError(name)
+
+
+def _folder(package: str) -> Path:
+    """Return a package's folder, without the seconds that importing it takes."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"no {package} here: run scripts/setup")
+    return Path(found.origin).parent
 
 
 def names() -> list[str]:
@@ -58,7 +64,7 @@ def names() -> list[str]:
     return [Path(file).stem for _, files in SAMPLES.values() for file in files.split()]
 
 
-def photos(count: int) -> Iterator[tuple[str, bytes]]:
+def photos(count: int) -> Generator[tuple[str, bytes], None, None]:
     """Make `count` different photos: (key, bytes)."""
     subjects = names() + list(PHOTOGENIC) * 2
     for name in subjects:

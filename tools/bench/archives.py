@@ -19,10 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tools.bench import pipeline
+from tools.bench import host, pipeline
 from tools.bench.photos import write_photos
 from tools.bench.rounds import Measured, Measurement, part_of_json, settings_of
-from tools.bench.run import machine
 from tools.cache import cache_folder
 from tools.stack import ROOT, Servers, orderly_end
 
@@ -104,11 +103,11 @@ def main() -> None:
     ratios = {name: [each[name] / each["objects"] for each in found] for name in MAKERS}
     measured = [Measured(name, "images/s", [each[name] for each in found]) for name in ("objects", *MAKERS)]
     results: dict[str, Any] = {
-        "machine": machine(),
+        "machine": host.machine(),
         "arguments": vars(arguments),
         "rounds": found,
         "ratios": ratios,
-        **part_of_json(Measurement("archives", machine(), settings_of(vars(arguments)), "objects", measured)),
+        **part_of_json(Measurement("archives", host.machine(), settings_of(vars(arguments)), "objects", measured)),
     }
     arguments.output.mkdir(exist_ok=True)
     path = arguments.output / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-archives.json"

@@ -26,7 +26,6 @@ from tools.bench import host
 from tools.bench.growth_report import plot, table
 from tools.bench.growth_rows import GrownLedger, begin, column_bytes, grow, index_bytes, quick
 from tools.bench.growth_work import GrowthWork
-from tools.bench.run import machine
 from tools.stack import ROOT, Servers, Stack, orderly_end
 
 ROWS: Final = (1_000_000, 10_000_000)
@@ -99,7 +98,7 @@ def measure(servers: Servers, options: argparse.Namespace) -> dict[str, Any]:
             grown[rows] = begin(stack.settings, compressed=options.compressed)
             grow(grown[rows], rows, say)
         say(f"{rows:,} rows made in {grown[rows].seconds:.0f} s")
-    results: dict[str, Any] = {"machine": machine(), "arguments": vars(options), "sizes": []}
+    results: dict[str, Any] = {"machine": host.machine(), "arguments": vars(options), "sizes": []}
     works = {rows: GrowthWork(each, Database(each.settings)) for rows, each in grown.items()}
     clocks = host.clocks()
     for number in range(options.rounds + 1):

@@ -1,7 +1,10 @@
-"""Steal time: CPU time that a virtual machine's host gives to others. With much of it, a run's figures mean little."""
+"""The machine: what it is, and the CPU time that its host gives to others. With much of that, figures mean little."""
 
 from __future__ import annotations
 
+import os
+import platform
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -19,3 +22,15 @@ def stolen(since: dict[str, float]) -> float:
     """Return the share of CPU time that was stolen since then."""
     now = clocks()
     return (now["steal"] - since["steal"]) / (sum(now.values()) - sum(since.values()))
+
+
+def machine() -> dict[str, str]:
+    """Describe the machine."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": f"{model}, {os.cpu_count()} cores",
+        "memory": f"{memory:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+    }

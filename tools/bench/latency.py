@@ -30,7 +30,6 @@ from tools.bench import host
 from tools.bench.latency_load import SteadyLoad
 from tools.bench.photos import write_photos
 from tools.bench.pipeline import wait_for_end
-from tools.bench.run import machine
 from tools.cache import cache_folder
 from tools.stack import ROOT, Servers, Stack, StackError, orderly_end
 from tools.stack.queues import QueueServer
@@ -301,7 +300,7 @@ def main() -> None:
         say(f"capacity: {capacity:.0f} images/s")
         cells = list(bench.cells(capacity))
     results = {
-        "machine": machine(),
+        "machine": host.machine(),
         "arguments": vars(arguments),
         "capacity": capacity,
         "cells": [{**asdict(cell), "figures": figures(cell)} for cell in cells],

@@ -32,9 +32,9 @@ import psutil
 from sluice import ledger
 from sluice.domain import ListedObject
 from sluice.ledger import Database
+from tools.bench import host
 from tools.bench.photos import sample_photographs
 from tools.bench.pipeline import peak_mib
-from tools.bench.run import machine
 from tools.stack import ROOT, Servers, Stack, Worker, orderly_end
 
 NAMES: Final = ("keys", "status", "resume", "memory", "idle")
@@ -273,8 +273,8 @@ def main() -> int:
     arguments.output.mkdir(exist_ok=True)
     path = arguments.output / f"limits-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     found = [{**asdict(figure), "holds": figure.holds} for figure in figures]
-    path.write_text(json.dumps({"machine": machine(), "figures": found}, indent=2) + "\n")
-    print("\n".join(f"{key}: {value}" for key, value in machine().items()), end="\n\n")
+    path.write_text(json.dumps({"machine": host.machine(), "figures": found}, indent=2) + "\n")
+    print("\n".join(f"{key}: {value}" for key, value in host.machine().items()), end="\n\n")
     print(table(figures))
     say(f"written: {path}")
     return 0 if all(figure.holds for figure in figures) else 1

@@ -6,12 +6,6 @@ import statistics
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
-
 from tools.bench.rounds import Measured, Measurement, settings_of
 
 BASELINE: Final = "bare loop"
@@ -111,6 +105,11 @@ def in_rounds(results: dict[str, Any]) -> Measurement:
 
 def plot(results: dict[str, Any], path: Path) -> None:
     """Draw each stage's cost per image, and the rates next to each other."""
+    import matplotlib as mpl  # noqa: PLC0415 - takes a second, and --help needs none of it
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the choice above
+
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     names = [stage["name"] for stage in results["stages"]]
     left.barh(names, [stage["wall"] for stage in results["stages"]], color="#4477aa")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -20,9 +19,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
-from handlers.running import runs_as
 from sluice import ledger
 from sluice.images import Preprocessing
 from sluice.ledger import Database
@@ -106,12 +102,16 @@ def costs(run: pipeline.PipelineRun) -> dict[str, Any]:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Do all runs."""
+    import torch  # noqa: PLC0415 - takes seconds, and --help needs none of it
+
+    from handlers.running import runs_as  # noqa: PLC0415 - imports torch
+
     folder = cache_folder() / "bench" / f"photos-{arguments.images}"
     say(f"photos: {arguments.images}")
     files = write_photos(folder, arguments.images)
     model, batch = arguments.model, arguments.batch
     way = runs_as(card_of(archive_of(model)), torch.device("cpu"))
-    results: dict[str, Any] = {"machine": machine(), "arguments": vars(arguments), "runs_as": way.to_dict()}
+    results: dict[str, Any] = {"machine": host.machine(), "arguments": vars(arguments), "runs_as": way.to_dict()}
     with Servers(models=[model, "noop"], torchserve_workers=None, say=say) as servers:
         servers.start()
         servers.s3.fill("photos", ((path.name, path.read_bytes()) for path in files))
@@ -150,18 +150,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         results["ratio_to_bare"] = statistics.median(entry["sluice"] / entry["bare"] for entry in rounds)
         results["ratio_to_plain"] = statistics.median(entry["sluice"] / entry["plain"] for entry in rounds)
     return {**results, **part_of_json(in_rounds(results))}
-
-
-def machine() -> dict[str, str]:
-    """Describe the machine."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "processor": f"{model}, {os.cpu_count()} cores",
-        "memory": f"{memory:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-    }
 
 
 def say(text: str) -> None:

@@ -26,10 +26,10 @@ from handlers.loaded import LoadedNetwork
 from handlers.networks import load
 from sluice.domain.running import BF16, FP32, INT8, OPENVINO, TORCH
 from sluice.images import decode
+from tools.bench import host
 from tools.bench.int8 import in_int8
 from tools.bench.photos import write_photos
 from tools.bench.rounds import Measured, Measurement, part_of_json, settings_of
-from tools.bench.run import machine
 from tools.cache import cache_folder
 from tools.stack import ROOT
 from tools.stack.torchserve import archive_of
@@ -99,7 +99,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     every: dict[str, dict[str, Any]] = {}
     figures: list[Measured] = []
-    for key, value in machine().items():
+    for key, value in host.machine().items():
         print(f"{key}: {value}")
     for model in arguments.models:
         results = measure(in_int8(model) if arguments.int8 else archive_of(model), arguments.batch, arguments.rounds)
@@ -114,10 +114,10 @@ def main() -> None:
         every[model] = results
     # With one network its first way tells how fast the machine was; several were measured one after the other.
     baseline = figures[0].name if len(every) == 1 else ""
-    measured = Measurement("runtimes", machine(), settings_of(vars(arguments)), baseline, figures)
+    measured = Measurement("runtimes", host.machine(), settings_of(vars(arguments)), baseline, figures)
     arguments.output.mkdir(exist_ok=True)
     path = arguments.output / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-runtimes.json"
-    path.write_text(json.dumps({"machine": machine(), "models": every, **part_of_json(measured)}, indent=2) + "\n")
+    path.write_text(json.dumps({"machine": host.machine(), "models": every, **part_of_json(measured)}, indent=2) + "\n")
     print(f"\nwritten: {path}")
 
 

@@ -23,9 +23,9 @@ from typing import Any, Final
 
 from sluice import capacity
 from sluice.settings import read_settings
-from tools.bench import pipeline
+from tools.bench import host, pipeline
 from tools.bench.photos import write_photos
-from tools.bench.run import machine, say
+from tools.bench.run import say
 from tools.cache import cache_folder
 from tools.stack import ROOT, Servers, TorchServe, archive_of, orderly_end
 
@@ -115,7 +115,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             say(f"round {number + 1} of {arguments.rounds}: {each} {run.images / run.seconds:.1f} images/s")
             longest = max(longest, time.monotonic() - begun)
     shown = {name: value for name, value in vars(arguments).items() if name != "tried"}
-    return {"machine": machine(), "arguments": shown, "default": str(default), "rates": rates}
+    return {"machine": host.machine(), "arguments": shown, "default": str(default), "rates": rates}
 
 
 def _torchserves(

@@ -16,7 +16,6 @@ from typing import Any
 from sluice.ledger import Database, trainings
 from sluice.ledger.trainings import Wish
 from tools.bench import host
-from tools.bench.run import machine
 from tools.bench.styles import measure_styles
 from tools.bench.trained import BUCKET, card_of_training, fill
 from tools.labelled.digits import digits
@@ -54,7 +53,7 @@ def main() -> None:
             else:
                 print("\n".join(_measured(stack, database, arguments)))
             print(f"processors' time that the host gave to others: {host.stolen(clocks):.0%}")
-        print("\n".join(f"{name}: {value}" for name, value in machine().items()))
+        print("\n".join(f"{name}: {value}" for name, value in host.machine().items()))
 
 
 def _measured(stack: Stack, database: Database, arguments: argparse.Namespace) -> list[str]:

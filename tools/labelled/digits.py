@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
 STRONGEST: Final = 16.0
 """Of the ink of scikit-learn's digits."""
@@ -16,6 +15,8 @@ STRONGEST: Final = 16.0
 
 def digits() -> Iterator[tuple[str, bytes]]:
     """Yield the digits as PNGs, each in the folder of what it shows."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - takes seconds, and `scripts/loop --help` needs none of it
+
     found = load_digits()
     for number, (ink, shown) in enumerate(zip(found.images, found.target, strict=True)):
         file = io.BytesIO()

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import requests
 
+from tools.bench import host
 from tools.bench.photos import write_photos
 from tools.bench.pipeline import peak_mib
-from tools.bench.run import machine
 from tools.cache import cache_folder
 from tools.load.pictures import distinct
 from tools.stack import Servers, Stack, orderly_end
@@ -95,7 +95,7 @@ def main() -> None:
     )
     parser.add_argument("--mib", type=float, default=500.0, help="size of the zip (default: %(default)s)")
     arguments = parser.parse_args()
-    for key, value in machine().items():
+    for key, value in host.machine().items():
         print(f"{key}: {value}")
     path = cache_folder() / "bench" / "large.zip"
     path.parent.mkdir(parents=True, exist_ok=True)

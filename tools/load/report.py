@@ -6,12 +6,6 @@ import statistics
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
-
 from tools.load.alone import added
 
 HEADS: Final = ("people", "asked", "answers/s", "ratio", "p50 ms", "p95 ms", "refused", "failed")
@@ -76,6 +70,11 @@ def _step(users: int, who: str, found: dict[str, Any], ratio: str) -> str:
 
 def plot(results: dict[str, Any], path: Path) -> None:
     """Draw answers per second and latency by the number of people."""
+    import matplotlib as mpl  # noqa: PLC0415 - takes a second, and --help needs none of it
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the choice above
+
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     users = [each["users"] for each in results["steps"]]
     for who, name, colour in (("direct", "TorchServe", "#999999"), ("gateway", "gateway", "#4477aa")):

@@ -20,7 +20,6 @@ import requests
 
 from tools.bench import host
 from tools.bench.photos import write_photos
-from tools.bench.run import machine
 from tools.cache import cache_folder
 from tools.load.alone import measure_alone
 from tools.load.report import plot, table
@@ -56,7 +55,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run all steps."""
     folder = cache_folder() / "bench" / f"photos-{PHOTOS}"
     write_photos(folder, PHOTOS)
-    results: dict[str, Any] = {"machine": machine(), "model": arguments.model, "steps": []}
+    results: dict[str, Any] = {"machine": host.machine(), "model": arguments.model, "steps": []}
     with Servers(models=[arguments.model], torchserve_workers=None, say=say) as servers:
         servers.start()
         with Stack(servers, "load") as stack:

@@ -22,10 +22,10 @@ from typing import IO, Final, Self, cast
 
 import numpy as np
 
+from tools.bench import host
 from tools.bench.decoders.roster import BASELINE, KINDS, OURS, SIZES, WAYS, reads
 from tools.bench.peers.environments import environment_of
 from tools.bench.rounds import Measured, Measurement, part_of_json, settings_of
-from tools.bench.run import machine
 from tools.cache import cache_folder
 from tools.photos import sample
 from tools.stack import ROOT
@@ -129,7 +129,7 @@ def in_rounds(found: Found, settings: dict[str, object], first: str) -> Measurem
         for (way, name), runs in found.items()
         for key, unit, what in (("ms", "ms", ""), ("peak_mib", "MiB", ", peak"))
     ]
-    return Measurement("photos", machine(), settings, f"{BASELINE}, {first}", figures)
+    return Measurement("photos", host.machine(), settings, f"{BASELINE}, {first}", figures)
 
 
 def main() -> None:
@@ -149,14 +149,14 @@ def main() -> None:
     python = environment_of(LOCK) / "bin/python"
     files = prepared(python, arguments.megapixels)
     found, apart = measure(python, files, arguments.rounds)
-    for key, value in machine().items():
+    for key, value in host.machine().items():
         print(f"{key}: {value}")
     print("bytes: " + ", ".join(f"{path.name} {path.stat().st_size / 1e6:.1f} MB" for path in files))
     print(table(found, apart))
     measured = in_rounds(found, settings_of(vars(arguments)), files[0].name)
     arguments.output.mkdir(exist_ok=True)
     path = arguments.output / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-photos.json"
-    path.write_text(json.dumps({"machine": machine(), **part_of_json(measured)}, indent=2) + "\n")
+    path.write_text(json.dumps({"machine": host.machine(), **part_of_json(measured)}, indent=2) + "\n")
     say(f"written: {path}")
 
 

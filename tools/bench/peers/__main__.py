@@ -34,7 +34,7 @@ from tools.bench.peers.sluice_system import SluiceSystem
 from tools.bench.peers.task import Task
 from tools.bench.photos import write_photos
 from tools.bench.rounds import part_of_json
-from tools.bench.run import assert_equal, machine
+from tools.bench.run import assert_equal
 from tools.cache import cache_folder
 from tools.stack import ROOT, Servers, archive_of, card_of, free_port, orderly_end
 from tools.stack.ports import give_back
@@ -139,7 +139,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         rounds = _rounds(arguments.rounds, systems, tasks, warm, bare)
         give_back(port)
         results = {
-            "machine": machine(),
+            "machine": host.machine(),
             "arguments": vars(arguments),
             "models": {"sluice": _runs_as(task), "peers": _runs_as(theirs)},
             "photos": photos,
