@@ -7,7 +7,9 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -45,8 +47,10 @@ INTERRUPTED: Final = 130
 class Demo:
     """One run, which prints its steps."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, count: int = PHOTOS) -> None:
         self._console = console
+        self._count = count
+        self._ended = threading.Event()
         self._begun = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -55,14 +59,31 @@ class Demo:
 
     def run(self, *, stay: bool, output: Path) -> int:
         """Run all steps; with `stay`, keep running until Ctrl-C."""
-        with ThreadPoolExecutor(1) as maker, self._servers() as servers:
-            making = maker.submit(lambda: (dict(photos(PHOTOS)), dict(bad_files())))
+        with ThreadPoolExecutor(1) as maker, self._ending(), self._servers() as servers:
+            making = maker.submit(lambda: (self._photos(), dict(bad_files())))
             self.say(f"starting a database, an S3 server and TorchServe in {servers.folder}, on free ports")
             servers.start()
             store = f"file://{servers.folder}/published/"
             with Stack(servers, log_level="info", model_store=store) as stack:
                 self.say(f"the database has its tables, {MODEL} is registered and live")
                 return self._show(stack, making, stay=stay, output=output)
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Make no more photos than were made when this ends, so that Ctrl-C waits for none."""
+        try:
+            yield
+        finally:
+            self._ended.set()
+
+    def _photos(self) -> dict[str, bytes]:
+        made = {}
+        with contextlib.closing(photos(self._count)) as found:
+            for key, data in found:
+                if self._ended.is_set():
+                    break
+                made[key] = data
+        return made
 
     def _servers(self) -> Servers:
         return Servers(models=[MODEL], torchserve_workers=None, has_agent=True, say=self.say)
@@ -175,6 +196,7 @@ def main() -> int:
         epilog="It needs no other server and touches none; nothing of it is left but the contact sheet.",
     )
     parser.add_argument("--once", action="store_true", help="end after the results (so it does without a terminal)")
+    parser.add_argument("--photos", type=int, default=PHOTOS, help="how many (default: %(default)s)")
     sheet = cache_folder() / "demo" / "contact-sheet.png"
     parser.add_argument(
         "--output", type=Path, default=sheet, help="where the contact sheet goes (default: %(default)s)"
@@ -184,7 +206,7 @@ def main() -> int:
     stay = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.once
     try:
         with orderly_end():
-            code = Demo(console).run(stay=stay, output=arguments.output.absolute())
+            code = Demo(console, arguments.photos).run(stay=stay, output=arguments.output.absolute())
     except KeyboardInterrupt:
         code = INTERRUPTED
     except (StackError, SluiceError) as error:
