@@ -103,29 +103,25 @@ def test_a_cancelled_training_stops_and_goes_on_when_asked(
     assert ended(ledger, training, worker).state == "done"
 
 
-@pytest.mark.parametrize(
-    ("wish", "told"),
-    [
-        (Wish("m", "s3://no-such-bucket-here/"), "does not exist"),
-        (Wish("m", "s3://{bucket}/nothing/"), "no pictures"),
-        (Wish("m", "s3://{bucket}/", base="no-such"), "the base 'no-such'"),
-        (Wish("m", "s3://{bucket}/", base="noop"), "no last layer"),
-        (Wish("m", corrections=True), "no pictures"),
-        (Wish("m", "s3://{bucket}/", test="s3://{bucket}/nothing/"), "no pictures to test on"),
-    ],
-)
 def test_what_cant_be_trained_fails_with_the_cause_and_leaves_nothing(
-    trainers: Trainers, ledger: Database, s3: S3Server, bucket: str, wish: Wish, told: str
+    trainers: Trainers, ledger: Database, s3: S3Server, bucket: str
 ) -> None:
-    fill(s3, bucket, labelled())
-    wish = Wish(
-        wish.name, wish.source.format(bucket=bucket), test=wish.test.format(bucket=bucket),
-        corrections=wish.corrections, base=wish.base,
-    )  # fmt: skip
-    training = ledger.run(trainings.submit, wish)
-    found = ended(ledger, training, trainers.start())
-    assert (found.state, found.model_id) == ("failed", None)
-    assert told in found.message
+    """One trainer is told of all of them, and goes on after each."""
+    source = fill(s3, bucket, labelled())
+    causes = (
+        (Wish("m", "s3://no-such-bucket-here/"), "does not exist"),
+        (Wish("m", f"{source}nothing/"), "no pictures"),
+        (Wish("m", source, base="no-such"), "the base 'no-such'"),
+        (Wish("m", source, base="noop"), "no last layer"),
+        (Wish("m", corrections=True), "no pictures"),
+        (Wish("m", source, test=f"{source}nothing/"), "no pictures to test on"),
+    )
+    asked = [(ledger.run(trainings.submit, wish), told) for wish, told in causes]
+    worker = trainers.start()
+    for training, told in asked:
+        found = ended(ledger, training, worker)
+        assert (found.state, found.model_id) == ("failed", None), told
+        assert told in found.message
     assert ledger.run(models.list_models) == []
     assert [key for key in trainers.stored("models/") if key.endswith(".mar")] == []
 

@@ -71,7 +71,7 @@ def test_two_hundred_equal_jobs_share_what_one_may_hold_and_all_get_their_turn()
     served: Counter[int] = Counter()
 
     async def stream() -> None:
-        for _ in range(100):
+        for _ in range(25):
             await reading.fill()
             served.update(found.job for found in reading.take(1000))
 
