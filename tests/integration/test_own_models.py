@@ -26,13 +26,13 @@ from sluice.ledger import Database, models
 from sluice.settings import read_settings
 from sluice.store.card import archived_card
 from tests.support.programs import exported
-from tests.support.recipes_in_int8 import SIDE, write_recipe
+from tests.support.recipes_in_int8 import NAME as IN_INT8
+from tests.support.recipes_in_int8 import SIDE, shared_recipe
 from tools.stack import ROOT, Servers, TorchServe
 
 LABELS: Final = ["drug", "néant", "other thing"]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 NAMES: Final = ("own", "own-program")
-IN_INT8: Final = "own-int8"
 RECIPE: Final = """\
 name = "{name}"
 version = "1.0"
@@ -96,10 +96,10 @@ def archives(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> li
 @pytest.fixture(scope="module")
 def in_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build one that is calibrated on a person's pictures."""
-    folder = tmp_path_factory.mktemp("int8")
-    done = build(write_recipe(folder, IN_INT8), folder / "store")
+    with shared_recipe(tmp_path_factory) as recipe:
+        done = build(recipe, recipe.parent / "store")
     assert done.returncode == 0, done.stderr
-    return folder / "store" / f"{IN_INT8}.mar"
+    return recipe.parent / "store" / f"{IN_INT8}.mar"
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import save_file
 from torchvision.models import squeezenet1_1
 
 from tools.photos import names, sample
 
+NAME: Final = "own-int8"
 SIDE: Final = 64
 COUNT: Final = 1300
 RECIPE: Final = """\
@@ -39,7 +45,7 @@ agreement_sure = 0.5
 
 def write_pictures(folder: Path, count: int) -> None:
     """Write as many pieces of photographs, and something else."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     samples = [sample(name).resize((320, 240)) for name in names()]
     dice = np.random.default_rng(2)
     for number in range(count):
@@ -57,3 +63,18 @@ def write_recipe(folder: Path, name: str) -> Path:
     text = RECIPE.format(name=name, sha256=hashlib.sha256((folder / "w8.safetensors").read_bytes()).hexdigest())
     (folder / f"{name}.toml").write_text(text)
     return folder / f"{name}.toml"
+
+
+@contextmanager
+def shared_recipe(factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield the recipe in a folder that all processes of a run share, to one of them at a time.
+
+    Building it takes long; what one has built beside it, the others find built.
+    """
+    own = factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "int8"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        recipe = folder / f"{NAME}.toml"
+        yield recipe if recipe.exists() else write_recipe(folder, NAME)

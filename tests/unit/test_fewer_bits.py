@@ -18,7 +18,7 @@ from handlers.running import RunsAs
 from sluice.errors import BuildError, CardError, WeightsError
 from sluice.images import check_card
 from sluice.store.archive import check_archive
-from tests.support.recipes_in_int8 import COUNT, SIDE, write_pictures, write_recipe
+from tests.support.recipes_in_int8 import COUNT, SIDE, shared_recipe, write_pictures, write_recipe
 from trainer.archives.agreement import Agreement, check_agreement
 from trainer.archives.making import build
 from trainer.archives.quantising import quantise
@@ -31,8 +31,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(recipe: Path) -> tuple[Path, dict[str, Any]]:
-    archive, card, _ = build(read_recipe(str(recipe), None), recipe.parent / "store", recipe.parent, force=False)
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    with shared_recipe(tmp_path_factory) as recipe:
+        archive, card, _ = build(read_recipe(str(recipe), None), recipe.parent / "store", recipe.parent, force=False)
     return archive, card
 
 
