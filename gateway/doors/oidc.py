@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-import httpx
+import httpx2
 import jwt
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -82,7 +82,7 @@ class CompanySignIn:
                     nonce=kept["nonce"],
                     code_verifier=kept["verifier"],
                 )
-        except (httpx.HTTPError, AuthlibBaseError, KeyError, ValueError) as error:
+        except (httpx2.HTTPError, AuthlibBaseError, KeyError, ValueError) as error:
             raise self._away(error) from error
         answer = RedirectResponse(url, HTTPStatus.SEE_OTHER)
         set_cookie(request, answer, OIDC, self._keys.sign("oidc", {**kept, "next": asked}, SECONDS), SECONDS)
@@ -135,7 +135,7 @@ class CompanySignIn:
         except jwt.PyJWTError as error:
             log.warning("audit", did="company sign-in refused: its token is wrong", why=str(error))
             raise _refused("the provider's answer isn't for us, or isn't its own: begin again") from error
-        except (httpx.HTTPError, AuthlibBaseError, KeyError, ValueError) as error:
+        except (httpx2.HTTPError, AuthlibBaseError, KeyError, ValueError) as error:
             raise self._away(error) from error
         email = str(claims.get("email") or "")
         name = str(claims.get("name") or email.partition("@")[0])
