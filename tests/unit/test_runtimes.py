@@ -140,7 +140,7 @@ def test_openvino_answers_as_torch_does_in_any_batch(architecture: str, tmp_path
     card = unpacked(tmp_path, network, architecture, runtime="openvino")
     loaded = LoadedNetwork(tmp_path, card, CPU)
     assert loaded.runs_as == RunsAs("openvino", "fp32")
-    for count in (1, 5, 2):
+    for count in (1, 5, 2, 19):
         given = pictures(count)
         wanted = layer_by_layer(network, given)
         assert float((loaded.probabilities([given[:1], given[1:]]) - wanted).abs().max()) < NEAR
