@@ -55,6 +55,12 @@ class BoundedProtocol(H11Protocol):
         elif self._head_timer is None and not self.transport.is_closing():
             self._wait_for_head()
 
+    def on_response_complete(self) -> None:
+        """Send the answer's end at once: the log line and the metrics come later in the same turn."""
+        if isinstance(self.transport, JoinedWrites):
+            self.transport.flush()
+        super().on_response_complete()
+
     def pause_writing(self) -> None:
         """Give the client some time to take what is there."""
         super().pause_writing()

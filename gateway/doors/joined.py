@@ -36,6 +36,10 @@ class JoinedWrites(asyncio.Transport):
         for data in list_of_data:
             self.write(data)
 
+    def flush(self) -> None:
+        """Send what waits now: nothing more comes in this turn."""
+        self._send()
+
     def close(self) -> None:
         """Send what waits, then close."""
         self._send()

@@ -53,6 +53,21 @@ def test_much_does_not_wait_for_the_end_of_the_turn() -> None:
     assert asyncio.run(write()) == [bytes(2 * MOST)]
 
 
+def test_what_is_whole_needs_not_wait() -> None:
+    async def write() -> list[bytes | str]:
+        below = RecordedTransport()
+        transport = JoinedWrites(below, asyncio.get_running_loop())
+        transport.write(b"head ")
+        transport.write(b"body")
+        transport.flush()
+        did = list(below.did)
+        await asyncio.sleep(0)
+        assert below.did == did
+        return did
+
+    assert asyncio.run(write()) == [b"head body"]
+
+
 def test_what_waits_is_sent_before_the_end_but_not_before_a_sudden_one() -> None:
     async def write() -> list[bytes | str]:
         did = []
