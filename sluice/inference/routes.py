@@ -103,9 +103,10 @@ class RouteTable:
 
     def offer(self, models: Sequence[Model]) -> None:
         """Name models that may be requested, so that endpoints can be probed before any work arrives."""
-        for model in models:
-            self._models.setdefault(model.id, model)
-        self._make_routes()
+        new = {model.id: model for model in models if model.id not in self._models}
+        if new:
+            self._models |= new
+            self._make_routes()
 
     async def run(self) -> None:
         """Resolve names and probe, until cancelled."""
