@@ -1,4 +1,7 @@
-"""The table `answers`: models' answers by the bytes' digest, so that a repeated picture needs no inference."""
+"""The table `answers`: models' answers by the bytes' digest, so that a repeated picture needs no inference.
+
+`pictures.recall` looks them up.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,9 @@ TRIM_ROWS: Final = 5000
 """Rows deleted in one transaction, few enough that nobody waits long."""
 
 
-def find(cursor: LedgerCursor, sha256: bytes, model_id: int, days: int) -> tuple[tuple[str, float], ...] | None:
-    """Return a model's answer for these bytes if it is at most `days` old."""
-    cursor.execute(
-        "SELECT top FROM answers WHERE sha256 = %s AND model_id = %s "
-        "AND created > CURRENT_TIMESTAMP(3) - INTERVAL %s DAY",
-        (sha256, model_id, days),
-    )
-    row = cursor.fetchone()
-    return tuple((str(label), float(score)) for label, score in json.loads(row["top"])) if row else None
+def unpacked(top: str) -> tuple[tuple[str, float], ...]:
+    """Return an answer as it was given."""
+    return tuple((str(label), float(score)) for label, score in json.loads(top))
 
 
 def keep(cursor: LedgerCursor, found: Mapping[tuple[bytes, int], tuple[tuple[str, float], ...]]) -> None:

@@ -60,15 +60,20 @@ class KnownPicture:
 
 
 def recall(cursor: LedgerCursor, user_id: int, model_id: int, sha256: bytes, key: bytes, days: int) -> KnownPicture:
-    """Return what is known about a picture's bytes: the model's answer, and the person's own object."""
+    """Return what is known about a picture's bytes: the model's answer of some days, and the person's own object."""
+    # In one statement, since somebody waits: each row is found by a unique key.
     cursor.execute(
-        "SELECT s.job_id, p.object_id FROM standing_jobs s LEFT JOIN objects o ON o.job_id = s.job_id "
+        "SELECT s.job_id, p.object_id, a.top FROM models m LEFT JOIN answers a ON a.sha256 = %s AND a.model_id = m.id "
+        "AND a.created > CURRENT_TIMESTAMP(3) - INTERVAL %s DAY "
+        "LEFT JOIN standing_jobs s ON s.user_id = %s AND s.model_id = m.id "
+        "LEFT JOIN objects o ON o.job_id = s.job_id "
         "AND o.repeat_no = 0 AND o.object_key = %s AND o.generation = 0 AND o.state = 'done' "
-        "LEFT JOIN pictures p ON p.object_id = o.id AND p.removed IS NULL WHERE s.user_id = %s AND s.model_id = %s",
-        (key, user_id, model_id),
+        "LEFT JOIN pictures p ON p.object_id = o.id AND p.removed IS NULL WHERE m.id = %s",
+        (sha256, days, user_id, key, model_id),
     )
-    row = cursor.fetchone() or {"job_id": None, "object_id": None}
-    return KnownPicture(answers.find(cursor, sha256, model_id, days), row["object_id"], row["job_id"])
+    row = cursor.fetchone() or {"job_id": None, "object_id": None, "top": None}
+    top = answers.unpacked(row["top"]) if row["top"] is not None else None
+    return KnownPicture(top, row["object_id"], row["job_id"])
 
 
 def newest(cursor: LedgerCursor, user_id: int, name: str) -> int | None:

@@ -18,6 +18,7 @@ from gateway.retention import LOCK, Retention, SweepResult
 from gateway.store import PictureStore
 from sluice.inference import Balancer, TorchServeClient
 from sluice.ledger import Database, answers, pictures, uploads
+from sluice.ledger.pictures import Top
 from sluice.settings import Settings
 from tests.support import gateway_house
 from tests.support.corpus import SPEC
@@ -245,18 +246,22 @@ def test_archives_go_when_their_jobs_ended_so_long_ago(house: Household) -> None
     assert {key.split("/")[2] for key in house.there()} == {kept[1], "not ours"}
 
 
+def answer_of(house: Household, digest: bytes, days: int) -> Top | None:
+    return house.database.run(pictures.recall, ADA, house.models[0].id, digest, b"no key", days).top
+
+
 def test_the_answers_that_are_kept_are_bounded_in_number_and_age(house: Household) -> None:
     model = house.models[0].id
     digests = [bytes([number]) * 32 for number in range(9)]
     house.database.run(answers.keep, {(digest, model): TOP for digest in digests})
     for number, digest in enumerate(digests):
         house.sql("UPDATE answers SET created = created - INTERVAL %s DAY WHERE sha256 = %s", number * 10, digest)
-    assert house.database.run(answers.find, digests[2], model, 30) == TOP
-    assert house.database.run(answers.find, digests[4], model, 30) is None, "it is too old, trimmed or not"
+    assert answer_of(house, digests[2], 30) == TOP
+    assert answer_of(house, digests[4], 30) is None, "it is too old, trimmed or not"
     assert house.database.run(answers.trim, 7, 65) == 2
     assert house.database.run(answers.trim, 4, 65) == 3
     assert house.database.run(answers.trim, 4, 65) == 0
-    assert [house.database.run(answers.find, each, model, 999) for each in digests] == [TOP] * 4 + [None] * 5
+    assert [answer_of(house, each, 999) for each in digests] == [TOP] * 4 + [None] * 5
     # What is used again is young again; with room for none, none is left.
     house.database.run(answers.keep, {(digests[3], model): TOP})
     assert house.database.run(answers.trim, 1, 65) == 3
