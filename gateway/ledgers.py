@@ -13,7 +13,7 @@ from sluice.telemetry import LedgerTelemetry
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CONNECTIONS: Final = 6
+CONNECTIONS: Final = 4
 PATIENCE_SECONDS: Final = 5.0
 """A person waits for the answer: a database that is away for longer is said to be away."""
 
@@ -21,11 +21,14 @@ PATIENCE_SECONDS: Final = 5.0
 class LedgerPool:
     """The ledger for requests; whoever finds all connections in use waits for the first that isn't."""
 
-    def __init__(self, settings: Settings, connections: int = CONNECTIONS) -> None:
+    def __init__(self, settings: Settings, connections: int = CONNECTIONS, *, joins: bool = False) -> None:
+        """`joins`: several statements go to the server at once where they can; see Database."""
         patience = min(settings.database_patience, PATIENCE_SECONDS)
         hasty = settings.model_copy(update={"database_patience": patience})
         observer = LedgerTelemetry()
-        self._all = [AsyncLedger(Database(hasty, observer), f"ledger-{number}") for number in range(connections)]
+        self._all = [
+            AsyncLedger(Database(hasty, observer, joins=joins), f"ledger-{number}") for number in range(connections)
+        ]
         # The last one used is the next one: few requests then need few connections.
         self._idle: asyncio.LifoQueue[AsyncLedger] = asyncio.LifoQueue()
         for ledger in reversed(self._all):

@@ -53,12 +53,14 @@ class GatewayService:
         self._settings = settings
         self._health = health
         self._ledger = LedgerPool(settings)
+        # Of their own, since they take several statements at once: only the classifier's, which are known.
+        self._pictures = LedgerPool(settings, joins=True)
         self._ledger_why = "the ledger was not asked yet"
         self._balancer = Balancer(settings, TorchServeClient(settings))
         store = PictureStore(settings)
         predictor = Predictor(self._balancer, settings.requests_in_flight, settings.batch)
         admission = Admission(settings.gateway_queue, settings.gateway_queue_bytes)
-        self._classifier = Classifier(settings, admission, self._ledger, predictor, store)
+        self._classifier = Classifier(settings, admission, self._pictures, predictor, store)
         self._store = store
         self._feed = JobFeed(self._ledger)
         self._receiver = ArchiveReceiver(settings, ArchiveBucket(store), self._ledger)
@@ -107,6 +109,7 @@ class GatewayService:
         self._viewer.close()
         self._doors.close()
         self._ledger.close()
+        self._pictures.close()
 
     async def _keep_knowing_models(self) -> None:
         """Offer the live models to the balancer, so that TorchServe is probed before anybody asks."""

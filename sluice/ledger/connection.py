@@ -17,7 +17,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pymysql
-from pymysql.constants import ER
+from pymysql.constants import CLIENT, ER
 from pymysql.cursors import DictCursor
 
 from sluice.backoff import wait_after
@@ -69,17 +69,56 @@ class LedgerCursor(DictCursor):
     """Whether these tables have room for what commits measure."""
     memory: dict[str, Any]
     """Kept for all tries of one `run`: a retry finds here what an earlier try may have committed."""
+    joins: bool = False
+    """Whether this connection takes several statements at once."""
+    _held: list[str | bytearray] | None = None
+    """What is held back; executemany has its statements as bytes."""
+
+    def hold_back(self) -> None:
+        """Send what is executed from now on together with the COMMIT, so that it takes one way to the server and back.
+
+        Only for statements whose outcome isn't looked at. If one fails, the server stops there, and commits nothing.
+        """
+        if self.joins and self._held is None:
+            self._held = []
+
+    def execute(self, query: str, args: Any = None) -> int:  # noqa: ANN401 - as pymysql has it
+        """Execute a statement, or hold it back; of one that is held back nothing is known yet."""
+        if self._held is None:
+            return super().execute(query, args)
+        self._held.append(self.mogrify(query, args))
+        return 0
+
+    def commit(self) -> None:
+        """End the transaction, with what was held back."""
+        held, self._held = self._held, None
+        if not held:
+            self.connection.commit()
+            return
+        statements = [each if isinstance(each, str) else each.decode() for each in held]
+        super().execute(";".join([*statements, "COMMIT"]))
+        while self.nextset():
+            pass
 
 
 class Database:
     """One connection with one owner, opened at its first use. Each thread or task that writes has its own."""
 
     def __init__(
-        self, settings: Settings, observer: LedgerObserver | None = None, *, stale_seconds: float = STALE_SECONDS
+        self,
+        settings: Settings,
+        observer: LedgerObserver | None = None,
+        *,
+        stale_seconds: float = STALE_SECONDS,
+        joins: bool = False,
     ) -> None:
+        """`joins`: take several statements at once, see LedgerCursor.hold_back; never with SQL of somebody else's."""
         self._patience = settings.database_patience
+        self._joins = joins
         self._stale_seconds = stale_seconds
         self._options = connect_options(settings)
+        if joins:
+            self._options["client_flag"] = CLIENT.MULTI_STATEMENTS
         self._connection: pymysql.Connection[LedgerCursor] | None = None
         self._used = 0.0
         self._observer = observer or NoObserver()
@@ -173,8 +212,9 @@ class Database:
                 known = self._tables or KnownTables()
                 cursor.slot, cursor.memory = self._slot, memory
                 cursor.deaths_column, cursor.has_tallies = known.deaths_column, known.has_tallies
+                cursor.joins = self._joins
                 result = work(cursor)
-            connection.commit()
+                cursor.commit()
         except BaseException:
             # Whatever the error was, the transaction must not stay open; a connection that can't roll back is closed.
             try:

@@ -120,6 +120,7 @@ def record(cursor: LedgerCursor, pictures: Sequence[Picture]) -> list[int]:
         [(job_id, key, picture.etag, picture.size) for (job_id, key), picture in by_place.items()],
     )
     ids: dict[Place, int] = {}
+    predicted: dict[int, list[tuple[int, Picture]]] = {}
     for job_id in sorted(set(jobs.values())):
         keys = [key for job, key in by_place if job == job_id]
         if len(by_place) == 1 and inserted == 1:
@@ -128,7 +129,10 @@ def record(cursor: LedgerCursor, pictures: Sequence[Picture]) -> list[int]:
         else:
             found, new = _find(cursor, job_id, keys)
         ids |= {(job_id, key): object_id for key, object_id in found.items()}
-        _predict(cursor, job_id, [(found[key], by_place[job_id, key]) for key in new])
+        predicted[job_id] = [(found[key], by_place[job_id, key]) for key in new]
+    cursor.hold_back()
+    for job_id, new_ones in predicted.items():
+        _predict(cursor, job_id, new_ones)
     cursor.executemany(
         "INSERT INTO pictures (object_id, user_id, name) VALUES (%s, %s, %s) "
         "ON DUPLICATE KEY UPDATE name = VALUES(name), created = CURRENT_TIMESTAMP(3), removed = NULL",

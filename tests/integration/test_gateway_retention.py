@@ -155,7 +155,7 @@ def test_a_gateway_that_dies_in_a_sweep_leaves_the_rest_to_the_next(house: House
 
 async def drop_again(house: Household, some: Sequence[bytes]) -> list[Classified]:
     """Drop pictures whose answers are known, through all that a gateway does for them."""
-    pool, store = LedgerPool(house.settings, 2), house.store()
+    pool, store = LedgerPool(house.settings, 2, joins=True), house.store()
     predictor = Predictor(Balancer(house.settings, TorchServeClient(house.settings)), 1, 1)
     classifier = Classifier(house.settings, Admission(1000, 10**6), pool, predictor, store)
     usable = UsableModel(house.models[0], SPEC)
