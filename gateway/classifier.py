@@ -6,10 +6,9 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +31,8 @@ from sluice.settings import Settings
 from sluice.telemetry import metrics
 
 REMEMBERED: Final = 10_000
+PUTS: Final = 16
+"""Pictures that are put into the store at once: a burst opens no more connections."""
 
 DecodedPicture = tuple[NDArray[np.uint8], PictureMeasures]
 
@@ -93,6 +94,7 @@ class Classifier:
         self._recorder = Recorder(ledger)
         self._store = store
         self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
+        self._puts = asyncio.Semaphore(PUTS)
         self._remembered: OrderedDict[tuple[int, bytes], tuple[Top, int]] = OrderedDict()
 
     async def run(self) -> None:
@@ -142,8 +144,7 @@ class Classifier:
             metrics.CACHED.inc()
             return top, object_id, True
         # Decoded while the ledger is asked: nearly every picture that isn't remembered is new.
-        decoding = asyncio.create_task(self._decode(incoming))
-        decoding.add_done_callback(_look_at)
+        decoding = self._decode(incoming)
         try:
             found = await self._recall(incoming)
             if found.top is not None:
@@ -151,39 +152,53 @@ class Classifier:
                 top = found.top
                 object_id = found.object_id or await self._record(incoming, found, top, await self._put(incoming))
             else:
-                top, etag = await self._infer(incoming, decoding)
-                object_id = await self._record(incoming, found, top, etag, (await decoding)[1])
+                top, etag, measures = await self._infer(incoming, decoding)
+                object_id = await self._record(incoming, found, top, etag, measures)
         finally:
             decoding.cancel()
         self._remember(incoming.place, top, object_id)
         return top, object_id, found.top is not None
 
-    async def _decode(self, incoming: IncomingPicture) -> DecodedPicture:
+    def _decode(self, incoming: IncomingPicture) -> asyncio.Future[DecodedPicture]:
+        """Begin to decode, at once: it takes the longest of what comes before the inference."""
         started = time.perf_counter()
-        found = await asyncio.get_running_loop().run_in_executor(
+
+        def note(decoding: asyncio.Future[DecodedPicture]) -> None:
+            _look_at(decoding)
+            if not decoding.cancelled() and decoding.exception() is None:
+                metrics.DECODED.inc()
+                metrics.STAGE_SECONDS.labels(stage="decode").observe(time.perf_counter() - started)
+
+        decoding = asyncio.get_running_loop().run_in_executor(
             self._threads, _decoded, incoming, self._settings.image_max_pixels
         )
-        metrics.DECODED.inc()
-        metrics.STAGE_SECONDS.labels(stage="decode").observe(time.perf_counter() - started)
-        return found
+        decoding.add_done_callback(note)
+        return decoding
 
-    async def _infer(self, incoming: IncomingPicture, decoding: Awaitable[DecodedPicture]) -> tuple[Top, str]:
-        """Have TorchServe answer while the picture is put in its place; return the classes and the ETag."""
-        pixels, _ = await decoding
-        # Kept while it waits for its answer: of one that the model refuses the bytes may stay behind, without a row.
-        put = asyncio.ensure_future(self._put(incoming))
+    async def _infer(
+        self, incoming: IncomingPicture, decoding: asyncio.Future[DecodedPicture]
+    ) -> tuple[Top, str, PictureMeasures]:
+        """Have TorchServe answer; return the classes, the ETag of the bytes that are kept, and what was measured."""
         model = incoming.usable.model
+        if decoding.done() or not self._predictor.is_ready:
+            await decoding  # most of what is no picture is known by now, and isn't kept
+        # Kept while it is decoded and waits for its answer: of one that is broken, or that the model refuses, the bytes
+        # may stay behind, without a row.
+        put = asyncio.ensure_future(self._put(incoming))
+        put.add_done_callback(_look_at)
         try:
+            pixels, measures = await decoding
             answer = await self._predictor.predict(model, pixels)
         except BaseException:
             put.cancel()
             raise
         etag = await put
         metrics.INFERRED.inc()
-        return tuple((model.labels[index], score) for index, score in answer.top), etag
+        return tuple((model.labels[index], score) for index, score in answer.top), etag, measures
 
     async def _put(self, incoming: IncomingPicture) -> str:
-        return await self._store.put(incoming.key, incoming.dropped.data, incoming.sha256)
+        async with self._puts:
+            return await self._store.put(incoming.key, incoming.dropped.data, incoming.sha256)
 
     async def _recall(self, incoming: IncomingPicture) -> KnownPicture:
         return await self._ledger.run(
@@ -233,7 +248,7 @@ def _decoded(incoming: IncomingPicture, max_pixels: int) -> DecodedPicture:
     return pixels, measure(data, pixels)
 
 
-def _look_at(task: asyncio.Task[object]) -> None:
-    """Look at the error of a task that nobody waits for any more, or asyncio would log it."""
-    if not task.cancelled():
-        task.exception()
+def _look_at(future: asyncio.Future[Any]) -> None:
+    """Look at the error of what nobody waits for any more, or asyncio would log it."""
+    if not future.cancelled():
+        future.exception()

@@ -46,6 +46,11 @@ class Predictor:
             for _ in range(self._requests):
                 group.create_task(self._keep_asking())
 
+    @property
+    def is_ready(self) -> bool:
+        """Return whether any TorchServe answers."""
+        return self._balancer.is_healthy
+
     async def predict(self, model: Model, pixels: NDArray[np.uint8]) -> Answer:
         """Return the model's answer; ImageError if it takes no such picture, Busy if no TorchServe answers."""
         self._balancer.offer([model])
