@@ -120,23 +120,20 @@ class TorchServeClient:
     """Keeps a connection per thread and endpoint; may be used from many threads."""
 
     def __init__(self, settings: Settings) -> None:
-        self._timeout = settings.torchserve_timeout
-        self._token = settings.torchserve_token
+        self.timeout = settings.torchserve_timeout
+        self.token = settings.torchserve_token
         self._local = threading.local()
 
     def predict(
         self, endpoint: Endpoint, model: Model, body: bytes | bytearray, count: int, timeout: float | None = None
     ) -> list[Answer | Refusal]:
         """Return the answers for a packed batch of `count` images, or raise one of the InferenceErrors."""
-        answer = self._post(endpoint, path(model), BATCH_TYPE, body, timeout or self._timeout)
-        try:
-            return parse(answer, model, count)
-        except EndpointDown as error:
-            raise EndpointDown(f"{endpoint.url}: {error}") from None
+        answer = self._post(endpoint, path(model), BATCH_TYPE, body, timeout or self.timeout)
+        return parsed(endpoint, answer, model, count)
 
     def explain(self, endpoint: Endpoint, model: Model, body: bytes | bytearray) -> Explanation | Refusal:
         """Return what the best class of the one image in `body` was recognised by, or raise an InferenceError."""
-        answer = self._post(endpoint, explanation_path(model), BATCH_TYPE, body, self._timeout)
+        answer = self._post(endpoint, explanation_path(model), BATCH_TYPE, body, self.timeout)
         try:
             return parse_explanation(answer, model)
         except EndpointDown as error:
@@ -160,7 +157,7 @@ class TorchServeClient:
                 raise TimedOut(f"{endpoint.url} gives no answer in {seconds:g} s") from None
             raise EndpointDown(f"{endpoint.url} gives no answer: {_plain(error)}") from None
         if response.status_code != HTTPStatus.OK:
-            raise _judged(endpoint, response.status_code, answer)
+            raise judged(endpoint, response.status_code, answer)
         return answer
 
     def _line(self, endpoint: Endpoint) -> _Line:
@@ -170,14 +167,22 @@ class TorchServeClient:
             lines = self._local.lines = OrderedDict()
         line = lines.get(endpoint)
         if line is None:
-            line = lines[endpoint] = _Line(endpoint, self._token)
+            line = lines[endpoint] = _Line(endpoint, self.token)
             if len(lines) > LINES_PER_THREAD:
                 lines.popitem(last=False)[1].close()
         lines.move_to_end(endpoint)
         return line
 
 
-def _judged(endpoint: Endpoint, status: int, answer: bytes) -> InferenceError:
+def parsed(endpoint: Endpoint, answer: bytes, model: Model, count: int) -> list[Answer | Refusal]:
+    """Return what an answer to a packed batch says, or raise EndpointDown."""
+    try:
+        return parse(answer, model, count)
+    except EndpointDown as error:
+        raise EndpointDown(f"{endpoint.url}: {error}") from None
+
+
+def judged(endpoint: Endpoint, status: int, answer: bytes) -> InferenceError:
     """Return the error that an answer other than 200 means."""
     found = fault(answer)
     said = f"{endpoint.url} answers {status}: {found.said}"

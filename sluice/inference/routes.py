@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -22,6 +21,7 @@ from sluice.errors import BatchRefused, Exhausted, InferenceError, Overloaded, T
 from sluice.images import Preprocessing, pack
 from sluice.inference import resolve
 from sluice.inference.client import Endpoint, TorchServeClient
+from sluice.inference.lines import EndpointLines
 from sluice.inference.route import Route
 from sluice.inference.wire import Answer, Refusal
 from sluice.settings import Settings
@@ -68,6 +68,7 @@ class RouteTable:
             resolve.check(url)
         self._settings = settings
         self._client = client
+        self._lines = EndpointLines(client)
         self._clock = clock
         self._look_up = look_up
         self._patience = patience
@@ -115,7 +116,8 @@ class RouteTable:
             group.create_task(self._keep_probing(group))
 
     def close(self) -> None:
-        """Release the threads; a thread that waits for an answer ends with it."""
+        """Release the threads and connections; a thread that waits for an answer ends with it."""
+        self._lines.close()
         self._requests.shutdown(wait=False, cancel_futures=True)
         self._probes.shutdown(wait=False, cancel_futures=True)
 
@@ -131,8 +133,7 @@ class RouteTable:
         counter = metrics.TORCHSERVE_PROBES if is_probe else metrics.TORCHSERVE_REQUESTS
         route.outstanding += 1
         try:
-            call = partial(self._client.predict, route.endpoint, route.model, body, count, seconds)
-            answers = await asyncio.get_running_loop().run_in_executor(threads, call)
+            answers = await self._lines.predict(route.endpoint, route.model, body, count, threads, seconds)
         except InferenceError as error:
             outcome = {Overloaded: "overloaded", BatchRefused: "refused", Exhausted: "refused"}.get(type(error), "down")
             raise

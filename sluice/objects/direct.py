@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from urllib.parse import urlsplit
 
+from sluice.lines import HttpLines
 from sluice.objects.entries import ETAG, bare
-from sluice.objects.lines import ObjectLines
 from sluice.objects.signing import AwsKeys, RequestSigner, path_of
 
 KEYS_SECONDS: Final = 300.0
@@ -47,7 +47,7 @@ class DirectClient:
         name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         self._base = parts.path.rstrip("/")
         self._signer = RequestSigner(name if port == PORTS[parts.scheme] else f"{name}:{port}", region)
-        self._lines = ObjectLines(parts.hostname, port, context if parts.scheme == "https" else None, timeout)
+        self._lines = HttpLines(parts.hostname, port, context if parts.scheme == "https" else None, timeout)
         self._find_keys = keys
         self._keys = keys()
         self._keys_until = time.monotonic() + KEYS_SECONDS

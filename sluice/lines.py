@@ -1,7 +1,7 @@
-"""Connections over which requests for objects go, one at a time each; plain HTTP/1.1, and only what S3 answers with.
+"""Connections over which requests go, one at a time each; plain HTTP/1.1, and only what S3 and TorchServe answer with.
 
-An answer that isn't plainly what was asked for (a redirect, an error, a length that isn't told, a body that ends early)
-is no error here: it is None, and whoever asks reads the object in another way, which finds out what is wrong.
+An answer that isn't plainly what was asked for (another status, a length that isn't told, a body that ends early) is no
+error here: it is None, and whoever asks does so in another way, which finds out what is wrong.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
 HEAD_MAX: Final = 32 * 1024
-FOUND: Final = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
+FOUND: Final[Container[int]] = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
+"""The statuses of answers that have an object."""
 IDLE_SECONDS: Final = 20.0
 """Servers close connections that were idle for some time, and often longer than this."""
 LOOK_SECONDS: Final = 1.0
@@ -24,14 +25,17 @@ LONGEST: Final = 6
 ONCE: Final = frozenset({"content-length", "content-range", "etag", "transfer-encoding"})
 """Headers of which an answer has one at most; of others the first counts."""
 END_OF_HEAD: Final = b"\r\n\r\n"
+STATUS: Final = slice(len("HTTP/1.1 "), len("HTTP/1.1 200"))
+"""Where the status stands in a head."""
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectAnswer:
-    """The head and the bytes of an answer that has an object, or a part of it."""
+class HttpAnswer:
+    """The head and the bytes of an answer: of an object, a part of it, a prediction."""
 
     headers: Mapping[str, str]
     data: bytes
+    status: int = HTTPStatus.OK
 
 
 @dataclass(slots=True)
@@ -39,16 +43,19 @@ class _Exchange:
     """A request whose answer is awaited."""
 
     most: int
-    ended: asyncio.Future[ObjectAnswer | None]
+    ended: asyncio.Future[HttpAnswer | None]
     headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 0
     body: bytearray | None = None
     filled: int = 0
 
 
-class ObjectLine(asyncio.BufferedProtocol):
+class HttpLine(asyncio.BufferedProtocol):
     """One connection. The body is received where it stays, so its bytes are copied once."""
 
-    def __init__(self) -> None:
+    def __init__(self, statuses: Container[int] = FOUND) -> None:
+        """`statuses`: of the answers that are plain."""
+        self._statuses = statuses
         self._transport: asyncio.Transport | None = None
         self._head = bytearray(HEAD_MAX)
         self._in_head = 0
@@ -63,7 +70,7 @@ class ObjectLine(asyncio.BufferedProtocol):
         self.has_begun = False
         """Whether any byte of the answer has come."""
 
-    async def ask(self, request: bytes, most: int, body: bytes = b"") -> ObjectAnswer | None:
+    async def ask(self, request: bytes, most: int, body: bytes | bytearray = b"") -> HttpAnswer | None:
         """Send a request and return its answer, of `most` bytes at most; None: it is something else."""
         if self._transport is None or not self.is_open:
             return None
@@ -134,13 +141,14 @@ class ObjectLine(asyncio.BufferedProtocol):
                 self.close()
 
     def _begin_body(self, exchange: _Exchange, end: int) -> None:
-        headers = read_head(bytes(self._head[:end]))
+        headers = read_head(bytes(self._head[:end]), self._statuses)
         length = _length(headers, exchange.most) if headers is not None else None
         first = self._head[end + len(END_OF_HEAD) : self._in_head]
         if headers is None or length is None or len(first) > length:
             self.close()
             return
         exchange.headers = headers
+        exchange.status = int(self._head[STATUS])
         exchange.body = bytearray(length)
         exchange.body[: len(first)] = first
         exchange.filled = len(first)
@@ -149,29 +157,29 @@ class ObjectLine(asyncio.BufferedProtocol):
     def _end_if_whole(self, exchange: _Exchange) -> None:
         if exchange.body is None or exchange.filled < len(exchange.body):
             return
-        self._end(ObjectAnswer(exchange.headers, bytes(exchange.body)))
+        self._end(HttpAnswer(exchange.headers, bytes(exchange.body), exchange.status))
         if exchange.headers.get("connection", "").lower() == "close":
             self.close()
 
-    def _end(self, answer: ObjectAnswer | None) -> None:
+    def _end(self, answer: HttpAnswer | None) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None and not exchange.ended.done():
             exchange.ended.set_result(answer)
 
 
-class ObjectLines:
+class HttpLines:
     """The connections with one host. They belong to one event loop, and begin anew in another one."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext | None, timeout: float) -> None:
         self._address = host, port
         self._context = context
         self._timeout = timeout
-        self._idle: list[ObjectLine] = []
-        self._busy: set[ObjectLine] = set()
+        self._idle: list[HttpLine] = []
+        self._busy: set[HttpLine] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._look: asyncio.TimerHandle | None = None
 
-    async def ask(self, request: bytes, most: int, body: bytes = b"") -> ObjectAnswer | None:
+    async def ask(self, request: bytes, most: int, body: bytes = b"") -> HttpAnswer | None:
         """Send a request and return its answer, of `most` bytes at most; None: ask in another way.
 
         It may be sent twice, so it must be one that can be.
@@ -185,7 +193,7 @@ class ObjectLines:
         try:
             async with asyncio.timeout(self._timeout):
                 _, line = await asyncio.get_running_loop().create_connection(
-                    ObjectLine, *self._address, ssl=self._context
+                    HttpLine, *self._address, ssl=self._context
                 )
         except (OSError, ssl.SSLError):  # TimeoutError among them
             return None
@@ -201,7 +209,7 @@ class ObjectLines:
             for line in lines:
                 line.close()
 
-    async def _ask(self, line: ObjectLine, request: bytes, most: int, body: bytes) -> ObjectAnswer | None:
+    async def _ask(self, line: HttpLine, request: bytes, most: int, body: bytes) -> HttpAnswer | None:
         self._busy.add(line)
         if self._look is None:
             self._look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_at_silent)
@@ -213,7 +221,7 @@ class ObjectLines:
             self._idle.append(line)
         return answer
 
-    def _take(self) -> ObjectLine | None:
+    def _take(self) -> HttpLine | None:
         """Return the connection that was used last, if the server has probably not closed it."""
         now = time.monotonic()
         while self._idle:
@@ -242,12 +250,12 @@ class ObjectLines:
             self._loop = loop
 
 
-def read_head(head: bytes) -> dict[str, str] | None:
-    """Return the headers of an answer that has an object; None: it has none, or can't be read."""
+def read_head(head: bytes, statuses: Container[int] = FOUND) -> dict[str, str] | None:
+    """Return the headers of an answer of a status that is wanted; None: it is another one, or can't be read."""
     status, *lines = head.decode("latin-1").split("\r\n")
     version, _, rest = status.partition(" ")
     code = rest[:3]
-    if version != "HTTP/1.1" or not code.isdigit() or int(code) not in FOUND:
+    if version != "HTTP/1.1" or not (code.isascii() and code.isdigit()) or int(code) not in statuses:
         return None
     headers: dict[str, str] = {}
     for line in lines:

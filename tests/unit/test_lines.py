@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from sluice.objects.lines import ObjectAnswer, ObjectLines, read_head
+from sluice.lines import HttpAnswer, HttpLines, read_head
 
 REQUEST = b"GET /b/k HTTP/1.1\r\nhost: here\r\n\r\n"
 WHOLE = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 5\r\n\r\nbytes'
@@ -17,7 +17,7 @@ Script = list[bytes | None]
 
 
 async def with_server(
-    scripts: list[Script], use: Callable[[ObjectLines], Awaitable[object]], patience: float = 5.0
+    scripts: list[Script], use: Callable[[HttpLines], Awaitable[object]], patience: float = 5.0
 ) -> int:
     """Call `use` with lines to a server whose n-th connection follows the n-th script; return how many it had."""
     connections = 0
@@ -38,7 +38,7 @@ async def with_server(
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    lines = ObjectLines("127.0.0.1", server.sockets[0].getsockname()[1], None, patience)
+    lines = HttpLines("127.0.0.1", server.sockets[0].getsockname()[1], None, patience)
     try:
         await use(lines)
     finally:
@@ -48,16 +48,16 @@ async def with_server(
 
 
 def test_a_connection_is_used_again() -> None:
-    async def use(lines: ObjectLines) -> None:
+    async def use(lines: HttpLines) -> None:
         for _ in range(3):
             answer = await lines.ask(REQUEST, 100)
-            assert answer == ObjectAnswer({"etag": '"e"', "content-length": "5"}, b"bytes")
+            assert answer == HttpAnswer({"etag": '"e"', "content-length": "5"}, b"bytes")
 
     assert asyncio.run(with_server([[WHOLE] * 3], use)) == 1
 
 
 def test_a_connection_that_the_server_closed_is_replaced() -> None:
-    async def use(lines: ObjectLines) -> None:
+    async def use(lines: HttpLines) -> None:
         for _ in range(2):
             answer = await lines.ask(REQUEST, 100)
             assert answer is not None
@@ -83,7 +83,7 @@ def test_a_connection_that_the_server_closed_is_replaced() -> None:
     ],
 )
 def test_what_is_no_plain_answer_is_left_to_others(answer: bytes) -> None:
-    async def use(lines: ObjectLines) -> None:
+    async def use(lines: HttpLines) -> None:
         assert await lines.ask(REQUEST, 100) is None
         assert await lines.ask(REQUEST, 100) is not None  # over a new connection
 
@@ -91,14 +91,14 @@ def test_what_is_no_plain_answer_is_left_to_others(answer: bytes) -> None:
 
 
 def test_a_body_that_ends_early_is_none() -> None:
-    async def use(lines: ObjectLines) -> None:
+    async def use(lines: HttpLines) -> None:
         assert await lines.ask(REQUEST, 100) is None
 
     assert asyncio.run(with_server([[WHOLE[:-1], None]], use)) == 1
 
 
 def test_a_server_that_is_silent_is_given_up() -> None:
-    async def use(lines: ObjectLines) -> None:
+    async def use(lines: HttpLines) -> None:
         assert await lines.ask(REQUEST, 100) is not None
         assert await lines.ask(REQUEST, 100) is None
 
@@ -106,11 +106,11 @@ def test_a_server_that_is_silent_is_given_up() -> None:
 
 
 def test_nobody_there_is_none() -> None:
-    assert asyncio.run(ObjectLines("127.0.0.1", 9, None, 1.0).ask(REQUEST, 100)) is None
+    assert asyncio.run(HttpLines("127.0.0.1", 9, None, 1.0).ask(REQUEST, 100)) is None
 
 
 def test_lines_go_on_in_another_event_loop() -> None:
-    lines = ObjectLines("127.0.0.1", 9, None, 1.0)
+    lines = HttpLines("127.0.0.1", 9, None, 1.0)
     for _ in range(2):
         assert asyncio.run(lines.ask(REQUEST, 100)) is None
     lines.close()
