@@ -35,12 +35,12 @@ AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 def open_session(settings: Settings) -> boto3.Session:
     """Return a session with the configured profile, region and role."""
     session = botocore.session.Session(profile=settings.s3_profile or None)
-    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
-    # A listing's page has a thousand unused time stamps; parsing them takes longer than everything else.
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_as_it_stands)
-    if settings.s3_role:
-        _assume(session, settings.s3_role, settings.name)
     try:
+        session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
+        # A listing's page has a thousand unused time stamps; parsing them takes longer than everything else.
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_as_it_stands)
+        if settings.s3_role:
+            _assume(session, settings.s3_role, settings.name)
         return boto3.Session(botocore_session=session, region_name=settings.s3_region or None)
     except BotoCoreError as error:
         raise ConfigurationError(f"{error}: correct SLUICE_S3_PROFILE") from error

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sluice.domain import check_source
 from sluice.errors import ConfigurationError, SourceError, SourceMissing
-from sluice.objects.aws import open_s3, open_session
+from sluice.objects.aws import AWS_ERRORS, open_s3, open_session
 from sluice.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ class BucketFiles:
 
     def __init__(self, bucket: str, settings: Settings) -> None:
         self._bucket = bucket
-        self._client: S3Client = open_s3(open_session(settings), settings)
+        try:
+            self._client: S3Client = open_s3(open_session(settings), settings)
+        except AWS_ERRORS as error:  # an endpoint or a region of the environment or of ~/.aws/config
+            raise ConfigurationError(f"{error}: correct SLUICE_S3_REGION, AWS_REGION or AWS_ENDPOINT_URL") from error
 
     def close(self) -> None:
         """Close the connections."""

@@ -9,7 +9,8 @@ import pytest
 
 from sluice.cli.upload import find
 from sluice.errors import ConfigurationError
-from sluice.objects.files import split
+from sluice.objects.files import BucketFiles, split
+from sluice.settings import read_settings
 
 
 @pytest.fixture
@@ -64,3 +65,20 @@ def test_a_place_in_a_bucket() -> None:
     for wrong in ("photos/a", "file:///a", "https://photos/a", "s3:///a", "s3://A_b/c"):
         with pytest.raises(ConfigurationError):
             split(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("SLUICE_S3_PROFILE", "nope", "nope.*correct SLUICE_S3_PROFILE"),
+        ("SLUICE_S3_REGION", "no region", "no region.*correct SLUICE_S3_REGION"),
+        ("AWS_ENDPOINT_URL", "127.0.0.1:7070", "127.0.0.1:7070.*correct .*AWS_ENDPOINT_URL"),
+    ],
+)
+def test_a_wrong_setting_of_the_bucket_is_named(
+    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLUICE_S3_ENDPOINT", raising=False)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=told):
+        BucketFiles("photos", read_settings())
