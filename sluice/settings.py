@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -24,7 +24,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from sluice import capacity
+from sluice import bounds, capacity
 from sluice.errors import ConfigurationError
 
 MIB = 1024 * 1024
@@ -111,9 +111,7 @@ class Settings(BaseSettings):
     )
     inline_max_bytes: int = Field(4 * MIB, gt=0, description="Larger objects are sent as a reference.")
     prefetch_bytes: int = Field(
-        64 * MIB,
-        ge=MIB,
-        description="Maximum bytes prefetched, or sent and not received; bounds a producer's memory.",
+        64 * MIB, ge=MIB, description="Maximum bytes prefetched, or sent and not received; bounds a producer's memory."
     )
     fetch_concurrency: int = Field(32, ge=1, description="Objects a producer (or a consumer) reads at once.")
     poll_seconds: float = Field(0.5, gt=0, le=1.0, description="Seconds between two looks at the jobs table.")
@@ -225,7 +223,7 @@ class Settings(BaseSettings):
 
     # All processes
     name: str = Field(default_factory=_process_name, max_length=64, description="Name of the process in logs and rows.")
-    heartbeat: float = Field(2.0, gt=0, description="Seconds between PINGs; leases are lost after three missed ones.")
+    heartbeat: float = Field(2.0, ge=0.1, description="Seconds between PINGs; leases are lost after three missed ones.")
     curve_key: Path | None = Field(
         None, description="This process's CURVE key file (`sluice keys`, or ed25519 in PEM); enables CURVE."
     )
@@ -246,6 +244,11 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("*")
+    @classmethod
+    def _bounded(cls, value: object, info: ValidationInfo) -> object:
+        return bounds.check(info.field_name or "", value)
 
     @model_validator(mode="after")
     def _contradictions(self) -> Settings:
@@ -295,10 +298,9 @@ def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - pydantic chec
 
 
 def _line(problem: ErrorDetails) -> str:
-    if not problem["loc"]:
-        return problem["msg"]
-    name = f"SLUICE_{problem['loc'][0]}".upper()
-    return _unknown(name) if problem["type"] == "extra_forbidden" else f"{name}: {problem['msg']}"
+    said = problem["msg"].removeprefix("Value error, ")
+    name = f"SLUICE_{problem['loc'][0]}".upper() if problem["loc"] else ""
+    return _unknown(name) if problem["type"] == "extra_forbidden" else f"{name}: {said}" if name else said
 
 
 def _is_misspelt(name: str, value: str) -> bool:

@@ -189,7 +189,7 @@ def test_a_consumer_that_connects_again_is_told_that_its_session_is_over() -> No
 def test_a_peer_that_fills_the_queue_and_is_gone_does_not_end_the_process() -> None:
     async def test() -> None:
         leases = LeaseTable(600.0)
-        with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=0.01), leases) as router:
+        with Router(read_settings(bind="tcp://127.0.0.1:*", heartbeat=0.1), leases) as router:
             for _ in range(5):
                 peer = await asyncio.to_thread(raw_peers.connect, router.address)
                 peer.sendall(raw_peers.message(encode(Ping())) * 2 * RECEIVE_QUEUE)

@@ -113,6 +113,16 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"SLUICE_SHARD": "2", "SLUICE_SHARDS": "2"}, "SLUICE_SHARD is 2"),
         ({"SLUICE_CURVE_SERVER": "x" * 40}, "set SLUICE_CURVE_KEY too"),
         ({"SLUICE_POLL_SECONDS": "soon"}, "SLUICE_POLL_SECONDS: "),
+        ({"SLUICE_S3_ENDPOINT": "127.0.0.1:7070"}, "SLUICE_S3_ENDPOINT: '127.0.0.1:7070' is no URL: expected http://"),
+        ({"SLUICE_GATEWAY_URL": "sluice.example.com"}, "SLUICE_GATEWAY_URL: 'sluice.example.com' is no URL"),
+        ({"SLUICE_DATABASE_TIMEOUT": "1e9"}, "SLUICE_DATABASE_TIMEOUT: expected 0.001 to 86400 seconds"),
+        ({"SLUICE_DATABASE_PATIENCE": "inf"}, "SLUICE_DATABASE_PATIENCE: expected 0.001 to 86400 seconds"),
+        ({"SLUICE_BATCH_WAIT": "nan"}, "SLUICE_BATCH_WAIT: "),
+        ({"SLUICE_HEARTBEAT": "1e-9"}, "SLUICE_HEARTBEAT: .*0.1"),
+        ({"SLUICE_DECODE_THREADS": "100000000"}, "SLUICE_DECODE_THREADS: expected 1024 at most"),
+        ({"SLUICE_FETCH_CONCURRENCY": "1025"}, "SLUICE_FETCH_CONCURRENCY: expected 1024 at most"),
+        ({"SLUICE_DRIFT_DAYS": "99999999"}, "SLUICE_DRIFT_DAYS: expected 36500 at most"),
+        ({"SLUICE_CACHE_ENTRIES": "99999999999"}, "SLUICE_CACHE_ENTRIES: expected 1000000000 at most"),
     ],
 )
 def test_a_wrong_setting_is_named(given: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +130,17 @@ def test_a_wrong_setting_is_named(given: dict[str, str], said: str, monkeypatch:
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=said):
         read_settings()
+
+
+def test_no_fraction_may_be_endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    fractions = [name for name, field in Settings.model_fields.items() if field.annotation is float]
+    assert len(fractions) > 5
+    for name in fractions:
+        for value in ("inf", "nan", "1e300"):
+            monkeypatch.setenv(f"SLUICE_{name.upper()}", value)
+            with pytest.raises(ConfigurationError, match=f"SLUICE_{name.upper()}: "):
+                read_settings()
+        monkeypatch.delenv(f"SLUICE_{name.upper()}")
 
 
 def test_no_secret_is_in_an_error_or_in_what_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
