@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Final
 
@@ -19,6 +20,8 @@ FIELD_BYTES: Final = 64 * 1024
 OVERHEAD: Final = 64 * 1024
 """Of a form beside its files."""
 NAME_MAX: Final = 255
+NAME_SHOWN: Final = 50
+UNKNOWN_SHOWN: Final = 3
 
 
 async def read_pictures(request: Request, settings: Settings, field: str = "file") -> list[DroppedPicture]:
@@ -43,6 +46,21 @@ async def read_pictures(request: Request, settings: Settings, field: str = "file
             raise too_large(most)
         pictures.append(DroppedPicture((part.filename or "picture")[:NAME_MAX], await part.read()))
     return pictures
+
+
+async def read_fields(request: Request, settings: Settings, known: Collection[str]) -> dict[str, str]:
+    """Return the fields of a request's form that are texts, none for a raw body; refuse a field that isn't `known`."""
+    if not request.headers.get("content-type", "").startswith(FORM):
+        return {}
+    form = await read_form(request, settings)
+    unknown = sorted({name for name in form if name not in known})
+    if unknown:
+        what = ", ".join(repr(name[:NAME_SHOWN]) for name in unknown[:UNKNOWN_SHOWN])
+        raise RequestError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"the form has fields that mean nothing here ({what}): send {_all(known)}",
+        )
+    return {name: said for name, said in form.multi_items() if isinstance(said, str)}
 
 
 async def read_form(request: Request, settings: Settings) -> FormData:
@@ -79,6 +97,11 @@ def too_large(most: int) -> RequestError:
     return RequestError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a picture may have {most:,} bytes at most: send a smaller one"
     )
+
+
+def _all(known: Collection[str]) -> str:
+    *some, last = known
+    return f"{', '.join(some)} or {last}"
 
 
 def _unreadable(said: str, settings: Settings) -> RequestError:

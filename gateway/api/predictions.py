@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from itertools import chain
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from gateway.api.answers import BODY, answers
+from gateway.api.bounds import MODEL_MAX, PlainText
 from gateway.classifier import Classified
 from gateway.doors.callers import User
-from gateway.dropped import read_pictures
+from gateway.dropped import read_fields, read_pictures
 from gateway.parts import parts_of
 from gateway.repeats import KEY_PARAMETER
 from sluice.ledger.idempotency import RequestTicket
@@ -20,6 +23,19 @@ from sluice.ledger.idempotency import RequestTicket
 router = APIRouter(tags=["predictions"])
 
 TOP_MAX: Final = 10
+TOP: Final = 5
+MODEL_SAID: Final = "name or name@version; empty: the live one"
+TOP_SAID: Final = "So many classes, the best first"
+
+
+class FormFields(BaseModel):
+    """What a form may say beside its pictures, by the names of the URL's parameters; it goes before those."""
+
+    model: PlainText = Field(default="", max_length=MODEL_MAX, description=MODEL_SAID)
+    top: int | None = Field(default=None, ge=1, le=TOP_MAX, description=TOP_SAID)
+
+
+FIELDS: Final = ("file", *FormFields.model_fields)
 BODIES: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -27,8 +43,13 @@ BODIES: Final[dict[str, Any]] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                    "properties": {
+                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                        "model": {"type": "string", "maxLength": MODEL_MAX, "description": MODEL_SAID},
+                        "top": {"type": "integer", "minimum": 1, "maximum": TOP_MAX, "description": TOP_SAID},
+                    },
                     "required": ["file"],
+                    "additionalProperties": False,
                 }
             },
             "image/*": {"schema": {"type": "string", "format": "binary"}},
@@ -78,23 +99,35 @@ class PredictionsAnswer(BaseModel):
 async def predict(
     request: Request,
     person: User,
-    model: Annotated[str, Query(max_length=97, description="name or name@version; empty: the live one")] = "",
-    top: Annotated[int, Query(ge=1, le=TOP_MAX, description="So many classes, the best first")] = 5,
+    model: Annotated[str, Query(max_length=MODEL_MAX, description=MODEL_SAID)] = "",
+    top: Annotated[int, Query(ge=1, le=TOP_MAX, description=TOP_SAID)] = TOP,
 ) -> Response:
     """Classify the pictures of a form (field `file`, several times) or one picture that is the body itself.
 
-    A picture that can't be classified has its reason beside the others' answers.
+    A form may say `model` and `top` too. A picture that can't be classified has its reason beside the others' answers.
     """
     parts = parts_of(request)
-    usable = await parts.models.get(model)
+    said = _checked(await read_fields(request, parts.settings, FIELDS))
+    usable = await parts.models.get(said.model.strip() or model)
+    shown = said.top or top
     pictures = await read_pictures(request, parts.settings)
 
     async def work(_: RequestTicket | None) -> PredictionsAnswer:
         found = await parts.classifier.classify(person.id, usable, pictures)
-        return PredictionsAnswer(predictions=[answer_of(each, top) for each in found])
+        return PredictionsAnswer(predictions=[answer_of(each, shown) for each in found])
 
-    what = (part for each in pictures for part in (each.name.encode(errors="replace"), each.data))
+    fields = [f"{name}={value}".encode() for name, value in said.model_dump(exclude_unset=True).items()]
+    sent = (part for each in pictures for part in (each.name.encode(errors="replace"), each.data))
+    what = chain(fields, sent)
     return await parts.repeats.once(request, person, what, HTTPStatus.OK, work)
+
+
+def _checked(fields: dict[str, str]) -> FormFields:
+    """Return a form's fields, or refuse them as parameters of the URL are refused."""
+    try:
+        return FormFields.model_validate({name: said for name, said in fields.items() if name != "file"})
+    except ValidationError as error:
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
 
 
 def answer_of(found: Classified, top: int) -> PictureAnswer:
