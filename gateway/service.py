@@ -18,6 +18,7 @@ from gateway.comparer import Comparer
 from gateway.doors.connections import BoundedProtocol
 from gateway.doors.doors import Doors
 from gateway.doors.edge import Edge
+from gateway.doors.listening import listen
 from gateway.explainer import Explainer
 from gateway.exports import Exports
 from gateway.feed import JobFeed
@@ -31,7 +32,7 @@ from gateway.store import PictureStore
 from gateway.uploads.bucket import ArchiveBucket
 from gateway.uploads.receiver import ArchiveReceiver
 from gateway.viewer import PictureViewer
-from sluice.errors import ConfigurationError, LedgerError
+from sluice.errors import ConfigurationError, LedgerError, SourceError
 from sluice.inference import Balancer, TorchServeClient
 from sluice.ledger import answers, comparisons, drifting, idempotency, models
 from sluice.settings import Settings
@@ -41,6 +42,8 @@ log = get_logger()
 
 BEAT_SECONDS: Final = 0.5
 MODELS_SECONDS: Final = 10.0
+STORE_SECONDS: Final = 60.0
+STORE_AGAIN_SECONDS: Final = 5.0
 TRIM_SECONDS: Final = 60.0
 HEADERS_BYTES: Final = 32 * 1024
 IDLE_SECONDS: Final = 75
@@ -56,6 +59,7 @@ class GatewayService:
         # Of their own, since they take several statements at once: only the classifier's, which are known.
         self._pictures = LedgerPool(settings, joins=True)
         self._ledger_why = "the ledger was not asked yet"
+        self._store_why = "the bucket was not asked yet"
         self._balancer = Balancer(settings, TorchServeClient(settings))
         store = PictureStore(settings)
         predictor = Predictor(self._balancer, settings.requests_in_flight, settings.batch)
@@ -94,6 +98,7 @@ class GatewayService:
             group.create_task(self._retention.run())
             group.create_task(self._doors.run())
             group.create_task(self._keep_knowing_models())
+            group.create_task(self._keep_asking_the_store())
             group.create_task(self._keep_trimming())
             group.create_task(self._beat())
 
@@ -124,6 +129,18 @@ class GatewayService:
                 self._ledger_why = str(error)
             await asyncio.sleep(1.0 if self._ledger_why else MODELS_SECONDS)
 
+    async def _keep_asking_the_store(self) -> None:
+        """Ask now and then whether the bucket is there; probes of /ready ask nothing."""
+        while True:
+            try:
+                await self._store.ask()
+                self._store_why = ""
+            except (ConfigurationError, SourceError) as error:
+                if str(error) != self._store_why:
+                    log.warning("the bucket can't be used", why=str(error))
+                self._store_why = str(error)
+            await asyncio.sleep(STORE_AGAIN_SECONDS if self._store_why else STORE_SECONDS)
+
     async def _keep_trimming(self) -> None:
         """Keep answers and idempotency keys within their bounds; all replicas do, since any may be gone."""
         while True:
@@ -149,6 +166,7 @@ class GatewayService:
         while True:
             self._health.tick()
             self._health.set("ledger", not self._ledger_why, self._ledger_why)
+            self._health.set("store", not self._store_why, self._store_why)
             is_up = self._balancer.is_healthy
             self._health.set("torchserve", is_up, "" if is_up else self._balancer.why_not())
             await asyncio.sleep(BEAT_SECONDS)
@@ -163,15 +181,13 @@ class GatewayServer(uvicorn.Server):
 
 async def serve_until_stopped(settings: Settings) -> None:
     """Run a gateway until SIGTERM or SIGINT."""
-    host, port = _address(settings.gateway_bind)
+    sockets = await listen(settings.gateway_bind)
     health = Health()
     service = GatewayService(settings, health)
     server = GatewayServer(
         uvicorn.Config(
             service.app,
             http=BoundedProtocol,
-            host=host,
-            port=port,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -198,17 +214,10 @@ async def serve_until_stopped(settings: Settings) -> None:
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop, number)
-        await server.serve()
+        await server.serve(sockets)
     finally:
         beside.cancel()
         service.close()
         if metrics_server is not None:
             metrics_server.close()
     log.info("gateway is drained")
-
-
-def _address(bind: str) -> tuple[str, int]:
-    host, _, port = bind.rpartition(":")
-    if not host or not port.isdecimal() or not 0 <= int(port) < 2**16:
-        raise ConfigurationError(f"SLUICE_GATEWAY_BIND is {bind!r}: expected HOST:PORT, as 127.0.0.1:8000")
-    return host.strip("[]"), int(port)

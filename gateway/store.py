@@ -29,6 +29,7 @@ Clock = Callable[[], datetime]
 
 PICTURES: Final = "pictures"
 ARCHIVES: Final = "archives"
+LISTED: Final = "listed"
 PAGE: Final = 1000
 """Keys that S3 lists, or removes, at once."""
 MOST_SHELVES: Final = 10 * PAGE
@@ -93,17 +94,21 @@ class PictureStore:
             try:
                 return bare((await obstore.put_async(fast, name, data))["e_tag"])
             except (*AWS_ERRORS, BaseError) as error:
-                raise self._unwritable(name, error) from error
+                raise self._refused(name, "written", error) from error
 
-    async def call(self, work: Callable[[S3Client], T], key: str) -> T:
-        """Call `work(client)` in a thread; SourceError says what keeps `key` from being written."""
+    async def call(self, work: Callable[[S3Client], T], key: str, done: str = "written") -> T:
+        """Call `work(client)` in a thread; SourceError says why `key` can't be `done`: written, listed."""
         loop = asyncio.get_running_loop()
         with self._clients.used():
             client = (await self._open()).boto
             try:
                 return await loop.run_in_executor(self._clients.threads, work, client)
             except AWS_ERRORS as error:
-                raise self._unwritable(key, error) from error
+                raise self._refused(key, done, error) from error
+
+    async def ask(self) -> None:
+        """Raise SourceError unless the bucket answers and lets this process list it."""
+        await self.page(PICTURES, most=1)
 
     async def shelves(self) -> list[str]:
         """Return the names of the shelves that have pictures."""
@@ -118,14 +123,15 @@ class PictureStore:
                 found += [each["Prefix"].removeprefix(prefix).rstrip("/") for each in page.get("CommonPrefixes", [])]
             return found
 
-        return await self.call(work, prefix)
+        return await self.call(work, prefix, LISTED)
 
-    async def page(self, *folder: str, after: str = "") -> list[StoredObject]:
-        """Return what lies in a folder of the store, by key: at most a page of it, behind the key `after`."""
+    async def page(self, *folder: str, after: str = "", most: int = PAGE) -> list[StoredObject]:
+        """Return what lies in a folder of the store, by key: at most `most` of it, behind the key `after`."""
         prefix = self._prefix + "".join(f"{part}/" for part in folder)
         answer = await self.call(
-            lambda client: client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, StartAfter=after, MaxKeys=PAGE),
+            lambda client: client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, StartAfter=after, MaxKeys=most),
             prefix,
+            LISTED,
         )
         return [
             StoredObject(
@@ -146,6 +152,7 @@ class PictureStore:
                 Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
             ),
             keys[0],
+            "removed",
         )
         for error in answer.get("Errors", []):
             raise SourceError(
@@ -163,8 +170,8 @@ class PictureStore:
             return self._clients.opened
         return await asyncio.get_running_loop().run_in_executor(self._clients.threads, self._clients.open)
 
-    def _unwritable(self, key: str, error: Exception) -> SourceError:
+    def _refused(self, key: str, done: str, error: Exception) -> SourceError:
         return SourceError(
-            f"s3://{self.bucket}/{key} can't be written: {error}: check SLUICE_GATEWAY_STORE, its bucket and this "
-            "process's right to write there"
+            f"s3://{self.bucket}/{key} can't be {done}: {error}: check SLUICE_GATEWAY_STORE, that its bucket is there, "
+            "and this process's rights to it"
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from gateway.store import PictureStore
+from gateway.store import LISTED, PictureStore
 from sluice.errors import SourceError
 from sluice.telemetry import get_logger
 
@@ -40,6 +40,7 @@ class ArchiveBucket:
     def __init__(self, store: PictureStore) -> None:
         self.name = store.bucket
         self._store = store
+        self._prefix = store.archive_key("", "").rstrip("/") + "/"
 
     def key(self, upload_id: str, name: str) -> str:
         """Return the key that an archive is kept under."""
@@ -80,6 +81,7 @@ class ArchiveBucket:
             await self._store.call(
                 lambda client: client.abort_multipart_upload(Bucket=self.name, Key=upload.key, UploadId=upload.id),
                 upload.key,
+                "removed",
             )
         except SourceError as error:
             log.warning("parts of an upload stay for a day", key=upload.key, why=str(error))
@@ -87,21 +89,20 @@ class ArchiveBucket:
     async def remove(self, key: str) -> None:
         """Remove an archive that became no job."""
         try:
-            await self._store.call(lambda client: client.delete_object(Bucket=self.name, Key=key), key)
+            await self._store.call(lambda client: client.delete_object(Bucket=self.name, Key=key), key, "removed")
         except SourceError as error:
             log.warning("an archive without a job stays in the bucket", key=key, why=str(error))
 
     async def sweep(self) -> int:
         """Drop the parts of uploads that were begun more than a day ago: their gateway died. Return how many."""
-        return await self._store.call(self._sweep, self.key("", ""))
+        return await self._store.call(self._sweep, self._prefix, LISTED)
 
     def _sweep(self, client: S3Client) -> int:
         before = datetime.now(UTC) - LEFT_FOR
-        prefix = self.key("", "").rstrip("/") + "/"
         gone, marker, id_marker = 0, "", ""
         for _ in range(SWEEP_PAGES):
             page = client.list_multipart_uploads(
-                Bucket=self.name, Prefix=prefix, KeyMarker=marker, UploadIdMarker=id_marker
+                Bucket=self.name, Prefix=self._prefix, KeyMarker=marker, UploadIdMarker=id_marker
             )
             for each in page.get("Uploads", []):
                 # Sluice's clients leave time stamps as they stand.
