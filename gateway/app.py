@@ -82,13 +82,20 @@ SIZES: Final[dict[str, Callable[[Settings], int]]] = {
     "/upload": archive_bytes,
 }
 """Where bodies may be larger than a small form, and how large."""
+DESCRIPTION: Final = """\
+Send pictures and read what is in them; send archives, or name what lies in a bucket, and read the results of jobs.
+
+A request says who sends it with `Authorization: Bearer TOKEN`; the page Account makes tokens. Errors are RFC 9457
+problems, whose `detail` says what happened and what to do. Lists come in pages: `next` of one is where the following
+one begins. A request with the header `Idempotency-Key` may be sent again: what it asks for is done once.
+"""
 STATIC: Final = Path(__file__).parent / "static"
 
 
 def make_app(parts: Parts) -> FastAPI:
     """Return the application that answers with these parts."""
     # Without FastAPI's own pages of the API: they run scripts of another site, which the pages' policy forbids.
-    app = FastAPI(title="Sluice", version=sluice.__version__, description=__doc__ or "", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Sluice", version=sluice.__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.state.parts = parts
     problems.install(app)
     api = APIRouter(prefix="/api/v1", dependencies=[Security(BEARER)])

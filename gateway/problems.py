@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from gateway.pages.render import page
+from gateway.remedies import as_by_http
 from sluice.errors import (
     Busy,
     ConfigurationError,
@@ -89,7 +90,7 @@ async def answer_sluice_error(request: Request, error: Exception) -> Response:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Busy):
         log.warning("a request can't be answered", path=request.url.path, why=str(error))
-    return await answer_error(request, status, str(error), headers_of(error, status))
+    return await answer_error(request, status, as_by_http(str(error)), headers_of(error, status))
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -105,9 +106,12 @@ def _methods(request: Request) -> list[str]:
     """Return the methods that the path takes: several routes share one, and each knows only its own."""
     asked = {"type": "http", "path": request.scope["path"], "root_path": request.scope.get("root_path", "")}
     routes = request.app.routes
-    return [
-        method for method in HTTPMethod if any(r.matches({**asked, "method": method})[0] == Match.FULL for r in routes)
+    found = [
+        str(method)
+        for method in HTTPMethod
+        if any(r.matches({**asked, "method": method})[0] == Match.FULL for r in routes)
     ]
+    return [*found, "HEAD"] if "GET" in found and "HEAD" not in found else found
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

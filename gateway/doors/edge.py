@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.doors.cookies import SEED, set_cookie
+from gateway.doors.heads import as_get, without_body
 from gateway.doors.origins import netloc
 from gateway.doors.proxies import TrustedProxies
 from gateway.problems import problem
@@ -58,6 +59,9 @@ class Edge:
         begun = time.perf_counter()
         status = CLOSED
         self._proxies.correct(scope)
+        method, scope = scope["method"], as_get(scope)
+        if method == "HEAD":
+            send = without_body(send)
 
         async def send_safely(message: Message) -> None:
             nonlocal status
@@ -70,7 +74,7 @@ class Edge:
             refusal = _too_much(scope) or self._refusal(Headers(scope=scope).get("host", ""))
             await (refusal or self._app)(scope, receive, send_safely)
         finally:
-            _note(scope, status, time.perf_counter() - begun)
+            _note(scope, method, status, time.perf_counter() - begun)
 
     def _refusal(self, host: str) -> Response | None:
         if HOST.fullmatch(host) is None:
@@ -116,7 +120,7 @@ def _add_headers(scope: Scope, message: Message) -> None:
         headers.append("Set-Cookie", carrier.headers["set-cookie"])
 
 
-def _note(scope: Scope, status: int, seconds: float) -> None:
+def _note(scope: Scope, method: str, status: int, seconds: float) -> None:
     """Count a request; log it without its query, which may hold what nobody else should read."""
     is_static = scope["path"].startswith(STATIC)
     route = STATIC if is_static else getattr(scope.get("route"), "path", "unknown")
@@ -127,7 +131,7 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
     person = scope.get("state", {}).get("person")
     log.info(
         "request",
-        method=scope["method"],
+        method=method,
         # As it was sent: decoded, it could begin a new line.
         path=scope.get("raw_path", b"").decode("ascii", "replace")[:PATH_SHOWN],
         status=int(status),

@@ -17,6 +17,8 @@ from gateway.parts import parts_of
 from gateway.uploads.names import uploaded_name
 from sluice.cli.screen import duration, finished_of, percent, rate
 
+LISTS: Final = " lists those that are"
+PLACES: Final = ("/jobs", "/models", "/trainings", "/trials")
 FOLDER: Final = Path(__file__).parents[1] / "templates"
 
 
@@ -35,7 +37,7 @@ def environment() -> Environment:
     made.filters["size"] = _size
     made.filters["moment"] = lambda moment: f"{moment:%Y-%m-%d %H:%M:%S} UTC"
     made.filters |= {"duration": duration, "rate": rate, "finished": finished_of, "done_percent": percent}
-    made.filters |= {"words": _words, "uploaded": uploaded_name}
+    made.filters |= {"words": _words, "linked": _linked, "uploaded": uploaded_name}
     made.globals["version"] = sluice.__version__
     return made
 
@@ -50,6 +52,19 @@ def _words(text: str) -> Markup:
     return Markup("").join(
         Markup("<code>{}</code>").format(each) if number % 2 else escape(each) for number, each in enumerate(plain)
     )
+
+
+def _linked(text: str) -> Markup:
+    """Return an error's words with the list that they name as a link."""
+    before, found, after = _named_list(text)
+    return Markup('{}<a href="{}">{}</a>{}').format(before, found, found, after) if found else escape(text)
+
+
+def _named_list(text: str) -> tuple[str, str, str]:
+    """Return what stands before a list's address, the address, and what follows; only our own words name one so."""
+    before, lists, after = text.rpartition(LISTS)
+    start, space, place = before.rpartition(" ")
+    return (start + space, place, lists + after) if place in PLACES else ("", "", "")
 
 
 async def page(request: Request, template: str, status: int = HTTPStatus.OK, **context: object) -> HTMLResponse:

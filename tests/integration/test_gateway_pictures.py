@@ -125,3 +125,34 @@ def test_strangers_who_may_classify_have_their_picture_in_the_page(servers: Serv
         assert "&lt;b&gt;.jpg" in answer.text
         assert "<b>.jpg" not in answer.text
         assert "Not classified" in answer.text
+
+
+def test_a_form_names_model_and_top_and_nothing_else(viewers: TwoViewers) -> None:
+    files = {"file": ("teal.jpg", photo("teal"), "image/jpeg")}
+    for field, status, said in (
+        ({"model": "nope"}, 404, "/api/v1/models lists"),
+        ({"top": "eleven"}, 422, "body.top"),
+        ({"modle": "x"}, 422, "'modle'"),
+    ):
+        refused = viewers.anna.post("/api/v1/predictions", files=files, data=field)
+        assert refused.status_code == status, refused.text
+        assert said in refused.json()["detail"]
+    answer = viewers.anna.post(
+        "/api/v1/predictions?top=7", files=files, data={"model": "efficientnet-lite0@1.0", "top": "2"}
+    )
+    assert answer.status_code == 200, answer.text
+    (found,) = answer.json()["predictions"]
+    assert (found["model"], len(found["top"])) == ("efficientnet-lite0@1.0", 2)
+
+
+def test_head_is_answered_where_get_is(viewers: TwoViewers) -> None:
+    for path in (
+        "/login",
+        "/openapi.json",
+        "/api/v1/models",
+        "/static/style.css",
+        f"/pictures/{viewers.picture}/large",
+    ):
+        got, head = viewers.anna.get(path), viewers.anna.ask("HEAD", path)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert head.headers.get("Content-Length") == got.headers.get("Content-Length")
