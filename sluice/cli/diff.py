@@ -46,8 +46,8 @@ class DiffFormat(StrEnum):
 
 
 def diff(
-    before: Annotated[str, typer.Argument(metavar="BEFORE", help="A job's number, or NAME@VERSION.")],
-    after: Annotated[str, typer.Argument(metavar="AFTER", help="Another job's number, or NAME@VERSION.")],
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="A job's number, 'last', or NAME@VERSION.")],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="Another job's number, 'last', or NAME@VERSION.")],
     kind: Annotated[
         DifferenceKind, typer.Option(help="changed: another label; gone, new: only one of them has a prediction.")
     ] = DifferenceKind.CHANGED,

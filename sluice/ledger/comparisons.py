@@ -15,6 +15,7 @@ from typing import Any, Final
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger import models
 from sluice.ledger.connection import LedgerCursor
+from sluice.ledger.jobs import NUMBER_MAX
 from sluice.ledger.rows import ENDED
 
 SLICE: Final = 20_000
@@ -30,7 +31,7 @@ KEPT_DAYS: Final = 30
 FRESH_SECONDS: Final = 60
 """A comparison with a job that isn't at its end is made anew after so long, if something has changed."""
 PAIRS_TRIED: Final = 100
-NUMBER: Final = re.compile(r"[0-9]{1,9}")
+NUMBER: Final = re.compile(r"[0-9]{1,100}")
 
 # The keys of the first job with both predictions. Those are there if and only if the object is done (I6), so `objects`
 # is read by its index alone. Of a key's versions only the newest counts: older ones are superseded, and have none.
@@ -73,12 +74,15 @@ class Comparison:
 def job_pair(
     cursor: LedgerCursor, before: str, after: str, is_seen: Callable[[int], bool] = lambda _: True
 ) -> tuple[int, int]:
-    """Return the two jobs that somebody means by two jobs' numbers, or by two versions of models.
+    """Return the two jobs that somebody means by two jobs' numbers or 'last', or by two versions of models.
 
     Of versions it is the newest jobs that asked them about the same source, among those that are seen.
     """
-    if all(NUMBER.fullmatch(each) for each in (before, after)):
-        return int(before), int(after)
+    numbers = [job for each in (before, after) if (job := _job_meant(cursor, each, is_seen)) is not None]
+    if len(numbers) == 2:  # noqa: PLR2004 - a pair
+        return numbers[0], numbers[1]
+    if numbers:
+        raise ConfigurationError(f"only one of {before!r} and {after!r} is a job: name two jobs, or two NAME@VERSION")
     ids = []
     for version in (before, after):
         name, _, number = version.partition("@")
@@ -102,6 +106,21 @@ def job_pair(
         f"no source was classified with both {before} and {after}: "
         f"`sluice submit --again JOB --model {after}` has the other one answer an earlier job's objects"
     )
+
+
+def _job_meant(cursor: LedgerCursor, asked: str, is_seen: Callable[[int], bool]) -> int | None:
+    """Return the job that is meant by a number or by 'last'; None if it is something else."""
+    if asked == "last":
+        cursor.execute("SELECT id FROM jobs WHERE pruned IS NULL ORDER BY id DESC LIMIT %s", (PAIRS_TRIED,))
+        seen = next((int(row["id"]) for row in cursor.fetchall() if is_seen(int(row["id"]))), None)
+        if seen is None:
+            raise LedgerError("there is no job yet: `sluice submit SOURCE` makes one")
+        return seen
+    if not NUMBER.fullmatch(asked):
+        return None
+    if int(asked) > NUMBER_MAX:
+        raise LedgerError(f"there is no job {asked}: `sluice jobs list` shows what there is")
+    return int(asked)
 
 
 def check_pair(cursor: LedgerCursor, before: int, after: int) -> None:

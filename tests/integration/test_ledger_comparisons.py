@@ -231,6 +231,12 @@ def test_versions_mean_the_newest_jobs_of_one_source(ledger: Database) -> None:
     after = add_job(ledger, {}, "2")
     assert ledger.run(comparisons.job_pair, "animals@1", "animals@2") == (before, after)
     assert ledger.run(comparisons.job_pair, "7", "9") == (7, 9)
+    assert ledger.run(comparisons.job_pair, "1", "last") == (1, after)
+    assert ledger.run(comparisons.job_pair, "last", "1", lambda job: job == before) == (before, 1)
+    with pytest.raises(LedgerError, match="no job 99999999999999999999999"):
+        ledger.run(comparisons.job_pair, "1", "99999999999999999999999")
+    with pytest.raises(ConfigurationError, match="only one of '1' and 'animals@2' is a job"):
+        ledger.run(comparisons.job_pair, "1", "animals@2")
     with pytest.raises(ConfigurationError, match="animals@3"):
         ledger.run(comparisons.job_pair, "animals@1", "animals@3")
 
