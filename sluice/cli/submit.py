@@ -150,7 +150,7 @@ def wait_for(job_id: int, screen: Console) -> None:
         job = database.run(ledger_jobs.get, job_id)
         reasons = database.run(ledger_objects.count_reasons, job_id)
     if seen[0].state == "done" and seen[0].listed == 0:
-        warn(f"nothing is under {safe(seen[0].source)}: prefixes are taken literally, '*' isn't a wildcard")
+        warn(f"{safe(seen[0].source)}: {safe(job.message if job and job.message else 'nothing is there')}")
         raise typer.Exit(1)
     if job is not None:
         _sum_up(job, seen[0], reasons, screen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from sluice.domain import check_source
+from sluice.domain import INSIDE, check_source, is_inside
 from sluice.errors import ConfigurationError, LedgerError
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import Job, shortened
@@ -106,16 +106,31 @@ def finish(cursor: LedgerCursor, job_id: int) -> bool:
         return False
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM listings WHERE job_id = %s AND complete) AS listed, "
-        "EXISTS (SELECT 1 FROM objects WHERE job_id = %s AND state = 'pending') AS pending",
-        (job_id, job_id),
+        "EXISTS (SELECT 1 FROM objects WHERE job_id = %s AND state = 'pending') AS pending, "
+        "EXISTS (SELECT 1 FROM objects WHERE job_id = %s) AS found",
+        (job_id, job_id, job_id),
     )
     row = cursor.fetchone()
     if row is None or not row["listed"] or row["pending"]:
         return False
     cursor.execute(
-        "UPDATE jobs SET state = 'done', finished = CURRENT_TIMESTAMP(3), message = '' WHERE id = %s", (job_id,)
+        "UPDATE jobs SET state = 'done', finished = CURRENT_TIMESTAMP(3), message = %s WHERE id = %s",
+        ("" if row["found"] else _why_empty(cursor, job_id), job_id),
     )
     return True
+
+
+def _why_empty(cursor: LedgerCursor, job_id: int) -> str:
+    """Return a sentence about a job that met no objects."""
+    cursor.execute("SELECT * FROM jobs WHERE id = %s", (job_id,))  # of an older version: without again_of
+    row = cursor.fetchone() or {}
+    if row.get("again_of") is not None:
+        return f"job {row['again_of']} has no objects that it could repeat"
+    source = str(row["source"])
+    if is_inside(source):
+        return "no archive with members is there" if source.endswith(INSIDE) else "the archive has no members"
+    spaces = "" if source == source.strip() else "; it begins or ends with white space"
+    return f"nothing is under this prefix: prefixes are taken literally, '*' isn't a wildcard{spaces}"
 
 
 def lock(cursor: LedgerCursor, job_id: int, *, wait: bool = True) -> str | None:
@@ -143,9 +158,10 @@ def fail(cursor: LedgerCursor, job_id: int, message: str) -> None:
 
 
 def set_message(cursor: LedgerCursor, job_id: int, message: str) -> None:
-    """Set what a job waits for; an empty message means nothing. A failed job keeps its message."""
+    """Set what a job waits for; an empty message means nothing. A job that is failed or done keeps its message."""
     cursor.execute(
-        "UPDATE jobs SET message = %s WHERE id = %s AND state <> 'failed'", (shortened(message, MESSAGE_MAX), job_id)
+        "UPDATE jobs SET message = %s WHERE id = %s AND state NOT IN ('failed', 'done')",
+        (shortened(message, MESSAGE_MAX), job_id),
     )
 
 

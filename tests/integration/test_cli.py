@@ -14,11 +14,13 @@ from sluice.ledger import (
     Database,
     LedgerCursor,
     jobs,
+    listing,
     models,
     schema,
 )
 from sluice.settings import read_settings
 from tests.support.cli_runs import KEYS, Sluice, add_done_job, odd_photos, run_in_process
+from tests.support.ledger_rows import register
 from tests.support.model_archives import write_archive
 from tools.stack import TorchServe
 
@@ -121,13 +123,18 @@ def test_waiting_for_nothing_is_exit_code_1(sluice: Sluice, monkeypatch: pytest.
     """A prefix with a typo must not look like finished work."""
 
     def list_nothing(cursor: LedgerCursor, *_: object, **__: object) -> int:
-        cursor.execute("INSERT INTO jobs (source, state) VALUES ('s3://photos/*.jpg', 'done')")
-        return int(cursor.lastrowid)
+        model = register(cursor)
+        cursor.execute("INSERT INTO jobs (source) VALUES ('s3://photos/*.jpg')")
+        number = int(cursor.lastrowid)
+        assert jobs.start(cursor, number, model)
+        listing.add_page(cursor, number, [], repeat_no=0, last=True, repeats=1)
+        assert jobs.finish(cursor, number)
+        return number
 
     monkeypatch.setattr("sluice.ledger.jobs.submit", list_nothing)
     code, _, err = sluice("submit", "s3://photos/*.jpg", "--wait")
     assert code == 1
-    assert "nothing is under s3://photos/*.jpg" in err
+    assert "s3://photos/*.jpg: nothing is under this prefix" in err
 
 
 def test_a_served_model_is_registered_from_its_address(

@@ -45,6 +45,26 @@ ODD_KEYS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("s3://photos/1/", "nothing is under this prefix: prefixes are taken literally, '*' isn't a wildcard"),
+        ("s3://photos/1/\n", "isn't a wildcard; it begins or ends with white space"),
+        ("s3://photos/inbox/!/", "no archive with members is there"),
+        ("s3://photos/empty.ZIP", "the archive has no members"),
+    ],
+)
+def test_a_job_that_met_nothing_says_so(ledger: Database, source: str, said: str) -> None:
+    job = running_job(ledger)
+    ledger.run(lambda c: c.execute("UPDATE jobs SET source = %s WHERE id = %s", (source, job)))
+    list_all(ledger, job, [])
+    assert ledger.run(jobs.finish, job)
+    ledger.run(jobs.set_message, job, "")  # as a producer does for jobs that are active no more
+    found = ledger.run(jobs.get, job)
+    assert found is not None
+    assert found.message.endswith(said)
+
+
 def test_a_job_from_submission_to_done(ledger: Database) -> None:
     job = running_job(ledger)
     assert [row.id for row in ledger.run(jobs.active)] == [job]
