@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import isnan
 from typing import Annotated, Final
 
 import typer
@@ -12,9 +13,11 @@ from sluice.cli.connect import open_database
 from sluice.cli.screen import console, counted, safe
 from sluice.errors import ConfigurationError
 from sluice.ledger import Database, comparisons, pruning
+from sluice.ledger.jobs import NUMBER_MAX
 from sluice.ledger.pruning import PrunableJob, PruneWish
 
 LOCKED_SECONDS: Final = 0.5
+DAYS_MAX: Final = 36_500
 
 EXAMPLES: Final = """\
 Examples:
@@ -26,9 +29,12 @@ Examples:
 
 def prune(
     older_than: Annotated[
-        float | None, typer.Option(metavar="DAYS", min=0, help="Jobs that ended more than so many days ago.")
+        float | None,
+        typer.Option(metavar="DAYS", min=0, max=DAYS_MAX, help="Jobs that ended more than so many days ago."),
     ] = None,
-    keep: Annotated[int | None, typer.Option(min=0, help="All jobs that ended but the newest so many.")] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=0, max=NUMBER_MAX, help="All jobs that ended but the newest so many.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
 ) -> None:
     """Delete jobs that have ended, with their objects and predictions.
@@ -39,6 +45,8 @@ def prune(
     while everything else works on. If it is interrupted, running it
     again goes on where it was.
     """
+    if older_than is not None and isnan(older_than):
+        raise ConfigurationError("--older-than nan: expected a number of days")
     if older_than is None and keep is None:
         raise ConfigurationError("which jobs are to go? Say it with --older-than DAYS, --keep N, or both")
     wish = PruneWish(older_than, keep)

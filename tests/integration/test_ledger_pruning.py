@@ -59,6 +59,10 @@ def test_by_age_and_by_count(ledger: Database, sluice: Sluice) -> None:
     assert breaches(ledger) == []
     assert sluice("jobs", "prune", "--keep", 0)[0] == 0
     assert sluice("jobs", "prune")[0] == 2
+    for wrong in (["--older-than", "inf"], ["--older-than", "nan"], ["--keep", "99999999999999999999999"]):
+        code, _, err = sluice("jobs", "prune", *wrong, "--dry-run")
+        assert code == 2
+        assert wrong[0] in err
 
 
 def test_what_is_needed_stays(ledger: Database) -> None:
