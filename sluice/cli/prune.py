@@ -43,7 +43,8 @@ def prune(
     are paused never go, nor do those whose objects another job is
     repeating. Reports of people stay. Rows go some thousand at a time
     while everything else works on. If it is interrupted, running it
-    again goes on where it was.
+    again goes on where it was. What is left of jobs whose row somebody
+    deleted in SQL goes too.
     """
     if older_than is not None and isnan(older_than):
         raise ConfigurationError("--older-than nan: expected a number of days")
@@ -69,12 +70,12 @@ def _find(database: Database, wish: PruneWish) -> list[PrunableJob]:
     found: list[PrunableJob] = []
     while page := database.run(pruning.prunable, wish, found[-1].id if found else 0):
         found += page
-    return found
+    return found + database.run(pruning.orphaned)
 
 
 def _prune(database: Database, job: PrunableJob) -> int | None:
     """Delete a job and return how many objects it had; None if it can't go, because it runs again."""
-    if not database.run(pruning.begin, job.id):
+    if not job.orphaned and not database.run(pruning.begin, job.id):
         return None
     total, more = 0, True
     while more:
@@ -103,7 +104,7 @@ def _show(found: list[PrunableJob], *, dry_run: bool) -> None:
             f"{job.id}{state}",
             f"{job.objects:,}",
             f"{job.ended:%Y-%m-%d}" if job.ended else "",
-            safe(job.source),
+            "its row was deleted, this is left" if job.orphaned else safe(job.source),
             safe(job.model) + live,
         )
     screen.print(table)

@@ -22,6 +22,9 @@ SLICE: Final = 20_000
 KEYED: Final = {"objects": "id", "predictions": "object_id"}
 OF_TRIALS_KEYED: Final = {"trial_predictions": "object_id"}
 """Tables with rows of objects, and what they are called there."""
+DELETED_BY_HAND: Final = (
+    "jobs whose row was deleted but not what belongs to it (`sluice jobs prune --older-than 36500` deletes that too)"
+)
 COUNTED: Final = ("listed", "done", "quarantined", "superseded")
 
 
@@ -53,7 +56,7 @@ RULES: Final = (
         "I2",
         "predictions made with another model than their job's, by no trial",
         """SELECT p.object_id AS id FROM predictions p JOIN objects o ON o.id = p.object_id
-           LEFT JOIN jobs j ON j.id = o.job_id WHERE p.object_id BETWEEN %s AND %s
+           JOIN jobs j ON j.id = o.job_id WHERE p.object_id BETWEEN %s AND %s
            AND (j.model_id IS NULL OR (p.model_id <> j.model_id{no_canary}) OR p.job_id <> j.id)""",
     ),
     InvariantRule(
@@ -140,7 +143,7 @@ def check(cursor: LedgerCursor) -> list[InvariantBreach]:
             ids = _broken(cursor, rule, ids_between, names)
             counts[place] += len(ids)
             broken[place] += ids[: SHOWN - len(broken[place])]
-    breaches = [_unbalanced(cursor, counted), _unfinished(cursor)]
+    breaches = [*_unbalanced(cursor, counted), _unfinished(cursor)]
     breaches += [
         InvariantBreach(rule.invariant, rule.sentence, tuple(ids), count)
         for rule, ids, count in zip(rules, broken, counts, strict=True)
@@ -162,15 +165,18 @@ def _count(cursor: LedgerCursor, ids_between: tuple[int, int]) -> Counter[tuple[
     return found
 
 
-def _unbalanced(cursor: LedgerCursor, found: Counter[tuple[int, str]]) -> InvariantBreach:
-    """Compare each job's counters with its rows."""
+def _unbalanced(cursor: LedgerCursor, found: Counter[tuple[int, str]]) -> list[InvariantBreach]:
+    """Compare each job's counters with its rows, and find rows of jobs that aren't there."""
     cursor.execute(f"SELECT job_id, {', '.join(f'SUM({name}) AS {name}' for name in COUNTED)} FROM counters GROUP BY 1")
     said = {(row["job_id"], name): int(row[name]) for row in cursor.fetchall() for name in COUNTED}
     cursor.execute("SELECT id FROM jobs")
     known = {row["id"] for row in cursor.fetchall()}
     wrong = {job for job, name in {*found, *said} if name != "pending" and found[job, name] != said.get((job, name), 0)}
-    wrong |= {job for job, _ in found if job not in known}
-    return _breach("I1", "jobs whose counters differ from their objects, or that are missing", sorted(wrong))
+    gone = {job for counts in (found, said) for (job, _), count in counts.items() if count} - known
+    return [
+        _breach("I1", "jobs whose counters differ from their objects", sorted(wrong - gone)),
+        _breach("I1", DELETED_BY_HAND, sorted(gone)),
+    ]
 
 
 def _unfinished(cursor: LedgerCursor) -> InvariantBreach:

@@ -4,6 +4,9 @@ A job is first marked in `jobs.pruned`, under its row's lock: from then on it is
 again. Its rows then go slice by slice, each with its counts, so all that always holds does so in between; the job's own
 row goes last. Whoever is killed meanwhile leaves a marked job, which the next prune goes on with.
 
+Rows of jobs that somebody deleted from `jobs` by hand go too, whatever is asked for. A job's row is always there before
+the first of its objects, so nothing of a job that begins just now is taken for that.
+
 Reports of people stay: they say themselves what was predicted. Standing jobs, which hold dropped pictures, are no
 business of this: the gateway keeps and removes those.
 """
@@ -49,12 +52,14 @@ class PrunableJob:
     source: str
     model: str
     state: str
-    ended: datetime
+    ended: datetime | None
     objects: int
     live: bool
     """Whether its model's version is live, so that `current` shows its predictions."""
     begun: bool
     """Whether an earlier prune was cut off at it."""
+    orphaned: bool = False
+    """Whether its own row is gone; then only its number and its objects are known."""
 
 
 def prunable(cursor: LedgerCursor, wish: PruneWish, after_id: int = 0) -> list[PrunableJob]:
@@ -96,6 +101,32 @@ def prunable(cursor: LedgerCursor, wish: PruneWish, after_id: int = 0) -> list[P
     ]
 
 
+def orphaned(cursor: LedgerCursor) -> list[PrunableJob]:
+    """Return the jobs whose row was deleted by hand, but not what belongs to it. Standing jobs are the gateway's."""
+    cursor.execute("SELECT job_id FROM counters UNION SELECT job_id FROM listings")
+    numbers = {int(row["job_id"]) for row in cursor.fetchall()}
+    number: int | None = -1
+    while number is not None:  # the server finds each next number in the index, without the rows in between
+        cursor.execute("SELECT MIN(job_id) AS following FROM objects WHERE job_id > %s", (number,))
+        number = (cursor.fetchone() or {}).get("following")
+        numbers |= set() if number is None else {int(number)}
+    if not numbers:
+        return []
+    # Asked after the numbers, so that a job that begins in between is found here.
+    cursor.execute("SELECT id FROM jobs UNION SELECT job_id FROM standing_jobs")
+    gone = sorted(numbers - {int(row["id"]) for row in cursor.fetchall()})
+    if not gone:
+        return []
+    cursor.execute(
+        "SELECT job_id, COUNT(*) AS objects FROM objects FORCE INDEX (one_version) WHERE job_id IN %s GROUP BY job_id",
+        (gone,),
+    )
+    objects = {row["job_id"]: int(row["objects"]) for row in cursor.fetchall()}
+    return [
+        PrunableJob(job, "", "", "", None, objects.get(job, 0), live=False, begun=False, orphaned=True) for job in gone
+    ]
+
+
 def begin(cursor: LedgerCursor, job_id: int) -> bool:
     """Mark a job as going; return whether it is: one that runs again, or that a running job repeats, isn't."""
     state = jobs.lock(cursor, job_id, wait=False)
@@ -113,9 +144,15 @@ def begin(cursor: LedgerCursor, job_id: int) -> bool:
 
 
 def prune(cursor: LedgerCursor, job_id: int) -> tuple[int, bool]:
-    """Delete some objects of a marked job, or at last the job; return how many, and whether there may be more."""
-    cursor.execute("SELECT 1 FROM jobs WHERE id = %s AND pruned IS NOT NULL", (job_id,))
-    if cursor.fetchone() is None:
+    """Delete some objects of a marked job, or at last the job; return how many, and whether there may be more.
+
+    Of a job whose row is gone, what is left is deleted in the same way.
+    """
+    cursor.execute(
+        "SELECT 1 FROM jobs WHERE id = %s AND pruned IS NULL UNION SELECT 1 FROM standing_jobs WHERE job_id = %s",
+        (job_id, job_id),
+    )
+    if cursor.fetchone() is not None:
         return 0, False
     cursor.execute(
         "SELECT id, state FROM objects FORCE INDEX (one_version) WHERE job_id = %s LIMIT %s FOR UPDATE SKIP LOCKED",

@@ -39,7 +39,7 @@ ORPHAN = 2**63
     [
         ("UPDATE counters SET done = done + 1", "I1", "counters differ", (1,)),
         ("DELETE FROM counters", "I1", "counters differ", (1,)),
-        ("INSERT INTO counters (job_id, slot, listed) VALUES (9, 0, 1)", "I1", "counters differ", (9,)),
+        ("INSERT INTO counters (job_id, slot, listed) VALUES (9, 0, 1)", "I1", "row was deleted", (9,)),
         ("UPDATE jobs SET state = 'done'", "I1", "done with pending", (1,)),
         ("UPDATE predictions SET model_id = 7", "I2", "another model", (1,)),
         ("UPDATE jobs SET model_id = NULL", "I2", "another model", (1,)),

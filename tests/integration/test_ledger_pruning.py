@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sluice.ledger import Database, LedgerCursor, again, comparisons, jobs, pruning, reports
+from sluice.ledger import Database, LedgerCursor, again, check, comparisons, jobs, pruning, reports
 from sluice.ledger.again import Repetition
 from sluice.ledger.pruning import PruneWish
 from sluice.settings import Settings
@@ -63,6 +63,23 @@ def test_by_age_and_by_count(ledger: Database, sluice: Sluice) -> None:
         code, _, err = sluice("jobs", "prune", *wrong, "--dry-run")
         assert code == 2
         assert wrong[0] in err
+
+
+def test_what_is_left_of_a_job_that_was_deleted_by_hand(ledger: Database, sluice: Sluice) -> None:
+    deleted, stays = add_job(ledger, SAID, end=False), add_job(ledger, SAID, end=False)
+    ask(ledger, "DELETE FROM jobs WHERE id = %s", deleted)
+    assert breaches(ledger) == [f"I1: {check.DELETED_BY_HAND}"]
+    code, out, _ = sluice("jobs", "prune", "--older-than", 36500, "--dry-run")
+    assert code == 0
+    assert "its row was deleted" in out
+    assert "1 job with 3 objects would go" in out
+    assert [job.id for job in ledger.run(pruning.orphaned)] == [deleted]
+    assert ledger.run(pruning.prune, stays) == (0, False)
+    assert sluice("jobs", "prune", "--older-than", 36500)[:2] == (0, "1 job deleted, with 3 objects\n")
+    for table in ("objects", "predictions", "counters", "listings"):
+        assert {row["job_id"] for row in ask(ledger, f"SELECT job_id FROM {table}")} == {stays}
+    assert breaches(ledger) == []
+    assert ledger.run(pruning.orphaned) == []
 
 
 def test_what_is_needed_stays(ledger: Database) -> None:
