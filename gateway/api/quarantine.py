@@ -29,7 +29,7 @@ class QuarantinedAnswer(BaseModel):
 
     id: int
     url: str = Field(examples=["s3://photos/2024/notes.txt"])
-    reason: str = Field(examples=["not_an_image"])
+    reason: str = Field(examples=[Reason.NOT_AN_IMAGE.value])
     description: str = Field(description="What the reason means")
     remedy: str = Field(description="What to do about it")
     detail: str = Field(description="What was found")
@@ -47,7 +47,7 @@ class QuarantineAnswer(BaseModel):
 class ReplayRequest(StrictRequest):
     """What is to be tried again: some objects, all of a reason, or (with neither) all of the job."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "not_found"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": Reason.NOT_FOUND.value}]})
 
     ids: list[Annotated[int, Field(ge=1, le=OBJECT_MAX)]] | None = Field(
         default=None, min_length=1, max_length=IDS_MAX, description="Objects by number"

@@ -44,7 +44,7 @@ class PlayedDatabase:
         self.closed.set()
 
 
-class Gate:
+class HeldGate:
     """A statement that takes until it is released."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ def test_one_is_served_at_a_time_in_the_order_of_asking() -> None:
     served: list[int] = []
 
     async def ask() -> None:
-        ledger, gate = played(PlayedDatabase()), Gate()
+        ledger, gate = played(PlayedDatabase()), HeldGate()
         asked = [asyncio.create_task(ledger.run(gate))]
         asked += [asyncio.create_task(ledger.run(lambda _, n=n: served.append(n))) for n in range(20)]  # type: ignore[misc]
         await asyncio.to_thread(gate.begun.wait)
@@ -108,7 +108,7 @@ def test_who_is_cancelled_is_not_served_unless_its_transaction_has_begun() -> No
     served: list[str] = []
 
     async def ask() -> None:
-        ledger, gate = played(PlayedDatabase()), Gate()
+        ledger, gate = played(PlayedDatabase()), HeldGate()
         begun = asyncio.create_task(ledger.run(gate))
         waiting = asyncio.create_task(ledger.run(lambda _: served.append("cancelled")))
         await asyncio.to_thread(gate.begun.wait)
@@ -127,7 +127,7 @@ def test_who_is_cancelled_is_not_served_unless_its_transaction_has_begun() -> No
 
 
 def test_a_connection_is_closed_after_the_statement_under_way_and_nobody_waits_for_it() -> None:
-    database, gate = PlayedDatabase(), Gate()
+    database, gate = PlayedDatabase(), HeldGate()
 
     async def ask() -> None:
         ledger = played(database)

@@ -17,7 +17,7 @@ from sluice.domain import Reason
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LINES_MAX: Final = 350
-PROCESSES: Final = ("sluice", "producer", "consumer", "trainer", "handlers")
+PROCESSES: Final = ("sluice", "producer", "consumer", "gateway", "trainer", "handlers")
 TOPS: Final = (*PROCESSES, "migrations", "docker", "scripts", "tools", "tests")
 
 FLOORS: Final = (
@@ -36,6 +36,7 @@ NEVER: Final = {("ledger", "telemetry"), ("inference", "ledger")}
 MAY_IMPORT: Final = {
     "producer": ("producer", "sluice"),
     "consumer": ("consumer", "sluice"),
+    "gateway": ("gateway", "sluice"),
     "trainer": ("trainer", "sluice", "handlers"),
     "handlers": ("handlers", "sluice.images"),
     "handlers.agent": ("handlers.agent", "sluice"),

@@ -9,7 +9,7 @@ from typing import Final
 
 from sluice.errors import SluiceError
 from tools.labelled.emoji import ARTISTS
-from tools.loop.person import LoopError, Person
+from tools.loop.person import LoopError, LoopPerson
 from tools.loop.pictures import LoopPictures, four_artists, some_digits
 from tools.loop.story import Story
 from tools.stack import Servers, Stack, StackError, TorchServe, orderly_end
@@ -74,7 +74,7 @@ def go_around(
         gateway = stack.add_gateway()
         started = [stack.add_producer(), stack.add_consumer(), gateway]
         start_all(*started, stack.add_agent(torchserve), stack.add_trainer())
-        Story(pictures, Person(stack, gateway), servers.s3, bucket, looked_at, margin).run()
+        Story(pictures, LoopPerson(stack, gateway), servers.s3, bucket, looked_at, margin).run()
 
 
 if __name__ == "__main__":

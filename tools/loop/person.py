@@ -25,7 +25,7 @@ class LoopError(Exception):
     """Raised when the loop doesn't close: a command fails, or something isn't as it was told."""
 
 
-class Person:
+class LoopPerson:
     """Somebody with a terminal and an account."""
 
     def __init__(self, stack: Stack, gateway: Gateway) -> None:

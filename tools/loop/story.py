@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tools.loop.person import LoopError, Person
+from tools.loop.person import LoopError, LoopPerson
 from tools.loop.pictures import DARK, LoopPictures, darkened
 from tools.stack import S3Server
 
@@ -21,7 +21,7 @@ class Story:
     """One run."""
 
     def __init__(
-        self, pictures: LoopPictures, person: Person, s3: S3Server, bucket: str, looked_at: int, margin: int
+        self, pictures: LoopPictures, person: LoopPerson, s3: S3Server, bucket: str, looked_at: int, margin: int
     ) -> None:
         """The person looks at so many answers; the new version may be worse by so many points."""
         self._pictures = pictures

@@ -15,7 +15,7 @@ LATENCY_MS = 20_000
 
 
 @bentoml.service(workers=TASK.processes, traffic={"timeout": 60})
-class Classifier:
+class ClassifierService:
     """POST /label with one or more files as `photos`."""
 
     def __init__(self) -> None:
