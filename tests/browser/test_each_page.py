@@ -15,6 +15,7 @@ from tests.browser.visits import Visits, Who, choose, payload, picture, take
 WIDTHS: Final = {"desk": 1280, "phone": 360}
 OPENED: Final = 3
 """So many of what can be opened: the API's page has dozens that are all alike."""
+WIDER: Final = "all => all.filter(each => each.scrollWidth > each.clientWidth).length"
 GRAVE: Final = {"serious", "critical"}
 
 PAGES: Final[dict[str, tuple[str, Who]]] = {
@@ -94,6 +95,9 @@ def check(page: Page, screens: Path, name: str) -> None:
             if width_name == "desk":
                 faults += [f"{theme}: {fault}" for fault in faults_of(page, theme)]
         wide = page.evaluate("() => document.documentElement.scrollWidth")
+        hidden = page.locator(".wide:has(> .stacked)").evaluate_all(WIDER)
+        if hidden and width_name == "phone":
+            faults.append(f"{hidden} tables that are stacked on a phone still go out of view")
         if wide > width:
             faults.append(f"{wide} pixels wide in a window of {width}: {widest(page)}")
     assert faults == []
