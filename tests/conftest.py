@@ -36,10 +36,7 @@ from sluice.telemetry import LedgerTelemetry
 from tools.stack import S3Server, Servers, Stack, TorchServe
 
 ORDER: Final = ("unit", "chart", "cluster", "integration", "chaos", "browser")
-ORDER_OF_SEVERAL: Final = ("cluster", "chaos", "unit", "chart", "browser", "integration")
-"""What several processes take: what takes longest in one piece first, so that all of them end at the same time."""
-TOGETHER: Final = ("cluster", "chaos", "browser")
-QUICK: Final = ("unit", "chart")
+TOGETHER: Final = ("cluster", "browser")
 _numbers = itertools.count()
 
 # The time of an example depends on the machine, not on the code.
@@ -47,26 +44,22 @@ hypothesis_settings.register_profile("untimed", deadline=None)
 hypothesis_settings.load_profile("untimed")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the fast tests first, whatever the folders' names; of several processes, others begin with the longest."""
-    order = ORDER_OF_SEVERAL if hasattr(config, "workerinput") else ORDER
-    items.sort(key=lambda item: order.index(_room(item)))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the fast tests first, whatever the folders' names."""
+    items.sort(key=lambda item: ORDER.index(_room(item)))
 
 
 class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Distributes tests to several processes: to any free one, but some rooms as a whole to one.
+    """Distributes tests to several processes: to any free one, but all the cluster's to one, and all the browser's.
 
-    Each process has its own servers, but there is only one cluster; what the browser looks at, and the servers that
-    chaos may kill, take long to start. So do most fixtures of a module, which stays with one process as well; and so
-    does a module whose tests are done in no time, but for what they read or make first.
+    Each process has its own servers, but there is only one cluster; and what the browser looks at takes long to start.
+    So do most fixtures of a module, which stay with one process as well.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        room = module.split("/")[1]
-        if room in TOGETHER:
-            return room
-        return module if room in QUICK or _shares_a_fixture(module) else nodeid
+        room = next((room for room in TOGETHER if nodeid.startswith(f"tests/{room}/")), "")
+        return room or (module if _shares_a_fixture(module) else nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneCluster:
