@@ -30,7 +30,7 @@ from PIL import Image
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from sluice.ledger import Database
+from sluice.ledger import Database, schema
 from sluice.settings import Settings, read_settings
 from sluice.telemetry import LedgerTelemetry
 from tools.stack import S3Server, Servers, Stack, TorchServe
@@ -117,7 +117,7 @@ def database_name(servers: Servers) -> Iterator[str]:
 def database_url(servers: Servers, database_name: str) -> str:
     """Return an empty database for the test, with its tables."""
     url = servers.database.create(database_name)
-    servers.database.tables.make(read_settings(database_url=url))
+    schema.upgrade(read_settings(database_url=url))
     return url
 
 

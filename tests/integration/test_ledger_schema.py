@@ -25,7 +25,6 @@ from sluice.ledger import (
 from sluice.settings import Settings, read_settings
 from tests.support.ledger_rows import ask, breaches, entries, ids_of, list_all, prediction, reads, register, running_job
 from tools.stack import Servers
-from tools.stack.tables import TableCopies
 
 
 @pytest.fixture
@@ -91,46 +90,6 @@ def test_an_upgrade_waits_for_a_database_that_starts(servers: Servers, empty: Se
 def test_a_revision_that_there_is_not_is_said_with_the_remedy(empty: Settings) -> None:
     with pytest.raises(ConfigurationError, match=r"nope.*sluice db current"):
         schema.upgrade(empty, "nope")
-
-
-def described(ledger: Database) -> dict[str, list[dict[str, Any]]]:
-    """Return what information_schema says of a database, without its name, and the rows of its tables."""
-    own = "DATABASE() AS own"
-    found = {
-        "TABLES": "table_name, table_type, engine, row_format, table_collation, create_options, table_comment",
-        "COLUMNS": "*",
-        "STATISTICS": "table_name, index_name, non_unique, seq_in_index, column_name, sub_part, index_type",
-        "KEY_COLUMN_USAGE": "*",
-        "REFERENTIAL_CONSTRAINTS": "*",
-        "CHECK_CONSTRAINTS": "*",
-        "VIEWS": "*",
-    }
-    told = {}
-    for name, columns in found.items():
-        where = "constraint_schema" if "CONSTRAINTS" in name else "table_schema"
-        rows = ask(ledger, f"SELECT {columns}, {own} FROM information_schema.{name} WHERE {where} = DATABASE()")
-        told[name] = sorted(
-            ({key: str(value).replace(str(row["own"]), "") for key, value in row.items()} for row in rows), key=str
-        )
-    told["rows"] = [row for name in sorted(tables(ledger)) for row in ask(ledger, f"SELECT * FROM `{name}`")]
-    return told
-
-
-def test_tables_of_later_databases_are_those_that_the_migrations_made(
-    servers: Servers, database_name: str, empty: Settings, fresh: Database
-) -> None:
-    """Databases of a server's tests have copies: no test may meet other tables than people do."""
-    copies = TableCopies()
-    copies.make(empty)
-    later = f"{database_name}_later"
-    try:
-        settings = read_settings(database_url=servers.database.create(later), database_patience=30.0)
-        copies.make(settings)
-        with Database(settings) as database:
-            assert described(database) == described(fresh)
-        assert schema.current(settings) == schema.current(empty)
-    finally:
-        servers.database.drop(later)
 
 
 def test_a_job_in_plain_sql(ledger: Database) -> None:

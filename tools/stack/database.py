@@ -15,7 +15,6 @@ import pymysql
 from tools.stack.leash import Leash
 from tools.stack.ports import free_port
 from tools.stack.server import Server, StackError, plain_environment
-from tools.stack.tables import TableCopies
 
 USER: Final = "sluice"
 START_SECONDS: Final = 120.0
@@ -32,7 +31,6 @@ class DatabaseServer(Server):
         self.port = free_port()
         self.password = secrets.token_hex(16)
         self.folder = folder / "database"
-        self.tables = TableCopies()
         self._more_options = list(options)
         self._program = _find("mariadbd", "mysqld")
         # A socket's path may have only 107 characters, and the folder's may be longer.

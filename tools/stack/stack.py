@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from sluice.ledger import Database, models
+from sluice.ledger import Database, models, schema
 from sluice.settings import Settings, read_settings
 from tools.stack.ports import free_port, give_back
 from tools.stack.server import Server, plain_environment
@@ -54,7 +54,7 @@ class Stack:
     def __enter__(self) -> Self:
         """Create the database and its tables; register the models, the first one live."""
         self.servers.database.create(self.database)
-        self.servers.database.tables.make(self.settings)
+        schema.upgrade(self.settings)
         self._register_models()
         return self
 
