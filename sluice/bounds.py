@@ -7,7 +7,8 @@ from typing import Final
 
 SECONDS: Final = (0.001, 86_400.0)
 """All settings that are fractions are seconds; those that may be 0 mean something else by it."""
-MOST: Final = {"bytes": 2**50, "days": 36_500, "threads": 1024, "concurrency": 1024}
+DAYS_MAX: Final = 36_500
+MOST: Final = {"bytes": 2**50, "days": DAYS_MAX, "threads": 1024, "concurrency": 1024}
 """How large a whole number may be, by the last word of its setting's name; others: MOST_OF_OTHERS."""
 MOST_OF_OTHERS: Final = 10**9
 URLS: Final = frozenset({"s3_endpoint", "agent_management", "gateway_url", "gateway_oidc_issuer"})

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
+from sluice.bounds import DAYS_MAX
 from sluice.cli.connect import open_database
 from sluice.cli.screen import console, counted, safe
 from sluice.errors import ConfigurationError
@@ -17,7 +18,6 @@ from sluice.ledger.jobs import NUMBER_MAX
 from sluice.ledger.pruning import PrunableJob, PruneWish
 
 LOCKED_SECONDS: Final = 0.5
-DAYS_MAX: Final = 36_500
 
 EXAMPLES: Final = """\
 Examples:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sluice.bounds import DAYS_MAX
 from sluice.domain import Reason
 from sluice.domain.gates import HASHED
 from sluice.ledger.columns import has_table
@@ -23,7 +24,8 @@ KEYED: Final = {"objects": "id", "predictions": "object_id"}
 OF_TRIALS_KEYED: Final = {"trial_predictions": "object_id"}
 """Tables with rows of objects, and what they are called there."""
 DELETED_BY_HAND: Final = (
-    "jobs whose row was deleted but not what belongs to it (`sluice jobs prune --older-than 36500` deletes that too)"
+    "jobs whose row was deleted but not what belongs to it "
+    f"(`sluice jobs prune --older-than {DAYS_MAX}` deletes that too)"
 )
 COUNTED: Final = ("listed", "done", "quarantined", "superseded")
 
