@@ -14,16 +14,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-import pymysql
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from sluice.errors import SluiceError
+from sluice.ledger import Database, query
+from sluice.ledger.query import StatementResult
 from tools.cache import cache_folder
 from tools.contact_sheet import write_contact_sheet
 from tools.photos import bad_files, photos
-from tools.stack import Servers, Stack, StackError, free_port, orderly_end
+from tools.stack import Servers, Stack, StackError, Supervisor, free_port, orderly_end
 from tools.stack.workers import start_all
 
 MODEL: Final = "efficientnet-lite0"
@@ -106,57 +107,62 @@ class Demo:
         self.say(f"the page is {gateway.url}/ and asks nobody to sign in; the API is described at {gateway.url}/docs")
         self.say(f"its admin, for this run: {stack.settings.gateway_admin}, password {stack.admin_password}")
 
+        with Supervisor((*stack.workers, *stack.servers.all), self.say, output.parent) as supervisor:
+            return self._classify(stack, supervisor, good, stay=stay, output=output)
+
+    def _classify(
+        self, stack: Stack, supervisor: Supervisor, good: dict[str, bytes], *, stay: bool, output: Path
+    ) -> int:
         command = ["sluice", "submit", f"s3://{BUCKET}", "--wait"]
         self.say(f"$ {' '.join(command)}")
-        code = self._sluice(stack, *command[1:])
+        code = self._sluice(stack, supervisor, *command[1:])
         if code != 0:
             self._console.print(stack.log_tails(), markup=False, highlight=False)
             return code
         self.say("every object has its row")
 
         self._console.print(f"\nThe ten best: [bold]{BEST};", soft_wrap=True)
-        self._table(*self._query(stack, BEST))
+        self._table(self._query(stack, BEST))
         self._console.print("\nThe bad files, and why they are in quarantine:", style="bold")
-        self._sluice(stack, "quarantine", "list", "last")
-        _, rows = self._query(stack, ALL)
+        self._sluice(stack, supervisor, "quarantine", "list", "last")
         prefix = f"s3://{BUCKET}/"
+        rows = [(str(url), str(label), float(str(score))) for url, label, score in self._query(stack, ALL).rows]
         entries = [(good[url.removeprefix(prefix)], label, score) for url, label, score in rows]
         write_contact_sheet(output, f"{len(entries)} photos as {MODEL} sees them, the surest first", entries)
         self.say(f"contact sheet: {output}")
         if stay:
             # From here on Ctrl-C is the normal end.
             with contextlib.suppress(KeyboardInterrupt):
-                self._stay(stack)
+                self._stay(stack, supervisor)
         return 0
 
-    def _sluice(self, stack: Stack, *arguments: str) -> int:
+    def _sluice(self, stack: Stack, supervisor: Supervisor, *arguments: str) -> int:
         """Run the command like a person, with the stack's settings."""
         program = Path(sys.executable).parent / "sluice"
         environment = {"COLUMNS": str(self._console.width), **stack.environment}
-        return subprocess.run([program, *arguments], env=environment, check=False).returncode
+        process = subprocess.Popen([program, *arguments], env=environment)
+        try:
+            while process.poll() is None:
+                supervisor.check()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(IDLE_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+        return process.returncode
 
-    def _query(self, stack: Stack, sql: str) -> tuple[list[str], list[tuple[str, str, float]]]:
-        database = stack.servers.database
-        with (
-            pymysql.connect(
-                host="127.0.0.1",
-                port=database.port,
-                user=database.user,
-                password=database.password,
-                database=stack.database,
-            ) as connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(sql)
-            return [column[0] for column in cursor.description], list(cursor.fetchall())
+    def _query(self, stack: Stack, sql: str) -> StatementResult:
+        """Ask the database, which may be starting again."""
+        with Database(stack.settings) as database:
+            return database.run(query.ask, sql)
 
-    def _table(self, columns: list[str], rows: list[tuple[str, str, float]]) -> None:
-        table = Table(*columns)
-        for row in rows:
+    def _table(self, said: StatementResult) -> None:
+        table = Table(*said.columns)
+        for row in said.rows:
             table.add_row(*(str(value) for value in row))
         self._console.print(table)
 
-    def _stay(self, stack: Stack) -> None:
+    def _stay(self, stack: Stack, supervisor: Supervisor) -> None:
         """Keep running, so that people can look around."""
         client = stack.servers.folder / "client.cnf"
         stack.servers.database.write_client_file(client, stack.database)
@@ -179,12 +185,11 @@ class Demo:
             f"  curl -F file=@some-photo.jpg {stack.gateways[0].url}/api/v1/predictions",
             f"  curl -T some-photo.jpg {stack.servers.torchserve.address}/predictions/{MODEL}",
             f"  curl {stack.consumers[0].metrics_url}",
+            f"  kill -9 {stack.consumers[0].pid}     # or any other part: it is started again, and nothing is lost",
         ]
         self._console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
         while True:
-            dead = [server.name for server in (*stack.workers, *stack.servers.all) if server.pid is None]
-            if dead:
-                raise StackError(f"{', '.join(dead)} ended:\n{stack.log_tails()}")
+            supervisor.check()
             time.sleep(IDLE_SECONDS)
 
 

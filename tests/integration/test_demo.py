@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 from PIL import Image
@@ -75,3 +82,114 @@ def test_it_cleans_up_when_it_is_stopped(number: signal.Signals) -> None:
         running.communicate(timeout=60)
         assert running.returncode == 128 + number
     assert not left_behind(output)
+
+
+LIMIT_SECONDS = 300.0
+
+
+class DemoOnTerminal:
+    """A demo that stays up, as somebody sees it who has a terminal."""
+
+    def __init__(self, output: Path) -> None:
+        self.said = ""
+        self._screen, terminal = pty.openpty()
+        command = [sys.executable, "-m", "tools.demo", "--photos", str(FEW), "--output", str(output)]
+        with ctrl_c_heard():
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+            )
+        os.close(terminal)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, text: str, times: int = 1) -> str:
+        """Wait until it has said something so often; return all that it has said."""
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while self.said.count(text) < times:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.05)
+        return self.said
+
+    def pids(self, *words: str) -> list[int]:
+        """Return its processes whose command line has all the words."""
+        found = []
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if set(words) <= {part.rpartition("/")[2] for part in child.cmdline()}:
+                    found.append(child.pid)
+        return found
+
+    def stop(self) -> int:
+        """Press Ctrl-C, and wait for the end."""
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(60)
+        self._reader.join()
+        return code
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # as a terminal ends
+            while data := os.read(self._screen, 65536):
+                self.said += data.decode(errors="replace").replace("\r\n", "\n")
+        os.close(self._screen)
+
+
+@contextlib.contextmanager
+def demos(*outputs: Path) -> Iterator[list[DemoOnTerminal]]:
+    with contextlib.ExitStack() as started:
+        shown = []
+        for output in outputs:
+            shown.append(DemoOnTerminal(output))
+            started.callback(shown[-1].process.kill)
+        yield shown
+
+
+def picture_gets_its_answer(said: str) -> bool:
+    shown = re.search(r"the page is (\S+)/ and asks nobody", said)
+    assert shown is not None
+    photo = next(iter(photos.photos(1)))[1]
+    answer = requests.post(f"{shown[1]}/api/v1/predictions", files={"file": photo}, timeout=60)
+    return answer.ok and bool(answer.json())
+
+
+def test_any_part_may_be_killed_and_is_started_again(tmp_path: Path) -> None:
+    parts = {
+        "consumer-0": ("-m", "consumer"),
+        "producer-0": ("-m", "producer"),
+        "gateway-0": ("-m", "gateway"),
+        "agent-0": ("-m", "handlers.agent"),
+        "database": ("mariadbd",),
+        "s3": ("versitygw",),
+        "torchserve": ("java",),
+    }
+    with demos(tmp_path / "sheet.png") as (shown,):
+        shown.wait_for("$ sluice submit")
+        os.kill(shown.pids("-m", "producer")[0], signal.SIGKILL)
+        assert f"{FEW} done, 20 quarantined" in shown.wait_for("All of it stays up until Ctrl-C")
+        shown.wait_for("producer-0 is ready again")
+        for name, words in parts.items():
+            before = shown.said.count(f"{name} is ready again")
+            os.kill(shown.pids(*words)[0], signal.SIGKILL)
+            shown.wait_for(f"{name} is ready again", before + 1)
+            assert re.search(rf"\] {name} (was ended by SIGKILL|ended with -?\d+): starting it again", shown.said)
+        for worker in shown.pids("model_service_worker.py"):
+            os.kill(worker, signal.SIGKILL)
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while not picture_gets_its_answer(shown.said):
+            assert time.monotonic() < deadline
+        assert shown.stop() == 0
+        assert "nothing is left running" in shown.said
+        assert not left_behind(shown.said)
+
+
+def test_a_second_demo_beside_the_first(tmp_path: Path) -> None:
+    with demos(tmp_path / "one.png", tmp_path / "two.png") as shown:
+        pages = set()
+        for each in shown:
+            each.wait_for("All of it stays up until Ctrl-C")
+            assert f"{FEW} done, 20 quarantined" in each.said
+            assert picture_gets_its_answer(each.said)
+            pages |= set(re.findall(r"the page is (\S+)/ and asks", each.said))
+        assert len(pages) == 2
+        assert [each.stop() for each in shown] == [0, 0]
+        assert not any(left_behind(each.said) for each in shown)

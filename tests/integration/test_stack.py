@@ -14,7 +14,7 @@ import requests
 import sklearn
 
 from sluice.ledger import Database, jobs, progress
-from tools.stack import ROOT, Leash, Server, Stack, StackError, TorchServe, free_port
+from tools.stack import ROOT, Leash, Server, Stack, StackError, Supervisor, TorchServe, free_port
 
 SLEEPER = [sys.executable, "-c", "import subprocess, sys; subprocess.run(['sleep', '300'])"]
 
@@ -77,6 +77,55 @@ def test_a_server_that_ends_early_shows_its_log(tmp_path: Path) -> None:
         server.spawn([sys.executable, "-c", "raise SystemExit('the disk is on fire')"], {})
         with pytest.raises(StackError, match="the disk is on fire"):
             server.wait_until(lambda: False, 10.0)
+
+
+class Touching(Server):
+    """Is ready once it has written its file; ends at once as often as it is told to."""
+
+    def __init__(self, folder: Path, leash: Leash, ends: int) -> None:
+        super().__init__("touching", folder, leash)
+        self.file = folder / "ready"
+        self.ends = ends
+
+    def start(self) -> None:
+        self.file.unlink(missing_ok=True)
+        end = "sys.exit('the disk is on fire')" if 0 < self.starts <= self.ends else ""
+        program = f"import pathlib, sys, time; {end}\npathlib.Path({str(self.file)!r}).touch()\ntime.sleep(300)"
+        self.spawn([sys.executable, "-c", program], {})
+
+    def wait_ready(self, seconds: float = 60.0) -> None:
+        self.wait_until(self.file.exists, seconds)
+
+
+def test_what_is_killed_is_started_again_however_often(tmp_path: Path) -> None:
+    said: list[str] = []
+    with Leash(None) as leash:
+        server = Touching(tmp_path, leash, 1)
+        server.start()
+        server.wait_ready()
+        with Supervisor([server], said.append, tmp_path / "kept") as supervisor:
+            for kill in range(1, 6):
+                server.kill()
+                wait_for(lambda kill=kill: said.count("touching is ready again") == kill)
+                supervisor.check()
+        server.kill()
+    assert said.count("touching was ended by SIGKILL: starting it again") == 5
+    assert said.count("touching ended with 1: starting it again") == 1
+    assert server.starts == 7
+
+
+def test_what_ends_again_and_again_is_given_up_and_its_log_kept(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    with Leash(None) as leash:
+        server = Touching(tmp_path, leash, 99)
+        server.start()
+        server.wait_ready()
+        with Supervisor([server], lambda _: None, kept) as supervisor:
+            server.kill()
+            with pytest.raises(StackError, match=r"touching ended with 1, 3 times before") as raised:
+                wait_for(supervisor.check)
+    assert f"its log is {kept / 'touching.log'}" in str(raised.value)
+    assert (kept / "touching.log").read_text().count("the disk is on fire") == server.starts - 1 == 3
 
 
 def test_torchserve_answers_a_person_and_keeps_management_on_loopback(torchserve: TorchServe) -> None:

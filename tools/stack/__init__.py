@@ -8,6 +8,7 @@ from tools.stack.server import ROOT, Server, StackError
 from tools.stack.servers import Servers, orderly_end
 from tools.stack.stack import Stack
 from tools.stack.storage import S3Server
+from tools.stack.supervisor import Supervisor
 from tools.stack.torchserve import TorchServe, archive_of, card_of
 from tools.stack.workers import Gateway, Worker, start_all
 
@@ -22,6 +23,7 @@ __all__ = [
     "SmallDisk",
     "Stack",
     "StackError",
+    "Supervisor",
     "TorchServe",
     "Worker",
     "archive_of",

@@ -15,6 +15,7 @@ from tools.stack.leash import Leash, signal_group
 ROOT: Final = Path(__file__).resolve().parents[2]
 POLL_SECONDS: Final = 0.05
 TAIL_LINES: Final = 25
+START_SECONDS: Final = 60.0
 
 
 class StackError(Exception):
@@ -45,6 +46,10 @@ class Server:
 
     def start(self) -> None:
         """Start it; returns before it is ready."""
+        raise NotImplementedError
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        """Wait until it is ready."""
         raise NotImplementedError
 
     def spawn(self, command: Sequence[str | Path], environment: Mapping[str, str], cwd: Path = ROOT) -> None:

@@ -12,9 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tools.stack.leash import Leash
 from tools.stack.ports import free_port
-from tools.stack.server import Server, plain_environment
+from tools.stack.server import START_SECONDS, Server, plain_environment
 
-START_SECONDS: Final = 60.0
 ASK_SECONDS: Final = 5.0
 
 
