@@ -21,10 +21,11 @@ Examples:
   sluice jobs resume last
   sluice jobs retry 7
   sluice jobs priority 7 10
+  sluice jobs repair 7
   sluice jobs prune --older-than 90 --dry-run"""
 
 app = typer.Typer(
-    help="List, pause, resume, retry, cancel, prioritize and prune jobs.", no_args_is_help=True, epilog=EXAMPLES
+    help="List, pause, resume, retry, cancel, prioritize, repair and prune jobs.", no_args_is_help=True, epilog=EXAMPLES
 )
 
 app.command("prune", epilog=prune.EXAMPLES)(prune.prune)
@@ -83,6 +84,19 @@ def retry(job: JobArgument) -> None:
 def cancel(job: JobArgument) -> None:
     """Cancel a job for good; its predictions are kept."""
     _change(job, "cancelled")
+
+
+@app.command(epilog="Example:\n\n  sluice jobs repair 7")
+def repair(job: JobArgument) -> None:
+    """Put a job right after its rows were changed in SQL, as `sluice check` says.
+
+    Its objects are counted anew, and if it is done and has pending ones,
+    it runs again. Commits wait while it counts.
+    """
+    with open_database() as database:
+        found = database.run(find_job, job)
+        runs = database.run(ledger_jobs.repair, found.id)
+    print(f"job {found.id} is counted anew{' and runs again' if runs else ''}")
 
 
 @app.command(

@@ -27,6 +27,9 @@ DELETED_BY_HAND: Final = (
     "jobs whose row was deleted but not what belongs to it "
     f"(`sluice jobs prune --older-than {DAYS_MAX}` deletes that too)"
 )
+PREFIX: Final = "TRIM(TRAILING '!/' FROM SUBSTRING(j.source, CHAR_LENGTH(SUBSTRING_INDEX(j.source, '/', 3)) + 2))"
+"""What the keys of a job on S3 begin with."""
+REPAIRED: Final = "were rows changed in SQL? `sluice jobs repair JOB` puts it right"
 COUNTED: Final = ("listed", "done", "quarantined", "superseded")
 
 
@@ -74,6 +77,13 @@ RULES: Final = (
         """SELECT o.id FROM objects o WHERE o.id BETWEEN %s AND %s AND o.state = 'superseded' AND NOT EXISTS (
                SELECT 1 FROM objects n FORCE INDEX (one_version) WHERE n.job_id = o.job_id AND n.repeat_no = o.repeat_no
                AND n.object_key = o.object_key AND n.generation > o.generation)""",
+    ),
+    InvariantRule(
+        "I3",
+        "objects that aren't below their job's source (it was changed after they were listed: set it back in SQL)",
+        f"""SELECT o.id FROM objects o JOIN jobs j ON j.id = o.job_id WHERE o.id BETWEEN %s AND %s
+            AND o.state IN ('pending', 'done') AND j.source LIKE 's3://%%'
+            AND LEFT(o.object_key, LENGTH({PREFIX})) <> CAST({PREFIX} AS BINARY)""",
     ),
     InvariantRule(
         "I5",
@@ -176,7 +186,7 @@ def _unbalanced(cursor: LedgerCursor, found: Counter[tuple[int, str]]) -> list[I
     wrong = {job for job, name in {*found, *said} if name != "pending" and found[job, name] != said.get((job, name), 0)}
     gone = {job for counts in (found, said) for (job, _), count in counts.items() if count} - known
     return [
-        _breach("I1", "jobs whose counters differ from their objects", sorted(wrong - gone)),
+        _breach("I1", f"jobs whose counters differ from their objects ({REPAIRED})", sorted(wrong - gone)),
         _breach("I1", DELETED_BY_HAND, sorted(gone)),
     ]
 
@@ -187,7 +197,8 @@ def _unfinished(cursor: LedgerCursor) -> InvariantBreach:
         "SELECT j.id FROM jobs j WHERE j.state = 'done' AND EXISTS (SELECT 1 FROM objects o FORCE INDEX (by_state) "
         "WHERE o.job_id = j.id AND o.state = 'pending') ORDER BY j.id"
     )
-    return _breach("I1", "jobs that are done with pending objects", [row["id"] for row in cursor.fetchall()])
+    ids = [row["id"] for row in cursor.fetchall()]
+    return _breach("I1", f"jobs that are done with pending objects ({REPAIRED})", ids)
 
 
 def _broken(

@@ -7,6 +7,7 @@ from typing import Final
 
 from sluice.domain import INSIDE, check_source, is_inside
 from sluice.errors import ConfigurationError, LedgerError
+from sluice.ledger import counters
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import Job, shortened
 
@@ -146,6 +147,11 @@ def reopen(cursor: LedgerCursor, job_id: int) -> bool:
         return False
     cursor.execute("UPDATE jobs SET state = 'running', finished = NULL WHERE id = %s", (job_id,))
     return True
+
+
+def repair(cursor: LedgerCursor, job_id: int) -> bool:
+    """Count a job's rows anew, after somebody changed them in SQL; return whether it was done and runs again."""
+    return bool(counters.recount(cursor, job_id).get("pending")) and reopen(cursor, job_id)
 
 
 def fail(cursor: LedgerCursor, job_id: int, message: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
+
+import pymysql
 
 from sluice.domain import LABEL_MAX
 from sluice.ledger import counters, tallies
@@ -13,10 +15,12 @@ from sluice.ledger.objects import lock_pending
 from sluice.ledger.rows import Prediction, Result, packed_top, shortened
 
 CONSUMER_MAX: Final = 64
+SET_BACK: Final = "set back"
+"""In a transaction's memory: objects that are pending may have predictions."""
 
 
 def commit(cursor: LedgerCursor, rows: Sequence[Prediction]) -> set[int]:
-    """Commit predictions; the first one for an object wins. Return the objects that this call made done.
+    """Commit predictions; the first one for an object wins. Return the objects whose predictions this call inserted.
 
     Objects that aren't pending any more are skipped, so a late or repeated commit has no effect. Rows that another
     transaction has locked are skipped too: `objects.still_pending` returns those that must be committed later.
@@ -27,6 +31,32 @@ def commit(cursor: LedgerCursor, rows: Sequence[Prediction]) -> set[int]:
     job_of = lock_pending(cursor, first)
     if not job_of:
         return set()
+    has = _predicted(cursor, job_of) if cursor.memory.get(SET_BACK) else set()
+    new = [object_id for object_id in job_of if object_id not in has]
+    try:
+        _insert(cursor, [(object_id, job_of[object_id], first[object_id]) for object_id in new])
+    except pymysql.IntegrityError:
+        # Somebody set objects that have predictions back to pending, in SQL: those stay, and the next try looks which.
+        cursor.memory[SET_BACK] = True
+        raise
+    cursor.execute("UPDATE objects SET state = 'done', updated = CURRENT_TIMESTAMP(3) WHERE id IN %s", (list(job_of),))
+    by_job = {
+        job: [first[each] for each in new if job_of[each] == job] for job in sorted({job_of[each] for each in new})
+    }
+    tallies.add(cursor, by_job)
+    for job_id, found in by_job.items():
+        counters.add(cursor, job_id, done=len(found))
+    return set(new)
+
+
+def _predicted(cursor: LedgerCursor, ids: Iterable[int]) -> set[int]:
+    """Return which of the objects have a prediction."""
+    cursor.execute("SELECT object_id FROM predictions WHERE object_id IN %s", (sorted(ids),))
+    return {row["object_id"] for row in cursor.fetchall()}
+
+
+def _insert(cursor: LedgerCursor, rows: Sequence[tuple[int, int, Prediction]]) -> None:
+    """Insert the predictions of objects of jobs."""
     cursor.executemany(
         "INSERT INTO predictions (object_id, job_id, model_id, label, score, top, sha256, consumer) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
@@ -34,22 +64,16 @@ def commit(cursor: LedgerCursor, rows: Sequence[Prediction]) -> set[int]:
             (
                 object_id,
                 job_id,
-                first[object_id].model_id,
-                shortened(first[object_id].label, LABEL_MAX),
-                first[object_id].score,
-                packed_top(first[object_id].top),
-                first[object_id].sha256,
-                shortened(first[object_id].consumer, CONSUMER_MAX),
+                row.model_id,
+                shortened(row.label, LABEL_MAX),
+                row.score,
+                packed_top(row.top),
+                row.sha256,
+                shortened(row.consumer, CONSUMER_MAX),
             )
-            for object_id, job_id in job_of.items()
+            for object_id, job_id, row in rows
         ],
     )
-    cursor.execute("UPDATE objects SET state = 'done', updated = CURRENT_TIMESTAMP(3) WHERE id IN %s", (list(job_of),))
-    by_job = {job: [first[each] for each in job_of if job_of[each] == job] for job in sorted(set(job_of.values()))}
-    tallies.add(cursor, by_job)
-    for job_id, found in by_job.items():
-        counters.add(cursor, job_id, done=len(found))
-    return set(job_of)
 
 
 def results(cursor: LedgerCursor, job_id: int, *, after_id: int = 0, limit: int = 1000) -> list[Result]:

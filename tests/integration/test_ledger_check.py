@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from sluice.ledger import Database, LedgerCursor, QuarantineEntry, check, listing, objects, predictions
+from sluice.ledger import Database, LedgerCursor, QuarantineEntry, check, jobs, listing, objects, predictions, progress
 from sluice.settings import Settings
-from tests.support.ledger_rows import breaches, entries, ids_of, list_all, prediction, running_job
+from tests.support.cli_runs import run_in_process
+from tests.support.ledger_rows import ask, breaches, entries, ids_of, list_all, prediction, running_job
 
 
 @pytest.fixture
@@ -51,6 +53,8 @@ ORPHAN = 2**63
             (1,),
         ),
         ("UPDATE objects SET state = 'superseded' WHERE id = 5", "I3", "no newer version", (5,)),
+        ("UPDATE jobs SET source = 's3://photos/2024/'", "I3", "below their job's source", (1, 5, 6)),
+        ("UPDATE jobs SET source = 's3://photos/5!/'", "I3", "below their job's source", (1, 6)),
         ("UPDATE objects SET reason = NULL WHERE id = 2", "I5", "without a reason", (2,)),
         ("UPDATE objects SET reason = 'overloaded' WHERE id = 2", "I5", "without a reason", (2,)),
         ("UPDATE objects SET attempts = 2 WHERE id = 3", "I5", "killed_consumers", (3,)),
@@ -102,3 +106,64 @@ def test_a_check_beside_running_work_sees_one_moment(settings: Settings, ledger:
             patch.setattr(LedgerCursor, "execute", interrupt)
             assert ledger.run(check.check) == []
     assert committed
+
+
+def test_an_answered_object_that_is_set_back_keeps_its_prediction(ledger: Database, job: int) -> None:
+    """By SQL it is pending, and then it is answered again, in a batch with others."""
+    ask(ledger, "UPDATE objects SET state = 'pending' WHERE id = 1")
+    batch = [prediction(number, job, "other") for number in (1, 5, 6)]
+    assert ledger.run(predictions.commit, batch) == {5, 6}
+    assert {row.object_id: row.label for row in ledger.run(predictions.results, job)} == {
+        1: "cat",
+        5: "other",
+        6: "other",
+    }
+    assert breaches(ledger) == []
+
+
+def test_a_job_whose_rows_were_changed_is_repaired(
+    ledger: Database,
+    job: int,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """An answered object and a quarantined one are to be answered once more, and the job has ended."""
+    sluice = run_in_process({"SLUICE_DATABASE_URL": database_url}, monkeypatch, capfd)
+    ledger.run(predictions.commit, [prediction(number, job) for number in (5, 6)])
+    assert ledger.run(jobs.finish, job)
+    ask(ledger, "DELETE FROM predictions WHERE object_id = 1")
+    ask(ledger, "UPDATE objects SET state = 'pending' WHERE id IN (1, 2)")
+    code, out, _ = sluice("check")
+    assert code == 1
+    assert out.count("sluice jobs repair JOB") == 2
+    assert sluice("jobs", "repair", job) == (0, f"job {job} is counted anew and runs again\n", "")
+    assert breaches(ledger) == []
+    assert ledger.run(predictions.commit, [prediction(1, job), prediction(2, job)]) == {1, 2}
+    assert ledger.run(jobs.finish, job)
+    assert sluice("jobs", "repair", job) == (0, f"job {job} is counted anew\n", "")
+    assert breaches(ledger) == []
+
+
+def test_a_job_is_repaired_while_consumers_commit(settings: Settings, ledger: Database) -> None:
+    """What is committed meanwhile is counted once."""
+    job = running_job(ledger)
+    list_all(ledger, job, entries(f"{number:03}".encode() for number in range(300)))
+    ids = list(ids_of(ledger, job).values())
+
+    def work(mine: list[int]) -> None:
+        with Database(settings) as database:
+            for first in range(0, len(mine), 2):
+                database.run(predictions.commit, [prediction(number, job) for number in mine[first : first + 2]])
+
+    with ThreadPoolExecutor() as pool:
+        working = [pool.submit(work, ids[part::3]) for part in range(3)]
+        repairs = 0
+        while not all(each.done() for each in working):
+            assert not ledger.run(jobs.repair, job)
+            repairs += 1
+        for each in working:
+            each.result()
+    assert repairs
+    assert ledger.run(progress.progress, job).done == len(ids)  # type: ignore[union-attr]
+    assert breaches(ledger) == []
