@@ -58,6 +58,8 @@ class JobControl:
         self._messages = messages
         self._trials = trials
         self._why_waiting = connections.why_waiting
+        self._sources_begun: dict[int, str] = {}
+        """The source that each active job had when this process met it running."""
         self._pending: dict[int, int] = {}
         self._idle_since: float | None = None
         self._listings: dict[int, asyncio.Task[bool]] = {}
@@ -76,14 +78,16 @@ class JobControl:
         jobs = await self._ledger.run(ledger.jobs.active)
         # Plain SQL may set a job to 'running' that never began: it is started like a pending one.
         begun = [job for job in jobs if job.state == "running" and job.model_id is not None]
-        running = {job.id: job for job in begun}
-        await self._trials.look(begun)
+        running = self._unmoved(begun)
+        await self._trials.look(list(running.values()))
         self._dispatcher.set_jobs(running)
         self._sources.keep({job.source for job in running.values()})
         mine = [job for job in jobs if job.id % self._settings.shards == self._settings.shard]
         for job in mine:
             self._messages.adopt(job.id, job.message)
-            if job.id not in running:
+            moved = job.id in self._sources_begun and job.id not in running
+            self._messages.say(job.id, "moved", self._why_moved(job) if moved else "")
+            if job.id not in self._sources_begun:
                 await self._start(job)
         mine = [job for job in mine if job.id in running]
         self._list(mine, tasks)
@@ -92,6 +96,17 @@ class JobControl:
         self._explain(mine, clock())
         for job_id, message in self._messages.take({job.id for job in jobs}).items():
             await self._ledger.run(ledger.jobs.set_message, job_id, message)
+
+    def _unmoved(self, begun: list[Job]) -> dict[int, Job]:
+        """Return the jobs whose source is still the one that was listed: others' keys would be read somewhere else."""
+        self._sources_begun = {job.id: self._sources_begun.get(job.id, job.source) for job in begun}
+        return {job.id: job for job in begun if job.source == self._sources_begun[job.id]}
+
+    def _why_moved(self, job: Job) -> str:
+        return (
+            "set its source back in SQL, or cancel it and submit another: its objects were listed in "
+            f"{self._sources_begun[job.id]}"
+        )
 
     async def _start(self, job: Job) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-TOPICS: Final = ("ledger", "model", "source", "consumers")
+TOPICS: Final = ("ledger", "moved", "model", "source", "consumers")
 """The first topic with a message is shown: for example, a job without a model needs no consumer yet."""
 
 

@@ -12,6 +12,7 @@ import pytest
 from sluice.ledger import Database, jobs, objects, progress
 from sluice.protocol import Bye, Done, Failed, Failure, Return
 from sluice.settings import Settings
+from tests.support.ledger_rows import ask
 from tests.support.producer_fakes import FakeConsumer
 from tests.support.producer_jobs import Start, commit, play, reasons, state, submit, until
 from tests.support.producer_servers import Photos
@@ -41,6 +42,35 @@ def test_a_bucket_flows_from_listing_to_done(
     play(own_settings, part)
     until(lambda: state(database) == "done")
     assert reasons(database) == {"empty": "empty", "large": "too_large"}
+
+
+def test_a_job_whose_source_is_changed_waits_and_says_so(
+    own_settings: Settings, database: Database, photos: Photos, start: Start
+) -> None:
+    """Its keys are those of the source that was listed: elsewhere they would be missing, or other pictures."""
+    photos.put(a=b"a", b=b"b")
+    listed = f"s3://{photos.bucket}/"
+    job = submit(database, listed)
+    start()
+
+    async def part(consumer: FakeConsumer) -> None:
+        held = await consumer.work()
+        await asyncio.to_thread(ask, database, "UPDATE jobs SET source = 's3://elsewhere/' WHERE id = %s", job)
+        await asyncio.to_thread(until, lambda: listed in database.run(progress.progress, job).message)  # type: ignore[union-attr]
+        await consumer.say(Return(list(held)))
+        await asyncio.to_thread(ask, database, "UPDATE jobs SET source = %s WHERE id = %s", listed, job)
+        seen: set[bytes] = set()
+        while len(seen) < 2:
+            for object_id, (item, _) in (await consumer.work()).items():
+                assert item.source == listed
+                seen.add(item.key)
+                await asyncio.to_thread(commit, database, [object_id])
+                await consumer.say(Done([object_id]))
+
+    play(own_settings, part)
+    until(lambda: state(database) == "done")
+    assert reasons(database) == {}
+    assert database.run(progress.progress, job).message == ""  # type: ignore[union-attr]
 
 
 def test_what_changes_after_the_listing_is_superseded_and_what_goes_is_not_found(
