@@ -17,6 +17,7 @@ from producer.leases import LeaseTable
 from producer.ledger import LedgerConnections
 from producer.lister import JobLister
 from producer.messages import JobMessages
+from producer.rates import JobRate
 from producer.sources import JobSources
 from producer.trials import TrialControl
 from sluice import ledger
@@ -28,7 +29,6 @@ from sluice.telemetry import get_logger, metrics
 log = get_logger()
 
 RATE_SECONDS: Final = 2.0
-SMOOTHING: Final = 0.4
 IDLE_SECONDS: Final = 5.0
 
 
@@ -63,7 +63,7 @@ class JobControl:
         self._pending: dict[int, int] = {}
         self._idle_since: float | None = None
         self._listings: dict[int, asyncio.Task[bool]] = {}
-        self._rates: dict[int, tuple[float, int, float]] = {}
+        self._rates: dict[int, JobRate] = {}
         self._rated_at = 0.0
 
     async def run(self) -> None:
@@ -151,16 +151,13 @@ class JobControl:
                 continue
             self._pending[job.id] = found.pending
             done = found.done + found.quarantined
-            before = self._rates.get(job.id)
-            rate = 0.0
-            if before is not None:
-                since, count, smooth = before
-                current = max(0, done - count) / (now - since)
-                rate = current if smooth == 0 else smooth + SMOOTHING * (current - smooth)
-                rate = rate if rate > 0.01 else 0.0  # noqa: PLR2004 - the tail of the smoothing
-                if rate or smooth:
-                    await self._ledger.run(ledger.jobs.record_rate, job.id, rate)
-            self._rates[job.id] = (now, done, rate)
+            rate = self._rates.get(job.id)
+            if rate is None:
+                self._rates[job.id] = JobRate(now, done)
+                continue
+            before = rate.value
+            if rate.look(now, done) or before:
+                await self._ledger.run(ledger.jobs.record_rate, job.id, rate.value)
         metrics.BACKLOG.set(sum(self._pending.values()))
 
     def _explain(self, running: list[Job], now: float) -> None:
