@@ -31,6 +31,14 @@ help_if_asked() {
     ! asks_help "$@" || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" && exit; }
 }
 
+# Show a module's help and exit, if --help is among the arguments; before anything is installed, the script's first comment.
+module_help_if_asked() {
+    local module=$1
+    shift
+    ! asks_help "$@" || [ ! -x "$python" ] || exec "$python" -m "$module" --help
+    help_if_asked "$@"
+}
+
 # Say what is wrong with the script that was started, and end it: fail MESSAGE [CODE]
 fail() {
     echo "scripts/${0##*/}: $1" >&2

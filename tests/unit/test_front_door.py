@@ -79,3 +79,18 @@ def test_the_changelog_tells_of_the_projects_version() -> None:
     version = PROJECT["project"]["version"]
     assert version in headings
     assert headings[0] in ("Unreleased", version)
+
+
+@pytest.mark.parametrize("script", ["attack", "bench", "chaos", "demo", "limits", "load", "loop"])
+def test_help_installs_nothing(tmp_path: Path, script: str) -> None:
+    """A fresh checkout has no .venv yet."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    shutil.copytree(ROOT / "docker/versitygw", tmp_path / "docker/versitygw")
+    (tmp_path / "scripts/setup").write_text("#!/bin/sh\necho it installs\nexit 9\n")
+    done = subprocess.run(
+        [tmp_path / "scripts" / script, "--help"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "it installs" not in done.stdout + done.stderr
+    first = (ROOT / "scripts" / script).read_text().splitlines()[1]
+    assert done.stdout.startswith(first.removeprefix("# "))
