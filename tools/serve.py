@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tools.stack import Leash, StackError, TorchServe, archive_of, orderly_end
+from tools.stack.ports import bind
 
 
 def main() -> None:
@@ -17,10 +18,24 @@ def main() -> None:
         prog="scripts/torchserve", description=__doc__, epilog="example: scripts/torchserve efficientnet-lite0 noop"
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="name of a recipe that scripts/build-model built")
-    parser.add_argument("--port", type=int, default=8080, help="inference port (default: %(default)s)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        choices=range(1, 2**16),
+        metavar="PORT",
+        default=8080,
+        help="inference port (default: %(default)s)",
+    )
     parser.add_argument("--workers", type=int, help="processes a model (default: one a core that memory is enough for)")
     parser.add_argument("--threads", type=int, help="threads a process computes with (default: cores / processes)")
     arguments = parser.parse_args()
+    try:
+        bind(arguments.port)
+    except OSError as error:
+        sys.exit(
+            f"scripts/torchserve: port {arguments.port} of 127.0.0.1 can't be used ({error.strerror}): "
+            "end what has it, or give another with --port"
+        )
     folder = Path(tempfile.mkdtemp(prefix="sluice-"))
     leash = Leash(folder)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -31,6 +32,23 @@ def test_it_answers_on_its_port_until_it_is_told_to_stop(tmp_path: Path) -> None
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
+
+
+def test_a_taken_port_is_named_with_the_remedy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [ROOT / "scripts" / "torchserve", "noop", "--port", str(port)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"scripts/torchserve: port {port} of 127.0.0.1 can't be used (Address already in use): end what has it, "
+        "or give another with --port\n"
+    )
 
 
 def test_an_archive_that_is_not_there_is_named_with_the_remedy() -> None:

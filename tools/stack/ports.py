@@ -31,15 +31,20 @@ def free_port(wanted: int | None = None) -> int:
         descriptor = os.open(locks / str(port), os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("127.0.0.1", port))
+            bind(port)
         except OSError:
             os.close(descriptor)
             continue
         _held[port] = descriptor
         return port
     raise RuntimeError(f"none of {TRIES} ports between {RANGE.start} and {RANGE.stop} is free on 127.0.0.1")
+
+
+def bind(port: int) -> None:
+    """Bind a port of 127.0.0.1 and free it again; OSError says why a server can't have it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
 
 
 def give_back(port: int) -> None:
