@@ -11,11 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.cli.screen import console, safe
+from sluice.domain import check_source
+from sluice.errors import ConfigurationError
 from sluice.exports import json_safe
 from sluice.ledger.connection import connect_options
 from sluice.settings import Settings, read_settings
 
 HIDDEN: Final = "***"
+S3: Final = ("s3://",)
 
 EXAMPLES: Final = """\
 Examples:
@@ -30,6 +33,7 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     """Show the settings in effect; passwords and tokens are hidden."""
     settings = read_settings()
     connect_options(settings)  # rejects an address that is neither MySQL's nor MariaDB's
+    check_stores(settings)
     shown = {name: shown_value(settings, name) for name in Settings.model_fields}
     if as_json:
         # Line by line: line breaks between the lines are JSON's own; within values JSON escapes them.
@@ -48,6 +52,20 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
             "set" if is_set else "default",
         )
     console().print(table)
+
+
+def check_stores(settings: Settings) -> None:
+    """Raise an error that names the setting if one of the stores can't be used."""
+    for name, kinds in (("gateway_store", S3), ("model_store", (*S3, "file:///"))):
+        store = getattr(settings, name)
+        if not store:
+            continue
+        if not store.startswith(kinds):
+            raise ConfigurationError(f"SLUICE_{name.upper()} is {store!r}: it must begin with {' or '.join(kinds)}")
+        try:
+            check_source(store)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"SLUICE_{name.upper()}: {error}") from error
 
 
 def shown_value(settings: Settings, name: str) -> Any:  # noqa: ANN401 - any setting's

@@ -14,9 +14,20 @@ from sluice.settings import Settings, read_settings
 PATIENCE: Final = 5.0
 """People wait for less time than processes do; if SLUICE_DATABASE_PATIENCE is set, it applies."""
 
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's number, or 'last'.")]
+LAST: Final = "last"
+
+
+def check_job(asked: str | None) -> str | None:
+    """Return what a person named a job by, if it can be one; the database isn't asked."""
+    if asked is None or asked == LAST or (asked.isascii() and asked.isdigit()):
+        return asked
+    raise typer.BadParameter(f"{asked!r} is neither a number nor 'last': `sluice jobs list` shows the numbers")
+
+
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's number, or 'last'.", callback=check_job)]
 OptionalJob = Annotated[
-    str | None, typer.Argument(metavar="[JOB]", help="A job's number, or 'last'; all jobs if left out.")
+    str | None,
+    typer.Argument(metavar="[JOB]", help="A job's number, or 'last'; all jobs if left out.", callback=check_job),
 ]
 
 
@@ -35,13 +46,12 @@ def open_database(settings: Settings | None = None) -> Database:
 
 def find_job(cursor: LedgerCursor, asked: str) -> Job:
     """Return the job with this number, or the last one."""
-    if asked == "last":
+    check_job(asked)
+    if asked == LAST:
         job = ledger_jobs.last(cursor)
         if job is None:
             raise LedgerError("there is no job yet: `sluice submit SOURCE` makes one")
         return job
-    if not asked.isascii() or not asked.isdigit():
-        raise typer.BadParameter(f"{asked!r} is neither a number nor 'last': `sluice jobs list` shows the numbers")
     job = ledger_jobs.get(cursor, int(asked))
     if job is None:
         raise LedgerError(f"there is no job {int(asked)}: `sluice jobs list` shows what there is")

@@ -69,6 +69,10 @@ def results(
         _need_pyarrow()
         if output is None and sys.stdout.isatty():
             raise ConfigurationError("Parquet is a binary format: name a file with --output, or redirect the output")
+    if output is not None and not output.parent.is_dir():
+        raise ConfigurationError(
+            f"{output} can't be written: there is no folder {output.parent}: make it, or name another with --output"
+        )
     most = limit or (TABLE_ROWS if as_format is OutputFormat.TABLE else None)
     with open_database() as database:
         found = database.run(find_job, job)

@@ -57,9 +57,13 @@ def train(  # noqa: PLR0913, PLR0917 - its options
         raise ConfigurationError("a model needs a name: add --name, as in --name drugs")
     if sum(map(bool, (labels, sql))) > 1:
         raise ConfigurationError("--labels and --sql both bring labels: give one of them")
-    wish = Wish(name, source, version, test, corrections, base, fine_tune, seed)
+    wish = trainings.check_wish(Wish(name, source, version, test, corrections, base, fine_tune, seed))
+    brought = _from_file(labels) if labels else []
+    if not sql:
+        trainings.check_pictures(wish, brought)
     with open_database() as database:
-        brought = _from_file(labels) if labels else _from_sql(database, sql) if sql else []
+        if sql:
+            brought = _from_sql(database, sql)
         training = database.run(trainings.submit, wish, brought)
     screen = console()
     if wait:

@@ -61,11 +61,11 @@ def trial(
     within a second of the version being served, and ends when it is
     stopped, promoted, or when a condition is met.
     """
+    if stop:
+        _stop(model)
+        return
+    wish = trials.check_wish(TrialWish(model, share, shadow, read_gates(promote_when, stop_when, confidence), _me()))
     with open_database() as database:
-        if stop:
-            _stop(database, model)
-            return
-        wish = TrialWish(model, share, shadow, read_gates(promote_when, stop_when, confidence), _me())
         number = database.run(trials.submit, wish)
     print(f"trial {number}")
     print(f"`sluice models trials {number}` says how it does, `sluice models trial {model} --stop` ends it")
@@ -104,11 +104,13 @@ def show_trials(
     screen.print(table)
 
 
-def _stop(database: Database, model: str) -> None:
-    found = database.run(trials.of_model, model)
-    if found is None:
-        raise LedgerError(f"{model} has no trial: `sluice models trials` lists them")
-    ended = database.run(trials.stop, found.id, f"stopped by {_me()}")
+def _stop(model: str) -> None:
+    trials.split_version(model)
+    with open_database() as database:
+        found = database.run(trials.of_model, model)
+        if found is None:
+            raise LedgerError(f"{model} has no trial: `sluice models trials` lists them")
+        ended = database.run(trials.stop, found.id, f"stopped by {_me()}")
     print(f"trial {ended.id} is {ended.state}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -108,17 +108,18 @@ def check_wish(wish: Wish) -> Wish:
         raise ConfigurationError(f"{wish.base!r:.100} can't be a base: name a recipe, as efficientnet-lite0")
     if not 0 <= wish.seed <= SEED_MAX:
         raise ConfigurationError(f"the seed is {wish.seed}: give 0 to {SEED_MAX}")
-    return Wish(
-        wish.name,
-        check_source(wish.source) if wish.source else "",
-        wish.version,
-        check_source(wish.test) if wish.test else "",
-        wish.corrections,
-        wish.base,
-        wish.fine_tune,
-        wish.seed,
-        shortened(wish.made_by, 64),
+    return replace(
+        wish,
+        source=check_source(wish.source) if wish.source else "",
+        test=check_source(wish.test) if wish.test else "",
+        made_by=shortened(wish.made_by, 64),
     )
+
+
+def check_pictures(wish: Wish, labels: Sequence[object]) -> None:
+    """Raise an error if there is nothing to learn from."""
+    if not labels and not wish.source and not wish.corrections:
+        raise ConfigurationError("there are no pictures to learn from: name a source, labels, or corrections")
 
 
 def submit(cursor: LedgerCursor, wish: Wish, labels: Iterable[tuple[str, str]] = ()) -> int:
@@ -142,8 +143,7 @@ def submit(cursor: LedgerCursor, wish: Wish, labels: Iterable[tuple[str, str]] =
         cursor.executemany(
             "INSERT INTO training_labels (training_id, url, label) VALUES (%s, %s, %s)", told[start : start + SLICE]
         )
-    if not told and not wish.source and not wish.corrections:
-        raise ConfigurationError("there are no pictures to learn from: name a source, labels, or corrections")
+    check_pictures(wish, told)
     cursor.memory["asked"] = made
     return made
 

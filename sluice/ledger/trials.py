@@ -59,10 +59,17 @@ class Trial:
         return "shadow" if self.wish.shadow else "canary"
 
 
-def submit(cursor: LedgerCursor, wish: TrialWish) -> int:
-    """Insert a trial and return its id; an error says what could only be told of later."""
+def check_wish(wish: TrialWish) -> TrialWish:
+    """Return a wish, or raise an error that says what is wrong with it, whatever the ledger has."""
     if why := why_impossible(wish.gates, wish.share, shadow=wish.shadow):
         raise ConfigurationError(why)
+    split_version(wish.model)
+    return wish
+
+
+def submit(cursor: LedgerCursor, wish: TrialWish) -> int:
+    """Insert a trial and return its id; an error says what could only be told of later."""
+    check_wish(wish)
     _check(cursor, wish.model)
     # An earlier try may have been committed although its answer was lost.
     cursor.execute("SELECT id FROM trials WHERE id = %s AND model = %s", (cursor.memory.get("tried", 0), wish.model))
@@ -163,7 +170,7 @@ def _begin(cursor: LedgerCursor, found: Trial) -> str:
     if why := why_impossible(wish.gates, wish.share, shadow=wish.shadow):
         return why
     try:
-        candidate = models.sound(cursor, *_split(wish.model))
+        candidate = models.sound(cursor, *split_version(wish.model))
     except (ConfigurationError, NotServed) as error:
         return str(error)
     if candidate.live:
@@ -210,7 +217,7 @@ def _why_unfit(candidate: Model, live: Model) -> str:
 
 def _promote(cursor: LedgerCursor, found: Trial, why: str) -> str:
     try:
-        models.promote(cursor, *_split(found.wish.model))
+        models.promote(cursor, *split_version(found.wish.model))
     except NotServed as error:
         return f"{why}. It isn't promoted yet: {error}"
     return _end(cursor, found, "promoted", why)
@@ -228,7 +235,7 @@ def _end(cursor: LedgerCursor, found: Trial, state: str, why: str) -> str:
 def _check(cursor: LedgerCursor, model: str) -> None:
     """Refuse a candidate that can't be tried now or later."""
     try:
-        candidate = models.sound(cursor, *_split(model))
+        candidate = models.sound(cursor, *split_version(model))
     except NotServed:
         return  # the trial waits for it
     if candidate.live:
@@ -239,7 +246,8 @@ def _check(cursor: LedgerCursor, model: str) -> None:
         )
 
 
-def _split(model: str) -> tuple[str, str]:
+def split_version(model: str) -> tuple[str, str]:
+    """Return the name and the version of NAME@VERSION."""
     name, _, version = model.partition("@")
     if not name or not version:
         raise ConfigurationError(

@@ -36,7 +36,7 @@ COMMANDS = [
     "check",
     "keys",
     "config",
-    *(f"jobs {name}".strip() for name in ("", "list", "pause", "resume", "cancel", "priority", "prune")),
+    *(f"jobs {name}".strip() for name in ("", "list", "pause", "resume", "cancel", "priority", "repair", "prune")),
     *(f"quarantine {name}".strip() for name in ("", "list", "show", "replay")),
     *(f"models {name}".strip() for name in ("", "build", "list", "show", "register", "fetch", "promote", "retire")),
     "train",
@@ -105,6 +105,51 @@ def test_an_unreachable_database_is_3_and_says_what_to_do(sluice: Sluice, monkey
     assert err.startswith("error: the database gave no answer")
     assert "`sluice config`" in err
     assert "hunter2" not in err
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("results first", "neither a number nor 'last'"),
+        ("jobs pause first", "neither a number nor 'last'"),
+        ("results 7 --format csv --output /nowhere/rows.csv", "there is no folder /nowhere"),
+        ("train s3://photos/ --name Drugs", "can't be a model's name"),
+        ("train s3://photos/ --name drugs --version new", "can't be a version"),
+        ("train photos/ --name drugs", "isn't a source"),
+        ("train --name drugs", "no pictures to learn from"),
+        ("models trial drugs", "names no version"),
+        ("models trial drugs --stop", "names no version"),
+        ("models trial drugs@2 --share 2", "the share is 2"),
+        ("models trial drugs@2 --promote-when often", "no condition for a promotion"),
+    ],
+)
+def test_a_wrong_argument_is_told_before_the_database_is_asked(
+    sluice: Sluice, monkeypatch: pytest.MonkeyPatch, command: str, said: str
+) -> None:
+    monkeypatch.setenv("SLUICE_DATABASE_URL", "mysql://u@127.0.0.1:9/x")
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, err = sluice(*command.split())
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SLUICE_GATEWAY_STORE", "photos/sluice/", "it must begin with s3://"),
+        ("SLUICE_GATEWAY_STORE", "file:///srv/sluice/", "it must begin with s3://"),
+        ("SLUICE_GATEWAY_STORE", "s3://Photos/", "isn't a bucket name"),
+        ("SLUICE_MODEL_STORE", "models/", "it must begin with s3:// or file:///"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_refused_with_the_settings(
+    sluice: Sluice, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    code, out, err = sluice("config")
+    assert (code, out) == (2, "")
+    assert name in err
+    assert said in err
 
 
 @pytest.mark.parametrize(
