@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Final
 
 from producer.backlog import Backlog
@@ -21,9 +22,10 @@ from producer.messages import JobMessages
 from producer.notifications import NotificationWriter
 from producer.router import Router
 from producer.shard import ShardLock
-from producer.sources import JobSources
+from producer.sources import JobSources, why_unusable
 from producer.trials import TrialControl
 from sluice.errors import ShardTaken
+from sluice.protocol.curve import check_keys
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 from sluice.telemetry.health import Health, serve
@@ -41,6 +43,7 @@ class StopRequested(Exception):
 async def serve_until_stopped(settings: Settings) -> None:
     """Own the shard and stream it, until SIGTERM or SIGINT."""
     log.info("producer starts", **settings.shown())
+    check_keys(settings)
     health = Health()
     for name in ("shard", "socket"):
         health.set(name, ok=False, why="starting")
@@ -55,7 +58,7 @@ async def serve_until_stopped(settings: Settings) -> None:
     try:
         await _until(stop, lock.arrive())
         while not stop.is_set():
-            if await _until(stop, lock.acquire()):
+            if await _until(stop, lock.acquire(partial(why_unusable, settings))):
                 try:
                     await _stream(settings, health, connections, lock, stop)
                 except* ShardTaken as taken:

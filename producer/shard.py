@@ -48,8 +48,11 @@ class ShardLock:
         """Wait for the database and its tables, which may be started later than this process."""
         await self._ledger.call(Database.try_once, ledger.jobs.active)
 
-    async def acquire(self) -> None:
-        """Wait until this process owns the shard: immediately, or as a standby while another process owns it."""
+    async def acquire(self, why_unusable: Callable[[], str] = str) -> None:
+        """Wait until this process owns the shard: immediately, or as a standby while another process owns it.
+
+        A standby says in time what will be wrong once it takes over: `why_unusable` is called in a thread.
+        """
         waiting = False
         while not await self._try():
             if not waiting:
@@ -62,6 +65,9 @@ class ShardLock:
                     hint="give each producer its own shard",
                 )
                 self._health.set("shard", ok=False, why=why)
+                if doubt := await asyncio.to_thread(why_unusable):
+                    log.error("this standby has wrong settings", shard=self._shard, why=doubt)
+                    self._health.set("shard", ok=False, why=f"{why}. {doubt}")
             await asyncio.sleep(STANDBY_SECONDS)
         self._health.set("shard", ok=True, why="")
         log.info("shard owned", shard=self._shard)

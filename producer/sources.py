@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from producer.messages import JobMessages
+from sluice.errors import ConfigurationError
 from sluice.objects import Source, open_source
+from sluice.objects.aws import AWS_ERRORS, open_s3, open_session
 from sluice.settings import Settings
 from sluice.telemetry import get_logger
 
@@ -55,6 +57,15 @@ class JobSources:
     def close(self) -> None:
         """Close all of them."""
         self.keep(set())
+
+
+def why_unusable(settings: Settings) -> str:
+    """Return why jobs in S3 would wait for these settings of the process; empty if they are sound. Asks no server."""
+    try:
+        open_s3(open_session(settings), settings).close()
+    except (ConfigurationError, *AWS_ERRORS) as error:
+        return f"jobs in S3 will wait, because this process's settings can't be used: {error}"
+    return ""
 
 
 def _tell_links(source: str, count: int) -> None:

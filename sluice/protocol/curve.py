@@ -34,6 +34,13 @@ def guard_client(socket: zmq.Socket[Any], settings: Settings) -> None:
     socket.setsockopt(zmq.CURVE_SERVERKEY, server)
 
 
+def check_keys(settings: Settings) -> None:
+    """Raise an error if a producer can't guard its socket with these settings."""
+    if settings.curve_key is not None:
+        read_keys(settings.curve_key)
+        _known_keys(settings.curve_clients)
+
+
 class CurveAuthenticator:
     """Decides who may connect to a producer: holders of known keys, or anybody if no key is set."""
 
@@ -52,13 +59,10 @@ class CurveAuthenticator:
         """Start answering ZeroMQ's authentication requests."""
         if self._key is None:
             return
-        if self._clients is None or not self._clients.is_dir():
-            raise ConfigurationError(
-                "SLUICE_CURVE_KEY is set: set SLUICE_CURVE_CLIENTS to the folder with the consumers' .pub files"
-            )
+        known = _known_keys(self._clients)
         self._authenticator = AsyncioAuthenticator(self._context)
         self._authenticator.start()
-        self._authenticator.configure_curve_callback(DOMAIN, credentials_provider=_KnownKeys(self._clients))
+        self._authenticator.configure_curve_callback(DOMAIN, credentials_provider=known)
 
     def guard(self, socket: zmq.Socket[Any]) -> None:
         """Require keys on a producer's socket; call it before binding."""
@@ -100,3 +104,11 @@ class _KnownKeys:
     def _read(self) -> frozenset[bytes]:
         # Kubernetes keeps versions of a Secret, and editors their copies, under names that begin with a dot.
         return frozenset(read_public(file) for file in self._folder.glob("*.pub") if not file.name.startswith("."))
+
+
+def _known_keys(clients: Path | None) -> _KnownKeys:
+    if clients is None or not clients.is_dir():
+        raise ConfigurationError(
+            "SLUICE_CURVE_KEY is set: set SLUICE_CURVE_CLIENTS to the folder with the consumers' .pub files"
+        )
+    return _KnownKeys(clients)

@@ -73,6 +73,13 @@ def test_a_job_whose_source_is_changed_waits_and_says_so(
     assert database.run(progress.progress, job).message == ""  # type: ignore[union-attr]
 
 
+def test_keys_that_cannot_be_read_end_a_standby_at_once(database: Database, start: Start, tmp_path: Path) -> None:
+    assert database.hold_lock("sluice.producer.0")
+    missing = str(tmp_path / "missing.key")
+    assert start(SLUICE_CURVE_KEY=missing, SLUICE_CURVE_CLIENTS=str(tmp_path)).wait(60) == 2
+    assert missing in (tmp_path / "producer.log").read_text()
+
+
 def test_what_changes_after_the_listing_is_superseded_and_what_goes_is_not_found(
     own_settings: Settings, database: Database, photos: Photos, start: Start
 ) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
 from producer.ledger import LedgerConnections
 from producer.shard import ShardLock
+from producer.sources import why_unusable
 from sluice.errors import ShardTaken
 from sluice.ledger import Database, LedgerCursor
 from sluice.settings import Settings
@@ -103,3 +105,26 @@ def test_all_who_notice_a_loss_go_on_with_the_lock_that_one_of_them_took_again(
                 assert lock.is_held
 
     asyncio.run(lose_often())
+
+
+def test_a_standby_says_what_will_be_wrong_before_it_takes_over(settings: Settings, ledger: Database) -> None:
+    ledger.run(own_connection)
+    wrong = settings.model_copy(update={"s3_profile": "nowhere"})
+
+    async def stand_by() -> str:
+        async with owned(settings, SteppingClock()):
+            health = Health()
+            connections = LedgerConnections(wrong, health)
+            standing = asyncio.create_task(ShardLock(0, connections.lock, health).acquire(partial(why_unusable, wrong)))
+            try:
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    while "nowhere" not in health.reasons().get("shard", ""):  # noqa: ASYNC110 - HTTP threads read it
+                        await asyncio.sleep(0.01)
+            finally:
+                standing.cancel()
+                connections.close()
+            return health.reasons()["shard"]
+
+    said = asyncio.run(stand_by())
+    assert "this producer stands by" in said
+    assert "SLUICE_S3_PROFILE" in said
