@@ -118,6 +118,17 @@ def test_a_replaced_object_is_changed_and_a_deleted_one_not_found(photos: Photos
         assert error.value.reason == "not_found"
 
 
+def test_a_key_that_versitygw_lists_as_another_is_not_found(photos: Photos, settings: Settings) -> None:
+    """Docs say so: XML has no such characters, and it doesn't encode keys as it is asked to."""
+    photos.put_key("one\x01.jpg", b"bytes")
+    source = opened(photos, settings)
+    (entry,) = listed(source)
+    assert entry.key == "one\ufffd.jpg".encode()
+    with pytest.raises(ObjectError) as raised:
+        asyncio.run(source.read(entry.key, entry.etag, MIB))
+    assert raised.value.reason == "not_found"
+
+
 def test_an_object_larger_than_the_limit_is_not_read(photos: Photos, settings: Settings) -> None:
     photos.put(a=b"12345")
     source = opened(photos, settings)
