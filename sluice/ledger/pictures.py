@@ -63,10 +63,11 @@ def recall(cursor: LedgerCursor, user_id: int, model_id: int, sha256: bytes, key
     """Return what is known about a picture's bytes: the model's answer of some days, and the person's own object."""
     # In one statement, since somebody waits: each row is found by a unique key.
     cursor.execute(
-        "SELECT s.job_id, p.object_id, a.top FROM models m LEFT JOIN answers a ON a.sha256 = %s AND a.model_id = m.id "
+        "SELECT j.id AS job_id, p.object_id, a.top FROM models m "
+        "LEFT JOIN answers a ON a.sha256 = %s AND a.model_id = m.id "
         "AND a.created > CURRENT_TIMESTAMP(3) - INTERVAL %s DAY "
-        "LEFT JOIN standing_jobs s ON s.user_id = %s AND s.model_id = m.id "
-        "LEFT JOIN objects o ON o.job_id = s.job_id "
+        "LEFT JOIN standing_jobs s ON s.user_id = %s AND s.model_id = m.id LEFT JOIN jobs j ON j.id = s.job_id "
+        "LEFT JOIN objects o ON o.job_id = j.id "
         "AND o.repeat_no = 0 AND o.object_key = %s AND o.generation = 0 AND o.state = 'done' "
         "LEFT JOIN pictures p ON p.object_id = o.id AND p.removed IS NULL WHERE m.id = %s",
         (sha256, days, user_id, key, model_id),
@@ -144,10 +145,16 @@ def record(cursor: LedgerCursor, pictures: Sequence[Picture]) -> list[int]:
 
 def _standing_job(cursor: LedgerCursor, user_id: int, model_id: int, source: str) -> int:
     """Return the id of a person's standing job for a model; insert it for the first picture."""
-    cursor.execute("SELECT job_id FROM standing_jobs WHERE user_id = %s AND model_id = %s", (user_id, model_id))
+    cursor.execute(
+        "SELECT s.job_id, j.id FROM standing_jobs s LEFT JOIN jobs j ON j.id = s.job_id "
+        "WHERE s.user_id = %s AND s.model_id = %s",
+        (user_id, model_id),
+    )
     row = cursor.fetchone()
-    if row is not None:
-        return int(row["job_id"])
+    if row is not None and row["id"] is not None:
+        return int(row["id"])
+    if row is not None:  # somebody deleted the job in SQL
+        cursor.execute("DELETE FROM standing_jobs WHERE job_id = %s", (row["job_id"],))
     cursor.execute(
         "INSERT INTO jobs (source, model, model_id, state, started, finished) "
         "SELECT %s, CONCAT(name, '@', version), id, 'done', CURRENT_TIMESTAMP(3), CURRENT_TIMESTAMP(3) "

@@ -8,7 +8,7 @@ Rows of jobs that somebody deleted from `jobs` by hand go too, whatever is asked
 the first of its objects, so nothing of a job that begins just now is taken for that.
 
 Reports of people stay: they say themselves what was predicted. Standing jobs, which hold dropped pictures, are no
-business of this: the gateway keeps and removes those.
+business of this as long as their row is there: the gateway keeps and removes those.
 """
 
 from __future__ import annotations
@@ -102,8 +102,10 @@ def prunable(cursor: LedgerCursor, wish: PruneWish, after_id: int = 0) -> list[P
 
 
 def orphaned(cursor: LedgerCursor) -> list[PrunableJob]:
-    """Return the jobs whose row was deleted by hand, but not what belongs to it. Standing jobs are the gateway's."""
-    cursor.execute("SELECT job_id FROM counters UNION SELECT job_id FROM listings")
+    """Return the jobs whose row was deleted by hand, but not what belongs to it: standing jobs, too."""
+    cursor.execute(
+        "SELECT job_id FROM counters UNION SELECT job_id FROM listings UNION SELECT job_id FROM standing_jobs"
+    )
     numbers = {int(row["job_id"]) for row in cursor.fetchall()}
     number: int | None = -1
     while number is not None:  # the server finds each next number in the index, without the rows in between
@@ -113,7 +115,7 @@ def orphaned(cursor: LedgerCursor) -> list[PrunableJob]:
     if not numbers:
         return []
     # Asked after the numbers, so that a job that begins in between is found here.
-    cursor.execute("SELECT id FROM jobs UNION SELECT job_id FROM standing_jobs")
+    cursor.execute("SELECT id FROM jobs")
     gone = sorted(numbers - {int(row["id"]) for row in cursor.fetchall()})
     if not gone:
         return []
@@ -149,7 +151,8 @@ def prune(cursor: LedgerCursor, job_id: int) -> tuple[int, bool]:
     Of a job whose row is gone, what is left is deleted in the same way.
     """
     cursor.execute(
-        "SELECT 1 FROM jobs WHERE id = %s AND pruned IS NULL UNION SELECT 1 FROM standing_jobs WHERE job_id = %s",
+        "SELECT 1 FROM jobs WHERE id = %s AND pruned IS NULL UNION "
+        "SELECT 1 FROM jobs j JOIN standing_jobs s ON s.job_id = j.id WHERE j.id = %s",
         (job_id, job_id),
     )
     if cursor.fetchone() is not None:
@@ -163,6 +166,7 @@ def prune(cursor: LedgerCursor, job_id: int) -> tuple[int, bool]:
         ids = sorted(states)
         cursor.execute("DELETE FROM predictions WHERE object_id IN %s", (ids,))
         trial_predictions.forget(cursor, ids)
+        cursor.execute("DELETE FROM pictures WHERE object_id IN %s", (ids,))
         cursor.execute("DELETE FROM objects WHERE id IN %s", (ids,))
         gone = Counter(states.values())
         counters.add(
@@ -177,7 +181,7 @@ def prune(cursor: LedgerCursor, job_id: int) -> tuple[int, bool]:
     cursor.execute("SELECT 1 FROM objects FORCE INDEX (one_version) WHERE job_id = %s LIMIT 1", (job_id,))
     if cursor.fetchone() is not None:
         return 0, True  # others have the last ones locked
-    for table in ("counters", "listings", "job_owners"):
+    for table in ("counters", "listings", "job_owners", "standing_jobs"):
         cursor.execute(f"DELETE FROM {table} WHERE job_id = %s", (job_id,))
     cursor.execute("DELETE FROM jobs WHERE id = %s", (job_id,))
     return 0, False

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from sluice.ledger import Database, LedgerCursor, again, check, comparisons, jobs, pruning, reports
+from sluice.ledger import Database, LedgerCursor, again, check, comparisons, jobs, pictures, pruning, reports
 from sluice.ledger.again import Repetition
+from sluice.ledger.pictures import Picture
 from sluice.ledger.pruning import PruneWish
 from sluice.settings import Settings
 from tests.support.cli_runs import Sluice, run_in_process
 from tests.support.compared_jobs import Said, add_job, age
-from tests.support.ledger_rows import ask, breaches
+from tests.support.ledger_rows import ask, breaches, register
 
 SAID: dict[bytes, Said] = {b"a": ("cat", 0.5), b"b": ("dog", 0.5), b"c": None}
 
@@ -80,6 +81,32 @@ def test_what_is_left_of_a_job_that_was_deleted_by_hand(ledger: Database, sluice
         assert {row["job_id"] for row in ask(ledger, f"SELECT job_id FROM {table}")} == {stays}
     assert breaches(ledger) == []
     assert ledger.run(pruning.orphaned) == []
+
+
+def test_a_standing_job_that_was_deleted_by_hand(ledger: Database, sluice: Sluice) -> None:
+    """A picture that is dropped afterwards has a job again, and a prune removes what is left of the one before."""
+    model = ledger.run(register)
+    first, second = (
+        Picture(7, model, "s3://own/", key, "e", 1, key * 32, "a.jpg", (("cat", 0.9),), "gateway")
+        for key in (b"a", b"b")
+    )
+    ledger.run(pictures.record, [first])
+    (deleted,) = ask(ledger, "SELECT job_id FROM standing_jobs")
+    ask(ledger, "DELETE FROM jobs WHERE id = %s", deleted["job_id"])
+    assert breaches(ledger) == [f"I1: {check.DELETED_BY_HAND}"]
+    known = ledger.run(pictures.recall, 7, model, first.sha256, first.key, 30)
+    assert (known.object_id, known.job_id) == (None, None)
+    ledger.run(pictures.record, [second])
+    (made,) = ask(ledger, "SELECT job_id FROM standing_jobs")
+    assert made != deleted
+    assert [row["url"] for row in ask(ledger, "SELECT url FROM results")] == ["s3://own/b"]
+    assert sluice("jobs", "prune", "--older-than", 36500)[:2] == (0, "1 job deleted, with 1 object\n")
+    assert breaches(ledger) == []
+    assert len(ask(ledger, "SELECT * FROM pictures")) == 1
+    ask(ledger, "DELETE FROM jobs WHERE id = %s", made["job_id"])
+    assert sluice("jobs", "prune", "--older-than", 36500)[:2] == (0, "1 job deleted, with 1 object\n")
+    for table in ("objects", "predictions", "counters", "listings", "standing_jobs", "pictures", "job_owners"):
+        assert ask(ledger, f"SELECT * FROM {table}") == [], table
 
 
 def test_what_is_needed_stays(ledger: Database) -> None:
