@@ -145,6 +145,8 @@ def _metrics(found: Training) -> dict[str, object]:
 
 def _far(training: Training) -> str:
     """Say in a line how far a training is."""
+    if training.state == "pending" and not training.message:
+        return "waits for a trainer (`python -m trainer`)"
     if training.state != "running":
         return training.message
     parts = [training.stage or "begins"]

@@ -53,6 +53,12 @@ def test_a_job_is_submitted_steered_and_listed(sluice: Sluice) -> None:
     assert sluice("jobs", "pause", 99)[0] == 1
 
 
+def test_a_training_says_that_it_waits_for_a_trainer(sluice: Sluice) -> None:
+    assert sluice("train", "s3://photos/labelled/", "--name", "drugs")[:2] == (0, "1\n")
+    for arguments in (["trainings", "show", "last"], ["trainings", "list"]):
+        assert "waits for a trainer (`python -m trainer`)" in sluice(*arguments)[1]
+
+
 def test_a_model_that_is_not_there_is_refused_when_it_is_named(sluice: Sluice) -> None:
     code, out, err = sluice("submit", "s3://photos", "--model", "absent")
     assert (code, out) == (2, "")
