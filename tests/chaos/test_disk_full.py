@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+import requests
 
 from sluice.errors import LedgerUnavailable
 from sluice.ledger import Database, JobProgress, jobs, progress
+from tests.support.ledger_rows import ask, breaches
 from tools.stack import Servers, SmallDisk, Stack, StackError
 from tools.stack.workers import Worker
-from tools.storm.pictures import pictures
+from tools.storm.pictures import picture, pictures
 from tools.storm.verdict import Outcome, judge
 
 OBJECTS = 1500
@@ -100,6 +105,52 @@ def test_a_full_disk_under_the_database_loses_nothing(cluster: SmallDiskStack, t
         outcome = Outcome(0, OBJECTS)
         judge(database, job, outcome)
         assert outcome.breaches == []
+
+
+def test_a_gateway_says_that_the_disk_is_full_and_what_it_accepted_stays(cluster: SmallDiskStack) -> None:
+    """Whoever drops a picture then is told to come back, and has one row afterwards, however often it was tried."""
+    cluster.servers.start(cluster.servers.s3)
+    with (
+        Stack(cluster.servers, "dropped", database_patience=1.0) as stack,
+        Database(stack.settings) as database,
+    ):
+        gateway = stack.start_gateway(gateway_anonymous="user")
+        accepted: set[int] = set()
+        dropped = 0
+
+        def drop(number: int) -> str:
+            """Drop a picture and return why it wasn't accepted."""
+            answer = requests.post(
+                f"{gateway.url}/api/v1/predictions", files={"file": picture(number)}, timeout=LIMIT_SECONDS
+            )
+            assert answer.status_code in {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}, answer.text
+            if answer.ok:
+                accepted.add(number)
+                return ""
+            assert int(answer.headers["Retry-After"]) > 0
+            return str(answer.json()["detail"])
+
+        def drop_another() -> bool:
+            nonlocal dropped
+            dropped += 1
+            return FULL in drop(dropped)
+
+        def is_accepted(number: int) -> bool:
+            return not drop(number)
+
+        assert is_accepted(0)
+        cluster.disk.fill()
+        cluster.wait_for(drop_another, lambda: why(stack))
+        cluster.disk.enlarge(DATABASE_MB + 32)
+        for number in range(dropped + 1):
+            cluster.wait_for(partial(is_accepted, number), lambda: why(stack))
+        assert len(accepted) == dropped + 1
+        cluster.wait_for(lambda: not gateway.why_not_ready(), lambda: why(stack))
+        assert gateway.starts == 1
+        digests = {row["sha256"] for row in ask(database, "SELECT sha256 FROM predictions")}
+        assert digests == {hashlib.sha256(picture(number)).digest() for number in accepted}
+        assert len(ask(database, "SELECT object_id FROM results")) == len(accepted)
+        assert breaches(database) == []
 
 
 def write_pictures(folder: Path) -> str:
