@@ -200,24 +200,32 @@ async def serve_until_stopped(settings: Settings) -> None:
     )
     loop = asyncio.get_running_loop()
 
-    def stop(number: signal.Signals) -> None:
-        log.info("draining")
+    def end() -> None:
         health.set("draining", ok=False, why="the gateway drains")
         service.drain()
         server.should_exit = True
+
+    def stop(number: signal.Signals) -> None:
+        log.info("draining")
+        end()
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
 
     metrics_server = serve(settings, health)
     log.info("gateway starts", name=settings.name, bind=settings.gateway_bind, settings=settings.shown())
     beside = asyncio.create_task(service.run())
+    # It ends by itself only for what waiting can't mend; without it requests would wait for ever.
+    beside.add_done_callback(lambda _: end())
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop, number)
         await server.serve(sockets)
     finally:
+        has_failed = beside.done()
         beside.cancel()
         service.close()
         if metrics_server is not None:
             metrics_server.close()
+    if has_failed:
+        beside.result()
     log.info("gateway is drained")

@@ -13,7 +13,7 @@ import pytest
 
 from sluice.ledger import schema
 from sluice.settings import read_settings
-from tools.stack import Servers, free_port
+from tools.stack import Servers, Stack, free_port
 from tools.stack.workers import Worker
 
 BEGINS_WITHIN_SECONDS = 5.0
@@ -106,3 +106,14 @@ def test_tables_that_go_stop_no_worker(
         schema.upgrade(settings)
         producer.wait_ready(BEGINS_WITHIN_SECONDS)
         assert consumer.pid is not None
+
+
+def test_a_gateway_that_waiting_does_not_help_ends_and_says_why(stack: Stack) -> None:
+    """It answered pages for ever, and knew nothing of its ledger."""
+    wrong = stack.servers.database.url("nowhere")
+    gateway = stack.add_gateway(database_url=wrong, gateway_anonymous="user")
+    gateway.start()
+    assert gateway.wait(60.0) == 2
+    said = gateway.log.read_text()
+    assert "gateway: there is no such database" in said
+    assert "Traceback" not in said
