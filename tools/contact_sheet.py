@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -33,7 +34,7 @@ def write_contact_sheet(path: Path, title: str, entries: Sequence[tuple[bytes, s
         row, column = divmod(number, COLUMNS)
         _draw_cell(sheet, draw, (MARGIN + column * CELL[0], MARGIN + TITLE + row * CELL[1]), photo, label, score)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.getpid()}.part")  # another demo may write the same sheet
     sheet.save(part, "PNG")
     part.rename(path)
 
