@@ -113,6 +113,8 @@ class AgentService:
                 if str(error) != self._ledger_why:
                     self._ledger_why = str(error)
                     log.warning("the ledger can't be used; TorchServe serves what it has", why=self._ledger_why)
+                    if self._wanted is None:
+                        self._health.set("models", ok=False, why=self._ledger_why)
             else:
                 self._ledger_why = ""
                 if wanted != self._wanted:

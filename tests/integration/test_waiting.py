@@ -117,3 +117,10 @@ def test_a_gateway_that_waiting_does_not_help_ends_and_says_why(stack: Stack) ->
     said = gateway.log.read_text()
     assert "gateway: there is no such database" in said
     assert "Traceback" not in said
+
+
+def test_an_agent_says_why_it_knows_no_models(stack: Stack, tmp_path: Path) -> None:
+    wrong = stack.servers.database.url("nowhere")
+    agent = stack.add_agent(stack.servers.torchserve, database_url=wrong, model_store=f"file://{tmp_path}/")
+    agent.start()
+    says(agent, "models: there is no such database")
