@@ -6,6 +6,7 @@ On the throwaway cluster tools/cluster/policies.py enforces them; on another its
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kubernetes.client import V1Pod
@@ -19,14 +20,20 @@ PORTS = {
     "producer": {"producer": 5600, "producer's metrics": 9100},
     "consumer": {"consumer's metrics": 9100},
     "gateway": {"gateway": 8000, "gateway's metrics": 9100},
-    "torchserve": {"torchserve": 8080, "torchserve's management": 8081, "torchserve's metrics": 8082},
+    "torchserve": {
+        "torchserve": 8080,
+        "torchserve's management": 8081,
+        "torchserve's metrics": 8082,
+        "agent's metrics": 9100,
+    },
 }
 OPEN = {
     "producer": {"mysql", "s3", "names"},
     "consumer": {"mysql", "s3", "names", "producer", "torchserve"},
     "gateway": {"mysql", "s3", "names", "torchserve"},
     "test": {"mysql", "s3", "names"},
-    "torchserve": set[str](),
+    "torchserve": {"mysql", "s3", "names"},
+    "trainer": {"mysql", "s3", "names"},
     "mysql": set[str](),
     "s3": set[str](),
     # No policy restricts it. TorchServe has a load balancer, and is open to all; an Ingress may be in any namespace.
@@ -44,6 +51,15 @@ def stranger(shared: Release) -> Iterator[V1Pod]:
         yield shared.tools.start_sleeper(namespace, "stranger", labels, shared.pods("consumer")[0].spec)
 
 
+@pytest.fixture(scope="module")
+def trainer(shared: Release) -> Iterator[None]:
+    """Have a pod with a trainer's labels, which is what policies select; a trainer itself would only start slower."""
+    labels = {NAME: "sluice", INSTANCE: shared.name, COMPONENT: "trainer"}
+    pod = shared.tools.start_sleeper(shared.namespace, "knocker", labels, shared.pods("consumer")[0].spec)
+    yield
+    shared.tools.core.delete_namespaced_pod(pod.metadata.name, shared.namespace, grace_period_seconds=0)
+
+
 def test_the_system_works_behind_its_policies(release: Release) -> None:
     """An image goes through S3 to its row, and TorchServe answers at the load balancer."""
     release.run("sluice", "selftest", "s3://images/edges/")
@@ -52,6 +68,7 @@ def test_the_system_works_behind_its_policies(release: Release) -> None:
     assert asking.failures == []
 
 
+@pytest.mark.usefixtures("trainer")
 def test_exactly_the_named_edges_are_open(release: Release, stranger: V1Pod) -> None:
     """From each kind of pod to each port of the others: a server that is closed to one is open to another."""
     assert reached(release, stranger) == OPEN
@@ -59,6 +76,7 @@ def test_exactly_the_named_edges_are_open(release: Release, stranger: V1Pod) -> 
         assert release.metrics(release.pods(component)[-1].metadata.name), "closed to pods; the node may read them"
 
 
+@pytest.mark.usefixtures("trainer")
 def test_it_is_the_policies_that_close(changeable: Release, stranger: V1Pod) -> None:
     """Without them, every pod reaches everything that isn't on loopback."""
     changeable.tools.run("kubectl", "delete", "networkpolicies", "--all", f"--namespace={changeable.namespace}")
@@ -80,7 +98,9 @@ def reached(release: Release, stranger: V1Pod) -> dict[str, set[str]]:
         found = release.tools.core.read_namespaced_service(*service).spec
         tcp = next(entry.port for entry in found.ports if entry.protocol == "TCP")
         targets[f"{found.cluster_ip} {tcp}"] = name
-    return {name: {targets[each] for each in knock(release, asking, targets)} for name, (asking, *_) in pods.items()}
+    with ThreadPoolExecutor(len(pods)) as threads:
+        answers = list(threads.map(lambda some: knock(release, some[0], targets), pods.values()))
+    return {name: {targets[each] for each in opened} for name, opened in zip(pods, answers, strict=True)}
 
 
 def knock(release: Release, asking: V1Pod, targets: Iterable[str]) -> list[str]:

@@ -20,6 +20,13 @@ SHARED: Final[dict[str, Any]] = {
         "preStopSeconds": 10,
         "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
     },
+    # An agent is in each of TorchServe's pods; a trainer only where a test scales it up, as KEDA would.
+    "models": {"store": "s3://images/store/"},
+    "trainer": {
+        "enabled": True,
+        "replicas": 0,
+        "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}},
+    },
     # Tests count inferences, so each image must be inferred.
     "config": {"cache_entries": 0},
     "consumer": {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}},
