@@ -206,6 +206,7 @@ class Classifier:
             incoming.user_id,
             incoming.usable.model.id,
             incoming.sha256,
+            self._store.source,
             incoming.key,
             self._settings.gateway_answers_days,
         )

@@ -59,18 +59,21 @@ class KnownPicture:
     """The person's standing job for the model, if there is one."""
 
 
-def recall(cursor: LedgerCursor, user_id: int, model_id: int, sha256: bytes, key: bytes, days: int) -> KnownPicture:
+def recall(
+    cursor: LedgerCursor, user_id: int, model_id: int, sha256: bytes, source: str, key: bytes, days: int
+) -> KnownPicture:
     """Return what is known about a picture's bytes: the model's answer of some days, and the person's own object."""
     # In one statement, since somebody waits: each row is found by a unique key.
     cursor.execute(
         "SELECT j.id AS job_id, p.object_id, a.top FROM models m "
         "LEFT JOIN answers a ON a.sha256 = %s AND a.model_id = m.id "
         "AND a.created > CURRENT_TIMESTAMP(3) - INTERVAL %s DAY "
-        "LEFT JOIN standing_jobs s ON s.user_id = %s AND s.model_id = m.id LEFT JOIN jobs j ON j.id = s.job_id "
+        "LEFT JOIN standing_jobs s ON s.user_id = %s AND s.model_id = m.id "
+        "LEFT JOIN jobs j ON j.id = s.job_id AND j.source = %s "
         "LEFT JOIN objects o ON o.job_id = j.id "
         "AND o.repeat_no = 0 AND o.object_key = %s AND o.generation = 0 AND o.state = 'done' "
         "LEFT JOIN pictures p ON p.object_id = o.id AND p.removed IS NULL WHERE m.id = %s",
-        (sha256, days, user_id, key, model_id),
+        (sha256, days, user_id, source, key, model_id),
     )
     row = cursor.fetchone() or {"job_id": None, "object_id": None, "top": None}
     top = answers.unpacked(row["top"]) if row["top"] is not None else None
@@ -144,17 +147,47 @@ def record(cursor: LedgerCursor, pictures: Sequence[Picture]) -> list[int]:
 
 
 def _standing_job(cursor: LedgerCursor, user_id: int, model_id: int, source: str) -> int:
-    """Return the id of a person's standing job for a model; insert it for the first picture."""
+    """Return the id of a person's standing job for a model; insert it for the first picture.
+
+    Its source is where pictures are kept now: if that changes, the job before becomes an ordinary one that has ended.
+    """
     cursor.execute(
-        "SELECT s.job_id, j.id FROM standing_jobs s LEFT JOIN jobs j ON j.id = s.job_id "
+        "SELECT s.job_id, j.source FROM standing_jobs s LEFT JOIN jobs j ON j.id = s.job_id "
         "WHERE s.user_id = %s AND s.model_id = %s",
         (user_id, model_id),
     )
     row = cursor.fetchone()
-    if row is not None and row["id"] is not None:
-        return int(row["id"])
-    if row is not None:  # somebody deleted the job in SQL
+    if row is not None and row["source"] == source:
+        return int(row["job_id"])
+    if row is not None:  # kept elsewhere by now, or somebody deleted the job in SQL
+        cursor.execute("UPDATE jobs SET finished = CURRENT_TIMESTAMP(3) WHERE id = %s", (row["job_id"],))
         cursor.execute("DELETE FROM standing_jobs WHERE job_id = %s", (row["job_id"],))
+    job_id = _earlier(cursor, user_id, model_id, source) if row is not None else None
+    if job_id is None:
+        job_id = _insert_job(cursor, user_id, model_id, source)
+    # Another replica may have been faster. The key is unique, so this transaction is retried and finds that job.
+    cursor.execute(
+        "INSERT INTO standing_jobs (user_id, model_id, job_id) VALUES (%s, %s, %s)", (user_id, model_id, job_id)
+    )
+    return job_id
+
+
+def _earlier(cursor: LedgerCursor, user_id: int, model_id: int, source: str) -> int | None:
+    """Return the standing job that a person had while pictures were kept there: for a while replicas may disagree.
+
+    Only standing jobs have begun when they were made.
+    """
+    cursor.execute(
+        "SELECT j.id FROM jobs j LEFT JOIN job_owners w ON w.job_id = j.id WHERE j.model_id = %s AND j.source = %s "
+        "AND j.state = 'done' AND j.started = j.created AND COALESCE(w.user_id, %s) = %s ORDER BY j.id DESC LIMIT 1",
+        (model_id, source, ANONYMOUS, user_id),
+    )
+    row = cursor.fetchone()
+    return None if row is None else int(row["id"])
+
+
+def _insert_job(cursor: LedgerCursor, user_id: int, model_id: int, source: str) -> int:
+    """Insert a job that is done and listed from the start."""
     cursor.execute(
         "INSERT INTO jobs (source, model, model_id, state, started, finished) "
         "SELECT %s, CONCAT(name, '@', version), id, 'done', CURRENT_TIMESTAMP(3), CURRENT_TIMESTAMP(3) "
@@ -163,10 +196,6 @@ def _standing_job(cursor: LedgerCursor, user_id: int, model_id: int, source: str
     )
     job_id = int(cursor.lastrowid)
     cursor.execute("INSERT INTO listings (job_id, repeat_no, passes, complete) VALUES (%s, 1, 1, TRUE)", (job_id,))
-    # Another replica may have been faster. The key is unique, so this transaction is retried and finds that job.
-    cursor.execute(
-        "INSERT INTO standing_jobs (user_id, model_id, job_id) VALUES (%s, %s, %s)", (user_id, model_id, job_id)
-    )
     if user_id != ANONYMOUS:
         cursor.execute("INSERT INTO job_owners (job_id, user_id) VALUES (%s, %s)", (job_id, user_id))
     return job_id

@@ -64,7 +64,8 @@ def test_a_picture_that_is_dropped_again_is_kept_again(house: Household) -> None
     house.sweep()
     sha256 = hashlib.sha256(b"a cat").digest()
     store = house.store()
-    known = house.database.run(pictures.recall, ADA, house.models[0].id, sha256, store.picture_key(ADA, sha256), 30)
+    key = store.picture_key(ADA, sha256)
+    known = house.database.run(pictures.recall, ADA, house.models[0].id, sha256, store.source, key, 30)
     store.close()
     assert (known.object_id, known.top) == (None, TOP)
     second = house.drop(b"a cat")
@@ -247,7 +248,7 @@ def test_archives_go_when_their_jobs_ended_so_long_ago(house: Household) -> None
 
 
 def answer_of(house: Household, digest: bytes, days: int) -> Top | None:
-    return house.database.run(pictures.recall, ADA, house.models[0].id, digest, b"no key", days).top
+    return house.database.run(pictures.recall, ADA, house.models[0].id, digest, "", b"no key", days).top
 
 
 def test_the_answers_that_are_kept_are_bounded_in_number_and_age(house: Household) -> None:

@@ -94,7 +94,7 @@ def test_a_standing_job_that_was_deleted_by_hand(ledger: Database, sluice: Sluic
     (deleted,) = ask(ledger, "SELECT job_id FROM standing_jobs")
     ask(ledger, "DELETE FROM jobs WHERE id = %s", deleted["job_id"])
     assert breaches(ledger) == [f"I1: {check.DELETED_BY_HAND}"]
-    known = ledger.run(pictures.recall, 7, model, first.sha256, first.key, 30)
+    known = ledger.run(pictures.recall, 7, model, first.sha256, first.source, first.key, 30)
     assert (known.object_id, known.job_id) == (None, None)
     ledger.run(pictures.record, [second])
     (made,) = ask(ledger, "SELECT job_id FROM standing_jobs")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pymysql
 import pytest
 
@@ -9,7 +11,7 @@ from sluice.errors import LedgerError
 from sluice.ledger import Database, LedgerCursor, pictures
 from sluice.ledger.pictures import ANONYMOUS, Picture
 from sluice.settings import Settings
-from tests.support.ledger_rows import breaches, register
+from tests.support.ledger_rows import ask, breaches, register
 
 TOP = (("cat; DROP TABLE answers; -- 📷", 0.9), ("dog's", 0.1))
 
@@ -32,7 +34,7 @@ def test_a_picture_is_recorded_with_all_that_belongs_to_it(ledger: Database, set
         more = database.run(pictures.record, [dropped(b"two"), dropped(b"one"), dropped(b"three")])
         assert more[1] == first[0]
         assert len({*first, *more}) == 3
-        found = database.run(pictures.recall, ANONYMOUS, 1, b"two".ljust(32), b"two", 30)
+        found = database.run(pictures.recall, ANONYMOUS, 1, b"two".ljust(32), "s3://own/", b"two", 30)
         assert (found.top, found.object_id) == (TOP, more[0])
     assert {name: ledger.run(count, name) for name in ("objects", "predictions", "pictures", "answers")} == {
         "objects": 3,
@@ -67,3 +69,19 @@ def test_other_connections_take_one_statement_at_a_time(ledger: Database) -> Non
     with pytest.raises(LedgerError, match="refused a statement") as caught:
         ledger.run(two)
     assert isinstance(caught.value.__cause__, pymysql.ProgrammingError)
+
+
+def test_a_picture_that_is_kept_elsewhere_belongs_to_another_job(ledger: Database) -> None:
+    """SLUICE_GATEWAY_STORE was changed: urls name the bucket that has the bytes, and back again makes no third job."""
+    ledger.run(register)
+    (first,) = ledger.run(pictures.record, [dropped(b"one")])
+    moved = replace(dropped(b"one"), source="s3://new/")
+    known = ledger.run(pictures.recall, ANONYMOUS, 1, moved.sha256, moved.source, moved.key, 30)
+    assert (known.top, known.object_id, known.job_id) == (TOP, None, None)
+    (second,) = ledger.run(pictures.record, [moved])
+    (third,) = ledger.run(pictures.record, [dropped(b"two")])
+    urls = {row["object_id"]: row["url"] for row in ask(ledger, "SELECT object_id, url FROM results")}
+    assert urls == {first: "s3://own/one", second: "s3://new/one", third: "s3://own/two"}
+    assert ledger.run(count, "jobs") == 2
+    assert ledger.run(count, "standing_jobs") == 1
+    assert breaches(ledger) == []
