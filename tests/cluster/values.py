@@ -18,14 +18,16 @@ SHARED: Final[dict[str, Any]] = {
         # kube-proxy notices a terminating pod within a second, consumers within 6; a cloud's load balancer takes
         # longer.
         "preStopSeconds": 10,
-        "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
+        # Another release, with the chart's own requests, fits beside this one on a node of two cores.
+        "resources": {"requests": {"cpu": "50m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
+        "agent": {"resources": {"requests": {"cpu": "10m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}},
     },
     # An agent is in each of TorchServe's pods; a trainer only where a test scales it up, as KEDA would.
     "models": {"store": "s3://images/store/"},
     "trainer": {
         "enabled": True,
         "replicas": 0,
-        "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}},
+        "resources": {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}},
     },
     # Tests count inferences, so each image must be inferred.
     "config": {"cache_entries": 0},
