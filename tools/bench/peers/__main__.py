@@ -36,7 +36,7 @@ from tools.bench.photos import write_photos
 from tools.bench.rounds import part_of_json
 from tools.bench.run import assert_equal
 from tools.cache import cache_folder
-from tools.stack import ROOT, Servers, archive_of, card_of, free_port, orderly_end
+from tools.stack import ROOT, Servers, StackError, archive_of, card_of, free_port, orderly_end
 from tools.stack.ports import give_back
 from tools.stack.storage import REGION
 
@@ -80,6 +80,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", help=f"systems, separated by commas, of {','.join(NAMES)} (default: all)")
     parser.add_argument("--json", type=Path, help="where to write (default: a new file in bench/)")
     arguments = parser.parse_args()
+    arguments.peers_model = arguments.peers_model or arguments.model
+    for name in (arguments.model, arguments.peers_model):
+        try:
+            archive_of(name)
+        except StackError as error:
+            parser.error(str(error))
     arguments.only = arguments.only.split(",") if arguments.only else list(NAMES)
     if unknown := set(arguments.only) - set(NAMES):
         parser.error(f"--only {','.join(sorted(unknown))}: there are {', '.join(NAMES)}")
@@ -131,7 +137,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         say(f"uploading {photos} objects")
         servers.s3.fill(BUCKET, _objects(files, photos))
         clocks = host.clocks()
-        theirs = replace(task, archive=str(archive_of(arguments.peers_model or arguments.model)))
+        theirs = replace(task, archive=str(archive_of(arguments.peers_model)))
         if theirs.archive not in bare.expected:
             say(f"bare loop, for what {arguments.peers_model} answers")
             bare.run(replace(theirs, photos=arguments.different), 0)
