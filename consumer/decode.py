@@ -14,7 +14,7 @@ from consumer.pipeline import Pipeline
 from sluice.domain.gates import is_chosen
 from sluice.drift.measuring import measure
 from sluice.errors import LedgerError
-from sluice.images import ImageError, Preprocessing, decode
+from sluice.images import ImageError, Preprocessing, decode, decode_sized
 from sluice.settings import Settings
 from sluice.telemetry import get_logger, metrics
 
@@ -121,11 +121,12 @@ class DecodeStage:
                 metrics.CACHED.inc()
             else:
                 try:
-                    held.pixels = decode(data, self._preprocessing[held.item.model], self._settings.image_max_pixels)
+                    wanted = self._preprocessing[held.item.model]
+                    held.pixels, size = decode_sized(data, wanted, self._settings.image_max_pixels)
                 except ImageError as error:
                     held.fault = (error.reason, error.detail)
                     continue
-                held.measures = measure(data, held.pixels)
+                held.measures = measure(held.pixels, size)
                 metrics.DECODED.inc()
                 DECODE_SECONDS.observe(time.perf_counter() - started)
             if held.candidate and held.candidate.is_open and not held.waits:

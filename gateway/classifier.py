@@ -24,7 +24,7 @@ from sluice.domain import Reason
 from sluice.drift import PictureMeasures
 from sluice.drift.measuring import measure
 from sluice.errors import ImageError
-from sluice.images import decode
+from sluice.images import decode_sized
 from sluice.ledger import pictures
 from sluice.ledger.pictures import KnownPicture, Picture, Top
 from sluice.settings import Settings
@@ -245,8 +245,8 @@ class Classifier:
 def _decoded(incoming: IncomingPicture, max_pixels: int) -> DecodedPicture:
     """Decode and measure a picture, in a thread."""
     data = incoming.dropped.data
-    pixels = decode(data, incoming.usable.preprocessing, max_pixels)
-    return pixels, measure(data, pixels)
+    pixels, size = decode_sized(data, incoming.usable.preprocessing, max_pixels)
+    return pixels, measure(pixels, size)
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:

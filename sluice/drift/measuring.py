@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import math
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sluice.drift.measures import PictureMeasures
-from sluice.images import FORMATS
 
 ROWS: Final = 28
 COLUMNS: Final = 56
@@ -20,13 +17,11 @@ LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 GREEN: Final = 1
 
 
-def measure(data: bytes, pixels: NDArray[np.uint8]) -> PictureMeasures:
-    """Measure a picture that was decoded; its size is read from the header again, since the pixels are cut to a square.
+def measure(pixels: NDArray[np.uint8], size: tuple[int, int]) -> PictureMeasures:
+    """Measure a picture of a size (width, height) from the square that it was decoded to (`decode_sized`).
 
     Sharpness is that of the square: it can be compared for models of the same preprocessing.
     """
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        width, height = image.size
     rows = np.ascontiguousarray(pixels[:: max(1, len(pixels) // ROWS)])
     luma = rows[:, :: max(1, len(pixels) // COLUMNS)].astype(np.float32).reshape(-1, 3) @ LUMA
     mean = float(luma.sum()) / luma.size
@@ -35,4 +30,4 @@ def measure(data: bytes, pixels: NDArray[np.uint8]) -> PictureMeasures:
     sharpness = float(np.abs(steps, out=steps).sum()) / max(1, steps.size)
     # By hand: numpy's mean and std take longer to begin than these few numbers do.
     contrast = math.sqrt(max(0.0, float(luma @ luma) / luma.size - mean * mean))
-    return PictureMeasures(mean, contrast, sharpness, width, height)
+    return PictureMeasures(mean, contrast, sharpness, *size)

@@ -8,7 +8,7 @@ import only this package, so it exports its errors too.
 from sluice.domain.running import BF16, FP32, INT8, OPENVINO, RUNTIMES, TORCH
 from sluice.errors import BatchError, CardError, ImageError, WeightsError
 from sluice.images.batch import BATCH_TYPE, CARD_TYPE, pack, unpack
-from sluice.images.decode import FORMATS, decode, decode_whole
+from sluice.images.decode import decode, decode_sized, decode_whole
 from sluice.images.identity import NO_WEIGHTS, check_card, check_weights, digest_of
 from sluice.images.preprocessing import VERSION, Preprocessing
 
@@ -16,7 +16,6 @@ __all__ = [
     "BATCH_TYPE",
     "BF16",
     "CARD_TYPE",
-    "FORMATS",
     "FP32",
     "INT8",
     "NO_WEIGHTS",
@@ -32,6 +31,7 @@ __all__ = [
     "check_card",
     "check_weights",
     "decode",
+    "decode_sized",
     "decode_whole",
     "digest_of",
     "pack",

@@ -70,6 +70,13 @@ def decode(data: bytes | bytearray, spec: Preprocessing, max_pixels: int) -> NDA
 
     An image of more than `max_pixels` is rejected by its header, before memory is allocated for it.
     """
+    return decode_sized(data, spec, max_pixels)[0]
+
+
+def decode_sized(
+    data: bytes | bytearray, spec: Preprocessing, max_pixels: int
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Decode like `decode`; return the size that the header says (width, height) as well."""
 
     def cut(image: Image.Image, size: tuple[int, int], turn: Rotation, extent: Extent) -> Image.Image:
         return square(image, spec, window(size, spec, turn, extent))
@@ -84,15 +91,18 @@ def decode_whole(data: bytes | bytearray, longest: int, max_pixels: int) -> NDAr
         del size, turn, extent
         return whole(image, longest)
 
-    return _decode(data, 2 * longest, shrink, max_pixels)
+    return _decode(data, 2 * longest, shrink, max_pixels)[0]
 
 
-def _decode(data: bytes | bytearray, least: int, make: Make, max_pixels: int) -> NDArray[np.uint8]:
+def _decode(
+    data: bytes | bytearray, least: int, make: Make, max_pixels: int
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     if not data:
         raise ImageError(Reason.EMPTY, "the file has 0 bytes")
     try:
         with _open(data, max_pixels) as image:
-            return _pixels(image, data, least, make, max_pixels)
+            size = image.size  # loading may change it
+            return _pixels(image, data, least, make, max_pixels), size
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\((\d+) pixels\)", str(error))
         said = f"{pixels[1]} pixels" if pixels else "too many pixels"

@@ -128,9 +128,10 @@ def _resized(image: Image.Image, spec: Preprocessing, kept: CropWindow) -> Image
         half = Image.new(image.mode, (spec.crop, rows))
         first = CropBox(kept.left, top, kept.width, rows)
         second = CropBox(0, kept.top - top, spec.crop, min(kept.height, rows - (kept.top - top)))
-    Resizer().resize_pil(image, half, ResizeOptions(filtered, crop_box=first))
+    resizer = Resizer()
+    resizer.resize_pil(image, half, ResizeOptions(filtered, crop_box=first))
     small = Image.new(image.mode, (spec.crop, spec.crop))
-    Resizer().resize_pil(half, small, ResizeOptions(filtered, crop_box=second))
+    resizer.resize_pil(half, small, ResizeOptions(filtered, crop_box=second))
     return small
 
 

@@ -26,7 +26,7 @@ from sluice.drift import (
 )
 from sluice.drift.buckets import EDGES
 from sluice.drift.measuring import measure
-from sluice.images import Preprocessing, decode
+from sluice.images import Preprocessing, decode_sized
 from tests.support.corpus import photo, saved
 
 SIZE: Final = 1000
@@ -186,4 +186,4 @@ def test_a_blurred_picture_is_less_sharp() -> None:
 def measured(image: Image.Image) -> PictureMeasures:
     data = saved(image, "PNG")
     spec = Preprocessing(256, 224, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    return measure(data, decode(data, spec, 10**7))
+    return measure(*decode_sized(data, spec, 10**7))

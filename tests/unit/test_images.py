@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import random
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sluice.domain import Reason
-from sluice.images import BatchError, ImageError, Preprocessing, decode, pack, unpack
+from sluice.images import BatchError, ImageError, Preprocessing, decode, decode_sized, pack, unpack
 from sluice.images.preprocessing import INTERPOLATIONS
 from tests.support.corpus import PHOTO_SIZE, SPEC, Case, corpus, photo, saved, with_orientation, write_corpus
 from tools.bench import fidelity
@@ -197,6 +198,16 @@ def test_transparency_is_resized_as_pillow_does(interpolation: str) -> None:
 def test_libjpeg_scales_only_what_is_much_too_large(size: tuple[int, int]) -> None:
     data = saved(photo(size), "JPEG", quality=90)
     assert (apart(data, SPEC) <= 1).mean() >= 0.999
+
+
+@pytest.mark.parametrize("size", [(40, 30), (300, 400), (2600, 2000)])
+def test_the_size_is_that_of_the_file_whatever_is_made_of_it(size: tuple[int, int]) -> None:
+    """The last is scaled by libjpeg; a turned one is as wide as its file says."""
+    for orientation in (3, 6):
+        data = with_orientation(photo(size), orientation, "JPEG")
+        pixels, told = decode_sized(data, SPEC, 10**7)
+        assert told == Image.open(io.BytesIO(data)).size
+        assert np.array_equal(pixels, decode(data, SPEC, 10**7))
 
 
 def test_threads_give_what_one_thread_gives() -> None:

@@ -18,7 +18,7 @@ from typing import Final
 from sluice.domain import ListedObject
 from sluice.drift import PictureMeasures
 from sluice.drift.measuring import measure
-from sluice.images import Preprocessing, decode
+from sluice.images import Preprocessing, decode, decode_sized
 from sluice.ledger import (
     Database,
     LedgerCursor,
@@ -190,11 +190,10 @@ def _cost(database: Database, dice: random.Random) -> None:
 def _measuring() -> None:
     """Print what measuring a photo costs beside decoding it: processor time, as others may use the machine too."""
     spec = Preprocessing(256, 224, "bicubic", (0.5,) * 3, (0.5,) * 3)
-    decoded = [(data, decode(data, spec, 10**8)) for _, data in photos(PHOTOS)]
+    files = [data for _, data in photos(PHOTOS)]
+    decoded = [decode_sized(data, spec, 10**8) for data in files]
     measuring = min(_seconds(lambda: [measure(*each) for each in decoded], time.process_time) for _ in range(PASSES))
-    decoding = min(
-        _seconds(lambda: [decode(data, spec, 10**8) for data, _ in decoded], time.process_time) for _ in range(3)
-    )
+    decoding = min(_seconds(lambda: [decode(data, spec, 10**8) for data in files], time.process_time) for _ in range(3))
     print(f"measuring: {1e6 * measuring / PHOTOS:.0f} us a picture; decoding it: {1e6 * decoding / PHOTOS:.0f} us")
 
 
