@@ -35,6 +35,8 @@ TRIES: Final = 3
 """Loads that TorchServe refuses before the archive is at fault."""
 UNREADY_SECONDS: Final = 330.0
 """A little longer than TorchServe itself starts workers again (maxRetryTimeoutInSec); then it leaves them dead."""
+LAST_WORD_SECONDS: Final = 5.0
+"""For the ledger's answer once told to stop; then others wait until this server's row is old."""
 SERVED: Final = "served"
 LOADING: Final = "loading"
 FAILED: Final = "failed"
@@ -60,13 +62,21 @@ class AgentService:
     """One agent."""
 
     def __init__(
-        self, settings: Settings, health: Health, ledger: AsyncLedger, management: Management, loader: Loader
+        self,
+        settings: Settings,
+        health: Health,
+        ledger: AsyncLedger,
+        management: Management,
+        loader: Loader,
+        *,
+        last_word_seconds: float = LAST_WORD_SECONDS,
     ) -> None:
         self._name = settings.name
         self._health = health
         self._ledger = ledger
         self._management = management
         self._loader = loader
+        self._last_word_seconds = last_word_seconds
         self._wanted: list[WantedVersion] | None = None
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -94,9 +104,11 @@ class AgentService:
             for task in tasks:
                 task.cancel()
         try:
-            await self._ledger.call(lambda database: database.try_once(serving.leave, self._name))
-        except (LedgerError, ConfigurationError) as error:
-            log.warning("others wait for this server until its row is old", why=str(error))
+            async with asyncio.timeout(self._last_word_seconds):
+                await self._ledger.call(lambda database: database.try_once(serving.leave, self._name))
+        except (LedgerError, ConfigurationError, TimeoutError) as error:
+            why = str(error) or "the ledger doesn't answer"
+            log.warning("others wait for this server until its row is old", why=why)
 
     async def _beat(self) -> None:
         """Show that the event loop runs, also while the ledger and TorchServe let it wait."""

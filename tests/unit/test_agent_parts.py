@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,13 @@ from handlers.agent.causes import cause_in_logs
 from handlers.agent.loading import Loader
 from handlers.agent.management import Management
 from handlers.agent.memory import MemoryRoom, room, write_usage
+from handlers.agent.service import AgentService
 from sluice.capacity import Arrangement, needed_bytes
+from sluice.ledger import AsyncLedger, Database
 from sluice.ledger.serving import WantedVersion
 from sluice.settings import read_settings
 from sluice.store.shelf import ModelStore
+from sluice.telemetry import Health, LedgerTelemetry
 
 KIB = 1024
 MACHINE = "MemTotal:       8000 kB\nMemFree:  1 kB\nMemAvailable:   3000 kB\n"
@@ -118,3 +123,26 @@ def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, machine:
     os.mkfifo(tmp_path / "memory.json")
     assert cause_in_logs(tmp_path) == ""
     assert room(tmp_path, machine) == MemoryRoom(8000 * KIB, 3000 * KIB)
+
+
+def test_an_agent_ends_although_the_ledger_never_answers(tmp_path: Path) -> None:
+    settings = read_settings(model_store=f"file://{tmp_path}/", agent_folder=tmp_path)
+    answered = threading.Event()
+
+    async def stopped() -> None:
+        ledger = AsyncLedger(Database(settings, LedgerTelemetry()))
+        management = Management(settings.agent_management)
+        loader = Loader(settings, management, ModelStore(settings))
+        agent = AgentService(settings, Health(), ledger, management, loader, last_word_seconds=0.05)
+        asked = asyncio.create_task(ledger.call(lambda _: answered.wait(60)))
+        await asyncio.sleep(0)  # it has the connection's only thread now
+        agent.stop()
+        try:
+            await agent.run()
+            assert not asked.done()
+        finally:
+            answered.set()
+            await asked
+            ledger.close()
+
+    asyncio.run(stopped())
