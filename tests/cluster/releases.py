@@ -140,8 +140,8 @@ class Release:
         return self.helm("install", str(chart), "--wait", f"--timeout={timeout}", values=values or {})
 
     def upgrade(self, values: dict[str, Any], *, wait: bool = True, check: bool = True) -> str:
-        """Upgrade, and optionally wait until everything is ready."""
-        options = ["--timeout=6m", *(["--wait"] if wait else [])]
+        """Upgrade, also what was scaled meanwhile, and optionally wait until everything is ready."""
+        options = ["--timeout=6m", "--force-conflicts", *(["--wait"] if wait else [])]
         return self.helm("upgrade", str(CHART), *options, values=values, check=check)
 
     @property

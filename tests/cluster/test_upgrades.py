@@ -22,6 +22,8 @@ def test_upgrade_and_rollback_under_load(release: Release, photos: str) -> None:
         with Load(release, photos) as load:
             old = release.submit("s3://images/watched/", "--model", "noop@1.0", "--watch", "--watch-seconds", "2")
             arrive(release, old, 1)
+            # As README does; with the upgrade the values count again.
+            release.scale("consumer", 3)
             assert "Phase:          Succeeded" in release.deploy(upgraded, "--timeout", "6m")
             release.wait_ready(producer=1, consumer=2, torchserve=1)
             new = release.submit(photos, "--model", "noop@2.0", "--priority", "1")

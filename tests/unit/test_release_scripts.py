@@ -26,6 +26,7 @@ esac
 HELM: Final = """\
 case "$1" in
 history) [ -n "$HISTORY" ] && echo "$HISTORY" ;;
+get) echo "{\\"applyMethod\\":\\"$APPLIED\\"}" ;;
 push) echo "Digest: sha256:chart-digest" >&2 ;;
 "$FAILS") exit 1 ;;
 esac
@@ -53,7 +54,7 @@ class StandIns:
 
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a script of scripts/, which finds only these programs and the system's."""
-        given = {"HISTORY": "", "FAILS": "", "SLUICE_CACHE": str(self.folder), **environment}
+        given = {"HISTORY": "", "FAILS": "", "APPLIED": "", "SLUICE_CACHE": str(self.folder), **environment}
         whole = {**os.environ, **given, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
         command = [str(ROOT / "scripts" / script), *arguments]
         return subprocess.run(command, env=whole, capture_output=True, text=True, check=False, timeout=60)
@@ -166,8 +167,9 @@ def test_a_deployment_is_upgraded_and_then_tried(stand_ins: StandIns) -> None:
     values.write_text("producer: {shards: 2}\n")
     done = stand_ins.run("deploy", "--images", str(values), HISTORY=IN_USE)
     assert done.returncode == 0, done.stderr
-    history, upgrade, test = stand_ins.asked
+    history, metadata, upgrade, test = stand_ins.asked
     assert history.startswith("helm history sluice --namespace sluice")
+    assert metadata == "helm get metadata sluice --namespace sluice --output json"
     assert upgrade == (
         f"helm upgrade sluice {ROOT}/charts/sluice --install --atomic --namespace sluice --create-namespace "
         f"--timeout 15m --values {values}"
@@ -178,7 +180,7 @@ def test_a_deployment_is_upgraded_and_then_tried(stand_ins: StandIns) -> None:
 def test_an_upgrade_that_fails_is_left_to_helm_to_take_back(stand_ins: StandIns) -> None:
     done = stand_ins.run("deploy", HISTORY=IN_USE, FAILS="upgrade")
     assert done.returncode == 1
-    assert [words.split()[1] for words in stand_ins.asked] == ["history", "upgrade"]
+    assert [words.split()[1] for words in stand_ins.asked] == ["history", "get", "upgrade"]
 
 
 def test_what_fails_its_test_is_rolled_back_to_what_was_in_use(stand_ins: StandIns) -> None:
@@ -186,6 +188,13 @@ def test_what_fails_its_test_is_rolled_back_to_what_was_in_use(stand_ins: StandI
     assert done.returncode == 1
     assert stand_ins.asked[-1] == "helm rollback a --namespace b 7 --wait --timeout 15m"
     assert "revision 7 is back" in done.stderr
+
+
+def test_what_somebody_scaled_is_set_by_the_values_again(stand_ins: StandIns) -> None:
+    stand_ins.run("deploy", HISTORY=IN_USE, FAILS="test", APPLIED="ssa")
+    upgrade, _, rollback = stand_ins.asked[-3:]
+    assert upgrade.endswith("--timeout 15m --force-conflicts")
+    assert rollback.endswith("7 --wait --timeout 15m --force-conflicts")
 
 
 def test_a_first_installation_that_fails_its_test_has_nothing_to_go_back_to(stand_ins: StandIns) -> None:
