@@ -97,7 +97,7 @@ def start(settings: Settings, producer: FakeProducer, tmp_path: Path) -> Iterato
     print(log.read_text())  # noqa: T201 - pytest shows it where a test failed
 
 
-def job(ledger: Database, count: int, source: str = "s3://bucket/x") -> tuple[int, Model, list[int]]:
+def job(ledger: Database, count: int, source: str = "s3://bucket") -> tuple[int, Model, list[int]]:
     """Insert a running job with so many pending objects."""
 
     def make(cursor: LedgerCursor) -> tuple[int, Model, list[int]]:
