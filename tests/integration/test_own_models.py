@@ -27,7 +27,7 @@ from sluice.settings import read_settings
 from sluice.store.card import archived_card
 from tests.support.programs import exported
 from tests.support.recipes_in_int8 import NAME as IN_INT8
-from tests.support.recipes_in_int8 import SIDE, shared_recipe
+from tests.support.recipes_in_int8 import SIDE, shared_recipe, why_not_here
 from tools.stack import ROOT, Servers, TorchServe
 
 LABELS: Final = ["drug", "néant", "other thing"]
@@ -94,19 +94,21 @@ def archives(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> li
 
 
 @pytest.fixture(scope="module")
-def in_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build one that is calibrated on a person's pictures."""
+def in_int8(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Build one that is calibrated on a person's pictures, if this machine can measure it."""
+    if why_not_here():
+        return []
     with shared_recipe(tmp_path_factory) as recipe:
         done = build(recipe, recipe.parent / "store")
     assert done.returncode == 0, done.stderr
-    return recipe.parent / "store" / f"{IN_INT8}.mar"
+    return [recipe.parent / "store" / f"{IN_INT8}.mar"]
 
 
 @pytest.fixture(scope="module")
 def server(
-    servers: Servers, archives: list[Path], in_int8: Path, tmp_path_factory: pytest.TempPathFactory
+    servers: Servers, archives: list[Path], in_int8: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TorchServe]:
-    made = TorchServe(tmp_path_factory.mktemp("own"), servers.leash, [*archives, in_int8], name="own-models")
+    made = TorchServe(tmp_path_factory.mktemp("own"), servers.leash, [*archives, *in_int8], name="own-models")
     made.start()
     made.wait_ready()
     yield made
@@ -143,9 +145,12 @@ def test_it_answers_as_torch_itself_does(server: TorchServe, network: nn.Module,
     assert np.abs(found - as_torch_says(network, images)).max() < 1e-5
 
 
-def test_in_8_bits_it_answers_as_its_archive_does_here(server: TorchServe, in_int8: Path, tmp_path: Path) -> None:
-    card = archived_card(in_int8)
-    with zipfile.ZipFile(in_int8) as opened:
+def test_in_8_bits_it_answers_as_its_archive_does_here(server: TorchServe, in_int8: list[Path], tmp_path: Path) -> None:
+    if not in_int8:
+        pytest.skip(f"int8 can't be measured here: {why_not_here()}")
+    (archive,) = in_int8
+    card = archived_card(archive)
+    with zipfile.ZipFile(archive) as opened:
         opened.extractall(tmp_path)
     network = LoadedNetwork(tmp_path, card, torch.device("cpu"))
     images = [np.ascontiguousarray(image[:SIDE, :SIDE]) for image in pictures(5)]

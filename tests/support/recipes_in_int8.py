@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import squeezenet1_1
 
+from handlers.running import runs_as
+from sluice.images import INT8, OPENVINO
 from tools.photos import names, sample
 
 NAME: Final = "own-int8"
@@ -63,6 +65,11 @@ def write_recipe(folder: Path, name: str) -> Path:
     text = RECIPE.format(name=name, sha256=hashlib.sha256((folder / "w8.safetensors").read_bytes()).hexdigest())
     (folder / f"{name}.toml").write_text(text)
     return folder / f"{name}.toml"
+
+
+def why_not_here() -> str:
+    """Return why this machine's processor can't run a network in int8, if it can't."""
+    return runs_as({"runtime": OPENVINO, "precision": INT8}, torch.device("cpu")).why
 
 
 @contextmanager

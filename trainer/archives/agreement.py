@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from handlers.loaded import LoadedNetwork
+from handlers.running import RunsAs
 from sluice.domain.running import FP32
 from sluice.errors import BuildError
 from trainer.archives.recipe import Calibration
@@ -47,11 +48,16 @@ class Agreement:
         }
 
 
+def check_runs(way: RunsAs) -> None:
+    """Refuse what this machine runs in another way than its card says."""
+    if way.why:
+        raise BuildError(f"it can't be measured here: {way.why}: build it on a machine that will serve it")
+
+
 def agreement(folder: Path, card: Mapping[str, Any], pictures: NDArray[np.uint8]) -> Agreement:
     """Measure a card's network, unpacked in a folder, against itself in fp32."""
     fewer = LoadedNetwork(folder, card, CPU)
-    if fewer.runs_as.why:
-        raise BuildError(f"it can't be measured here: {fewer.runs_as.why}: build it on a machine that will serve it")
+    check_runs(fewer.runs_as)
     exact = _answers(LoadedNetwork(folder, {**card, "precision": FP32}, CPU), pictures)
     found = _answers(fewer, pictures)
     rows, best = np.arange(len(pictures)), exact.argmax(1)

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from handlers.running import runs_as
 from sluice.domain.running import FP32, INT8, OPENVINO
 from sluice.images import Preprocessing
-from trainer.archives.agreement import agreement, check_agreement
+from trainer.archives.agreement import CPU, agreement, check_agreement, check_runs
 from trainer.archives.card import model_card
 from trainer.archives.pictures import read_pictures
 from trainer.archives.quantising import quantise
@@ -26,6 +27,7 @@ def measured(
     """Return the recipe with what was measured, and, in int8, the quantised network's file, beside the weights."""
     preprocessing = Preprocessing.from_dict(recipe.preprocessing)
     calibrating, measuring = read_pictures(calibration.pictures, recipe.base, preprocessing)
+    check_runs(runs_as({"runtime": OPENVINO, "precision": recipe.precision}, CPU))
     folder, quantised = weights.parent, None
     if recipe.precision == INT8:
         quantised = folder / QUANTISED
