@@ -13,8 +13,8 @@ import pytest
 import requests
 import sklearn
 
-from sluice.ledger import Database, jobs, progress
-from tools.stack import ROOT, Leash, Server, Stack, StackError, Supervisor, TorchServe, free_port
+from sluice.ledger import Database, jobs, progress, query
+from tools.stack import ROOT, Leash, Server, Servers, Stack, StackError, Supervisor, TorchServe, free_port
 
 SLEEPER = [sys.executable, "-c", "import subprocess, sys; subprocess.run(['sleep', '300'])"]
 
@@ -126,6 +126,12 @@ def test_what_ends_again_and_again_is_given_up_and_its_log_kept(tmp_path: Path) 
                 wait_for(supervisor.check)
     assert f"its log is {kept / 'touching.log'}" in str(raised.value)
     assert (kept / "touching.log").read_text().count("the disk is on fire") == server.starts - 1 == 3
+
+
+def test_a_database_shares_its_temporary_tables_with_no_other(servers: Servers, ledger: Database) -> None:
+    """One that starts deletes what it finds in its folder for them."""
+    ((folder,),) = ledger.run(query.ask, "SELECT @@tmpdir").rows
+    assert Path(str(folder)) == servers.folder / "temporary"
 
 
 def test_torchserve_answers_a_person_and_keeps_management_on_loopback(torchserve: TorchServe) -> None:

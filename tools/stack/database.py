@@ -31,6 +31,8 @@ class DatabaseServer(Server):
         self.port = free_port()
         self.password = secrets.token_hex(16)
         self.folder = folder / "database"
+        # A server that starts deletes temporary tables in its folder for them: those of all others, if they share it.
+        self._temporary = folder / "temporary"
         self._more_options = list(options)
         self._program = _find("mariadbd", "mysqld")
         # A socket's path may have only 107 characters, and the folder's may be longer.
@@ -43,8 +45,9 @@ class DatabaseServer(Server):
     def start(self) -> None:
         """Create the data folder the first time, and start; returns before it is ready."""
         first = self.folder / "first.sql"
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self._temporary.mkdir(mode=0o700, exist_ok=True)
         if not first.exists():
-            self.folder.mkdir(mode=0o700, exist_ok=True)
             self._install()
             first.touch(mode=0o600)
             first.write_text(
@@ -110,7 +113,8 @@ class DatabaseServer(Server):
 
     def _options(self) -> list[str]:
         user = ["--user=root"] if os.getuid() == 0 else []
-        return ["--no-defaults", f"--datadir={self.folder / 'data'}", *user, *self._more_options]
+        places = [f"--datadir={self.folder / 'data'}", f"--tmpdir={self._temporary}"]
+        return ["--no-defaults", *places, *user, *self._more_options]
 
     def _install(self) -> None:
         """Create the data folder."""
