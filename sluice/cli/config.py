@@ -12,13 +12,13 @@ from rich.text import Text
 
 from sluice.cli.screen import console, safe
 from sluice.domain import check_source
+from sluice.domain.labels import SCHEMES
 from sluice.errors import ConfigurationError
 from sluice.exports import json_safe
 from sluice.ledger.connection import connect_options
 from sluice.settings import Settings, read_settings
 
 HIDDEN: Final = "***"
-S3: Final = ("s3://",)
 
 EXAMPLES: Final = """\
 Examples:
@@ -56,7 +56,7 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 def check_stores(settings: Settings) -> None:
     """Raise an error that names the setting if one of the stores can't be used."""
-    for name, kinds in (("gateway_store", S3), ("model_store", (*S3, "file:///"))):
+    for name, kinds in (("gateway_store", SCHEMES[:1]), ("model_store", SCHEMES)):
         store = getattr(settings, name)
         if not store:
             continue

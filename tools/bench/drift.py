@@ -18,7 +18,7 @@ from typing import Final
 from sluice.domain import ListedObject
 from sluice.drift import PictureMeasures
 from sluice.drift.measuring import measure
-from sluice.images import Preprocessing, decode, decode_sized
+from sluice.images import decode_sized
 from sluice.ledger import (
     Database,
     LedgerCursor,
@@ -32,6 +32,7 @@ from sluice.ledger import (
     predictions,
 )
 from tools.bench import host
+from tools.bench.decoding import MAX_PIXELS, SPEC, cost
 from tools.photos import photos
 from tools.stack import Servers, Stack, orderly_end
 
@@ -41,6 +42,7 @@ BATCH: Final = 32
 COMMITS: Final = 300
 PHOTOS: Final = 60
 PASSES: Final = 20
+DECODING_PASSES: Final = 3
 MIXES: Final[dict[str, list[float]]] = {
     "two labels": [0.5, 0.5],
     "ten labels": [0.1] * 10,
@@ -189,18 +191,17 @@ def _cost(database: Database, dice: random.Random) -> None:
 
 def _measuring() -> None:
     """Print what measuring a photo costs beside decoding it: processor time, as others may use the machine too."""
-    spec = Preprocessing(256, 224, "bicubic", (0.5,) * 3, (0.5,) * 3)
     files = [data for _, data in photos(PHOTOS)]
-    decoded = [decode_sized(data, spec, 10**8) for data in files]
-    measuring = min(_seconds(lambda: [measure(*each) for each in decoded], time.process_time) for _ in range(PASSES))
-    decoding = min(_seconds(lambda: [decode(data, spec, 10**8) for data in files], time.process_time) for _ in range(3))
-    print(f"measuring: {1e6 * measuring / PHOTOS:.0f} us a picture; decoding it: {1e6 * decoding / PHOTOS:.0f} us")
+    decoded = [decode_sized(data, SPEC, MAX_PIXELS) for data in files]
+    measuring = cost(lambda found: measure(*found), decoded, PASSES)
+    decoding = cost(lambda data: decode_sized(data, SPEC, MAX_PIXELS), files, DECODING_PASSES)
+    print(f"measuring: {1e3 * measuring:.0f} us a picture; decoding it: {1e3 * decoding:.0f} us")
 
 
-def _seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    begun = clock()
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
     work()
-    return clock() - begun
+    return time.perf_counter() - begun
 
 
 if __name__ == "__main__":
