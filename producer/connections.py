@@ -5,7 +5,8 @@ which it keeps invisibly. The kernel knows how many bytes arrived on a connectio
 has read, so the difference is held in memory; ZeroMQ's monitor tells which descriptors are connections.
 
 A descriptor belongs to ZeroMQ's own thread, which may close it at any time. So it is only used through a short-lived
-copy, and shut down only if the copy's peer is the one that was accepted.
+copy, and shut down only if the copy's peer is the one that was accepted. The next connection may get the same
+descriptor, so what ended or began before a message is looked at before it introduces a connection.
 """
 
 from __future__ import annotations
@@ -82,8 +83,13 @@ class PeerConnections:
     """All connections of one bound socket."""
 
     def __init__(
-        self, bound: zmq.Socket[bytes], context: zmq.asyncio.Context, strangers: StrangerBounds = BOUNDS
+        self,
+        bound: zmq.Socket[bytes],
+        context: zmq.asyncio.Context,
+        has_session: Callable[[bytes], bool],
+        strangers: StrangerBounds = BOUNDS,
     ) -> None:
+        self._has_session = has_session
         self._all: dict[int, PeerConnection] = {}
         self._gone: list[bytes] = []
         """Identities whose connections have ended; their earlier messages may still be unread."""
@@ -95,6 +101,7 @@ class PeerConnections:
         # If this is full, ZeroMQ's thread blocks, and all connections with it.
         self._events.rcvhwm = 0
         self._events.connect(address)
+        self._events_at_once: zmq.Socket[bytes] = zmq.Socket.shadow(self._events)
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, files // 2)
 
@@ -103,21 +110,25 @@ class PeerConnections:
         self._bound.monitor(None, 0)
         self._events.close()
 
-    async def watch(self, has_session: Callable[[bytes], bool], on_end: Callable[[bytes], None]) -> None:
+    async def watch(self, on_end: Callable[[bytes], None]) -> None:
         """Follow the connections forever; `on_end` is called with the identities of those that ended."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow(has_session))
-            tasks.create_task(self._look(has_session, on_end))
+            tasks.create_task(self._follow())
+            tasks.create_task(self._look(on_end))
 
     def took(self, frames: Sequence[zmq.Frame]) -> PeerConnection | None:
         """Record a received message; return its connection, if that is still known."""
         try:
-            connection = self._all.get(int(frames[-1].get(zmq.SRCFD)))
+            descriptor = int(frames[-1].get(zmq.SRCFD))
         except zmq.ZMQError:
             return None  # it speaks an old version of ZeroMQ, and stays without a session
+        identity = frames[0].bytes
+        connection = self._all.get(descriptor)
+        if connection is None or connection.identity != identity:
+            self._catch_up()
+            connection = self._all.get(descriptor)
         if connection is not None:
-            identity = frames[0].bytes
-            if identity != connection.identity:
+            if connection.identity != identity:
                 self._introduce(connection, identity)
             connection.taken += sum(len(frame) + FRAME_BYTES for frame in frames[1:])
             connection.has_spoken = True
@@ -137,23 +148,30 @@ class PeerConnections:
                 self._end(each, "another connection took its place")
         connection.identity = identity
 
-    async def _follow(self, has_session: Callable[[bytes], bool]) -> None:
+    async def _follow(self) -> None:
         while True:
-            event = parse_monitor_message(await self._events.recv_multipart())
-            ended = self._all.pop(event["value"], None)
-            if ended is not None:
-                self._gone.append(ended.identity)
-            if event["event"] == zmq.EVENT_ACCEPTED:
-                self._accept(event["value"], has_session)
+            await self._events.poll()
+            self._catch_up()
 
-    def _accept(self, descriptor: int, has_session: Callable[[bytes], bool]) -> None:
+    def _catch_up(self) -> None:
+        """Handle all events until now. ZeroMQ tells of a connection before it passes on its first message."""
+        with suppress(zmq.Again):
+            while True:
+                event = parse_monitor_message(self._events_at_once.recv_multipart(zmq.DONTWAIT))
+                ended = self._all.pop(event["value"], None)
+                if ended is not None:
+                    self._gone.append(ended.identity)
+                if event["event"] == zmq.EVENT_ACCEPTED:
+                    self._accept(event["value"])
+
+    def _accept(self, descriptor: int) -> None:
         try:
             with _copy(descriptor) as copy:
                 peer = copy.getpeername()
         except OSError:
             return  # already closed
         self._all[descriptor] = PeerConnection(descriptor, peer, time.monotonic())
-        strangers = [each for each in self._all.values() if not (each.is_ended or has_session(each.identity))]
+        strangers = [each for each in self._all.values() if not (each.is_ended or self._has_session(each.identity))]
         if len(strangers) > self._strangers.most or len(self._all) > self._most:
             # The address with most of them loses its oldest one, so that others can connect.
             hosts = Counter(each.peer[0] for each in strangers)
@@ -161,7 +179,7 @@ class PeerConnections:
             oldest = next(each for each in strangers if each.peer[0] == host)
             self._end(oldest, f"{len(strangers)} connections have no session")
 
-    async def _look(self, has_session: Callable[[bytes], bool], on_end: Callable[[bytes], None]) -> None:
+    async def _look(self, on_end: Callable[[bytes], None]) -> None:
         while True:
             gone, self._gone = self._gone, []
             await asyncio.sleep(max(LOOK_SECONDS, LOOK_SECONDS_EACH * len(self._all)))
@@ -171,7 +189,7 @@ class PeerConnections:
             living = [each for each in self._all.values() if not each.is_ended]
             for connection in living:
                 self._measure(connection)
-                if has_session(connection.identity):
+                if self._has_session(connection.identity):
                     connection.strange_since = now
                     most = MOST_BYTES
                 else:

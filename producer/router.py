@@ -50,7 +50,7 @@ class Router:
         self._news = asyncio.Event()
         self._gate = CurveAuthenticator(settings, self._context)
         self._set_up(settings, strangers)
-        self._connections = PeerConnections(self._socket, self._context, strangers)
+        self._connections = PeerConnections(self._socket, self._context, leases.knows, strangers)
         self.address = ""
         self._bind = settings.bind
 
@@ -108,7 +108,7 @@ class Router:
 
     async def guard(self) -> None:
         """Close connections that use too much memory, and notice closed ones, forever."""
-        await self._connections.watch(self._leases.knows, self._leases.cut)
+        await self._connections.watch(self._leases.cut)
 
     def send(self, grant: WorkGrant) -> bool:
         """Send a WORK message; False if its consumer can't be reached."""

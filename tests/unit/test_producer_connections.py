@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import zmq
+import zmq.asyncio
 
 from producer import connections
 from producer.connections import BOUNDS, StrangerBounds
@@ -182,6 +186,44 @@ def test_a_consumer_that_connects_again_is_told_that_its_session_is_over() -> No
                 while b"unknown_session" not in said:
                     said += await asyncio.to_thread(second.recv, 1 << 16)
             assert not leases.sessions
+
+    run(test())
+
+
+def test_a_connection_with_the_descriptor_of_one_that_ended_is_another() -> None:
+    """Its first message may be read before anybody looked at the end of the other, which ends nobody else's session."""
+    gone: list[bytes] = []
+
+    def take_place(address: str, first: socket.socket, descriptor: int) -> socket.socket:
+        first.close()
+        deadline = time.monotonic() + 60
+        while Path(f"/proc/self/fd/{descriptor}").exists():
+            assert time.monotonic() < deadline
+        second = raw_peers.connect(address, b"second")
+        second.sendall(raw_peers.message(encode(Hello("second"))))
+        return second
+
+    async def test() -> None:
+        with zmq.asyncio.Context() as context, zmq.Socket(context, zmq.ROUTER) as bound:
+            port = bound.bind_to_random_port("tcp://127.0.0.1")
+            address = f"tcp://127.0.0.1:{port}"
+            watched = connections.PeerConnections(bound, context, has_session=lambda _: True)
+            watching = asyncio.create_task(watched.watch(gone.append))
+            first = await asyncio.to_thread(raw_peers.connect, address, b"first")
+            first.sendall(raw_peers.message(encode(Hello("first"))))
+            earlier = watched.took(await asyncio.to_thread(bound.recv_multipart, copy=False))
+            assert earlier
+            with take_place(address, first, earlier.descriptor):  # without a turn for those who watch
+                later = watched.took(bound.recv_multipart(copy=False))
+                assert later
+                assert later is not earlier
+                assert (earlier.descriptor, earlier.identity) == (later.descriptor, b"first")
+                assert later.identity == b"second"
+                await until(lambda: gone)
+                assert gone == [b"first"]
+            watching.cancel()
+            await asyncio.wait([watching])
+            watched.close()
 
     run(test())
 
