@@ -21,7 +21,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from ts.torch_handler.base_handler import BaseHandler
 
 from handlers.explanation import explain
 from handlers.loaded import LoadedNetwork
@@ -52,8 +51,11 @@ Tops = list[list[tuple[int, float]] | None]
 logger = logging.getLogger(__name__)
 
 
-class SluiceHandler(BaseHandler):  # type: ignore[misc]  # TorchServe has no types
-    """Predicts for one model archive; TorchServe makes one in each worker process."""
+class SluiceHandler:
+    """Predicts for one model archive; TorchServe makes one in each worker process.
+
+    Not a BaseHandler: its module imports whatever torch.compile may run on, 3 s and 350 MB in each process.
+    """
 
     def initialize(self, context: Any) -> None:  # noqa: ANN401 - TorchServe has no types
         """Load the archive's network, if its digest matches its card, weights and code."""
