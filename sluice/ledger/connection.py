@@ -23,6 +23,7 @@ from pymysql.cursors import DictCursor
 from sluice.backoff import wait_after
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable, LockLost
 from sluice.ledger.columns import DEATHS_COLUMN, RENAMED, KnownTables, find_tables
+from sluice.ledger.encryption import open_connection
 from sluice.ledger.faults import DISK_FULL, LOCKED, cause_of, code_of, describe, is_disk_full
 from sluice.ledger.waits import LedgerObserver, NoObserver, lock_holder
 from sluice.settings import Settings
@@ -229,7 +230,7 @@ class Database:
     def _open(self) -> pymysql.Connection[LedgerCursor]:
         if self._locks:
             raise self._lock_lost("it was interrupted")
-        connection: pymysql.Connection[LedgerCursor] = pymysql.connect(**self._options)
+        connection: pymysql.Connection[LedgerCursor] = open_connection(self._options)
         try:
             with connection.cursor() as cursor:
                 cursor.execute(ISOLATION)

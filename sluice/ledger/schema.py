@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import pymysql
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -21,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sluice.backoff import Backoff
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable
 from sluice.ledger.connection import GET_LOCK, Database, connect_options, lock_wait_seconds
+from sluice.ledger.encryption import open_connection
 from sluice.ledger.faults import LOCKED, cause_of, code_of, describe
 from sluice.settings import Settings
 
@@ -124,7 +124,7 @@ def _connected(settings: Settings) -> Iterator[Connection]:
     options = connect_options(settings)
     # SQLAlchemy expects plain cursors, and changing a large table takes long.
     del options["cursorclass"], options["read_timeout"]
-    engine = create_engine("mysql+pymysql://", creator=lambda: pymysql.connect(**options), poolclass=pool.NullPool)
+    engine = create_engine("mysql+pymysql://", creator=lambda: open_connection(options), poolclass=pool.NullPool)
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("SET SESSION lock_wait_timeout = %s", (lock_wait_seconds(settings),))

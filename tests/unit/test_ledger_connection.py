@@ -15,6 +15,7 @@ from pymysql.constants import CR, ER
 
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable, TablesMissing
 from sluice.ledger.connection import Database, connect_options
+from sluice.ledger.encryption import open_connection
 from sluice.ledger.faults import cause_of, describe, is_disk_full
 from sluice.ledger.rows import shortened
 from sluice.settings import Settings, read_settings
@@ -127,6 +128,19 @@ def test_a_url_that_cant_be_read_is_not_repeated(url: str) -> None:
 def test_a_missing_ca_is_a_wrong_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="SLUICE_DATABASE_CA"):
         options(database_ca=tmp_path / "none.pem")
+
+
+def test_connections_share_what_tls_without_a_ca_takes() -> None:
+    """As PyMySQL has it: TLS where the server offers it, with whatever certificate."""
+    theirs: Any = pymysql.Connection(defer_connect=True)
+    settings: list[dict[str, Any]] = [{}, {"ssl": None}, {"ssl": theirs.ctx}]
+    connections: list[Any] = [open_connection({"defer_connect": True, **more}) for more in settings]
+    first, second, other = connections
+    assert first.ctx is second.ctx
+    assert other.ctx is theirs.ctx
+    assert (first.ssl, first._ssl_required, first.client_flag) == (theirs.ssl, False, theirs.client_flag)
+    told = ("verify_mode", "check_hostname", "minimum_version", "maximum_version", "options", "protocol")
+    assert [getattr(first.ctx, name) for name in told] == [getattr(theirs.ctx, name) for name in told]
 
 
 def test_text_is_kept_as_the_columns_can() -> None:
