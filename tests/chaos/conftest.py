@@ -19,5 +19,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def mortal_servers() -> Iterator[Servers]:
     """Hold the servers; each test starts what it needs."""
-    with Servers(models=["noop"]) as servers:
+    with Servers(models=["noop"], in_memory=True) as servers:
         yield servers

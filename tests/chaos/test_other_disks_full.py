@@ -97,7 +97,7 @@ def test_an_upload_to_a_full_bucket_says_so_and_is_finished_by_another(tmp_path:
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    with Leash(None) as leash, small_disk(tmp_path / "s3", 8) as disk:
+    with Leash() as leash, small_disk(tmp_path / "s3", 8) as disk:
         s3 = S3Server(tmp_path, leash)
         s3.start()
         s3.wait_ready()
@@ -132,7 +132,7 @@ def test_an_upload_to_a_full_bucket_says_so_and_is_finished_by_another(tmp_path:
 
 def test_torchserve_goes_on_with_a_full_disk_and_one_that_starts_on_it_needs_a_restart(tmp_path: Path) -> None:
     """A TorchServe that can't unpack its models stays up: its startup probe fails, and kubelet restarts it."""
-    with Leash(None) as leash, small_disk(tmp_path / "torchserve", 64) as disk:
+    with Leash() as leash, small_disk(tmp_path / "torchserve", 64) as disk:
         server = TorchServe(tmp_path, leash, [archive_of("noop")])
         server.start()
         server.wait_ready()

@@ -24,6 +24,7 @@ from sluice.ledger import (
 )
 from sluice.settings import Settings, read_settings
 from tests.support.ledger_rows import ask, breaches, entries, ids_of, list_all, prediction, reads, register, running_job
+from tests.support.ready_tables import described, make_tables
 from tools.stack import Servers
 
 
@@ -56,6 +57,23 @@ def test_up_down_and_up_again(empty: Settings, fresh: Database) -> None:
     assert schema.current(empty) == (None, newest)
     schema.upgrade(empty)
     assert breaches(fresh) == []
+
+
+def test_other_tests_have_the_tables_that_migrations_make(
+    empty: Settings, fresh: Database, table_statements: str, servers: Servers
+) -> None:
+    """Theirs are made at once; a difference would let them pass with tables that nobody has."""
+    schema.upgrade(empty)
+    copied = servers.database.create("copied")
+    try:
+        make_tables(copied, table_statements)
+        assert described(copied) == described(empty.database_url.get_secret_value())
+        with Database(read_settings(database_url=copied)) as database:
+            for name in tables(database):
+                rows = f"SELECT * FROM `{name}`"
+                assert ask(database, rows) == ask(fresh, rows), name
+    finally:
+        servers.database.drop("copied")
 
 
 def test_upgrades_at_the_same_time(empty: Settings, fresh: Database) -> None:

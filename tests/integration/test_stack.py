@@ -41,7 +41,7 @@ def test_ports_differ() -> None:
 
 
 def test_kill_ends_children_too(tmp_path: Path) -> None:
-    with Leash(None) as leash:
+    with Leash() as leash:
         server = Server("sleeper", tmp_path, leash)
         server.spawn(SLEEPER, {})
         assert server.pid is not None
@@ -72,7 +72,7 @@ time.sleep(300)
 
 
 def test_a_server_that_ends_early_shows_its_log(tmp_path: Path) -> None:
-    with Leash(None) as leash:
+    with Leash() as leash:
         server = Server("broken", tmp_path, leash)
         server.spawn([sys.executable, "-c", "raise SystemExit('the disk is on fire')"], {})
         with pytest.raises(StackError, match="the disk is on fire"):
@@ -99,7 +99,7 @@ class Touching(Server):
 
 def test_what_is_killed_is_started_again_however_often(tmp_path: Path) -> None:
     said: list[str] = []
-    with Leash(None) as leash:
+    with Leash() as leash:
         server = Touching(tmp_path, leash, 1)
         server.start()
         server.wait_ready()
@@ -116,7 +116,7 @@ def test_what_is_killed_is_started_again_however_often(tmp_path: Path) -> None:
 
 def test_what_ends_again_and_again_is_given_up_and_its_log_kept(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    with Leash(None) as leash:
+    with Leash() as leash:
         server = Touching(tmp_path, leash, 99)
         server.start()
         server.wait_ready()

@@ -24,13 +24,13 @@ PLACES: Final = "/usr/local/sbin:/usr/sbin:/usr/libexec:/usr/local/mysql/bin"
 class DatabaseServer(Server):
     """One server with one user, who has all privileges."""
 
-    def __init__(self, folder: Path, leash: Leash, options: Sequence[str] = ()) -> None:
-        """`options` are the server's, also when its data folder is created."""
+    def __init__(self, folder: Path, leash: Leash, options: Sequence[str] = (), data: Path | None = None) -> None:
+        """`options` are the server's, also when its data folder is created; that is in `data` (default: `folder`)."""
         super().__init__("database", folder, leash)
         self.user = USER
         self.port = free_port()
         self.password = secrets.token_hex(16)
-        self.folder = folder / "database"
+        self.folder = (data or folder) / "database"
         # A server that starts deletes temporary tables in its folder for them: those of all others, if they share it.
         self._temporary = folder / "temporary"
         self._more_options = list(options)
@@ -105,7 +105,12 @@ class DatabaseServer(Server):
     def _execute(self, statement: str) -> None:
         with (
             pymysql.connect(
-                host="127.0.0.1", port=self.port, user=USER, password=self.password, connect_timeout=5
+                host="127.0.0.1",
+                port=self.port,
+                user=USER,
+                password=self.password,
+                connect_timeout=5,
+                ssl_disabled=True,
             ) as connection,
             connection.cursor() as cursor,
         ):

@@ -1,7 +1,7 @@
 """Ends the servers of a program that is gone, however it ended; a separate process, started by `Leash`.
 
 The program tells it its process groups through a pipe. When the program closes the pipe or dies, even by kill -9, it
-ends the remaining groups and removes the program's folder.
+ends the remaining groups and removes the program's folders.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ POLL_SECONDS: Final = 0.05
 
 
 class Leash:
-    """The program's end of the pipe. Close it last, since that removes the folder."""
+    """The program's end of the pipe. Close it last, since that removes the folders."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """Start it; `folder`, if given, is removed at the end."""
+    def __init__(self, *folders: Path) -> None:
+        """Start it; the folders are removed at the end."""
         self._process = subprocess.Popen(
-            [sys.executable, "-I", __file__, str(folder or "")],
+            [sys.executable, "-I", __file__, *map(str, folders)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -101,8 +101,8 @@ def watch() -> None:
         else:
             groups.discard(group)
     end_groups(groups)
-    if sys.argv[1]:
-        shutil.rmtree(sys.argv[1], ignore_errors=True)
+    for folder in sys.argv[1:]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, Self
+from typing import Final, NoReturn, Self
 
 from tools.stack.database import DatabaseServer
 from tools.stack.leash import Leash
 from tools.stack.server import Server
 from tools.stack.storage import S3Server
 from tools.stack.torchserve import WITH_AGENT, TorchServe, archive_of
+
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp names the folder there
+MEMORY_LEAST: Final = 4 << 30
+"""Bytes that must be free: a new database takes 150 MB, and a whole run has several."""
 
 
 class Servers:
@@ -28,19 +33,22 @@ class Servers:
         torchserve_workers: int | None = 1,
         database_options: Sequence[str] = (),
         has_agent: bool = False,
+        in_memory: bool = False,
         keep: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`has_agent`: TorchServe takes models from an agent; `keep` leaves the folder for debugging.
 
+        `in_memory`: the database's files survive its process, but no disk is waited for; for tests.
         `torchserve_workers`: processes of each model; None: as many as this machine has room for. `say` is called for
         each server that is ready.
         """
         # Short, because a socket's path may have only 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="sluice-"))
         self.say = say
-        self.leash = Leash(None if keep else self.folder)
-        self.database = DatabaseServer(self.folder, self.leash, database_options)
+        data = _folder_in_memory() if in_memory else self.folder
+        self.leash = Leash(*(() if keep else {self.folder, data}))
+        self.database = DatabaseServer(self.folder, self.leash, database_options, data)
         self.s3 = S3Server(self.folder, self.leash)
         archives = [archive_of(model) for model in models]
         options = WITH_AGENT if has_agent else None
@@ -72,6 +80,12 @@ class Servers:
         for server in self.all:
             server.stop()
         self.leash.close()
+
+
+def _folder_in_memory() -> Path:
+    """Make a folder in a file system in memory, or on the disk where there is none with room."""
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_LEAST
+    return Path(tempfile.mkdtemp(prefix="sluice-", dir=MEMORY if has_room else None))
 
 
 @contextlib.contextmanager
