@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from sluice.domain import ListedObject, check_source, go_inside, is_inside
-from sluice.errors import ObjectError, SourceMissing
+from sluice.errors import ObjectError, SourceError, SourceMissing
 from sluice.objects import Archives, Folder, ObjectChanged, open_source
+from sluice.objects.archives.source import INLINE_UNPACKED
 from sluice.settings import read_settings
 from tests.support import archives
 
@@ -231,3 +232,41 @@ def test_a_thousand_archives_of_one_member_share_pages(tmp_path: Path) -> None:
     for number in range(600):
         (tmp_path / f"{number:04}.zip").write_bytes(data)
     assert [len(page) for page in opened(f"{tmp_path}/!/").list(b"")] == [1000, 200]
+
+
+class HeldUp(Folder):
+    """A folder whose reads wait until they may go on."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.asked, self.may_go_on, self.closed = asyncio.Event(), asyncio.Event(), 0
+
+    async def read_range(self, key: bytes, etag: str, first: int, length: int) -> bytes:
+        self.asked.set()
+        await self.may_go_on.wait()
+        return await super().read_range(key, etag, first, length)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_what_is_being_read_is_read_to_its_end_when_its_source_is_closed(tmp_path: Path) -> None:
+    """A job is paused, or a consumer has too many sources open: it must end no process, nor lose an object."""
+    large = bytes(INLINE_UNPACKED)
+    (tmp_path / "a.zip").write_bytes(archives.zipped({"x.jpg": large}))
+
+    async def test() -> None:
+        outer = HeldUp(tmp_path)
+        source = Archives(outer, b"a.zip", read_settings())
+        (entry, _) = listed(source)
+        reading = asyncio.create_task(source.read(entry.key, entry.etag, LIMIT))
+        await outer.asked.wait()
+        source.close()
+        assert not outer.closed
+        outer.may_go_on.set()
+        assert await reading == large
+        assert outer.closed == 1
+        with pytest.raises(SourceError, match="opened again"):
+            await source.read(entry.key, entry.etag, LIMIT)
+
+    asyncio.run(test())

@@ -6,12 +6,13 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Final
 
 from sluice.domain import INSIDE, ListedObject, Reason
-from sluice.errors import ObjectError, ReadRefused, SourceMissing
+from sluice.errors import ObjectError, ReadRefused, SourceError, SourceMissing
 from sluice.objects.archives import members, tars, zips
 from sluice.objects.archives.cursor import ListingPlace
 from sluice.objects.archives.members import ArchiveMember, MemberPlace, ReadRange, SeenNames
@@ -52,6 +53,8 @@ class Archives:
         self._indexing = asyncio.Lock()
         self._index: tuple[ListedObject, dict[bytes, ListedObject]] | None = None
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="archives")
+        self._readers = 0
+        self._is_closing = self._is_closed = False
 
     def list(self, after: bytes) -> Pages:
         """Page through the members of each archive, and the archive itself after them."""
@@ -86,6 +89,10 @@ class Archives:
 
     async def read(self, key: bytes, etag: str, limit: int) -> bytes:
         """Read a member's bytes, with its archive's ETag as the condition."""
+        with self._used():
+            return await self._read_member(key, etag, limit)
+
+    async def _read_member(self, key: bytes, etag: str, limit: int) -> bytes:
         version, place = members.read_etag(etag)
         archive = members.archive_of(key)
         if archive is None:
@@ -107,14 +114,34 @@ class Archives:
         archive = members.archive_of(key)
         if archive is None:
             raise ObjectError(Reason.NOT_FOUND, f"{self.url(key)}: that is no member of an archive")
-        return await self._find(key, await self._outer.head(archive))
+        with self._used():
+            return await self._find(key, await self._outer.head(archive))
 
     def url(self, key: bytes) -> str:
         """Return a member's url for people."""
         return self._outer.url(key)
 
     def close(self) -> None:
-        """Close connections and threads."""
+        """Close connections and threads after the reads in progress."""
+        self._is_closing = True
+        if not self._readers:
+            self._let_go()
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """Keep connections and threads during a read. Called on the event loop's thread, like `close`."""
+        if self._is_closed:
+            raise SourceError(f"{self.url(b'')} was closed meanwhile: it is opened again when it is needed")
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if self._is_closing and not self._readers:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        self._is_closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._outer.close()
 
