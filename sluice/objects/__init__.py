@@ -28,7 +28,7 @@ def open_source(source: str, settings: Settings, on_links: Callable[[int], None]
         return _open(scheme, rest, settings, on_links)
     path = rest.removesuffix(INSIDE)
     # One archive, or all below a prefix; a folder's name may look like an archive's.
-    if not is_inside(path) or (scheme == "file" and _folder(path).is_dir()):
+    if not is_inside(path) or (scheme == "file" and os.path.isdir(_folder(path))):  # noqa: PTH112 - as below
         return Archives(_open(scheme, path, settings, on_links), None, settings)
     if scheme == "file":
         found = _folder(path)
@@ -45,8 +45,8 @@ def _open(scheme: str, rest: str, settings: Settings, on_links: Callable[[int], 
 
 def _folder(path: str) -> Path:
     """Return the path unchanged; if there is no such folder, decode its %-escapes."""
-    plain = Path(path)
-    found = plain if plain.exists() or "%" not in path else Path(unquote(path))
+    # Path.exists raises an error for a name that is too long, or a folder that may not be looked into.
+    found = Path(path if os.path.exists(path) or "%" not in path else unquote(path))  # noqa: PTH110
     if "\0" in str(found):
         raise ConfigurationError(f"{path!r} isn't a folder: a path can't contain NUL")
     return found

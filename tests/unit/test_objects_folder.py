@@ -128,3 +128,10 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(SourceError, match=r"/deep/shut can't be listed: Permission denied"):
         list(open_source(f"file://{tmp_path}", read_settings()).list(b""))
+
+
+@pytest.mark.parametrize("end", ["", "/", "/!/", ".zip", "/%41"])
+def test_a_path_that_no_folder_can_have_is_the_sources_fault(tmp_path: Path, end: str) -> None:
+    """A row in `jobs` names it: its job fails, and the producer goes on with the others."""
+    with pytest.raises(SourceMissing, match="correct the job's source"):
+        list(open_source(f"file://{tmp_path}/{'long' * 100}{end}", read_settings()).list(b""))
