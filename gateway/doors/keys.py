@@ -57,7 +57,8 @@ class GatewayKeys:
                 algorithms=[ALGORITHM],
                 audience=purpose,
                 issuer=ISSUER,
-                options={"require": ["exp", "iat", "aud", "iss"]},
+                # Not iat: the clock of the replica that signed may be before this one's, or was set back since.
+                options={"require": ["exp", "iat", "aud", "iss"], "verify_iat": False},
             )
         except jwt.InvalidTokenError:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,6 +49,21 @@ def test_a_short_key_is_refused_and_none_is_made_for_this_process() -> None:
     assert other.read("session", one.sign("session", {}, 60)) is None
     assert one.read("session", one.sign("session", {"sub": "7"}, 60))["sub"] == "7"  # type: ignore[index]
     assert one.read("access", one.sign("session", {"sub": "7"}, 60)) is None
+
+
+def test_somebody_is_signed_in_whatever_the_clock_says_of_the_replica_that_signed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be some seconds before the others' clocks, and clocks are set back."""
+    keys, now = GatewayKeys(read_settings()), time.time()
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: now + 30)
+        signed = keys.sign("session", {"sub": "7"}, 60)
+    assert keys.read("session", signed)
+    with monkeypatch.context() as long_ago:
+        long_ago.setattr(time, "time", lambda: now - 61)
+        signed = keys.sign("session", {"sub": "7"}, 60)
+    assert keys.read("session", signed) is None
 
 
 def test_an_unknown_person_costs_the_same_work_as_a_wrong_password() -> None:
