@@ -35,9 +35,12 @@ class Comparer:
                 continue
             if found.complete or time.monotonic() >= deadline:
                 return found
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(AT_ONCE):
-                    tasks.create_task(self._advance(comparison_id, deadline))
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for _ in range(AT_ONCE):
+                        tasks.create_task(self._advance(comparison_id, deadline))
+            except ExceptionGroup as several:
+                raise several.exceptions[0] from several
             await asyncio.sleep(WAIT_SECONDS)
 
     async def _advance(self, comparison_id: int, deadline: float) -> None:
