@@ -165,8 +165,8 @@ class Balancer(RouteTable):
 
     async def _choose(self, model: Model, evidence: BatchEvidence, give_up_least: float) -> Route | None:
         """Wait for a route that can take a batch, least busy endpoint first; return None when patience ends."""
-        self._want(model)
         while True:
+            self._want(model)
             now = self._clock()
             routes = self._routes_of(model)
             least = min((evidence.failures_on(route) for route in routes if route.is_up), default=0)

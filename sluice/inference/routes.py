@@ -30,6 +30,8 @@ from sluice.telemetry import get_logger, metrics
 log = get_logger()
 
 PROBE_THREADS: Final = 4
+FORGET_SECONDS: Final = 600.0
+"""A model that nobody names or requests for so long isn't probed: whoever runs for months meets many versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class RouteTable:
         self._routes: dict[tuple[Endpoint, int], Route] = {}
         self._resolved: dict[str, list[Endpoint]] = {}
         self._models: dict[int, Model] = {}
+        self._named: dict[int, float] = {}
         self._wanted: dict[int, float] = {}
         self._silent: dict[int, float] = {}
         self._said: dict[int, str] = {}
@@ -103,9 +106,19 @@ class RouteTable:
         return "; ".join(sorted({_with_address(route) for route in routes if route.why}))
 
     def offer(self, models: Sequence[Model]) -> None:
-        """Name models that may be requested, so that endpoints can be probed before any work arrives."""
+        """Name models that may be requested, so that endpoints can be probed before any work arrives.
+
+        Those that were neither named nor requested for long are forgotten.
+        """
+        now = self._clock()
+        self._named |= {model.id: now for model in models}
         new = {model.id: model for model in models if model.id not in self._models}
-        if new:
+        busy = {route.model.id for route in self._routes.values() if route.outstanding}
+        old = [number for number in self._models if number not in busy and self._is_old(number, now)]
+        for number in old:
+            for known in (self._models, self._named, self._wanted, self._silent, self._said):
+                known.pop(number, None)
+        if new or old:
             self._models |= new
             self._make_routes()
 
@@ -120,6 +133,9 @@ class RouteTable:
         self._lines.close()
         self._requests.shutdown(wait=False, cancel_futures=True)
         self._probes.shutdown(wait=False, cancel_futures=True)
+
+    def _is_old(self, number: int, now: float) -> bool:
+        return now - max(self._named.get(number, 0.0), self._wanted.get(number, 0.0)) > FORGET_SECONDS
 
     def _routes_of(self, model: Model) -> list[Route]:
         return [route for route in self._routes.values() if route.model.id == model.id]

@@ -18,7 +18,7 @@ from sluice.images import pack
 from sluice.inference import Answer, Balancer, Refusal, TorchServeClient, resolve
 from sluice.inference.balancer import Outcome
 from sluice.inference.client import Endpoint
-from sluice.inference.routes import PATIENCE, LookUp, RoutePatience
+from sluice.inference.routes import FORGET_SECONDS, PATIENCE, LookUp, RoutePatience
 from sluice.settings import read_settings
 from tests.support.consumer_fakes import FakeTorchServe, good, model
 
@@ -308,3 +308,34 @@ def test_a_name_that_has_no_address_yet_is_looked_up_until_it_has() -> None:
     started = time.monotonic()
     asyncio.run(scene())
     assert time.monotonic() - started < 4
+
+
+def test_models_that_nobody_names_or_requests_are_forgotten() -> None:
+    """A process that runs for months meets many versions, and must not probe each of them to its end."""
+
+    async def scene() -> None:
+        now = [1000.0]
+        with FakeTorchServe().running() as fake:
+            settings = read_settings(torchserve=(fake.url,))
+            balancer = Balancer(settings, TorchServeClient(settings), clock=lambda: now[0])
+            balancer._resolved = {fake.url: resolve.endpoints(fake.url)}
+
+            def known() -> set[int]:
+                return {route.model.id for route in balancer._routes.values()}
+
+            balancer.offer([model(1), model(2), model(3)])
+            now[0] += FORGET_SECONDS
+            balancer._want(model(2))
+            next(route for route in balancer._routes.values() if route.model.id == 3).outstanding = 1
+            now[0] += 1.0
+            balancer.offer([model(4)])
+            assert known() == {2, 3, 4}, "2 was requested lately, and 3 is at work"
+            balancer._want(model(1))
+            assert known() == {1, 2, 3, 4}
+            for number in range(10, 60):
+                now[0] += FORGET_SECONDS / 10
+                balancer.offer([model(number)])
+            assert len(known()) < 15
+            balancer.close()
+
+    asyncio.run(scene())
