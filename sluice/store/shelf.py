@@ -56,7 +56,11 @@ class ModelStore:
         url = self.url(name, version, sha256)
         if url.startswith(SCHEME):
             bucket, key = split(url)
-            with closing(BucketFiles(bucket, self._settings)) as opened:
+            try:
+                files = BucketFiles(bucket, self._settings)
+            except ConfigurationError as error:  # this process's own, whatever the archive is
+                raise SourceError(f"{url} can't be read: {error}") from error
+            with closing(files) as opened:
                 opened.download(key, path)
         else:
             try:

@@ -16,6 +16,7 @@ from handlers.agent.management import Management
 from handlers.agent.memory import MemoryRoom, room, write_usage
 from handlers.agent.service import AgentService
 from sluice.capacity import Arrangement, needed_bytes
+from sluice.errors import LoadFailed
 from sluice.ledger import AsyncLedger, Database
 from sluice.ledger.serving import WantedVersion
 from sluice.settings import read_settings
@@ -97,6 +98,16 @@ def test_a_number_of_processes_that_is_set_is_every_versions(tmp_path: Path) -> 
     (tmp_path / "arrangement.json").write_text(Arrangement(3, 1).to_json())
     choose = loader(tmp_path, agent_workers=2)
     assert [choose.workers(wanted(is_live=live), has=has) for live in (True, False) for has in (0, 3)] == [2] * 4
+
+
+def test_an_agent_that_cant_use_its_bucket_blames_no_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version with a faulty archive can't be promoted until it is published again."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    settings = read_settings(agent_folder=tmp_path, model_store="s3://models/", s3_profile="none")
+    faulty = Loader(settings, Management(settings.agent_management), ModelStore(settings))
+    with pytest.raises(LoadFailed, match="SLUICE_S3_PROFILE") as failed:
+        faulty.load(wanted(is_live=False))
+    assert failed.value.fault == "server"
 
 
 def test_a_cause_is_the_last_error_of_the_models_own_worker(tmp_path: Path) -> None:
