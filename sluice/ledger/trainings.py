@@ -20,7 +20,7 @@ COLUMNS: Final = (
     "eta_seconds, trainer, deaths, findings, model_id, created, started, finished"
 )
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
-VERSION: Final = re.compile(r"[0-9.]{1,16}")
+VERSION: Final = re.compile(r"[0-9][0-9.]{0,15}")
 NUMBERED: Final = re.compile(r"(\d{1,6})\.(\d{1,6})")
 BASE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SEED_MAX: Final = 2**32 - 1

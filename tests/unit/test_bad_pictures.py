@@ -147,6 +147,7 @@ WRONG_WISHES: Final = {
     "a name with capitals": (Wish("Drugs"), "can't be a model's name"),
     "a name that is a path": (Wish("../drugs"), "can't be a model's name"),
     "a version in words": (Wish("drugs", version="new"), "can't be a version"),
+    "a version that no model can have": (Wish("drugs", version=".."), "can't be a version"),
     "a source that is no url": (Wish("drugs", "photos/labelled"), "isn't a source"),
     "a bucket that can't be": (Wish("drugs", "s3://My_Bucket/"), "isn't a bucket name"),
     "a test that is no url": (Wish("drugs", "s3://photos/", test="two"), "isn't a source"),
