@@ -93,29 +93,30 @@ class FailureWriter:
         self._changes.pop((found.job, found.key), None)
 
     async def run(self) -> None:
-        """Write failures as they come, forever."""
+        """Write failures as they come, forever; whoever runs it after it was cancelled writes what is left."""
         while True:
-            await self._news.wait()
             self._news.clear()
             while self._failed or self._died or self._changed:
                 await self._write()
                 self._written()
             self._idle.set()
+            await self._news.wait()
 
     async def flushed(self) -> None:
         """Wait until all failures are written."""
         await self._idle.wait()
 
     async def _write(self) -> None:
-        failed, self._failed = self._failed[:BATCH], self._failed[BATCH:]
-        died, self._died = self._died[:BATCH], self._died[BATCH:]
-        changed, self._changed = self._changed[:BATCH], self._changed[BATCH:]
-        if failed:
+        if failed := self._failed[:BATCH]:
             await self._quarantine(failed)
-        if died:
+            del self._failed[: len(failed)]
+        if died := self._died[:BATCH]:
             await self._count_deaths(died)
+            del self._died[: len(died)]
+        changed = self._changed[:BATCH]
         for job in sorted({found.job for found, _ in changed}):
             await self._supersede(job, [(found, listed) for found, listed in changed if found.job == job])
+        del self._changed[: len(changed)]
 
     async def _supersede(self, job: int, changed: Sequence[tuple[StreamedObject, ListedObject]]) -> None:
         now = {found.id: listed for found, listed in changed}

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from producer.backlog import Backlog
-from producer.failures import CHANGES_SECONDS, MOST_CHANGES, FailureWriter
+from producer.failures import BATCH, CHANGES_SECONDS, MOST_CHANGES, FailureWriter
 from producer.leased import StreamedObject
-from sluice.domain import ListedObject
-from sluice.ledger import PageChanges, listing
+from sluice.domain import ListedObject, Reason
+from sluice.ledger import PageChanges, QuarantineEntry, listing
 
 FOUND = StreamedObject(1, 1, 1, "s3://b/", b"key", "e", 10)
 
@@ -70,3 +71,35 @@ def test_changes_that_lie_far_apart_are_not_counted_together() -> None:
     """Another shard may have read the versions in between successfully, which this one doesn't know."""
     assert changes_until_given_up(seconds=CHANGES_SECONDS) == MOST_CHANGES - 1
     assert changes_until_given_up(seconds=CHANGES_SECONDS + 1) == 20
+
+
+def test_what_was_being_written_when_the_producer_was_told_to_stop_is_written_in_the_end() -> None:
+    """Whoever waits for it doesn't wait in vain, and what was behind it isn't forgotten."""
+    written: list[int] = []
+
+    class SlowOnce:
+        """A ledger that gives no answer the first time."""
+
+        is_slow = True
+
+        async def run(self, _: object, rows: list[QuarantineEntry]) -> set[int]:
+            if self.is_slow:
+                self.is_slow = False
+                await asyncio.Event().wait()
+            written.extend(row.object_id for row in rows)
+            return set()
+
+    async def stop() -> None:
+        judged = FailureWriter(cast("Any", SlowOnce()), Backlog(), written=lambda: None)
+        writing = asyncio.create_task(judged.run())
+        for number in range(BATCH + 5):
+            judged.fail(replace(FOUND, id=number), Reason.EMPTY, "")
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.wait([writing])
+        writing = asyncio.create_task(judged.run())
+        await asyncio.wait_for(judged.flushed(), 30)
+        writing.cancel()
+
+    asyncio.run(stop())
+    assert written == list(range(BATCH + 5))
