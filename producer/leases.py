@@ -138,6 +138,11 @@ class LeaseTable:
         session.silent_at = now + self._silence
         return True
 
+    def excuse(self, seconds: float) -> None:
+        """Expect every consumer's next message so much later, because nobody listened for so long."""
+        for session in self._sessions.values():
+            session.silent_at += max(0.0, seconds)
+
     def told(self, identity: bytes) -> int:
         """Return how many messages were sent in a session."""
         return self._sessions[identity].told

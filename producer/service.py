@@ -114,7 +114,7 @@ async def _stream(
                         failures.run(),
                         router.receive(inbox.take),
                         router.guard(),
-                        _tick(leases, dispatcher),
+                        watch_consumers(leases, dispatcher),
                         DriftWatcher(settings, connections.drift).run(),
                         _stop_when(stop),
                     ):
@@ -144,10 +144,14 @@ async def _flush(failures: FailureWriter) -> None:
         writer.cancel()
 
 
-async def _tick(leases: LeaseTable, dispatcher: Dispatcher) -> None:
+async def watch_consumers(leases: LeaseTable, dispatcher: Dispatcher) -> None:
     """Notice silent consumers, and update the metrics."""
+    due = time.monotonic()
     while True:
         now = time.monotonic()
+        # While this process stood still (SIGSTOP, a machine that was moved) nobody was heard, and all may be alive.
+        leases.excuse(now - due)
+        due = now + TICK_SECONDS
         for loss in leases.expire(now):
             dispatcher.died(loss)
         if leases.ready:
