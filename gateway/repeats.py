@@ -14,6 +14,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
+from gateway.doors.origins import address_of
 from gateway.doors.person import Person
 from gateway.ledgers import LedgerPool
 from sluice.errors import Busy, LedgerError, RequestError
@@ -55,8 +56,13 @@ class Repeats:
             return _answer(status, body_of(await work(None)))
         if not key or len(key) > KEY_MAX:
             raise RequestError(HTTPStatus.BAD_REQUEST, f"{HEADER} must have 1 to {KEY_MAX} characters: send another")
+        # Nobody knows the keys of others who aren't signed in either, and what some programs take is the same for all.
+        whose = "" if person.is_signed_in else f"{address_of(request)} "
         ticket = RequestTicket(
-            person.id, hashlib.sha256(key.encode()).digest(), _digest(request, what), secrets.token_bytes(16)
+            person.id,
+            hashlib.sha256(f"{whose}{key}".encode()).digest(),
+            _digest(request, what),
+            secrets.token_bytes(16),
         )
         earlier = await self._ledger.run(idempotency.begin, ticket)
         if isinstance(earlier, KeptAnswer):
