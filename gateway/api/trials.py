@@ -18,7 +18,7 @@ from gateway.doors.callers import Admin
 from gateway.doors.person import Person
 from gateway.parts import Parts, parts_of
 from sluice.domain.gates import EXAMPLE_PROMOTE, EXAMPLE_STOP, read_gates
-from sluice.errors import LedgerError, RequestError
+from sluice.errors import RequestError
 from sluice.ledger import trials
 from sluice.ledger.trial_progress import TrialPair, TrialProgress, pairs, progress
 from sluice.ledger.trials import Trial, TrialWish
@@ -151,10 +151,7 @@ async def begin(parts: Parts, person: Person, wish: TrialWish) -> int:
 async def stop(parts: Parts, person: Person, trial_id: int) -> None:
     """End a trial, and leave a line in the log that says who did."""
     await find(parts, trial_id)
-    try:
-        await parts.ledger.run(trials.stop, trial_id, f"stopped by {person.name}")
-    except LedgerError as error:
-        raise RequestError(HTTPStatus.CONFLICT, str(error)) from error
+    await parts.ledger.run(trials.stop, trial_id, f"stopped by {person.name}")
     log.info("audit", did="trial stopped", user=person.id, trial=trial_id)
 
 
