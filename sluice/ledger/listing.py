@@ -116,7 +116,9 @@ def add_changed(cursor: LedgerCursor, job_id: int, changed: Mapping[int, ListedO
     repeats: dict[int, list[ListedObject]] = {}
     for object_id, now in changed.items():
         row = rows.get(object_id)
-        if row is None or row["object_key"] != now.key:
+        if row is None:
+            continue  # its job was pruned, or it stood for an archive that can be read by now
+        if row["object_key"] != now.key:
             raise LedgerError(f"object {object_id} is not {now.key!r} of job {job_id}")
         repeats.setdefault(row["repeat_no"], []).append(now)
     return _reopened(cursor, job_id, _add(cursor, job_id, repeats, adjacent=False))

@@ -12,7 +12,20 @@ from typing import Any
 
 import pytest
 
-from sluice.ledger import Database, LedgerCursor, again, check, comparisons, jobs, pictures, pruning, reports
+from sluice.domain import ListedObject
+from sluice.ledger import (
+    Database,
+    LedgerCursor,
+    PageChanges,
+    again,
+    check,
+    comparisons,
+    jobs,
+    listing,
+    pictures,
+    pruning,
+    reports,
+)
 from sluice.ledger.again import Repetition
 from sluice.ledger.pictures import Picture
 from sluice.ledger.pruning import PruneWish
@@ -217,3 +230,17 @@ def test_killed_at_any_moment_it_goes_on(ledger: Database, settings: Settings) -
 def rows_left(database: Database) -> int:
     (row,) = ask(database, "SELECT COUNT(*) AS n FROM objects")
     return int(row["n"])
+
+
+def test_a_change_that_is_found_when_its_job_was_pruned_changes_nothing(ledger: Database) -> None:
+    """A consumer or a slow read may tell of it long after the job was cancelled: no producer may end for it."""
+    job = add_job(ledger, {b"a": None, b"b": None}, end=False)
+    ids = [row["id"] for row in ask(ledger, "SELECT id FROM objects WHERE job_id = %s ORDER BY object_key", job)]
+    ledger.run(jobs.change_state, job, "cancelled")
+    assert ledger.run(pruning.begin, job)
+    while ledger.run(pruning.prune, job)[1]:
+        pass
+    changed = {ids[0]: ListedObject(b"a", "new", 1), ids[1]: ListedObject(b"b", "new", 1)}
+    assert ledger.run(listing.add_changed, job, changed) == PageChanges(0, 0)
+    assert there(ledger) == []
+    assert breaches(ledger) == []
