@@ -161,6 +161,9 @@ def _standing_job(cursor: LedgerCursor, user_id: int, model_id: int, source: str
         return int(row["job_id"])
     if row is not None:  # kept elsewhere by now, or somebody deleted the job in SQL
         cursor.execute("UPDATE jobs SET finished = CURRENT_TIMESTAMP(3) WHERE id = %s", (row["job_id"],))
+        if row["source"] is not None:
+            # Strangers' too has an owner from now on, user 0: without one everybody might see it.
+            cursor.execute("INSERT IGNORE INTO job_owners (job_id, user_id) VALUES (%s, %s)", (row["job_id"], user_id))
         cursor.execute("DELETE FROM standing_jobs WHERE job_id = %s", (row["job_id"],))
     job_id = _earlier(cursor, user_id, model_id, source) if row is not None else None
     if job_id is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from sluice.ledger import Database, LedgerCursor, jobs, owners, pictures
 from sluice.ledger.pictures import ANONYMOUS, Picture
@@ -82,3 +83,17 @@ def test_an_object_is_seen_with_its_job(ledger: Database) -> None:
     assert ledger.run(owners.job_of_object, object_id, ANNA, is_admin=False) is not None
     assert ledger.run(owners.job_of_object, object_id, BERT, is_admin=False) is None
     assert ledger.run(owners.job_of_object, object_id + 1000, ANNA, is_admin=True) is None
+
+
+def test_pictures_of_strangers_stay_unseen_when_pictures_are_kept_elsewhere(ledger: Database) -> None:
+    """The job that held them ends, and is an ordinary one from then on: of nobody whom others could look at."""
+    made = ledger.run(make_jobs)
+    for person in (ANNA, ANONYMOUS):
+        ledger.run(pictures.record, [replace(dropped(person), source="s3://elsewhere/")])
+    for name, who in (("anna's pictures", {ANNA}), ("anybody's pictures", set[int]())):
+        seen = {p for p in (ANNA, BERT, ANONYMOUS) if ledger.run(owners.find, made[name], p, is_admin=False)}
+        assert seen == who, name
+    (back,) = ledger.run(pictures.record, [dropped(ANONYMOUS)])
+    found = ledger.run(owners.job_of_object, back, ADMIN, is_admin=True)
+    assert found is not None
+    assert found.job.id == made["anybody's pictures"], "they go on there if it is kept there again"
