@@ -21,8 +21,9 @@ from sluice.ledger.rows import Job
 
 PAGE: Final = 1000
 """Objects of the earlier job that one page reads; with a label or a score fewer of them fit."""
-STATES: Final = ("done", "quarantined", "pending")
-"""In this order the earlier job's objects are met; only those that are done have a label and a score."""
+STATES: Final = ("pending", "quarantined", "done")
+"""In this order the earlier job's objects are met, since they may go on meanwhile: none is passed over. Only those that
+are done have a label and a score."""
 OF_LISTINGS: Final = frozenset(
     {
         Reason.UNLISTABLE,
@@ -123,7 +124,7 @@ def read_page(cursor: LedgerCursor, wish: Repetition, model_id: int, place: byte
     state, after = _read_place(place)
     filtered, values = _conditions(wish)
     if state != "done" and filtered:
-        return RepeatedPage([], {}, place, last=True)
+        state, after = "done", 0
     cursor.execute(
         "SELECT id FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = %s AND id > %s "
         "ORDER BY id LIMIT %s",
@@ -211,12 +212,15 @@ def _listed(row: dict[str, Any]) -> ListedObject:
 
 
 def _place(state: str, object_id: int) -> bytes:
-    return f"{state} {object_id}".encode()
+    return f"{state}:{object_id}".encode()
 
 
 def _read_place(place: bytes) -> tuple[str, int]:
-    """Return state and id where a page begins; what is no place of this kind is the beginning."""
-    state, _, number = place.decode(errors="replace").partition(" ")
+    """Return state and id where a page begins; what is no place of this kind is the beginning.
+
+    Earlier versions wrote a space, and met the states in another order.
+    """
+    state, _, number = place.decode(errors="replace").partition(":")
     return (state, int(number)) if state in STATES and number.isascii() and number.isdigit() else (STATES[0], 0)
 
 

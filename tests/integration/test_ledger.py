@@ -16,6 +16,7 @@ from sluice.ledger import (
     ListingState,
     PageChanges,
     QuarantineEntry,
+    again,
     jobs,
     listing,
     models,
@@ -23,6 +24,7 @@ from sluice.ledger import (
     predictions,
     progress,
 )
+from sluice.ledger.again import Repetition
 from sluice.settings import Settings
 from tests.support.ledger_rows import breaches, entries, ids_of, list_all, prediction, register, running_job
 
@@ -328,3 +330,19 @@ def test_models(ledger: Database) -> None:
     ledger.run(models.promote, "second", "1")
     with pytest.raises(ConfigurationError, match="several"):
         ledger.run(models.resolve, "")
+
+
+def test_a_running_jobs_objects_are_all_repeated_whatever_is_done_meanwhile(ledger: Database) -> None:
+    """A watch job may be repeated while consumers are at it: each object goes from one state to the next."""
+    job = running_job(ledger)
+    list_all(ledger, job, entries([b"a", b"b", b"c", b"d"]))
+    ids = ids_of(ledger, job)
+    ledger.run(predictions.commit, [prediction(ids[b"a"], job)])
+    met, place, last = set[bytes](), b"", False
+    while not last:
+        page = ledger.run(again.read_page, Repetition(job), 1, place)
+        met |= {entry.key for entry in page.objects}
+        place, last = page.place, page.last
+        ledger.run(predictions.commit, [prediction(ids[b"b"], job)])
+        ledger.run(objects.quarantine, [QuarantineEntry(ids[b"c"], "empty", "")])
+    assert met == set(ids)
