@@ -15,6 +15,8 @@ MOST: Final = 100
 TRIM_ROWS: Final = 5000
 FORGET_SECONDS: Final = 900
 """After so many seconds without a failure, all failures are forgotten."""
+CLOCK_SECONDS: Final = 1
+"""By so much a server's clock goes back without being set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def _failures(cursor: LedgerCursor, subject: bytes) -> tuple[int, float]:
         (subject,),
     )
     row = cursor.fetchone()
-    if row is None or row["remaining"] <= 0:
+    # A failure that lies ahead was noted before the server's clock was set back: nobody waits for that.
+    if row is None or not 0 < row["remaining"] <= FORGET_SECONDS + CLOCK_SECONDS:
         return 0, FORGET_SECONDS
-    return int(row["failures"]), FORGET_SECONDS - float(row["remaining"])
+    return int(row["failures"]), max(0.0, FORGET_SECONDS - float(row["remaining"]))
