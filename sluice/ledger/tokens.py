@@ -11,6 +11,8 @@ from sluice.ledger.users import COLUMNS, Account, account_of
 
 MOST: Final = 50
 """Maximum tokens of one person."""
+LAST: Final = "2038-01-19 03:14:07"
+"""The last moment that the column has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,8 @@ def make(cursor: LedgerCursor, user_id: int, name: str, digest: bytes, days: int
         return None
     cursor.execute(
         "INSERT INTO tokens (user_id, name, digest, expires) "
-        "VALUES (%s, %s, %s, CURRENT_TIMESTAMP(3) + INTERVAL %s DAY)",
-        (user_id, name, digest, days),
+        "VALUES (%s, %s, %s, LEAST(CURRENT_TIMESTAMP(3) + INTERVAL %s DAY, CAST(%s AS DATETIME)))",
+        (user_id, name, digest, days, LAST),
     )
     return int(cursor.lastrowid)
 
