@@ -132,6 +132,8 @@ def results_page(
 ) -> ResultsPage:
     """Return the next results after a position."""
     walk = _walk(job_id, order, wanted)
+    if walk.tried:  # several statements count the same entries
+        cursor.hold_still()
     found: list[Place] = []
     walked, place = 0, after
     while True:

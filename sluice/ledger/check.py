@@ -139,9 +139,7 @@ NO_CANARY: Final = """ AND NOT EXISTS (
 def check(cursor: LedgerCursor) -> list[InvariantBreach]:
     """Return the invariants that are broken in this database."""
     # One snapshot for all rules: consumers would change rows between two queries.
-    cursor.execute("COMMIT")
-    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+    cursor.hold_still()
     tried = has_table(cursor, "trial_predictions")
     rules = (*RULES, *OF_TRIALS) if tried else RULES
     names = {"deaths": cursor.deaths_column, "no_canary": NO_CANARY if tried else ""}

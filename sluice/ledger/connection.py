@@ -83,6 +83,12 @@ class LedgerCursor(DictCursor):
         if self.joins and self._held is None:
             self._held = []
 
+    def hold_still(self) -> None:
+        """Begin a transaction that sees the rows as they are now, whatever others commit meanwhile."""
+        self.execute("COMMIT")
+        self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        self.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+
     def execute(self, query: str, args: Any = None) -> int:  # noqa: ANN401 - as pymysql has it
         """Execute a statement, or hold it back; of one that is held back nothing is known yet."""
         if self._held is None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from sluice.ledger import Database, LedgerCursor, schema
+from sluice.ledger import Database, LedgerCursor, browse, listing, predictions, schema
 from sluice.ledger.browse import WALKED, Place, ResultsFilter, ResultsOrder, results_page
 from sluice.ledger.summary import RUN, STARTS, summarize
-from sluice.settings import read_settings
+from sluice.settings import Settings, read_settings
+from tests.support.ledger_rows import entries, ids_of, list_all, prediction, running_job
 from tools.bench.many_results import LABELS, SCORES, many_results
 from tools.stack import Servers
 
@@ -167,3 +168,25 @@ def test_a_summary_of_a_small_job_is_of_each_result(ledger: Database) -> None:
 def test_a_summary_of_no_results_is_empty(ledger: Database) -> None:
     found = ledger.run(summarize, many_results(ledger, 0)[0])
     assert (found.seen, found.labels, sum(found.scores)) == (0, (), 0)
+
+
+def test_no_result_is_left_out_because_another_goes_while_a_page_is_read(
+    ledger: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object is superseded between two statements of a page: those behind it still come, once each."""
+    monkeypatch.setattr(browse, "STRIDE", 2)
+    job = running_job(ledger)
+    list_all(ledger, job, entries([b"a", b"b", b"c", b"d", b"e"]))
+    ledger.run(predictions.commit, [prediction(number, job) for number in ids_of(ledger, job).values()])
+    monkeypatch.setattr(browse, "WALKED", 100)
+    with Database(settings) as other:
+        places = browse._Walk._places
+
+        def change_after(walk: browse._Walk, cursor: LedgerCursor, run: str, values: tuple[object, ...]) -> list[Place]:
+            found = places(walk, cursor, run, values)
+            other.run(listing.upsert_keys, job, entries([b"a"], "new"))
+            return found
+
+        monkeypatch.setattr(browse._Walk, "_places", change_after)
+        page = ledger.run(results_page, job, wanted=ResultsFilter(label="cat"))
+    assert [row.name for row in page.rows][-4:] == ["b", "c", "d", "e"]
