@@ -18,6 +18,7 @@ from sluice.ledger.predictions import CONSUMER_MAX
 from sluice.ledger.rows import Prediction, packed_top, shortened
 
 FAILURE_MAX: Final = 200
+SAID: Final = ("trial_id", "label", "score", "top", "sha256", "consumer", "live_label", "live_score", "failure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ def add(cursor: LedgerCursor, tried: Sequence[TrialPrediction]) -> None:
         return
     cursor.executemany(
         "INSERT INTO trial_predictions (object_id, model_id, trial_id, job_id, label, score, top, sha256, consumer, "
-        "live_label, live_score, failure) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "live_label, live_score, failure) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+        # One is there if somebody deleted the object's prediction and set it back, in SQL.
+        f"ON DUPLICATE KEY UPDATE {', '.join(f'{name} = VALUES({name})' for name in SAID)}",
         [
             (
                 each.said.object_id,

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sluice.domain import ListedObject
 from sluice.domain.gates import TrialEvidence, TrialGates
 from sluice.errors import ConfigurationError, LedgerError
-from sluice.ledger import Database, again, listing, models, pruning, reports, serving, trials
+from sluice.ledger import (
+    Database,
+    LedgerCursor,
+    Prediction,
+    again,
+    listing,
+    models,
+    predictions,
+    pruning,
+    reports,
+    serving,
+    trial_predictions,
+    trials,
+)
 from sluice.ledger.again import Repetition
+from sluice.ledger.trial_predictions import TrialPrediction
 from sluice.ledger.trials import Trial, TrialWish
 from tests.support.compared_jobs import add_version, age
 from tests.support.ledger_rows import ask, breaches
-from tests.support.tried_jobs import Tried, add_tried_job, begin_trial
+from tests.support.tried_jobs import CHOSEN, Tried, add_tried_job, begin_trial
 
 
 def look(database: Database, trial_id: int) -> Trial:
@@ -241,3 +257,24 @@ def test_breaches_are_found(ledger: Database, damage: str, sentence: str) -> Non
     add_tried_job(ledger, begin_trial(ledger), {b"a": Tried("cat", "cat")})
     ask(ledger, damage)
     assert any(sentence in each for each in breaches(ledger))
+
+
+def test_an_object_that_somebody_set_back_in_sql_is_tried_again(ledger: Database) -> None:
+    """Its consumer must not try for ever to commit it, and all that it answers with it."""
+    trial = begin_trial(ledger)
+    ids = add_tried_job(ledger, trial, {b"a": Tried("cat", "dog")})
+    ask(ledger, "DELETE FROM predictions")
+    ask(ledger, "UPDATE objects SET state = 'pending'")
+    found = ledger.run(trials.get, trial)
+    (job,) = ask(ledger, "SELECT id FROM jobs")
+    assert found is not None
+
+    def commit(cursor: LedgerCursor) -> set[int]:
+        own = Prediction(ids[b"a"], job["id"], found.live_id, "cat", 0.5, (("cat", 0.5),), CHOSEN, "test")
+        said = replace(own, model_id=found.model_id)
+        new = predictions.commit(cursor, [own])
+        trial_predictions.add(cursor, [TrialPrediction(trial, said, "", "cat", 0.5)])
+        return new
+
+    assert ledger.run(commit) == {ids[b"a"]}
+    assert [row["label"] for row in ask(ledger, "SELECT label FROM trial_predictions")] == ["cat"]
