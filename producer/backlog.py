@@ -33,6 +33,7 @@ class JobQueue:
     why: str = ""
     """Why the job's objects came back, if its model gives no predictions; they wait longer each time."""
     in_hand: int = 0
+    has_turn: bool = False
 
     def fetchable(self) -> int:
         """Return how many objects may be fetched as soon as somebody asks for them."""
@@ -41,6 +42,19 @@ class JobQueue:
     def waiting(self) -> int:
         """Return how many objects could be fetched, now or later."""
         return self.fetchable() + len(self.suspects) + len(self.later)
+
+    def take(self, now: float, *, suspects: bool) -> StreamedObject | None:
+        """Remove and return the object to fetch next, if any may be fetched now."""
+        if now < self.held_until:
+            return None
+        while self.later and self.later[0][0] <= now:
+            due = heappop(self.later)[2]
+            (self.suspects if due.alone else self.again).append(due)
+        if suspects and self.suspects:
+            return self.suspects.popleft()
+        if self.again:
+            return self.again.popleft()
+        return self.fresh.popleft() if self.fresh else None
 
     def empty(self) -> list[StreamedObject]:
         """Remove and return all waiting objects."""
@@ -51,10 +65,15 @@ class JobQueue:
 
 
 class Backlog:
-    """The queues of all running jobs: strict priority, equal priorities in turn."""
+    """The queues of all running jobs: strict priority, equal priorities in turn.
+
+    Only jobs of which something waits have a turn: thousands of watch jobs that wait for pictures cost nothing.
+    """
 
     def __init__(self) -> None:
         self._queues: dict[int, JobQueue] = {}
+        self._turns: dict[int, deque[int]] = {}
+        self._waiting = 0
         self._in_hand: dict[int, int] = {}
         self._reading = False
         self._finished: set[int] = set()
@@ -74,7 +93,7 @@ class Backlog:
             del self._queues[job]
         for job, priority in priorities.items():
             if job in self._queues:
-                self._queues[job].priority = priority
+                self._set_priority(job, priority)
             else:
                 held = sum(1 for owner in self._in_hand.values() if owner == job)
                 self._queues[job] = JobQueue(priority, in_hand=held)
@@ -86,7 +105,7 @@ class Backlog:
 
     def all_waiting(self) -> int:
         """Return how many objects of all jobs wait to be fetched."""
-        return sum(queue.waiting() for queue in self._queues.values())
+        return self._waiting
 
     def fetchable(self, job: int) -> int:
         """Return how many of a job's objects may be fetched as soon as somebody asks for them."""
@@ -114,6 +133,7 @@ class Backlog:
             self._in_hand[one.id] = one.job
             queue.in_hand += 1
             (queue.suspects if one.alone else queue.fresh).append(one)
+            self._count(one.job, queue)
             added += 1
         self._reading = False
         self._finished.clear()
@@ -124,10 +144,12 @@ class Backlog:
         queue = self._queues.get(found.job)
         if queue is None:
             self.finish(found)
-        elif delay > 0:
+            return
+        if delay > 0:
             heappush(queue.later, (now + delay, found.id, found))
         else:
             (queue.suspects if found.alone else queue.again).append(found)
+        self._count(found.job, queue)
 
     def finish(self, found: StreamedObject) -> None:
         """Forget an object: it was committed, quarantined or superseded, or its job doesn't run."""
@@ -139,7 +161,10 @@ class Backlog:
     def forget(self, job: int) -> None:
         """Drop a job's waiting objects, which are still pending in the ledger."""
         queue = self._queues[job]
-        for waiting in queue.empty():
+        dropped = queue.empty()
+        self._waiting -= len(dropped)
+        self._leave(job, queue)
+        for waiting in dropped:
             if self._in_hand.pop(waiting.id, None) is not None:
                 queue.in_hand -= 1
 
@@ -171,23 +196,47 @@ class Backlog:
         """Return whether nothing of a job is fetched now."""
         return job in self._queues and now < self._queues[job].held_until
 
-    def take(self, now: float, *, suspects: bool, others: bool = True) -> StreamedObject | None:
+    def take(self, now: float, *, suspects: bool) -> StreamedObject | None:
         """Return the object to fetch next, if any may be fetched now."""
-        for job, queue in sorted(self._queues.items(), key=lambda item: -item[1].priority):
-            if now < queue.held_until:
-                continue
-            while queue.later and queue.later[0][0] <= now:
-                due = heappop(queue.later)[2]
-                (queue.suspects if due.alone else queue.again).append(due)
-            if suspects and queue.suspects:
-                found = queue.suspects.popleft()
-            elif others and queue.again:
-                found = queue.again.popleft()
-            elif others and queue.fresh:
-                found = queue.fresh.popleft()
-            else:
-                continue
-            # Last among equals: sorting keeps the order of insertion.
-            self._queues[job] = self._queues.pop(job)
-            return found
+        for priority in sorted(self._turns, reverse=True):
+            turns = self._turns[priority]
+            for _ in range(len(turns)):
+                job = turns[0]
+                turns.rotate(-1)
+                queue = self._queues[job]
+                found = queue.take(now, suspects=suspects)
+                if found is not None:
+                    self._waiting -= 1
+                    if not queue.waiting():
+                        self._leave(job, queue)
+                    return found
         return None
+
+    def _count(self, job: int, queue: JobQueue) -> None:
+        """Record that one more object of a job waits."""
+        self._waiting += 1
+        if not queue.has_turn:
+            queue.has_turn = True
+            self._turns.setdefault(queue.priority, deque()).append(job)
+
+    def _leave(self, job: int, queue: JobQueue) -> None:
+        """Give a job no turn until something of it waits again."""
+        if not queue.has_turn:
+            return
+        queue.has_turn = False
+        turns = self._turns[queue.priority]
+        if turns[-1] == job:
+            turns.pop()
+        else:
+            turns.remove(job)
+        if not turns:
+            del self._turns[queue.priority]
+
+    def _set_priority(self, job: int, priority: int) -> None:
+        queue = self._queues[job]
+        if queue.priority != priority:
+            has_turn = queue.has_turn
+            self._leave(job, queue)
+            queue.priority, queue.has_turn = priority, has_turn
+            if has_turn:
+                self._turns.setdefault(priority, deque()).append(job)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from producer.backlog import Backlog
+import pytest
+
+from producer.backlog import Backlog, JobQueue
 from producer.leased import StreamedObject
 
 
@@ -113,3 +115,48 @@ def test_a_job_whose_model_gives_no_predictions_rests_longer_each_time_until_it_
         2,
         1,
     ]
+
+
+def test_jobs_of_which_nothing_waits_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    take = JobQueue.take
+
+    def looked_at(queue: JobQueue, now: float, *, suspects: bool) -> StreamedObject | None:
+        looked.append(queue)
+        return take(queue, now, suspects=suspects)
+
+    monkeypatch.setattr(JobQueue, "take", looked_at)
+    backlog = Backlog()
+    backlog.set_jobs(dict.fromkeys(range(1, 1001), 0))
+    backlog.add([thing(n, 1000) for n in (1, 2)])
+    assert ids(backlog) == [1, 2]
+    assert len(looked) == 2
+
+
+def test_a_job_takes_its_turn_among_its_new_equals_when_its_priority_changes() -> None:
+    backlog = Backlog()
+    backlog.set_jobs({1: 0, 2: 0, 3: 5})
+    backlog.add([thing(n, job) for job in (1, 2, 3) for n in (job * 10, job * 10 + 1)])
+    backlog.set_jobs({1: 5, 2: 0, 3: 5})
+    assert ids(backlog) == [30, 10, 31, 11, 20, 21]
+    backlog.requeue(thing(11, 1), 0.0)
+    backlog.requeue(thing(21, 2), 0.0)
+    backlog.set_jobs({1: -1, 2: 0, 3: 5})
+    assert ids(backlog) == [21, 11]
+
+
+def test_what_waits_of_all_jobs_is_counted_whatever_becomes_of_it() -> None:
+    backlog = Backlog()
+    backlog.set_jobs({1: 0, 2: 1})
+    backlog.add([*(thing(n, 1) for n in (1, 2, 3)), *(thing(n, 2) for n in (4, 5))])
+    taken = backlog.take(0.0, suspects=False)
+    assert taken == thing(4, 2)
+    assert backlog.all_waiting() == backlog.waiting(1) + backlog.waiting(2) == 4
+    backlog.requeue(taken, 0.0, delay=5.0)
+    assert backlog.all_waiting() == 5
+    backlog.set_jobs({1: 0})
+    assert backlog.all_waiting() == backlog.waiting(1) == 3
+    backlog.requeue(thing(5, 2), 0.0)  # its job is gone
+    backlog.forget(1)
+    assert backlog.all_waiting() == 0
+    assert ids(backlog) == []
