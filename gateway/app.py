@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Security
 from fastapi.staticfiles import StaticFiles
@@ -118,8 +118,15 @@ def make_app(parts: Parts) -> FastAPI:
 
 
 def _say_that_tokens_are_optional(app: FastAPI) -> None:
-    """Describe the API as it is where people may do something who aren't signed in."""
-    for methods in app.openapi()["paths"].values():
-        for operation in methods.values():
-            if "security" in operation:
-                operation["security"].append({})
+    """Describe the API, once somebody asks, as it is where people may do something who aren't signed in."""
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            for methods in describe()["paths"].values():
+                for operation in methods.values():
+                    if "security" in operation:
+                        operation["security"].append({})
+        return describe()
+
+    app.openapi = described  # type: ignore[method-assign]  # as FastAPI's documentation has it

@@ -3,6 +3,11 @@
 Commands import boto3, numpy, pyarrow and alembic only when they need them, so that `sluice status` is quick.
 """
 
-from sluice.cli.app import main
+from __future__ import annotations
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Run the command line; ends the process."""
+    from sluice.cli.app import main as run  # noqa: PLC0415 - the gateway takes a few words of this package only
+
+    run()
