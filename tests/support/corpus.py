@@ -6,6 +6,7 @@ difference between its decoded pixels and the plain photo's.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import random
@@ -43,9 +44,14 @@ class Case:
 
     def distance(self, pixels: NDArray[np.uint8]) -> float:
         """Return the difference of decoded pixels from the photo's, averaged over 8 x 8 pixels because of dithering."""
-        plain = Image.fromarray(decode(saved(photo(), "PNG"), SPEC, 10**6))
+        plain = Image.fromarray(_plain())
         expected = plain.convert("L").convert("RGB") if self.grey else plain
         return float(np.abs(_blocks(np.asarray(expected)) - _blocks(pixels)).mean())
+
+
+@functools.cache
+def _plain() -> NDArray[np.uint8]:
+    return decode(saved(photo(), "PNG"), SPEC, 10**6)
 
 
 def _blocks(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -303,10 +309,11 @@ def bombs() -> Iterator[Case]:
         yield Case(name, data() if callable(data) else data, "too_many_pixels")
 
 
-def corpus() -> list[Case]:
-    """Return all of them."""
+@functools.cache
+def corpus() -> tuple[Case, ...]:
+    """Return all of them, which take seconds to make, once."""
     kinds = (jpegs, pngs, webs, tiffs, rarities, no_images, broken, bombs)
-    return [case for kind in kinds for case in kind()]
+    return tuple(case for kind in kinds for case in kind())
 
 
 def write_corpus(folder: Path) -> dict[Path, Case]:
