@@ -178,7 +178,6 @@ def test_no_result_is_left_out_because_another_goes_while_a_page_is_read(
     job = running_job(ledger)
     list_all(ledger, job, entries([b"a", b"b", b"c", b"d", b"e"]))
     ledger.run(predictions.commit, [prediction(number, job) for number in ids_of(ledger, job).values()])
-    monkeypatch.setattr(browse, "WALKED", 100)
     with Database(settings) as other:
         places = browse._Walk._places
 

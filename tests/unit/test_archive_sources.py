@@ -239,7 +239,8 @@ class HeldUp(Folder):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.asked, self.may_go_on, self.closed = asyncio.Event(), asyncio.Event(), 0
+        self.asked, self.may_go_on = asyncio.Event(), asyncio.Event()
+        self.closed: list[HeldUp] = []
 
     async def read_range(self, key: bytes, etag: str, first: int, length: int) -> bytes:
         self.asked.set()
@@ -247,7 +248,7 @@ class HeldUp(Folder):
         return await super().read_range(key, etag, first, length)
 
     def close(self) -> None:
-        self.closed += 1
+        self.closed.append(self)
 
 
 def test_what_is_being_read_is_read_to_its_end_when_its_source_is_closed(tmp_path: Path) -> None:
@@ -262,10 +263,10 @@ def test_what_is_being_read_is_read_to_its_end_when_its_source_is_closed(tmp_pat
         reading = asyncio.create_task(source.read(entry.key, entry.etag, LIMIT))
         await outer.asked.wait()
         source.close()
-        assert not outer.closed
+        assert outer.closed == []
         outer.may_go_on.set()
         assert await reading == large
-        assert outer.closed == 1
+        assert outer.closed == [outer]
         with pytest.raises(SourceError, match="opened again"):
             await source.read(entry.key, entry.etag, LIMIT)
 

@@ -58,7 +58,9 @@ ENVIRONMENT: Final = {
     "tools/compose/engine.py": "hands its own on to docker, cleaned",
 }
 """Modules that read or pass on environment variables, and why; besides tests."""
-CONSTANTS_PATCHED: Final = {"SLICE", "BLOCK", "PAGE", "WORK", "TEMPLATE", "MANAGEMENT_PORT", "LEAST_ROOM", "SLEEP_TIME"}
+CONSTANTS_PATCHED: Final = {
+    "BLOCK", "LEAST_ROOM", "MANAGEMENT_PORT", "PAGE", "SLEEP_TIME", "SLICE", "STRIDE", "TEMPLATE", "WORK",
+}  # fmt: skip
 """Page sizes of SQL, files that programs in TorchServe's container read, and botocore's own."""
 ERRORS_ELSEWHERE: Final = {
     "ObjectChanged": "carries a ListedObject, and sluice.errors imports nothing",
