@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Final
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+from s3transfer.exceptions import RetriesExceededError
 
 from sluice.domain import check_source
 from sluice.errors import ConfigurationError, SourceError, SourceMissing
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 SCHEME: Final = "s3://"
 NO_ROOM: Final = frozenset({"InsufficientStorage", "XMinioStorageFull", "QuotaExceeded"})
 """Answers of versitygw, MinIO and Ceph when their disk or a quota is full; AWS is never full."""
+FAILURES: Final = (
+    ClientError, BotoCoreError, ResponseParserError, RetriesExceededError, RuntimeError, KeyError, ValueError,
+)  # fmt: skip
+"""What a transfer raises for outside problems: as AWS_ERRORS, and if a body breaks off again and again. OSError is the
+local file's."""
 # The parts of a large file are sent one after the other: callers that want several at once have their own threads.
 _TRANSFER: Final = TransferConfig(use_threads=False)
 
@@ -70,7 +77,7 @@ class BucketFiles:
         try:
             with path.open("wb") as file:
                 self._client.download_fileobj(self._bucket, key, file, Config=_TRANSFER)
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             raise self._judge(error, f"{self.url(key)} can't be read") from error
 
     def get(self, key: str) -> bytes | None:
@@ -78,7 +85,7 @@ class BucketFiles:
         file = io.BytesIO()
         try:
             self._client.download_fileobj(self._bucket, key, file, Config=_TRANSFER)
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             judged = self._judge(error, f"{self.url(key)} can't be read")
             if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
                 return None
@@ -89,7 +96,7 @@ class BucketFiles:
         """Delete an object; does nothing if there is none."""
         try:
             self._client.delete_object(Bucket=self._bucket, Key=key)
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             raise self._judge(error, f"{self.url(key)} can't be removed") from error
 
     def files(self, prefix: str) -> list[tuple[str, int, datetime]]:
@@ -108,7 +115,7 @@ class BucketFiles:
                 page = self._client.list_objects_v2(
                     Bucket=self._bucket, Prefix=prefix, ContinuationToken=page["NextContinuationToken"]
                 )
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             raise self._judge(error, f"{self.url(prefix)} can't be listed") from error
 
     def _put(self, file: IO[bytes], key: str, what: str) -> None:
@@ -117,10 +124,12 @@ class BucketFiles:
             self._client.upload_fileobj(
                 file, self._bucket, key, ExtraArgs={"ContentType": kind} if kind else None, Config=_TRANSFER
             )
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             raise self._judge(error, what) from error
 
-    def _judge(self, error: ClientError | BotoCoreError, what: str) -> SourceError:
+    def _judge(self, error: Exception, what: str) -> SourceError:
+        if isinstance(error, RetriesExceededError):
+            return SourceError(f"{what}: its body broke off again and again: {error.last_exception}: check the storage")
         if not isinstance(error, ClientError):
             return SourceError(f"{what}: {error}: check endpoint and credentials")
         code = str(error.response.get("Error", {}).get("Code", ""))

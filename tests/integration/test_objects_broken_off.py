@@ -7,12 +7,15 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from sluice.errors import ObjectError, SourceError
+from sluice.errors import ObjectError, SourceError, SourceMissing
 from sluice.objects import Bucket
+from sluice.objects.files import BucketFiles
 from sluice.settings import Settings, read_settings
 
 
@@ -21,12 +24,15 @@ class BreakingS3:
 
     def __init__(self, ending: str) -> None:
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+            def do_HEAD(self) -> None:
                 self.send_response(206 if "Range" in self.headers else 200)
                 self.send_header("ETag", '"e"')
                 self.send_header("Content-Length", "100")
                 self.send_header("Content-Range", "bytes 0-99/100")
                 self.end_headers()
+
+            def do_GET(self) -> None:
+                self.do_HEAD()
                 self.wfile.write(b"ten bytes.")
                 if ending == "reset":
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -80,3 +86,15 @@ def test_a_directory_that_breaks_off_is_no_archive_s_fault(breaking: BreakingS3)
         source.read_range_now(b"a.zip", "e", 0, 100)
     source.close()
     assert not isinstance(error.value, ObjectError)
+
+
+@pytest.mark.parametrize("breaking", ["end", "reset"], indirect=True)
+def test_a_file_that_breaks_off_can_be_read_later(breaking: BreakingS3, tmp_path: Path) -> None:
+    """Checkpoints, features and models are read so: a trainer waits, and an agent tells of it."""
+    with closing(BucketFiles("bucket", settings_of(breaking, "boto3"))) as files:
+        with pytest.raises(SourceError, match="broke off again and again") as whole:
+            files.get("key")
+        with pytest.raises(SourceError, match="broke off again and again") as downloaded:
+            files.download("key", tmp_path / "file")
+    for error in (whole.value, downloaded.value):
+        assert not isinstance(error, SourceMissing)
