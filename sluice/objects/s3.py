@@ -72,8 +72,13 @@ class Bucket:
             answer = self._ask(lambda: self._client().list_objects_v2(**request))
             yield _page(answer)
             token = answer.get("NextContinuationToken")
-            if not answer.get("IsTruncated") or not token:
+            if not answer.get("IsTruncated"):
                 return
+            if not token:
+                raise SourceError(
+                    f"bucket {self._bucket} can't be listed: there are more objects, but the server doesn't say where: "
+                    "does it know version 2 of listings (list-type=2)?"
+                )
             if token == request.get("ContinuationToken"):
                 raise SourceError(f"bucket {self._bucket} can't be listed: the server repeats a page")
             request["ContinuationToken"] = token

@@ -197,3 +197,12 @@ def test_no_object_is_at_fault_where_the_bucket_can_not_be_listed(faulty: Faulty
 def test_an_encoded_listing_is_decoded_and_an_archived_object_marked(faulty: FaultyS3) -> None:
     source = Bucket("b", "", read_settings(s3_endpoint=faulty.endpoint))
     assert listed(source) == [ListedObject("a b+c\nü.jpg".encode(), "e", 3, archived=True)]
+
+
+def test_a_listing_that_says_not_where_it_goes_on_is_not_taken_for_whole(faulty: FaultyS3) -> None:
+    """A server that knows the first version of listings only would have jobs that are done with a thousand images."""
+    faulty.has_more = True
+    pages = Bucket("b", "", read_settings(s3_endpoint=faulty.endpoint)).list(b"")
+    assert len(next(pages)) == 1
+    with pytest.raises(SourceError, match="doesn't say where"):
+        next(pages)

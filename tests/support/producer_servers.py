@@ -33,7 +33,7 @@ class Photos:
 
 
 ENTRY = "<Contents><Key>{}</Key><Size>{}</Size><ETag>{}</ETag><StorageClass>{}</StorageClass></Contents>"
-PAGE = """<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated>
+PAGE = """<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Name>b</Name><IsTruncated>{}</IsTruncated>
 <EncodingType>url</EncodingType>{}</ListBucketResult>"""
 ARCHIVED = ENTRY.format("a+b%2Bc%0A%C3%BC.jpg", 3, '"e"', "DEEP_ARCHIVE")
 
@@ -48,6 +48,8 @@ class FaultyS3:
         self.answers: dict[str, tuple[int, str]] = {}
         self.listing = 200
         self.entries: list[tuple[str, str, str]] | None = None
+        self.has_more = False
+        """Whether it says that there is another page, without saying where."""
         faulty = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -83,9 +85,12 @@ class FaultyS3:
 
     def page(self) -> str:
         """Return the one page of the listing."""
+        has_more = str(self.has_more).lower()
         if self.entries is None:
-            return PAGE.format(ARCHIVED)
-        return PAGE.format("".join(ENTRY.format(key, size, etag, "STANDARD") for key, etag, size in self.entries))
+            return PAGE.format(has_more, ARCHIVED)
+        return PAGE.format(
+            has_more, "".join(ENTRY.format(key, size, etag, "STANDARD") for key, etag, size in self.entries)
+        )
 
     def close(self) -> None:
         self._server.shutdown()
