@@ -157,11 +157,13 @@ class Course:
         with torch.no_grad():
             last.weight.copy_(head.weight / temperature)
             last.bias.copy_(head.bias / temperature)
+        # Numbers of trainings begin anew in a new database, and its model store may be that of an earlier one.
+        inputs = f"{manifest.digest} {self._training.base} {self._training.seed}"
         tuner = Tuner(
             backbone,
             last,
             PixelSource(self._reader, backbone.preprocessing, self._settings),
-            Checkpoints(self._store, f"{FOLDER}/{self._training.id}/tuning.safetensors", manifest.digest),
+            Checkpoints(self._store, f"{FOLDER}/{self._training.id}/tuning.safetensors", inputs),
             self._training.seed,
             self._settings.decode_threads,
         )

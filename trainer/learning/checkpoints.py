@@ -70,15 +70,18 @@ class Checkpoints:
             if told["inputs"] != self._inputs:
                 return None
             best = {name: tensors[f"best.{name}"].to(tensor.device) for name, tensor in tuned.items()}
-            with torch.no_grad():
-                for name, tensor in tuned.items():
-                    tensor.copy_(tensors[f"now.{name}"])
-            for name, tensor in tuned.items():
-                for part in STATE:
-                    kept = tensors[f"{part}.{name}"]
-                    descent.state[tensor][part] = kept if part == "step" else kept.to(tensor.device)
+            now = {name: tensors[f"now.{name}"] for name in tuned}
+            steps = {name: {part: tensors[f"{part}.{name}"] for part in STATE} for name in tuned}
         except (SafetensorError, KeyError, ValueError):
             return None
+        if any(now[name].shape != tensor.shape for name, tensor in tuned.items()):
+            return None
+        with torch.no_grad():
+            for name, tensor in tuned.items():
+                tensor.copy_(now[name])
+                descent.state[tensor].update(
+                    {part: kept if part == "step" else kept.to(tensor.device) for part, kept in steps[name].items()}
+                )
         history = [(float(learned), float(checked)) for learned, checked in told["history"]]
         return TuningState(
             told["epoch"], told["step"], history, float(told["best_loss"]), best, float(told["loss_sum"])
