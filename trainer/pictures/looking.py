@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -30,6 +31,8 @@ THUMB: Final = Preprocessing(THUMB_SIDE, THUMB_SIDE, "bilinear", (0.0, 0.0, 0.0)
 AT_ONCE: Final = 16
 TRIES: Final = 3
 TRY_SECONDS: Final = 0.5
+SOURCES_OPEN: Final = 64
+"""Rows may name thousands of archives, of which each has connections and a directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +54,45 @@ class UnreadablePicture:
 
 
 class PictureReader:
-    """Reads pictures' bytes from wherever they lie; sources are opened at their first use."""
+    """Reads pictures' bytes from wherever they lie; the sources that were used last stay open."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._opened: dict[str, Source] = {}
+        self._opened: OrderedDict[str, Source] = OrderedDict()
+        self._reads: Counter[str] = Counter()
 
     async def read(self, picture: LabelledPicture) -> tuple[LabelledPicture, bytes]:
         """Return a picture's bytes, and the picture with the version that they are of; ObjectError if it has none."""
-        source = self._opened.get(picture.source)
-        if source is None:
-            source = self._opened[picture.source] = open_source(picture.source, self._settings)
-        for left in reversed(range(TRIES)):
-            try:
-                etag = picture.etag or (await source.head(picture.key)).etag
-                data = await source.read(picture.key, etag, self._settings.object_max_bytes)
-            except ReadRefused as error:
-                if not left:
-                    raise ObjectError(Reason.UNREADABLE, str(error)) from error
-                await asyncio.sleep(TRY_SECONDS)
-            else:
-                return replace(picture, etag=etag), data
+        with self._used(picture.source) as source:
+            for left in reversed(range(TRIES)):
+                try:
+                    etag = picture.etag or (await source.head(picture.key)).etag
+                    data = await source.read(picture.key, etag, self._settings.object_max_bytes)
+                except ReadRefused as error:
+                    if not left:
+                        raise ObjectError(Reason.UNREADABLE, str(error)) from error
+                    await asyncio.sleep(TRY_SECONDS)
+                else:
+                    return replace(picture, etag=etag), data
         raise AssertionError  # the last try returns or raises
+
+    @contextmanager
+    def _used(self, name: str) -> Iterator[Source]:
+        """Open a source if it isn't, and keep it open while it is read."""
+        if name not in self._opened:
+            self._opened[name] = open_source(name, self._settings)
+        self._opened.move_to_end(name)
+        self._reads[name] += 1
+        try:
+            yield self._opened[name]
+        finally:
+            self._reads[name] -= 1
+            while len(self._opened) > SOURCES_OPEN and (unused := self._unused()) is not None:
+                self._opened.pop(unused).close()
+                del self._reads[unused]
+
+    def _unused(self) -> str | None:
+        return next((name for name in self._opened if not self._reads[name]), None)
 
     def close(self) -> None:
         """Close the sources."""
