@@ -70,11 +70,11 @@ class JobControl:
         """Poll the jobs forever."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                await self.look(tasks)
-                await asyncio.sleep(self._settings.poll_seconds)
+                if not await self.look(tasks):
+                    await asyncio.sleep(self._settings.poll_seconds)
 
-    async def look(self, tasks: asyncio.TaskGroup, clock: Callable[[], float] = time.monotonic) -> None:
-        """Act on the jobs table once."""
+    async def look(self, tasks: asyncio.TaskGroup, clock: Callable[[], float] = time.monotonic) -> bool:
+        """Act on the jobs table once; return whether a job was started, which the next look has listed."""
         jobs = await self._ledger.run(ledger.jobs.active)
         # Plain SQL may set a job to 'running' that never began: it is started like a pending one.
         begun = [job for job in jobs if job.state == "running" and job.model_id is not None]
@@ -83,12 +83,13 @@ class JobControl:
         self._dispatcher.set_jobs(running)
         self._sources.keep({job.source for job in running.values()})
         mine = [job for job in jobs if job.id % self._settings.shards == self._settings.shard]
+        has_started = False
         for job in mine:
             self._messages.adopt(job.id, job.message)
             moved = job.id in self._sources_begun and job.id not in running
             self._messages.say(job.id, "moved", self._why_moved(job) if moved else "")
             if job.id not in self._sources_begun:
-                await self._start(job)
+                has_started |= await self._start(job)
         mine = [job for job in mine if job.id in running]
         self._list(mine, tasks)
         await self._finish([job for job in mine if not job.watch])
@@ -96,6 +97,7 @@ class JobControl:
         self._explain(mine, clock())
         for job_id, message in self._messages.take({job.id for job in jobs}).items():
             await self._ledger.run(ledger.jobs.set_message, job_id, message)
+        return has_started
 
     def _unmoved(self, begun: list[Job]) -> dict[int, Job]:
         """Return the jobs whose source is still the one that was listed: others' keys would be read somewhere else."""
@@ -108,17 +110,19 @@ class JobControl:
             f"{self._sources_begun[job.id]}"
         )
 
-    async def _start(self, job: Job) -> None:
+    async def _start(self, job: Job) -> bool:
         try:
             model = await self._ledger.run(ledger.models.resolve, job.model)
         except LedgerUnavailable:
             raise
         except (ConfigurationError, LedgerError) as error:
             self._messages.say(job.id, "model", str(error))
-            return
-        if await self._ledger.run(ledger.jobs.start, job.id, model.id):
+            return False
+        has_started = await self._ledger.run(ledger.jobs.start, job.id, model.id)
+        if has_started:
             self._messages.say(job.id, "model", "")
             log.info("job started", job=job.id, source=job.source, model=f"{model.name}@{model.version}")
+        return has_started
 
     def _list(self, running: list[Job], tasks: asyncio.TaskGroup) -> None:
         wanted = {job.id: job.priority for job in running}

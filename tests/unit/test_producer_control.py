@@ -48,14 +48,13 @@ class EndlessLister:
         await asyncio.Event().wait()
 
 
-def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it() -> None:
-    """Each job is counted by one shard."""
-    moments = itertools.count(RATE_SECONDS, RATE_SECONDS)
-    settings, unused, counts = read_settings(shard=1, shards=2), cast("Any", None), PendingCounts({})
+def control_of(jobs: Any) -> tuple[JobControl, Backlog]:  # noqa: ANN401 - a ledger with some jobs
+    """Return the second of two shards, without anything to send to or to read from."""
+    settings, unused = read_settings(shard=1, shards=2), cast("Any", None)
     backlog, leases, sources = Backlog(), LeaseTable(1.0), cast("Any", SimpleNamespace(keep=lambda _: None))
     looking = JobControl(
         settings,
-        cast("Any", SimpleNamespace(control=counts, why_waiting=lambda: "")),
+        cast("Any", SimpleNamespace(control=jobs, why_waiting=lambda: "")),
         backlog=backlog,
         dispatcher=Dispatcher(
             settings,
@@ -71,8 +70,15 @@ def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it() -> No
         lister=cast("Any", EndlessLister()),
         sources=sources,
         messages=JobMessages(),
-        trials=TrialControl(settings, cast("Any", SimpleNamespace(control=counts, trials=unused))),
+        trials=TrialControl(settings, cast("Any", SimpleNamespace(control=jobs, trials=unused))),
     )
+    return looking, backlog
+
+
+def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it() -> None:
+    """Each job is counted by one shard."""
+    moments, counts = itertools.count(RATE_SECONDS, RATE_SECONDS), PendingCounts({})
+    looking, backlog = control_of(counts)
     seen = []
 
     async def look() -> None:
@@ -84,3 +90,39 @@ def test_what_jobs_have_pending_is_shown_before_any_consumer_asks_for_it() -> No
 
     asyncio.run(look())
     assert seen == [(7, 0), (2, 0), (0, 0)]
+
+
+class StartedJobs(PendingCounts):
+    """A ledger whose jobs run once they are started."""
+
+    def __init__(self, pending: dict[int, int]) -> None:
+        super().__init__(pending)
+        self.started: set[int] = set()
+
+    async def run(self, work: object, *arguments: Any) -> Any:  # noqa: ANN401 - as above
+        if work is ledger.models.resolve:
+            return SimpleNamespace(id=1, name="m", version="1")
+        if work is ledger.jobs.start:
+            self.started.add(arguments[0])
+            return True
+        found = await super().run(work, *arguments)
+        if work is ledger.jobs.active:
+            for job in found:
+                job.model = ""
+                job.state, job.model_id = ("running", 1) if job.id in self.started else ("pending", None)
+        return found
+
+
+def test_a_job_that_was_started_is_listed_at_once() -> None:
+    """The next look has it listed, and isn't waited for."""
+    jobs = StartedJobs({1: 1, 2: 1})
+    looking, _ = control_of(jobs)
+
+    async def look() -> list[bool]:
+        async with asyncio.TaskGroup() as tasks:
+            found = [await looking.look(tasks) for _ in range(3)]
+            jobs.pending = {}
+            return [*found, await looking.look(tasks)]
+
+    assert asyncio.run(look()) == [True, False, False, False]
+    assert jobs.started == {1}
