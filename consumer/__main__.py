@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 
@@ -35,6 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     # Until the service handles this signal there is nothing to drain; the imports below take part of that second.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    gc.disable()
     from consumer.service import serve_until_stopped  # noqa: PLC0415 - see above
     from sluice.process import run_process  # noqa: PLC0415 - see above
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 
 EXAMPLES = """\
 examples:
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--name", help="this gateway in logs and rows; default: host-pid")
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="port of /metrics, /live and /ready; 0: off")
     arguments = parser.parse_args()
+    gc.disable()
     from gateway.service import serve_until_stopped  # noqa: PLC0415 - --help needs none of it
     from sluice.process import run_process  # noqa: PLC0415 - the same
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-
-from producer.service import serve_until_stopped
-from sluice.process import run_process
+import gc
 
 EXAMPLES = """examples:
   python -m producer                          one producer for everything, on SLUICE_BIND
@@ -30,6 +28,10 @@ def main() -> None:
     parser.add_argument("--shards", type=int, help="how many producers share the work (SLUICE_SHARDS)")
     parser.add_argument("--bind", help="address to listen on, tcp://host:port (SLUICE_BIND)")
     arguments = parser.parse_args()
+    gc.disable()
+    from producer.service import serve_until_stopped  # noqa: PLC0415 - --help needs none of it
+    from sluice.process import run_process  # noqa: PLC0415 - the same
+
     run_process("producer", serve_until_stopped, **vars(arguments))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -18,6 +19,9 @@ def run_process(name: str, serve: Callable[[Settings], Coroutine[Any, Any, None]
 
     Exit codes: 0 after a stop, 2 for a wrong setting, 3 if the database refuses a statement, 1 for other errors.
     """
+    # What was imported stays: callers import it without the collector, which needn't look at it later either.
+    gc.freeze()
+    gc.enable()
     code = _run(name, serve, given)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from functools import partial
-
-from sluice.process import run_process
-from trainer.service import serve_until_stopped
 
 EXAMPLES = """examples:
   python -m trainer                          makes models of what `sluice train` asks for, one after the other
@@ -29,6 +27,10 @@ def main() -> None:
     )
     parser.add_argument("--until-idle", action="store_true", help="end once no training waits")
     until_idle = parser.parse_args().until_idle
+    gc.disable()
+    from sluice.process import run_process  # noqa: PLC0415 - --help needs none of it
+    from trainer.service import serve_until_stopped  # noqa: PLC0415 - the same
+
     run_process("trainer", partial(serve_until_stopped, until_idle=until_idle))
 
 

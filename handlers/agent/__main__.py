@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-
-from handlers.agent.service import serve_until_stopped
-from sluice.process import run_process
+import gc
 
 EXAMPLES = """\
 examples:
@@ -29,7 +27,12 @@ def main() -> None:
     )
     parser.add_argument("--name", help="this TorchServe in logs and rows; default: host-pid")
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="port of /metrics, /live and /ready; 0: off")
-    run_process("agent", serve_until_stopped, **vars(parser.parse_args()))
+    arguments = parser.parse_args()
+    gc.disable()
+    from handlers.agent.service import serve_until_stopped  # noqa: PLC0415 - --help needs none of it
+    from sluice.process import run_process  # noqa: PLC0415 - the same
+
+    run_process("agent", serve_until_stopped, **vars(arguments))
 
 
 if __name__ == "__main__":
