@@ -38,6 +38,7 @@ from tools.stack import S3Server, Servers, Stack, TorchServe
 
 ORDER: Final = ("unit", "chart", "cluster", "integration", "chaos", "browser")
 TOGETHER: Final = ("cluster", "browser")
+POLL_SECONDS: Final = 0.1
 _numbers = itertools.count()
 
 # The time of an example depends on the machine, not on the code.
@@ -174,7 +175,10 @@ def torchserve(servers: Servers) -> TorchServe:
 
 @pytest.fixture
 def stack(servers: Servers, database_name: str) -> Iterator[Stack]:
-    """Return everything except the workers, on a ledger for the test; all three servers run when the test begins."""
+    """Return everything except the workers, on a ledger for the test; all three servers run when the test begins.
+
+    Its producers look at the jobs often, since many tests wait for several.
+    """
     servers.start()
-    with Stack(servers, database_name) as stack:
+    with Stack(servers, database_name, poll_seconds=POLL_SECONDS) as stack:
         yield stack

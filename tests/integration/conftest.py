@@ -31,7 +31,7 @@ def own_settings(s3_settings: Settings) -> Settings:
 
     with Database(s3_settings) as database:
         database.run(register)
-    own = {"bind": f"tcp://127.0.0.1:{free_port()}", "heartbeat": 20.0, "s3_timeout": 2.0}
+    own = {"bind": f"tcp://127.0.0.1:{free_port()}", "heartbeat": 20.0, "s3_timeout": 2.0, "poll_seconds": 0.1}
     return s3_settings.model_copy(update=own)
 
 
@@ -50,7 +50,7 @@ def database(own_settings: Settings) -> Iterator[Database]:
 def start(own_settings: Settings, tmp_path: Path) -> Iterator[Start]:
     """Start producers; those that still run at the end are killed, and their logs shown."""
     started: list[subprocess.Popen[bytes]] = []
-    names = ("bind", "s3_endpoint", "heartbeat", "s3_timeout")
+    names = ("bind", "s3_endpoint", "heartbeat", "s3_timeout", "poll_seconds")
     environment = {**os.environ, **{f"SLUICE_{name.upper()}": str(getattr(own_settings, name)) for name in names}}
     environment["SLUICE_DATABASE_URL"] = own_settings.database_url.get_secret_value()
     log = tmp_path / "producer.log"

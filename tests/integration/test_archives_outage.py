@@ -42,7 +42,7 @@ def proxy(s3: S3Server) -> Iterator[Proxy]:
 
 
 def opened(settings: Settings, bucket: str, endpoint: str) -> Archives:
-    own = {"s3_endpoint": endpoint, "s3_timeout": 1.0}
+    own = {"s3_endpoint": endpoint, "s3_timeout": 0.5}
     source = open_source(f"s3://{bucket}/!/", settings.model_copy(update=own))
     assert isinstance(source, Archives)
     return source

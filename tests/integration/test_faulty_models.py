@@ -46,7 +46,7 @@ def torchserve(servers: Servers) -> Iterator[FaultyTorchServe]:
 def stack(servers: Servers, torchserve: FaultyTorchServe, database_name: str) -> Iterator[Stack]:
     servers.start(servers.database, servers.s3)
     options = {"torchserve": torchserve.address, "batch": BATCH, "requests_in_flight": 4, "torchserve_patience": 5.0}
-    with Stack(servers, database_name, **options) as made:
+    with Stack(servers, database_name, poll_seconds=0.1, **options) as made:
         yield made
 
 

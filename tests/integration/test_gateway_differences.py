@@ -58,7 +58,7 @@ def desk(servers: Servers) -> Iterator[Desk]:
     for bucket in (PHOTOS, OTHERS):
         servers.s3.client.create_bucket(Bucket=bucket)
         servers.s3.fill(bucket, list(photos(COUNT)))
-    with Stack(servers, "differences") as stack, Database(stack.settings) as database:
+    with Stack(servers, "differences", poll_seconds=0.1) as stack, Database(stack.settings) as database:
         stack.start_workers(consumers=1)
         url = stack.start_gateway(gateway_sources=f"s3://{PHOTOS}/").url
         people = [ApiClient.make(database, url, name) for name in ("anna", "bob")]

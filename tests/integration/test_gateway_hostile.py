@@ -37,7 +37,7 @@ class Reception:
 @pytest.fixture(scope="module")
 def reception(servers: Servers) -> Iterator[Reception]:
     servers.start()
-    with Stack(servers, "hostile") as stack, Database(stack.settings) as database:
+    with Stack(servers, "hostile", poll_seconds=0.1) as stack, Database(stack.settings) as database:
         url = stack.start_gateway(gateway_rate=0).url
         stack.start_workers(consumers=1)
         yield Reception(ApiClient.make(database, url, "hanna"), Operator(stack, database))

@@ -51,7 +51,7 @@ def work(servers: Servers) -> Iterator[Workplace]:
     pictures = [(f"2024/{number:02}.jpg", picture) for number in range(12)]
     servers.s3.client.create_bucket(Bucket=PHOTOS)
     servers.s3.fill(PHOTOS, [*pictures, (f"2024/{ODD}", picture), ("2024/notes.txt", b"no picture")])
-    with Stack(servers, "jobs") as stack, Database(stack.settings) as database:
+    with Stack(servers, "jobs", poll_seconds=0.1) as stack, Database(stack.settings) as database:
         stack.start_workers(consumers=1)
         url = stack.start_gateway(gateway_sources=f"s3://{PHOTOS}/").url
         anna = ApiClient.make(database, url, "anna")

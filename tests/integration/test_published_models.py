@@ -51,7 +51,8 @@ def stack(servers: Servers, torchserves: list[TorchServe], database_name: str, t
     """Return a stack whose model store is a folder; `add_agent` follows for each TorchServe."""
     servers.start(servers.database, servers.s3)
     addresses = ",".join(each.address for each in torchserves)
-    with Stack(servers, database_name, torchserve=addresses, model_store=f"file://{tmp_path}/published/") as made:
+    own = {"torchserve": addresses, "model_store": f"file://{tmp_path}/published/", "poll_seconds": 0.1}
+    with Stack(servers, database_name, **own) as made:
         yield made
 
 
