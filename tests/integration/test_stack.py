@@ -52,14 +52,15 @@ def test_kill_ends_children_too(tmp_path: Path) -> None:
 
 
 def test_leash_ends_what_a_killed_program_started(tmp_path: Path) -> None:
-    folder = tmp_path / "private"
+    folder, another = tmp_path / "private", tmp_path / "in memory"
     folder.mkdir()
+    another.mkdir()
     program = f"""
 import time
 from pathlib import Path
 from tools.stack import Leash, Server
 folder = Path({str(folder)!r})
-server = Server("sleeper", folder, Leash(folder))
+server = Server("sleeper", folder, Leash(folder, Path({str(another)!r})))
 server.spawn({SLEEPER!r}, {{}})
 print(server.pid, flush=True)
 time.sleep(300)
@@ -68,7 +69,7 @@ time.sleep(300)
         assert parent.stdout is not None
         processes = family(int(parent.stdout.readline()))
         parent.kill()
-    wait_for(lambda: gone(processes) and not folder.exists())
+    wait_for(lambda: gone(processes) and not folder.exists() and not another.exists())
 
 
 def test_a_server_that_ends_early_shows_its_log(tmp_path: Path) -> None:
