@@ -125,12 +125,12 @@ def check_pictures(wish: Wish, labels: Sequence[object]) -> None:
 def submit(cursor: LedgerCursor, wish: Wish, labels: Iterable[tuple[str, str]] = ()) -> int:
     """Insert a training with the labels that it brings, and return its id."""
     wish = check_wish(wish)
-    if wish.version:
-        _refuse_taken(cursor, wish.name, wish.version)
     # An earlier try may have been committed although its answer was lost.
     cursor.execute("SELECT id FROM trainings WHERE id = %s AND name = %s", (cursor.memory.get("asked", 0), wish.name))
     if (row := cursor.fetchone()) is not None:
         return int(row["id"])
+    if wish.version:
+        _refuse_taken(cursor, wish.name, wish.version)
     cursor.execute(
         "INSERT INTO trainings (name, source, version, test, corrections, base, fine_tune, seed, made_by) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",

@@ -12,7 +12,18 @@ import pymysql
 import pytest
 
 from sluice.errors import ConfigurationError, LedgerError, LedgerUnavailable, LockLost
-from sluice.ledger import Database, LedgerCursor, QuarantineEntry, jobs, listing, objects, predictions, progress
+from sluice.ledger import (
+    Database,
+    LedgerCursor,
+    QuarantineEntry,
+    jobs,
+    listing,
+    objects,
+    predictions,
+    progress,
+    trainings,
+)
+from sluice.ledger.trainings import Wish
 from sluice.settings import Settings, read_settings
 from tests.support.ledger_rows import SOURCE, breaches, entries, ids_of, list_all, prediction, running_job
 from tools.stack import Servers
@@ -60,6 +71,8 @@ def test_a_commit_whose_answer_was_lost_has_one_effect(ledger: Database, monkeyp
     once(lambda c: objects.replay(c, job))
     second = once(lambda c: jobs.submit(c, SOURCE))
     assert [row.id for row in ledger.run(jobs.list_jobs)] == [job, second]
+    training = once(lambda c: trainings.submit(c, Wish("m", "s3://bbb/", "1.0")))
+    assert [row.id for row in ledger.run(trainings.newest)] == [training], "its own version isn't taken"
     assert breaches(ledger) == []
 
 
