@@ -27,6 +27,7 @@ STOP: Final = re.compile(r"failures\s*>\s*(?P<value>\d+(\.\d+)?)\s*%")
 FAILURES_OF: Final = 50
 """Failures are judged of so many objects at least: one lost batch fails as a whole, and says nothing of a share."""
 MARGIN_MAX: Final = 0.5
+ANSWERS_MAX: Final = 10**12
 STEPS: Final = 50
 EXAMPLE_PROMOTE: Final = "n >= 2000 and accuracy >= -1"
 EXAMPLE_STOP: Final = "failures > 5 %"
@@ -115,6 +116,7 @@ def why_impossible(gates: TrialGates, share: float, *, shadow: bool) -> str:
         f"it would stop at a share of {gates.stop_failures:g} failures: give more than 0, and less than 1": (
             not 0 < gates.stop_failures < 1
         ),
+        f"n is {gates.promote_n}: give {ANSWERS_MAX:,} at most": (gates.promote_n or 0) > ANSWERS_MAX,
         "a canary has no live answer to agree with: ask for accuracy, or try it beside the live version (shadow)": (
             by_agreement and not shadow
         ),

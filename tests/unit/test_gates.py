@@ -124,6 +124,11 @@ def test_conditions_are_read(promote: str | None, stop: str | None, gates: Trial
     assert why_impossible(found, 0.1, shadow=True) == ""
 
 
+def test_more_answers_than_the_table_can_count_to_are_refused() -> None:
+    found = read_gates(f"n >= {10**20} and accuracy >= -1", None)
+    assert why_impossible(found, 0.1, shadow=True) == "n is 100000000000000000000: give 1,000,000,000,000 at most"
+
+
 @pytest.mark.parametrize(
     ("promote", "stop"), [("soon", None), ("n >= 10", None), ("accuracy >= 1", None), (None, "5 %"), (None, "failures")]
 )
