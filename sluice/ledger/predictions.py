@@ -77,13 +77,22 @@ def _insert(cursor: LedgerCursor, rows: Sequence[tuple[int, int, Prediction]]) -
 
 
 def results(cursor: LedgerCursor, job_id: int, *, after_id: int = 0, limit: int = 1000) -> list[Result]:
-    """Return a page of a job's results in order of object id."""
-    cursor.execute(
-        "SELECT r.* FROM (SELECT id FROM objects FORCE INDEX (by_state) WHERE job_id = %s AND state = 'done' "
-        "AND id > %s ORDER BY id LIMIT %s) page JOIN results r ON r.object_id = page.id ORDER BY r.object_id",
-        (job_id, after_id, limit),
-    )
-    return [make_result(row) for row in cursor.fetchall()]
+    """Return a page of a job's results in order of object id; only the last one is shorter than `limit`."""
+    found: list[Result] = []
+    while True:
+        wanted = limit - len(found)
+        cursor.execute(
+            "SELECT page.id AS place, r.* FROM (SELECT id FROM objects FORCE INDEX (by_state) WHERE job_id = %s "
+            "AND state = 'done' AND id > %s ORDER BY id LIMIT %s) page LEFT JOIN results r ON r.object_id = page.id "
+            "ORDER BY page.id",
+            (job_id, after_id, wanted),
+        )
+        rows = cursor.fetchall()
+        # Somebody may have deleted predictions in SQL: that must not look like the end.
+        found += [make_result(row) for row in rows if row["object_id"] is not None]
+        if len(rows) < wanted or len(found) == limit:
+            return found
+        after_id = rows[-1]["place"]
 
 
 def make_result(row: dict[str, Any]) -> Result:

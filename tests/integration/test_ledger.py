@@ -92,6 +92,7 @@ def test_a_job_from_submission_to_done(ledger: Database) -> None:
     ]
     assert results[0].top == (("cat", 0.75), ("dög", 0.25))
     assert ledger.run(predictions.results, job, after_id=results[0].object_id, limit=1) == results[1:]
+    assert ledger.run(predictions.results, job, limit=2) == results
     assert breaches(ledger) == []
 
 

@@ -121,6 +121,17 @@ def test_an_answered_object_that_is_set_back_keeps_its_prediction(ledger: Databa
     assert breaches(ledger) == []
 
 
+def test_predictions_that_somebody_deleted_are_no_end_of_an_export(ledger: Database, job: int) -> None:
+    """Whoever reads in pages takes a short one for the last."""
+    ledger.run(predictions.commit, [prediction(number, job) for number in ids_of(ledger, job).values()])
+    whole = ledger.run(predictions.results, job)
+    assert len(whole) == 3
+    ask(ledger, "DELETE FROM predictions WHERE object_id = %s", whole[0].object_id)
+    assert ledger.run(predictions.results, job, limit=1) == [whole[1]]
+    assert ledger.run(predictions.results, job, limit=2) == whole[1:]
+    assert ledger.run(predictions.results, job) == whole[1:]
+
+
 def test_a_job_whose_rows_were_changed_is_repaired(
     ledger: Database,
     job: int,
