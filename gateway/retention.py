@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Final
 
 from gateway.shelves import is_over
-from gateway.store import ARCHIVES, PAGE, PICTURES, Clock, PictureStore, StoredObject, now
+from gateway.store import ARCHIVES, PICTURES, Clock, PictureStore, StoredObject, now
 from gateway.uploads.names import UPLOAD_ID
 from sluice.errors import LedgerError, SourceError
 from sluice.ledger import AsyncLedger, Database, pictures, uploads
@@ -107,32 +107,32 @@ class Retention:
             after = ""
             while done.has_turn():
                 page = await self._store.page(PICTURES, shelf, after=after)
-                ours = _by_person(page)
+                ours = _by_person(page.objects)
                 for user_id, keys in ours.items():
                     await ledger.run(pictures.mark_removed, user_id, [key.encode() for key in keys])
                 old = [key for keys in ours.values() for key in keys]
                 await self._store.remove(old)
                 metrics.GATEWAY_REMOVED.labels(what="picture").inc(len(old))
                 done.pictures += len(old)
-                if len(page) < PAGE:
+                if not page.after:
                     break
-                after = page[-1].key
+                after = page.after
 
     async def _remove_archives(self, ledger: AsyncLedger, done: SweepResult) -> None:
         """Remove archives whose jobs ended so long ago, and those that never became a job."""
         before = self._clock() - timedelta(days=self._days)
         while done.has_turn():
             page = await self._store.page(ARCHIVES, after=self._archives_after)
-            ids = {each.key: each.place[1] for each in page if _is_archive(each)}
+            ids = {each.key: each.place[1] for each in page.objects if _is_archive(each)}
             needed = await ledger.run(uploads.mark_removed, list(ids.values()), before.replace(tzinfo=None))
             # One without a row may be about to get it.
-            late = {each.key for each in page if each.modified >= before}
+            late = {each.key for each in page.objects if each.modified >= before}
             keys = [key for key, upload_id in ids.items() if not needed.get(upload_id, key in late)]
             await self._store.remove(keys)
             metrics.GATEWAY_REMOVED.labels(what="archive").inc(len(keys))
             done.archives += len(keys)
-            self._archives_after = page[-1].key if len(page) == PAGE else ""
-            if not self._archives_after:
+            self._archives_after = page.after
+            if not page.after:
                 break
 
 

@@ -45,6 +45,14 @@ class StoredObject:
     modified: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class StorePage:
+    """What one listing told of a folder; behind the key `after` there is more, if it isn't empty."""
+
+    objects: list[StoredObject]
+    after: str
+
+
 class PictureStore:
     """What is under SLUICE_GATEWAY_STORE; many requests may use it at once."""
 
@@ -125,15 +133,18 @@ class PictureStore:
 
         return await self.call(work, prefix, LISTED)
 
-    async def page(self, *folder: str, after: str = "", most: int = PAGE) -> list[StoredObject]:
-        """Return what lies in a folder of the store, by key: at most `most` of it, behind the key `after`."""
+    async def page(self, *folder: str, after: str = "", most: int = PAGE) -> StorePage:
+        """Return what lies in a folder of the store, by key: at most `most` of it, behind the key `after`.
+
+        A server may tell of less, and still have more.
+        """
         prefix = self._prefix + "".join(f"{part}/" for part in folder)
         answer = await self.call(
             lambda client: client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, StartAfter=after, MaxKeys=most),
             prefix,
             LISTED,
         )
-        return [
+        objects = [
             StoredObject(
                 each["Key"],
                 tuple(each["Key"].removeprefix(self._prefix).split("/")),
@@ -142,6 +153,7 @@ class PictureStore:
             )
             for each in answer.get("Contents", [])
         ]
+        return StorePage(objects, objects[-1].key if objects and answer.get("IsTruncated") else "")
 
     async def remove(self, keys: Sequence[str]) -> None:
         """Remove at most a page of objects; those that aren't there are well too."""

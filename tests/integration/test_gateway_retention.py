@@ -15,7 +15,7 @@ from gateway.ledgers import LedgerPool
 from gateway.live_models import UsableModel
 from gateway.predictor import Predictor
 from gateway.retention import LOCK, Retention, SweepResult
-from gateway.store import PictureStore
+from gateway.store import PictureStore, StorePage
 from sluice.inference import Balancer, TorchServeClient
 from sluice.ledger import Database, answers, pictures, uploads
 from sluice.ledger.pictures import Top
@@ -245,6 +245,24 @@ def test_archives_go_when_their_jobs_ended_so_long_ago(house: Household) -> None
     assert done is not None
     assert done.archives == 3
     assert {key.split("/")[2] for key in house.there()} == {kept[1], "not ours"}
+
+
+def test_a_server_that_lists_little_at_a_time_ends_no_sweep(house: Household, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 may tell of less than it was asked for, and have more."""
+    whole = PictureStore.page
+
+    async def little(store: PictureStore, *folder: str, after: str = "", most: int = 2) -> StorePage:
+        return await whole(store, *folder, after=after, most=most)
+
+    monkeypatch.setattr(PictureStore, "page", little)
+    house.clock.now = datetime.now(UTC)
+    kept = [upload(house, number, days=KEEP + 1, state="paused") for number in range(3)]
+    for number in range(3, 6):
+        upload(house, number, days=KEEP + 1, state="done")
+    done = house.sweep()
+    assert done is not None
+    assert (done.archives, done.is_whole) == (3, True)
+    assert {key.split("/")[2] for key in house.there()} == set(kept)
 
 
 def answer_of(house: Household, digest: bytes, days: int) -> Top | None:
