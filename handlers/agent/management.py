@@ -99,7 +99,10 @@ class Management:
     ) -> tuple[int, Any]:
         told = {name: str(value) for name, value in (query or {}).items()}
         try:
-            answer = requests.request(method, self._url + path, params=told, timeout=seconds)
+            with requests.Session() as session:
+                # No proxy and no .netrc: the environment's are for the model store, and TorchServe is in the same pod.
+                session.trust_env = False
+                answer = session.request(method, self._url + path, params=told, timeout=seconds)
         except requests.RequestException as error:
             raise EndpointDown(
                 f"TorchServe's management port {self._url} doesn't answer ({type(error).__name__}): is it starting?"

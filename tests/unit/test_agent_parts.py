@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from handlers.agent.causes import cause_in_logs
 from handlers.agent.loading import Loader
-from handlers.agent.management import Management
+from handlers.agent.management import LoadedVersion, Management
 from handlers.agent.memory import MemoryRoom, room, write_usage
 from handlers.agent.service import AgentService
 from sluice.capacity import Arrangement, needed_bytes
@@ -134,6 +135,32 @@ def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, machine:
     os.mkfifo(tmp_path / "memory.json")
     assert cause_in_logs(tmp_path) == ""
     assert room(tmp_path, machine) == MemoryRoom(8000 * KIB, 3000 * KIB)
+
+
+def test_torchserve_is_not_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that the model store is behind leads to nothing in the pod."""
+    described = {"modelVersion": "1.0", "modelUrl": "a.mar", "workers": [{"status": "READY"}]}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            listed = {"models": [{"modelName": "drugs", "modelUrl": "a.mar"}]}
+            body = json.dumps(listed if self.path.startswith("/models?") else [described]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = Management(f"http://127.0.0.1:{server.server_address[1]}").versions()
+        server.shutdown()
+    assert found == {("drugs", "1.0"): LoadedVersion("a.mar", 1, is_ready=True, is_default=True)}
 
 
 def test_an_agent_ends_although_the_ledger_never_answers(tmp_path: Path) -> None:
