@@ -17,6 +17,7 @@ from sluice.domain import Model
 from sluice.errors import (
     BuildError,
     ConfigurationError,
+    LedgerError,
     LedgerUnavailable,
     ObjectError,
     SourceError,
@@ -49,11 +50,20 @@ OUTCOMES: Final = ("done", "failed", "left")
 class TrainerService:
     """One trainer."""
 
-    def __init__(self, settings: Settings, health: Health, ledger: AsyncLedger, *, until_idle: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        health: Health,
+        ledger: AsyncLedger,
+        *,
+        until_idle: bool = False,
+        beat_seconds: float = BEAT_SECONDS,
+    ) -> None:
         self._settings = settings
         self._health = health
         self._ledger = ledger
         self._until_idle = until_idle
+        self._beat_seconds = beat_seconds
         self._stopping = asyncio.Event()
         self._sweep = StoreSweep(settings, ledger)
         for outcome in OUTCOMES:
@@ -140,8 +150,20 @@ class TrainerService:
 
     async def _tell(self, training: Training, progress: TrainingProgress) -> None:
         """Tell the ledger how far the training is, and the training when it isn't wanted any more."""
-        while await self._ledger.run(trainings.beat, training.id, self._settings.name, progress.reached()):
-            await self._pause(BEAT_SECONDS)
+        why = ""
+        while True:
+            reached = progress.reached()
+            try:
+                if not await self._ledger.run(trainings.beat, training.id, self._settings.name, reached):
+                    break
+                why = ""
+            except (LedgerError, ConfigurationError) as error:  # for example, the password is being changed
+                if str(error) != why:
+                    why = str(error)
+                    log.warning("the ledger can't be told how far the training is", training=training.id, why=why)
+                if reached.came_further:
+                    progress.keep()
+            await asyncio.sleep(self._beat_seconds)  # also once it is to stop: until then it is this trainer's
         progress.stop()
 
     async def _stop_with(self, progress: TrainingProgress) -> None:
