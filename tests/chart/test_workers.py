@@ -200,7 +200,7 @@ def test_the_s3_to_try_out_has_the_buckets_and_its_clients_the_keys() -> None:
     server = rendered.pod("s3")
     (making,) = server.spec["initContainers"]
     assert making["args"] == ["/data/buckets/images", "/data/buckets/more", "/data/metadata"]
-    assert server.main["args"][-3:] == ["posix", "--sidecar=/data/metadata", "/data/buckets"]
+    assert server.main["args"][-4:] == ["posix", "--io-buffer-size=131072", "--sidecar=/data/metadata", "/data/buckets"]
     assert server.env()["ROOT_ACCESS_KEY"] == secret_key("sluice-s3", "AWS_ACCESS_KEY_ID")
     for component in ("producer", "consumer", "test"):
         env = rendered.pod(component).env()
