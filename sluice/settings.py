@@ -200,7 +200,7 @@ class Settings(BaseSettings):
     gateway_files: int = Field(9, ge=1, le=100, description="Pictures in one request, at most.")
     gateway_picture_bytes: int = Field(20 * MIB, gt=0, description="Bytes of one picture, at most.")
     gateway_archive_bytes: int = Field(500 * MIB, gt=0, description="Bytes of one uploaded archive, at most.")
-    gateway_queue: int = Field(64, ge=1, description="Pictures at work at once; further ones are told to come back.")
+    gateway_queue: int = Field(128, ge=1, description="Pictures at work at once; further ones are told to come back.")
     gateway_queue_bytes: int = Field(128 * MIB, ge=MIB, description="Bytes of those pictures; a bound on its memory.")
     gateway_rate: int = Field(600, ge=0, description="Requests a minute for one person or address; 0: no limit.")
     gateway_answers: int = Field(1_000_000, ge=0, description="Answers kept by content, for all replicas; 0: none.")
