@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Final
 
@@ -58,29 +59,37 @@ class Exports:
             raise RequestError(
                 HTTPStatus.NOT_IMPLEMENTED, "Parquet needs pyarrow, which this gateway lacks: ask for csv or jsonl"
             )
-        self._places.check(person.id)
-        # Before the answer begins: what goes wrong here still has a status of its own.
-        first = await self._ledger.run(results_page, job_id, search.order, search.wanted, limit=PAGE)
+        with self._place(person) as held:
+            # Before the answer begins: what goes wrong here still has a status of its own.
+            first = await self._ledger.run(results_page, job_id, search.order, search.wanted, limit=PAGE)
+            content = self._results(held.pop_all(), job_id, search, kind, first)
         return StreamingResponse(
-            self._results(person, job_id, search, kind, first),
+            content,
             media_type=MEDIA[kind],
             headers={"Content-Disposition": f"attachment; filename=job-{job_id}.{kind}"},
         )
 
     async def reports(self, person: Person, user_id: int | None) -> StreamingResponse:
         """Answer with the reports of a person (None: everybody's) as CSV."""
-        self._places.check(person.id)
-        first = await self._ledger.run(list_reports, user_id, limit=PAGE)
+        with self._place(person) as held:
+            first = await self._ledger.run(list_reports, user_id, limit=PAGE)
+            content = self._reports(held.pop_all(), user_id, first)
         return StreamingResponse(
-            self._reports(person, user_id, first),
+            content,
             media_type=MEDIA[ExportFormat.CSV],
             headers={"Content-Disposition": "attachment; filename=reports.csv"},
         )
 
+    def _place(self, person: Person) -> ExitStack:
+        """Take a place, or raise Busy; an answer that nobody reads gives it back when it is dropped."""
+        held = ExitStack()
+        held.enter_context(self._places.hold(person.id))
+        return held
+
     async def _results(
-        self, person: Person, job_id: int, search: ResultsSearch, kind: ExportFormat, page: ResultsPage
+        self, held: ExitStack, job_id: int, search: ResultsSearch, kind: ExportFormat, page: ResultsPage
     ) -> AsyncIterator[bytes]:
-        with self._places.take(person.id):
+        with held:
             writer = await asyncio.to_thread(results_writer, kind, group_rows=GROUP_ROWS)
             while True:
                 if made := await asyncio.to_thread(writer.page, [found.result for found in page.rows]):
@@ -93,8 +102,8 @@ class Exports:
             if made := await asyncio.to_thread(writer.end):
                 yield made
 
-    async def _reports(self, person: Person, user_id: int | None, page: list[Report]) -> AsyncIterator[bytes]:
-        with self._places.take(person.id):
+    async def _reports(self, held: ExitStack, user_id: int | None, page: list[Report]) -> AsyncIterator[bytes]:
+        with held:
             yield csv_lines([REPORT_COLUMNS])
             while page:
                 yield csv_lines(_cells(row) for row in page)
