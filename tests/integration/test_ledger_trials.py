@@ -212,7 +212,7 @@ def test_what_was_said_in_a_trial_is_copied_when_a_job_is_done_again(ledger: Dat
     add_tried_job(ledger, trial, {b"a": Tried("cat" if mode == "shadow" else "", "dog")})
     found = ledger.run(trials.get, trial)
     assert found is not None
-    page = ledger.run(again.read_page, Repetition(1), found.model_id, b"")
+    page = ledger.run(again.read_page, Repetition(1), found.model_id, b"done:0")
     assert {key: (answer.label, answer.score) for key, answer in page.answers.items()} == {b"a": ("dog", 0.5)}
 
 

@@ -40,7 +40,7 @@ def indexed(database: Database) -> list[int | None]:
 
 def answers(database: Database, earlier: int, model: int) -> dict[bytes, str]:
     """Return what a version has said of the contents that a job met."""
-    page = database.run(again.read_page, Repetition(earlier), model, b"")
+    page = database.run(again.read_page, Repetition(earlier), model, b"done:0")
     return {key: known.label for key, known in page.answers.items()}
 
 
@@ -73,11 +73,11 @@ def test_a_content_is_found_without_reading_those_of_other_versions(before: Sett
     with Database(before) as database:
         earlier = add_job(database, {KEYS[0]: ("dog", 0.5)})
         model = database.run(add_version, "9")
-        first = reads(database, lambda c: again.read_page(c, Repetition(earlier), model, b""))
+        first = reads(database, lambda c: again.read_page(c, Repetition(earlier), model, b"done:0"))
         for version in "2345678":
             add_job(database, [{KEYS[0]: ("cat", 0.5)}] * 5, version)
         ask(database, "ANALYZE TABLE predictions")
-        assert reads(database, lambda c: again.read_page(c, Repetition(earlier), model, b"")) <= first + 2
+        assert reads(database, lambda c: again.read_page(c, Repetition(earlier), model, b"done:0")) <= first + 2
 
 
 def test_indexes_change_under_processes_at_work(before: Settings) -> None:

@@ -107,7 +107,7 @@ class GrowthWork:
             "current, 50 of a label": lambda c: c.execute(by_label, (label_of(1), SHOWN)),
             "page of the quarantine": lambda c: quarantine_pages.quarantine_page(c, job),
             "page of a repetition": lambda c: again.read_page(
-                c, again.Repetition(job), self.grown.model_id, b"done %d" % middle
+                c, again.Repetition(job), self.grown.model_id, b"done:%d" % middle
             ),
             "prune, dry run": lambda c: pruning.prunable(c, pruning.PruneWish(days=DAYS)),
             "sample of 10 for check --bytes": lambda c: sample.done_objects(c, 10),
