@@ -188,6 +188,7 @@ async def serve_until_stopped(settings: Settings) -> None:
         uvicorn.Config(
             service.app,
             http=BoundedProtocol,
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,

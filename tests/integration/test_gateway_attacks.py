@@ -156,6 +156,15 @@ def test_what_is_too_large_is_refused_before_it_is_read(house: House, head: str,
     assert raw(house.url, head.replace("{host}", host)).startswith(f"HTTP/1.1 {status}".encode())
 
 
+def test_nobody_gets_a_websocket(house: House) -> None:
+    """It would be a connection without the bounds that others have."""
+    head = (
+        f"GET /login HTTP/1.1\r\nHost: {urlsplit(house.url).netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    assert raw(house.url, head).startswith(b"HTTP/1.1 200")
+
+
 def test_a_body_that_grows_beyond_the_bound_is_refused(house: House) -> None:
     chunk = "10000\r\n" + "x" * 0x10000 + "\r\n"
     host = urlsplit(house.url).netloc
