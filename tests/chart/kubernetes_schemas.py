@@ -76,7 +76,7 @@ def _schema(version: str, kind: str) -> tuple[Schema, Schema]:
     """Return a kind's schema, and those that it refers to."""
     if version in CRDS:
         module, path = CRDS[version]
-        definition = yaml.safe_load((_module(module) / path.format(plural=f"{kind.lower()}s")).read_text())
+        definition = yaml.load((_module(module) / path.format(plural=f"{kind.lower()}s")).read_text(), yaml.CSafeLoader)
         (schema,) = [v["schema"] for v in definition["spec"]["versions"] if v["name"] == version.split("/")[1]]
         return schema["openAPIV3Schema"], {}
     group, _, number = version.rpartition("/")

@@ -106,7 +106,7 @@ class Rendered:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.resources: list[Resource] = [resource for resource in yaml.safe_load_all(text) if resource]
+        self.resources: list[Resource] = [resource for resource in yaml.load_all(text, yaml.CSafeLoader) if resource]
 
     def of(self, kind: str) -> dict[str, Resource]:
         """Return the resources of one kind by name."""

@@ -43,7 +43,7 @@ def test_no_secret_is_in_the_repository(manifest: Rendered) -> None:
 def test_each_file_is_yaml_with_a_kind() -> None:
     for path in MANIFESTS.rglob("*.yaml"):
         if path.name != "values.yaml":
-            assert all(resource["kind"] for resource in yaml.safe_load_all(path.read_text())), path
+            assert all(resource["kind"] for resource in yaml.load_all(path.read_text(), yaml.CSafeLoader)), path
 
 
 def test_both_kustomizations_build() -> None:
