@@ -21,7 +21,8 @@ def clocks() -> dict[str, float]:
 def stolen(since: dict[str, float]) -> float:
     """Return the share of CPU time that was stolen since then."""
     now = clocks()
-    return (now["steal"] - since["steal"]) / (sum(now.values()) - sum(since.values()))
+    passed = sum(now.values()) - sum(since.values())
+    return (now["steal"] - since["steal"]) / passed if passed else 0.0
 
 
 def machine() -> dict[str, str]:

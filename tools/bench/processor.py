@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tools.bench import host, pipeline
+from tools.bench import flame, host, pipeline
 from tools.bench.photos import write_photos
 from tools.cache import cache_folder
 from tools.stack import ROOT, Servers, Stack, StackError, orderly_end
@@ -67,6 +67,7 @@ def measure(arguments: argparse.Namespace) -> tuple[dict[str, list[Cost]], float
         stolen = host.stolen(clocks)
         if arguments.flame:
             say("py-spy watches a consumer and a producer")
+            watchers: dict[str, subprocess.Popen[bytes]] = {}
             pipeline.run(
                 servers,
                 "watched",
@@ -74,8 +75,11 @@ def measure(arguments: argparse.Namespace) -> tuple[dict[str, list[Cost]], float
                 arguments.model,
                 consumers=1,
                 repeats=arguments.repeats,
-                started=partial(_watch, folder=arguments.flame),
+                started=partial(_watch, folder=arguments.flame, watchers=watchers),
             )
+            for module, watcher in watchers.items():
+                watcher.wait(WATCHED_SECONDS)
+                _draw(arguments.flame / f"{module}.txt", f"python -m {module}, {arguments.model}")
     return found, stolen
 
 
@@ -84,17 +88,24 @@ def _code_of(checkout: Path) -> dict[str, str]:
     return {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(checkout)}
 
 
-def _watch(stack: Stack, folder: Path) -> None:
+def _watch(stack: Stack, folder: Path, watchers: dict[str, subprocess.Popen[bytes]]) -> None:
     """Start py-spy for each process; it ends with it."""
     program = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if program is None:
         raise StackError("no py-spy: install it beside this Python (uv pip install py-spy), or leave --flame out")
     folder.mkdir(parents=True, exist_ok=True)
     for worker in stack.workers:
-        options = ["--rate", SAMPLES_A_SECOND, "--duration", WATCHED_SECONDS, "--pid", worker.pid]
-        output = folder / f"{worker.module}.svg"
+        options = ["--format", "raw", "--rate", SAMPLES_A_SECOND, "--duration", WATCHED_SECONDS, "--pid", worker.pid]
+        output = folder / f"{worker.module}.txt"
         command = [program, "record", *map(str, options), "--output", str(output)]
-        subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        watchers[worker.module] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+
+def _draw(stacks: Path, title: str) -> None:
+    """Draw the stacks that py-spy wrote, beside them."""
+    picture = stacks.with_suffix(".svg")
+    picture.write_text(flame.draw(flame.read_stacks(stacks.read_text(encoding="utf-8")), title), encoding="utf-8")
+    say(f"drawn: {picture}")
 
 
 def table(found: Mapping[str, list[Cost]], stolen: float) -> str:
