@@ -36,7 +36,7 @@ from sluice.telemetry import LedgerTelemetry
 from tests.support.ready_tables import make_tables, ready_statements
 from tools.stack import S3Server, Servers, Stack, TorchServe
 
-ORDER: Final = ("unit", "chart", "cluster", "integration", "chaos", "browser")
+ORDER: Final = ("unit", "chart", "cluster", "browser", "integration", "chaos")
 TOGETHER: Final = ("cluster", "browser")
 POLL_SECONDS: Final = 0.1
 _numbers = itertools.count()
@@ -47,7 +47,7 @@ hypothesis_settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first, whatever the folders' names."""
+    """Run the fast tests first, then those that one process takes together: at the end all would wait for it."""
     items.sort(key=lambda item: ORDER.index(_room(item)))
 
 
