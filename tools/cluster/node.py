@@ -29,6 +29,8 @@ from tools.cluster.pieces import BuildCache
 WIRE: Final = "sluice0"
 COMMENT: Final = "sluice-cluster"
 CGROUP: Final = "sluice-cluster"
+WEIGHTS: Final = {"cpu.shares": "4096", "cpu.weight": "400"}
+"""All pods together get CPU time as four other processes do. By default it is one: they would starve beside tests."""
 RULES: Final = (
     ("nat", "POSTROUTING", ["-s", f"{HOST_ADDRESS}/30", "!", "-o", WIRE, "-j", "MASQUERADE"]),
     ("filter", "FORWARD", ["-i", WIRE, "-j", "ACCEPT"]),
@@ -131,6 +133,7 @@ def start(place: ClusterFolders, cache: BuildCache) -> None:
     for controller in _controllers():
         (controller / CGROUP).mkdir(exist_ok=True)
     _copy_cpuset()
+    _set_weight()
     own = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
     with (place.logs / "first.log").open("ab") as log:
         outer = subprocess.Popen(
@@ -223,6 +226,14 @@ def _copy_cpuset() -> None:
         top = Path("/sys/fs/cgroup/cpuset")
         if (top / name).exists():
             (top / CGROUP / name).write_text((top / name).read_text())
+
+
+def _set_weight() -> None:
+    """Let the pods have their share of CPU time: version 1 of cgroups has another file for it than version 2."""
+    for controller in _controllers():
+        for name, value in WEIGHTS.items():
+            if (controller / CGROUP / name).exists():
+                (controller / CGROUP / name).write_text(value)
 
 
 def _remove_cgroups(folder: Path) -> None:
