@@ -14,10 +14,10 @@ from PIL import Image
 from tests.cluster.releases import Release, is_among, wait_until
 
 PHOTOS: Final = 300
-REPEATS: Final = 5
+REPEATS: Final = 3
 SIZE: Final = PHOTOS * REPEATS
-AHEAD: Final = 2 * SIZE
-LOOK_SECONDS: Final = 2.0
+AHEAD: Final = SIZE
+LOOK_SECONDS: Final = 0.5
 PAUSE: Final = 0.2
 TIMEOUT: Final = 30.0
 MOST: Final = 5000

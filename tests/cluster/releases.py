@@ -14,6 +14,8 @@ from typing import Any, Final, Self
 import kubernetes
 from kubernetes.client import ApiException, V1Pod, V1PodSpec
 
+from tests.cluster.questions import PodQueries
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 CHART: Final = ROOT / "charts/sluice"
 WAIT_SECONDS: Final = 240.0
@@ -65,7 +67,7 @@ class Tools:
     def start_sleeper(
         self, namespace: str, name: str, labels: dict[str, str], like: V1PodSpec, *, configured: bool = False
     ) -> V1Pod:
-        """Start a pod that only sleeps, with the image and environment of another; return it once it is ready."""
+        """Start a pod that only sleeps, like another but without limits; return it once it is ready."""
         other = like.containers[0]
         container = {
             "name": other.name,
@@ -74,7 +76,8 @@ class Tools:
             "securityContext": other.security_context,
         }
         if configured:
-            container |= {"env": other.env, "resources": other.resources, "volumeMounts": other.volume_mounts}
+            requests = {"requests": other.resources.requests}
+            container |= {"env": other.env, "resources": requests, "volumeMounts": other.volume_mounts}
         spec = {
             "enableServiceLinks": False,
             "automountServiceAccountToken": False,
@@ -112,6 +115,8 @@ class Release:
         self.namespace = namespace
         self.name = name
         self.images = images
+        self._within = ["kubectl", "exec", "--stdin", self.loader, f"--namespace={namespace}", "--"]
+        self._queries = PodQueries(self._within, tools.environment)
 
     def helm(self, *words: str, values: dict[str, Any] | None = None, check: bool = True) -> str:
         """Run a helm command on this release; return its output."""
@@ -139,9 +144,13 @@ class Release:
         """Install, and wait until everything is ready."""
         return self.helm("install", str(chart), "--wait", f"--timeout={timeout}", values=values or {})
 
-    def upgrade(self, values: dict[str, Any], *, wait: bool = True, check: bool = True) -> str:
-        """Upgrade, also what was scaled meanwhile, and optionally wait until everything is ready."""
-        options = ["--timeout=6m", "--force-conflicts", *(["--wait"] if wait else [])]
+    def upgrade(self, values: dict[str, Any], *, wait: bool = True, hooks: bool = True, check: bool = True) -> str:
+        """Upgrade, also what was scaled meanwhile, and optionally wait until everything is ready.
+
+        The hooks register models, which takes a while: they can be left out if the models are the same.
+        """
+        options = ["--timeout=6m", "--force-conflicts"]
+        options += [*(["--wait"] if wait else []), *([] if hooks else ["--no-hooks"])]
         return self.helm("upgrade", str(CHART), *options, values=values, check=check)
 
     @property
@@ -204,8 +213,15 @@ class Release:
 
     def metrics(self, pod: str, *, check: bool = True) -> list[str]:
         """Return the lines of a pod's metrics; none if that isn't checked and it doesn't answer."""
-        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:9100/proxy/metrics"
-        return self.tools.run("kubectl", "get", "--raw", path, check=check).stdout.splitlines()
+        ask = self.tools.core.connect_get_namespaced_pod_proxy_with_path
+        try:
+            # As it is: the client would take it for JSON.
+            answer = ask(f"{pod}:9100", self.namespace, "metrics", _preload_content=False)
+        except ApiException:
+            if check:
+                raise
+            return []
+        return str(answer.data.decode()).splitlines()
 
     # Its use
 
@@ -228,13 +244,12 @@ class Release:
 
     def run(self, *command: str, words: str = "", check: bool = True) -> str:
         """Run a command in the loader; return its output."""
-        within = ["kubectl", "exec", "--stdin", self.loader, f"--namespace={self.namespace}", "--"]
-        done = self.tools.run(*within, *command, words=words, check=check)
+        done = self.tools.run(*self._within, *command, words=words, check=check)
         return done.stdout
 
     def sql(self, statement: str) -> list[list[str]]:
         """Query the database, as a user would."""
-        return [line.split("\t") for line in self.run("python", "-c", ASK, statement).splitlines()]
+        return self._queries.ask(statement)
 
     def upload(self, prefix: str, first: int, count: int) -> None:
         """Make so many different photos, and upload them to the bucket."""
@@ -257,7 +272,7 @@ class Release:
 
     def wait_done(self, job: int, count: int, seconds: float = WAIT_SECONDS) -> None:
         """Wait until a job has so many predictions."""
-        wait_until(lambda: self.progress(job)["done"] == str(count), f"{count} done of job {job}", seconds, pause=2.0)
+        wait_until(lambda: self.progress(job)["done"] == str(count), f"{count} done of job {job}", seconds)
 
     def check(self, jobs: Sequence[int], photos: int, repeats: int = 1) -> None:
         """Check that each job has every photo `repeats` times, nothing quarantined, and no broken invariant."""
@@ -272,6 +287,7 @@ class Release:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._queries.close()
         self.helm("uninstall", "--ignore-not-found", check=False)
         # Without a grace period.
         pods = ["pods", f"--selector={INSTANCE}={self.name}", f"--namespace={self.namespace}"]
@@ -289,19 +305,6 @@ def is_ready(pod: V1Pod) -> bool:
     return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
 
 
-ASK: Final = """\
-import sys
-from sluice.ledger.connection import Database
-from sluice.settings import Settings
-
-def ask(cursor):
-    cursor.execute(sys.argv[1])
-    return cursor.fetchall()
-
-with Database(Settings(database_patience=300)) as database:
-    for row in database.run(ask):
-        print(*row.values(), sep="\\t")
-"""
 MAKE: Final = """\
 import os, sys
 import numpy as np
