@@ -122,7 +122,7 @@ def release(shared: Release) -> Release:
 def changeable(release: Release) -> Iterator[Release]:
     """Return the shared installation, and restore its own values afterwards."""
     yield release
-    release.upgrade(SHARED, wait=False)
+    release.upgrade(SHARED, wait=False, hooks=False)
 
 
 @pytest.hookimpl(wrapper=True)

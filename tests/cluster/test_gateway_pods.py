@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
 
 import requests
 
@@ -16,10 +16,15 @@ from tests.cluster.releases import Release, is_ready, wait_until
 from tests.cluster.values import SHARED
 
 ASK = """\
-import http.client, sys
-connection = http.client.HTTPConnection(sys.argv[1], timeout=20)
-connection.request("GET", "/login")
-print(connection.getresponse().status)
+import http.client, time
+while True:
+    try:
+        connection = http.client.HTTPConnection("sluice-gateway", timeout=20)
+        connection.request("GET", "/login")
+        print(connection.getresponse().status, flush=True)
+    except (OSError, http.client.HTTPException) as error:
+        print(repr(error), flush=True)
+    time.sleep(0.2)
 """
 
 
@@ -62,38 +67,37 @@ def test_the_notes_lead_to_the_page_and_its_admin(release: Release) -> None:
         assert "%" in shown.text
 
 
-def test_a_rolling_update_is_not_seen(changeable: Release) -> None:
+def test_a_rolling_update_is_not_seen(changeable: Release, tmp_path: Path) -> None:
     """Somebody asks the Service all the time while its pods are replaced, and is always answered."""
     first = {pod.metadata.name for pod in changeable.pods("gateway")}
     # A pod that the gateway answers.
     template = changeable.tools.apps.read_namespaced_deployment("sluice-gateway", changeable.namespace).spec.template
     labels = {**template.metadata.labels, "app.kubernetes.io/component": "gateway-test"}
-    asker = changeable.tools.start_sleeper(changeable.namespace, "asker", labels, template.spec)
-    within = ["kubectl", "exec", asker.metadata.name, f"--namespace={changeable.namespace}", "--", "python", "-c", ASK]
-    answers: list[str] = []
-    is_over = threading.Event()
+    changeable.tools.start_sleeper(changeable.namespace, "asker", labels, template.spec)
+    within = ["kubectl", "exec", "asker", f"--namespace={changeable.namespace}", "--", "python", "-c", ASK]
+    told = tmp_path / "answers"
 
-    def ask() -> None:
-        while not is_over.is_set():
-            done = changeable.tools.run(*within, "sluice-gateway", check=False)
-            answers.append(done.stdout.strip() or done.stderr[-300:])
+    def answers() -> list[str]:
+        return told.read_text().split("\n")[:-1]
 
-    asking = threading.Thread(target=ask)
-    asking.start()
-    try:
-        # The network learns of a new pod, and of what it may ask, a moment after its start.
-        wait_until(lambda: "200" in answers, "a first answer")
-        answers.clear()
-        changeable.upgrade({**SHARED, "gateway": {**SHARED["gateway"], "signup": "open"}})
-        wait_until(
-            lambda: not first & {pod.metadata.name for pod in changeable.pods("gateway") if is_ready(pod)},
-            "all pods are new",
-        )
-    finally:
-        is_over.set()
-        asking.join()
-        changeable.tools.core.delete_namespaced_pod("asker", changeable.namespace, grace_period_seconds=0)
-    assert set(answers) == {"200"}
+    with (
+        told.open("w") as file,
+        subprocess.Popen(within, env=changeable.tools.environment, stdout=file, stderr=file) as asking,
+    ):
+        try:
+            # The network learns of a new pod, and of what it may ask, a moment after its start.
+            wait_until(lambda: "200" in answers(), "a first answer")
+            before = len(answers())
+            changeable.upgrade({**SHARED, "gateway": {**SHARED["gateway"], "signup": "open"}}, hooks=False)
+            wait_until(
+                lambda: not first & {pod.metadata.name for pod in changeable.pods("gateway") if is_ready(pod)},
+                "all pods are new",
+            )
+            assert asking.poll() is None, answers()[-1:]
+        finally:
+            asking.terminate()
+            changeable.tools.core.delete_namespaced_pod("asker", changeable.namespace, grace_period_seconds=0)
+    assert set(answers()[before:]) == {"200"}
 
 
 PHOTO = """\

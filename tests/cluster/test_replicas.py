@@ -28,7 +28,7 @@ BY_BACKLOG = {
     "enabled": True,
     "minReplicas": 0,
     "maxReplicas": MOST,
-    "backlogPerReplica": 500,
+    "backlogPerReplica": 200,
     "pollingInterval": 1,
     "cooldownPeriod": 5,
     "behavior": QUICK,
@@ -47,7 +47,7 @@ def test_keda_follows_the_backlog_from_none_and_back(keda: None, changeable: Rel
 
 def follow(release: Release, photos: str, scaler: dict[str, object], idle: int) -> None:
     """Scale up and down during a job: no object is lost or inferred twice."""
-    release.upgrade({**SHARED, "consumer": {**SHARED["consumer"], **scaler}})
+    release.upgrade({**SHARED, "consumer": {**SHARED["consumer"], **scaler}}, hooks=False)
     wait_until(lambda: len(release.pods("consumer")) == idle, f"{idle} idle consumers are left")
     before = handed_out(release)
     with Load(release, photos) as load:
