@@ -13,7 +13,8 @@ SHARED: Final[dict[str, Any]] = {
             {"name": "efficientnet-lite0", "version": "1.0", "archive": "efficientnet-lite0.mar", "live": True},
             {"name": "noop", "version": "1.0", "archive": "noop.mar", "live": False},
         ],
-        # Only one model works at a time.
+        # Only one model works at a time; a second process of each would make each start of a pod longer.
+        "workers": 1,
         "threads": 2,
         # kube-proxy notices a terminating pod within a second, consumers within 6; a cloud's load balancer takes
         # longer.
@@ -29,9 +30,12 @@ SHARED: Final[dict[str, Any]] = {
         "replicas": 0,
         "resources": {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}},
     },
-    # Tests count inferences, so each image must be inferred.
-    "config": {"cache_entries": 0},
-    "consumer": {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}},
+    # Tests count inferences, so each image must be inferred; and requests, of which small ones make many.
+    "config": {"cache_entries": 0, "batch": 8},
+    # There is always work in every part, but it leaves CPU time for the pods that start meanwhile.
+    "consumer": {
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "300m", "memory": "1Gi"}}
+    },
     "gateway": {
         "replicas": 1,
         "resources": {"requests": {"cpu": "10m", "memory": "192Mi"}, "limits": {"memory": "1Gi"}},
