@@ -21,7 +21,7 @@ MODEL: Final = re.compile(r"[A-Za-z0-9._-]{1,64}(@[A-Za-z0-9._-]{1,32})?")
 
 ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "paused": ("pending", "running"),
-    "running": ("paused",),
+    "running": ("pending", "paused"),
     "cancelled": ("pending", "running", "paused"),
 }
 """States that a person may set -> the states from which it is possible."""
@@ -182,7 +182,8 @@ def change_state(cursor: LedgerCursor, job_id: int, to: str) -> Job:
         return job
     if job.state not in allowed:
         raise LedgerError(f"job {job_id} is {job.state}: only a job that is {' or '.join(allowed)} can be made {to}")
-    state = "pending" if to == "running" and job.model_id is None else to
+    # One that never ran is pending again; a second try, after a lost answer, finds it so.
+    state = "pending" if to == "running" and (job.model_id is None or job.state == "pending") else to
     cursor.execute(
         "UPDATE jobs SET state = %s, finished = IF(%s = 'cancelled', CURRENT_TIMESTAMP(3), NULL) WHERE id = %s",
         (state, state, job_id),

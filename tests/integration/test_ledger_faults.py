@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 import pymysql
 import pytest
@@ -28,6 +29,8 @@ from sluice.settings import Settings, read_settings
 from tests.support.ledger_rows import SOURCE, breaches, entries, ids_of, list_all, prediction, running_job
 from tools.stack import Servers
 
+T = TypeVar("T")
+
 
 def lose_the_answer(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the next COMMIT succeed and its answer be lost, as when the server or the network dies at that moment."""
@@ -48,7 +51,7 @@ def test_a_commit_whose_answer_was_lost_has_one_effect(ledger: Database, monkeyp
     """A retry after a lost answer must not have a second effect."""
     job = running_job(ledger)
 
-    def once(work: Callable[[LedgerCursor], object]) -> object:
+    def once(work: Callable[[LedgerCursor], T]) -> T:
         lose_the_answer(ledger, monkeypatch)
         return ledger.run(work)
 
@@ -71,6 +74,8 @@ def test_a_commit_whose_answer_was_lost_has_one_effect(ledger: Database, monkeyp
     once(lambda c: objects.replay(c, job))
     second = once(lambda c: jobs.submit(c, SOURCE))
     assert [row.id for row in ledger.run(jobs.list_jobs)] == [job, second]
+    ledger.run(jobs.change_state, second, "paused")
+    assert once(lambda c: jobs.change_state(c, second, "running")).state == "pending"
     training = once(lambda c: trainings.submit(c, Wish("m", "s3://bbb/", "1.0")))
     assert [row.id for row in ledger.run(trainings.newest)] == [training], "its own version isn't taken"
     assert breaches(ledger) == []
