@@ -200,6 +200,14 @@ def test_of_two_members_of_one_name_the_first_counts(tmp_path: Path) -> None:
     assert "same name" in second.refused
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("names", [["x.jpg", "x.jpg", "x.jpg~1"], ["x.jpg~2", "x.jpg", "x.jpg"]])
+def test_no_member_takes_another_ones_row(tmp_path: Path, names: list[str]) -> None:
+    (tmp_path / "a.zip").write_bytes(archives.zipped_pairs((name, b"1") for name in names))
+    found = [entry for entry in listed(opened(tmp_path / "a.zip")) if b"!/" in entry.key]
+    assert len({entry.key for entry in found}) == len(names)
+
+
 def test_a_name_that_is_too_long_to_be_kept_is_told(tmp_path: Path) -> None:
     place = tmp_path / "a.tar"
     place.write_bytes(archives.tarred({"x" * 1100 + ".jpg": b"1"}))

@@ -231,17 +231,20 @@ class Archives:
                 raise ObjectError(Reason.ARCHIVE_TOO_LARGE, _so_far(what, member))
             if packed > archive.size:
                 raise ObjectError(Reason.ARCHIVE_DAMAGED, _so_far("members share bytes, as in a zip bomb", member))
-            entry = self._entry(archive, member, is_new=seen.add(member.name))
+            name = member.name
+            # Under a name that no other member has, or would hide: each has its own row.
+            while not seen.add(name):
+                name += b"~%d" % member.number
+            entry = self._entry(archive, member, name)
             yield (
                 member.number,
                 replace(entry, cursor=ListingPlace(archive.key, archive.etag, member.number + 1).text()),
             )
 
-    def _entry(self, archive: ListedObject, member: ArchiveMember, *, is_new: bool) -> ListedObject:
-        """Return a member as an object."""
-        key = archive.key + BEHIND + member.name
-        if not is_new:
-            key += b"~%d" % member.number
+    def _entry(self, archive: ListedObject, member: ArchiveMember, name: bytes) -> ListedObject:
+        """Return a member as an object, under a name that is another one if an earlier member has its own."""
+        key = archive.key + BEHIND + name
+        if name != member.name:
             why = "an earlier member of the archive has the same name, and counts"
             member = replace(member, place=None, reason=Reason.MEMBER_NAME, detail=why)
         elif member.place and member.place.grows_beyond(self._settings.archive_ratio):
