@@ -19,6 +19,7 @@ from gateway.doors.cookies import OIDC, delete_cookie, read_cookie, set_cookie
 from gateway.doors.keys import GatewayKeys
 from gateway.doors.person import Person, person_of
 from gateway.ledgers import LedgerPool
+from sluice.domain.accounts import EMAIL_MAX
 from sluice.errors import ConfigurationError, RequestError
 from sluice.ledger import users
 from sluice.settings import Settings
@@ -102,8 +103,10 @@ class CompanySignIn:
             raise _refused("the provider let nobody in: begin again, or ask whoever runs it")
         person = await self._ask(code, kept)
         subject = f"{self._issuer} {person.subject}"
-        if len(subject) > SUBJECT_MAX or not person.email:
-            raise _refused("the provider names no e-mail address, or too long a subject: ask whoever runs it")
+        if len(subject) > SUBJECT_MAX or not 0 < len(users.normalized(person.email)) <= EMAIL_MAX:
+            raise _refused(
+                "the provider names no e-mail address, or it or the subject is too long: ask whoever runs it"
+            )
         account = await self._ledger.run(users.enter, subject, person.name, person.email, person.is_verified)
         if account is None:
             log.warning("audit", did="company sign-in refused: the address is taken", verified=person.is_verified)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pwdlib import PasswordHash
@@ -15,14 +15,16 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.doors.bodies import Bodies
+from gateway.doors.cookies import OIDC
 from gateway.doors.keys import GatewayKeys
+from gateway.doors.oidc import CompanyPerson, CompanySignIn
 from gateway.doors.origins import address_of, origin_of, safe_path
 from gateway.doors.passwords import Passwords, check_first_password
 from gateway.doors.proxies import TrustedProxies
 from gateway.doors.rates import Rates
 from gateway.doors.remembered import Remembered
 from sluice.domain.accounts import check_password
-from sluice.errors import ConfigurationError
+from sluice.errors import ConfigurationError, RequestError
 from sluice.ledger.sessions import Attempts
 from sluice.settings import read_settings
 
@@ -49,6 +51,26 @@ def test_a_short_key_is_refused_and_none_is_made_for_this_process() -> None:
     assert other.read("session", one.sign("session", {}, 60)) is None
     assert one.read("session", one.sign("session", {"sub": "7"}, 60))["sub"] == "7"  # type: ignore[index]
     assert one.read("access", one.sign("session", {"sub": "7"}, 60)) is None
+
+
+@pytest.mark.parametrize("email", ["", " ", f"{'a' * 250}@example.com", f"{'İ' * 127}@x"])
+def test_an_address_that_no_account_can_have_is_refused(monkeypatch: pytest.MonkeyPatch, email: str) -> None:
+    """A capital letter may become two small ones."""
+
+    async def ask(*_: object) -> CompanyPerson:
+        return CompanyPerson("someone", email, is_verified=True, name="Someone")
+
+    settings = read_settings(
+        gateway_oidc_issuer="https://id.example.com", gateway_oidc_client="sluice", gateway_url="https://example.com"
+    )
+    keys = GatewayKeys(settings)
+    monkeypatch.setattr(CompanySignIn, "_ask", ask)
+    company = CompanySignIn(settings, keys, cast("Any", None))
+    kept = keys.sign("oidc", {"state": "s", "nonce": "n", "verifier": "v", "next": "/"}, 60)
+    request = a_request(cookie=f"{OIDC}={kept}")
+    request.scope["query_string"] = b"state=s&code=c"
+    with pytest.raises(RequestError, match="too long"):
+        asyncio.run(company.finish(request))
 
 
 def test_somebody_is_signed_in_whatever_the_clock_says_of_the_replica_that_signed(
