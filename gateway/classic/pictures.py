@@ -74,7 +74,10 @@ async def predict(request: Request, person: Anybody) -> Response:
     """Say what is in the form's `file`; of several `images` say the ten likeliest classes of each, in their order."""
     try:
         form = await _form(request)
-        images = [part for part in form.getlist("images") if isinstance(part, UploadFile)]
+        parts = form.getlist("images")
+        images = [part for part in parts if isinstance(part, UploadFile)]
+        if len(images) < len(parts):
+            return _failed()
         if images:
             found = await _classify(request, person, images)
             failed = any(each.reason for each in found)

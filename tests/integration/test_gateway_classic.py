@@ -81,6 +81,7 @@ def test_pictures_are_answered_as_small_services_do(gateway: Gateway) -> None:
         {"files": {"file": ("cat.bmp", picture(1))}},
         {"files": {"other": ("cat.jpg", picture(1))}},
         {"data": {"file": "a text"}},
+        {"files": {"file": ("cat.jpg", picture(1))}, "data": {"images": "a text"}},
         {"data": b"raw"},
         {},
     ):
