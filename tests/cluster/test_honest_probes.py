@@ -29,7 +29,7 @@ def test_an_archive_that_cannot_load_is_named_with_its_cause(release: Release) -
         "gateway": {"enabled": False},
     }
     with broken:
-        told = broken.helm("install", str(CHART), "--wait", "--timeout=20s", values=values, check=False)
+        told = broken.helm("install", str(CHART), "--wait", "--timeout=10s", values=values, check=False)
         assert "deadline" in told or "timed out" in told or "not ready" in told.lower()
         wait_until(lambda: "no_such_network" in broken.events(), "an event names the cause")
         assert "broken.mar" in broken.events()

@@ -16,8 +16,12 @@ import yaml
 from tests.cluster.releases import CHART, Release, Tools, wait_until
 from tests.cluster.values import SHARED
 
-NOOP = {"name": "noop", "version": "1.0", "archive": "noop.mar", "live": True}
-VALUES = {**SHARED, "torchserve": {**SHARED["torchserve"], "models": [NOOP]}}
+VALUES = {
+    **SHARED,
+    # Nobody asks while pods end.
+    "torchserve": {**SHARED["torchserve"], "preStopSeconds": 0},
+    "gateway": {**SHARED["gateway"], "preStopSeconds": 0},
+}
 KINDS = "deploy,statefulset,job,pod,service,secret,configmap,pvc,hpa,pdb,networkpolicy,serviceaccount,role,rolebinding"
 DATA = {
     "persistentvolumeclaim/data-sluice-mysql-0",
