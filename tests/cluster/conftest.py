@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+import zipfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.load import PHOTOS
-from tests.cluster.releases import ROOT, Release, Tools
+from tests.cluster.releases import Release, Tools
 from tests.cluster.values import NEXT, SHARED
-from tools.cache import cache_folder
 from tools.cluster import keda as addon
 from tools.cluster.builder import Builder, version
 from tools.cluster.cluster import Cluster
 from tools.cluster.folders import REGISTRY, ClusterFolders
+from tools.stack import archive_of
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,22 +54,23 @@ def build_images(cluster: Cluster, folder: Path) -> None:
     builder = Builder(cluster)
     builder.build(("sluice", "torchserve", "mariadb", "versitygw"), version())
     builder.build(("sluice",), NEXT)
-    recipe = folder / "noop-2.toml"
-    recipe.write_text((ROOT / "model_store/noop.toml").read_text().replace('version = "1.0"', 'version = "2.0"'))
-    models = folder / "stage/models"
-    models.mkdir(parents=True)
-    for name in ("noop", "efficientnet-lite0"):
-        build_model(name, cache_folder() / "models")
-        shutil.copy(cache_folder() / "models" / f"{name}.mar", models)
-    build_model(str(recipe), folder)
-    shutil.copy(folder / "noop.mar", models / "noop-2.mar")
-    builder.build(("torchserve",), NEXT, stages={"models": models.parent})
+    models = folder / "models"
+    models.mkdir()
+    noop = archive_of("noop")
+    shutil.copy(noop, models)
+    write_next_version(noop, models / "noop-2.mar")
+    builder.build(("torchserve",), NEXT, stages={"models": folder})
 
 
-def build_model(which: str, output: Path) -> None:
-    """Build an archive, unless the folder has it."""
-    command = [str(ROOT / "scripts/build-model"), which, "--output", str(output)]
-    subprocess.run(command, check=True, capture_output=True)
+def write_next_version(archive: Path, path: Path) -> None:
+    """Write an archive again as version 2.0."""
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(path, "w") as new:
+        for entry in old.infolist():
+            content = old.read(entry)
+            if entry.filename in {"MAR-INF/MANIFEST.json", "model.json"}:
+                assert b'ersion": "1.0"' in content
+                content = content.replace(b'ersion": "1.0"', b'ersion": "2.0"')
+            new.writestr(entry, content)
 
 
 @pytest.fixture(scope="session")
