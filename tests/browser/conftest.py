@@ -24,9 +24,9 @@ def site(servers: Servers) -> Iterator[Site]:
         yield site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(site: Site) -> Iterator[Browser]:
-    """Give the browser."""
+    """Give the browser. While Playwright runs it has an event loop, beside which no other test can have one."""
     del site  # what takes longest to start fails first
     with sync_playwright() as playwright:
         browser = launch(playwright)
