@@ -240,11 +240,11 @@ class RouteTable:
 
     async def _probe(self, route: Route) -> None:
         """Request the prediction of one blank image: only this proves that the right model is loaded."""
-        side = Preprocessing.from_dict(route.model.preprocessing).crop
-        body = pack([np.zeros((side, side, 3), np.uint8)])
         is_outage = is_late = False
         successes = route.successes
         try:
+            side = Preprocessing.from_dict(route.model.preprocessing).crop
+            body = pack([np.zeros((side, side, 3), np.uint8)])
             seconds = min(self._patience.probe_timeout, self._settings.torchserve_timeout)
             answers = await self._ask(route, body, 1, seconds, is_probe=True)
             why = f"refuses a blank image: {answers[0].detail}" if isinstance(answers[0], Refusal) else ""
@@ -253,6 +253,8 @@ class RouteTable:
             why = str(error)
             is_late = isinstance(error, TimedOut)
             is_outage = not is_late and not isinstance(error, Overloaded)
+        except (ValueError, TypeError) as error:  # a row that somebody wrote in SQL, or a later release
+            why = f"the model's row can't be used: register it again: {error}"
         finally:
             route.is_probed = False
         # The probe may only be queued behind batches that do get predictions.

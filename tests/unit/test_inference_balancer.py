@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from sluice.settings import read_settings
 from tests.support.consumer_fakes import FakeTorchServe, good, model
 
 Said = tuple[int, Any]
-
 LOOKS_OFTEN = RoutePatience(resolve_seconds=0.05, unresolved_seconds=0.05)
 
 
@@ -162,6 +162,16 @@ def test_with_no_model_known_an_address_is_enough_and_needed() -> None:
         async with balancing(urls=("http://nowhere.invalid:8080",)) as balancer:
             assert not balancer.is_healthy
             assert "has no address" in balancer.why_not()
+
+    asyncio.run(scene())
+
+
+def test_a_wrong_row_of_one_model_ends_nothing() -> None:
+    async def scene() -> None:
+        async with balancing(FakeTorchServe()) as balancer:
+            balancer.offer([replace(model(2), preprocessing={"crop": 32})])
+            await until(lambda: "register it again" in balancer.why_not())
+            assert labels(await balancer.predict(model(1), *images(1))) == [1]
 
     asyncio.run(scene())
 
@@ -316,8 +326,7 @@ def test_models_that_nobody_names_or_requests_are_forgotten() -> None:
     async def scene() -> None:
         now = [1000.0]
         with FakeTorchServe().running() as fake:
-            settings = read_settings(torchserve=(fake.url,))
-            balancer = Balancer(settings, TorchServeClient(settings), clock=lambda: now[0])
+            balancer = Balancer(settings := read_settings(), TorchServeClient(settings), clock=lambda: now[0])
             balancer._resolved = {fake.url: resolve.endpoints(fake.url)}
 
             def known() -> set[int]:
