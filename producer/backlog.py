@@ -216,8 +216,11 @@ class Backlog:
         """Record that one more object of a job waits."""
         self._waiting += 1
         if not queue.has_turn:
-            queue.has_turn = True
-            self._turns.setdefault(queue.priority, deque()).append(job)
+            self._enter(job, queue)
+
+    def _enter(self, job: int, queue: JobQueue) -> None:
+        queue.has_turn = True
+        self._turns.setdefault(queue.priority, deque()).append(job)
 
     def _leave(self, job: int, queue: JobQueue) -> None:
         """Give a job no turn until something of it waits again."""
@@ -235,8 +238,8 @@ class Backlog:
     def _set_priority(self, job: int, priority: int) -> None:
         queue = self._queues[job]
         if queue.priority != priority:
-            has_turn = queue.has_turn
+            had_turn = queue.has_turn
             self._leave(job, queue)
-            queue.priority, queue.has_turn = priority, has_turn
-            if has_turn:
-                self._turns.setdefault(priority, deque()).append(job)
+            queue.priority = priority
+            if had_turn:
+                self._enter(job, queue)
