@@ -85,7 +85,7 @@ class PictureStore:
     async def put(self, key: bytes, data: bytes, sha256: bytes) -> str:
         """Keep a picture, whose digest is `sha256`; return its ETag."""
         name = key.decode()
-        with self._clients.used():
+        with self._clients.reads.used():
             opened = await self._open()
             if opened.direct is not None:
                 with contextlib.suppress(ConfigurationError, *AWS_ERRORS):  # its keys can't be renewed
@@ -107,7 +107,7 @@ class PictureStore:
     async def call(self, work: Callable[[S3Client], T], key: str, done: str = "written") -> T:
         """Call `work(client)` in a thread; SourceError says why `key` can't be `done`: written, listed."""
         loop = asyncio.get_running_loop()
-        with self._clients.used():
+        with self._clients.reads.used():
             client = (await self._open()).boto
             try:
                 return await loop.run_in_executor(self._clients.threads, work, client)

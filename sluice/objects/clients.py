@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -23,6 +21,7 @@ from obstore.store import S3Store
 
 from sluice.errors import ConfigurationError, SourceError
 from sluice.objects.aws import AWS_ERRORS, is_aws, open_s3, open_session
+from sluice.objects.closing import ClosedAfterReads
 from sluice.objects.direct import DirectClient
 from sluice.objects.signing import AwsKeys
 from sluice.settings import Settings
@@ -55,9 +54,7 @@ class BucketClients:
         self._opened: OpenClients | None = None
         self._failures = 0
         self._failure = ""
-        self._readers = 0
-        self._closing = False
-        self._closed = False
+        self.reads = ClosedAfterReads(f"bucket {bucket}", self._let_go)
         # Reads have their own threads, so that a slow bucket can't block the ledger's.
         self.threads = ThreadPoolExecutor(settings.fetch_concurrency, thread_name_prefix="s3")
 
@@ -72,8 +69,8 @@ class BucketClients:
         with self._opening:
             if self._opened is not None:
                 return self._opened
-            if self._closed:
-                raise self._gone()
+            if self.reads.is_closed:
+                raise self.reads.gone()
             if failures != self._failures:  # another thread has just failed
                 raise SourceError(self._failure)
             try:
@@ -87,37 +84,18 @@ class BucketClients:
                 raise SourceError(self._failure) from error
             return self._opened
 
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """Keep the clients open during a read. Must be called on the event loop's thread, like `close`."""
-        if self._closed:
-            raise self._gone()
-        self._readers += 1
-        try:
-            yield
-        finally:
-            self._readers -= 1
-            if self._closing and not self._readers:
-                self._let_go()
-
     def close(self) -> None:
         """Close connections and threads after the reads in progress."""
-        self._closing = True
-        if not self._readers:
-            self._let_go()
+        self.reads.close()
 
     def _let_go(self) -> None:
         self.threads.shutdown(wait=False, cancel_futures=True)
         with self._opening:
-            self._closed = True
             opened, self._opened = self._opened, None
         if opened:
             opened.boto.close()
             if opened.direct is not None:
                 opened.direct.close()
-
-    def _gone(self) -> SourceError:
-        return SourceError(f"bucket {self._bucket} was closed meanwhile: it is opened again when it is needed")
 
     def _make(self) -> OpenClients:
         session = open_session(self._settings)

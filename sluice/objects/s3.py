@@ -109,7 +109,7 @@ class Bucket:
             raise ObjectError(Reason.UNLISTABLE, f"{self.url(key)}: it was listed without an ETag")
         name = key.decode()
         loop = asyncio.get_running_loop()
-        with self._clients.used():
+        with self._clients.reads.used():
             if self._clients.opened is None:
                 await loop.run_in_executor(self._clients.threads, self._clients.open)
             opened = self._clients.opened
@@ -122,7 +122,7 @@ class Bucket:
     async def head(self, key: bytes) -> ListedObject:
         """Return what the key holds now."""
         self._check(key)
-        with self._clients.used():
+        with self._clients.reads.used():
             return await asyncio.get_running_loop().run_in_executor(self._clients.threads, self._head, key)
 
     def url(self, key: bytes) -> str:

@@ -6,17 +6,17 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Final
 
 from sluice.domain import INSIDE, ListedObject, Reason
-from sluice.errors import ObjectError, ReadRefused, SourceError, SourceMissing
+from sluice.errors import ObjectError, ReadRefused, SourceMissing
 from sluice.objects.archives import members, tars, zips
 from sluice.objects.archives.cursor import ListingPlace
 from sluice.objects.archives.members import ArchiveMember, MemberPlace, ReadRange, SeenNames
 from sluice.objects.archives.pieces import PatientReader
+from sluice.objects.closing import ClosedAfterReads
 from sluice.objects.entries import KEY_MAX_BYTES, make_entry
 from sluice.objects.source import ObjectChanged, RangedSource
 from sluice.settings import Settings
@@ -53,8 +53,7 @@ class Archives:
         self._indexing = asyncio.Lock()
         self._index: tuple[ListedObject, dict[bytes, ListedObject]] | None = None
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="archives")
-        self._readers = 0
-        self._is_closing = self._is_closed = False
+        self._reads = ClosedAfterReads(outer.url(b""), self._let_go)
 
     def list(self, after: bytes) -> Pages:
         """Page through the members of each archive, and the archive itself after them."""
@@ -89,7 +88,7 @@ class Archives:
 
     async def read(self, key: bytes, etag: str, limit: int) -> bytes:
         """Read a member's bytes, with its archive's ETag as the condition."""
-        with self._used():
+        with self._reads.used():
             return await self._read_member(key, etag, limit)
 
     async def _read_member(self, key: bytes, etag: str, limit: int) -> bytes:
@@ -114,7 +113,7 @@ class Archives:
         archive = members.archive_of(key)
         if archive is None:
             raise ObjectError(Reason.NOT_FOUND, f"{self.url(key)}: that is no member of an archive")
-        with self._used():
+        with self._reads.used():
             return await self._find(key, await self._outer.head(archive))
 
     def url(self, key: bytes) -> str:
@@ -123,25 +122,9 @@ class Archives:
 
     def close(self) -> None:
         """Close connections and threads after the reads in progress."""
-        self._is_closing = True
-        if not self._readers:
-            self._let_go()
-
-    @contextmanager
-    def _used(self) -> Iterator[None]:
-        """Keep connections and threads during a read. Called on the event loop's thread, like `close`."""
-        if self._is_closed:
-            raise SourceError(f"{self.url(b'')} was closed meanwhile: it is opened again when it is needed")
-        self._readers += 1
-        try:
-            yield
-        finally:
-            self._readers -= 1
-            if self._is_closing and not self._readers:
-                self._let_go()
+        self._reads.close()
 
     def _let_go(self) -> None:
-        self._is_closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._outer.close()
 
