@@ -105,7 +105,7 @@ class ConsumerLedger:
         """Return whether images can be prepared for a model; a bad row must not end the process."""
         try:
             Preprocessing.from_dict(model.preprocessing)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             why = str(error)
             if self._unusable.get(model.id) != why:
                 self._unusable[model.id] = why

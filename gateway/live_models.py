@@ -45,7 +45,7 @@ class LiveModels:
         except ConfigurationError as error:
             status = HTTPStatus.NOT_FOUND if spec else HTTPStatus.SERVICE_UNAVAILABLE
             raise RequestError(status, str(error)) from error
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise RequestError(
                 HTTPStatus.SERVICE_UNAVAILABLE, f"{model.name}@{model.version} can't be used: {error}"
             ) from error

@@ -48,17 +48,22 @@ class Preprocessing:
         Cards without a version have version 1. Their recipe is the same, so they are decoded the same way.
         """
         names = set(cls.__dataclass_fields__)
-        if set(given) | {"version"} != names:
-            wrong = sorted(names ^ (set(given) | {"version"}))
-            raise ValueError(f"preprocessing: expected exactly {', '.join(sorted(names))}; look at {', '.join(wrong)}")
-        return cls(
-            resize=int(given["resize"]),
-            crop=int(given["crop"]),
-            interpolation=str(given["interpolation"]),
-            mean=tuple(float(value) for value in given["mean"]),
-            std=tuple(float(value) for value in given["std"]),
-            version=int(given.get("version", 1)),
-        )
+        try:
+            if set(given) | {"version"} != names:
+                wrong = sorted(names ^ (set(given) | {"version"}))
+                raise ValueError(
+                    f"preprocessing: expected exactly {', '.join(sorted(names))}; look at {', '.join(wrong)}"
+                )
+            return cls(
+                resize=int(given["resize"]),
+                crop=int(given["crop"]),
+                interpolation=str(given["interpolation"]),
+                mean=tuple(float(value) for value in given["mean"]),
+                std=tuple(float(value) for value in given["std"]),
+                version=int(given.get("version", 1)),
+            )
+        except TypeError as error:  # null, or a list where a number belongs
+            raise ValueError(f"preprocessing: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON."""

@@ -253,7 +253,7 @@ class RouteTable:
             why = str(error)
             is_late = isinstance(error, TimedOut)
             is_outage = not is_late and not isinstance(error, Overloaded)
-        except (ValueError, TypeError) as error:  # a row that somebody wrote in SQL, or a later release
+        except ValueError as error:  # a row that somebody wrote in SQL, or a later release
             why = f"the model's row can't be used: register it again: {error}"
         finally:
             route.is_probed = False

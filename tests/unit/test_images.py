@@ -285,3 +285,6 @@ def test_preprocessing_survives_json_and_refuses_nonsense() -> None:
     ):
         with pytest.raises(ValueError, match=r"crop|interpolation|mean and std|more|version is 0"):
             Preprocessing.from_dict({**SPEC.to_dict(), **wrong})
+    for name in SPEC.to_dict().keys() - {"interpolation"}:
+        with pytest.raises(ValueError, match="preprocessing: "):
+            Preprocessing.from_dict({**SPEC.to_dict(), name: None})
