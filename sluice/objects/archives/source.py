@@ -15,6 +15,7 @@ from sluice.errors import ObjectError, ReadRefused, SourceMissing
 from sluice.objects.archives import members, tars, zips
 from sluice.objects.archives.cursor import ListingPlace
 from sluice.objects.archives.members import ArchiveMember, MemberPlace, ReadRange, SeenNames
+from sluice.objects.archives.neighbours import NeighbourReader
 from sluice.objects.archives.pieces import PatientReader
 from sluice.objects.closing import ClosedAfterReads
 from sluice.objects.entries import KEY_MAX_BYTES, make_entry
@@ -46,6 +47,7 @@ class Archives:
         self, outer: RangedSource, only: bytes | None, settings: Settings, *, most_indexed: int = INDEX_MAX
     ) -> None:
         self._outer = outer
+        self._neighbours = NeighbourReader(outer)
         self._only = only
         self._settings = settings
         self._most_indexed = most_indexed
@@ -241,12 +243,12 @@ class Archives:
         if place.kind == members.IN_TAR:
             if not place.size:
                 return b""
-            data = await self._outer.read_range(archive, version, place.offset, place.size)
+            data = await self._neighbours.read(archive, version, place.offset, place.size)
             if len(data) != place.size:
                 raise ObjectError(Reason.MEMBER_DAMAGED, f"it ends after {len(data)} of {place.size} bytes")
             return data
         most = zips.LOCAL.size + len(key) - len(archive) + LOCAL_EXTRA + place.packed
-        found = await self._outer.read_range(archive, version, place.offset, most)
+        found = await self._neighbours.read(archive, version, place.offset, most)
         begin = zips.data_begins(found)
         packed = found[begin : begin + place.packed]
         if len(packed) < place.packed:
