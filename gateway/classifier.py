@@ -81,6 +81,15 @@ class IncomingPicture:
         return self.usable.model.id, self.key
 
 
+@dataclass(frozen=True, slots=True)
+class RememberedPicture:
+    """A picture that this process has recorded: its answer, its object, and what it was called last."""
+
+    top: Top
+    object_id: int
+    name: str
+
+
 class Classifier:
     """Classifies pictures for people who wait."""
 
@@ -95,7 +104,7 @@ class Classifier:
         self._store = store
         self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
         self._puts = asyncio.Semaphore(PUTS)
-        self._remembered: OrderedDict[tuple[int, bytes], tuple[Top, int]] = OrderedDict()
+        self._remembered: OrderedDict[tuple[int, bytes], RememberedPicture] = OrderedDict()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -138,11 +147,10 @@ class Classifier:
     async def _answer(self, incoming: IncomingPicture) -> tuple[Top, int, bool]:
         """Return a picture's classes, its object, and whether the classes were known."""
         known = self._remembered.get(incoming.place)
-        if known is not None:
-            self._remembered.move_to_end(incoming.place)
-            top, object_id = known
+        if known is not None and await self._is_named(incoming, known):
+            self._remember(incoming, known.top, known.object_id)
             metrics.CACHED.inc()
-            return top, object_id, True
+            return known.top, known.object_id, True
         # Decoded while the ledger is asked: nearly every picture that isn't remembered is new.
         decoding = self._decode(incoming)
         try:
@@ -150,13 +158,13 @@ class Classifier:
             if found.top is not None:
                 metrics.CACHED.inc()
                 top = found.top
-                object_id = found.object_id or await self._record(incoming, found, top, await self._put(incoming))
+                object_id = await self._record_again(incoming, found, top)
             else:
                 top, etag, measures = await self._infer(incoming, decoding)
                 object_id = await self._record(incoming, found, top, etag, measures)
         finally:
             decoding.cancel()
-        self._remember(incoming.place, top, object_id)
+        self._remember(incoming, top, object_id)
         return top, object_id, found.top is not None
 
     def _decode(self, incoming: IncomingPicture) -> asyncio.Future[DecodedPicture]:
@@ -236,8 +244,28 @@ class Classifier:
             )
         )
 
-    def _remember(self, place: tuple[int, bytes], top: Top, object_id: int) -> None:
-        self._remembered[place] = top, object_id
+    async def _record_again(self, incoming: IncomingPicture, known: KnownPicture, top: Top) -> int:
+        """Return the object of a picture whose answer is known: the person's own, if it is still stored."""
+        if known.object_id is not None and await self._rename(known.object_id, incoming):
+            return known.object_id
+        return await self._record(incoming, known, top, await self._put(incoming))
+
+    async def _is_named(self, incoming: IncomingPicture, known: RememberedPicture) -> bool:
+        """Return whether a remembered picture is stored under the name that it comes with.
+
+        Programs of small services ask for the last picture of a name: for them it is noted again each time.
+        """
+        if known.name == incoming.dropped.name and not self._settings.gateway_classic:
+            return True
+        return await self._rename(known.object_id, incoming)
+
+    async def _rename(self, object_id: int, incoming: IncomingPicture) -> bool:
+        return await self._ledger.run(pictures.rename, object_id, incoming.dropped.name)
+
+    def _remember(self, incoming: IncomingPicture, top: Top, object_id: int) -> None:
+        place = incoming.place
+        self._remembered[place] = RememberedPicture(top, object_id, incoming.dropped.name)
+        self._remembered.move_to_end(place)
         if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
 

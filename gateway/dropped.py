@@ -24,10 +24,15 @@ NAME_SHOWN: Final = 50
 UNKNOWN_SHOWN: Final = 3
 
 
+def is_form(request: Request) -> bool:
+    """Return whether a request's body is a form that can have files."""
+    return request.headers.get("content-type", "").lower().startswith(FORM)
+
+
 async def read_pictures(request: Request, settings: Settings, field: str = "file") -> list[DroppedPicture]:
     """Return the pictures of a request: the form's files under `field`, or the body itself."""
     most = settings.gateway_picture_bytes
-    if not request.headers.get("content-type", "").startswith(FORM):
+    if not is_form(request):
         _check_length(request, most)
         name = request.headers.get("x-file-name", "picture")[:NAME_MAX]
         data = await _read_body(request, most)
@@ -50,7 +55,7 @@ async def read_pictures(request: Request, settings: Settings, field: str = "file
 
 async def read_fields(request: Request, settings: Settings, known: Collection[str]) -> dict[str, str]:
     """Return the fields of a request's form that are texts, none for a raw body; refuse a field that isn't `known`."""
-    if not request.headers.get("content-type", "").startswith(FORM):
+    if not is_form(request):
         return {}
     form = await read_form(request, settings)
     unknown = sorted({name for name in form if name not in known})

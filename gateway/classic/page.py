@@ -9,7 +9,7 @@ from gateway.classic.callers import anybody_who_may, bearer_or_anybody
 from gateway.doors.callers import AtLeast
 from gateway.doors.forms import FIELD, HEADER, form_token
 from gateway.doors.person import Role
-from gateway.dropped import FORM, read_form
+from gateway.dropped import is_form, read_form
 from gateway.pages.classify import classify
 from gateway.parts import parts_of
 
@@ -20,8 +20,7 @@ router = APIRouter(include_in_schema=False)
 async def classify_form(request: Request) -> Response:
     """Answer with the page, the picture and what is in it; the page's own form counts as everywhere."""
     parts = parts_of(request)
-    is_form = request.headers.get("content-type", "").startswith(FORM)
-    if HEADER in request.headers or (is_form and FIELD in await read_form(request, parts.settings)):
+    if HEADER in request.headers or (is_form(request) and FIELD in await read_form(request, parts.settings)):
         await form_token(request)
         return await classify(request, await AtLeast(Role.USER)(await parts.doors.identify(request)))
     return await classify(request, await anybody_who_may(await bearer_or_anybody(request)))

@@ -16,7 +16,7 @@ from gateway.api.bounds import PlainText
 from gateway.classic.callers import REFUSALS, Anybody, Bearer
 from gateway.classifier import Classified, DroppedPicture
 from gateway.doors.person import Person
-from gateway.dropped import FORM, NAME_MAX, read_form, too_large, too_many
+from gateway.dropped import NAME_MAX, is_form, read_form, too_large, too_many
 from gateway.parts import parts_of
 from sluice.errors import RequestError
 from sluice.ledger import pictures
@@ -126,7 +126,7 @@ async def display(request: Request, person: Anybody, name: PictureName) -> Redir
 
 
 async def _form(request: Request) -> FormData:
-    if not request.headers.get("content-type", "").startswith(FORM):
+    if not is_form(request):
         raise RequestError(HTTPStatus.BAD_REQUEST, "send multipart/form-data with field 'file'")
     return await read_form(request, parts_of(request).settings)
 

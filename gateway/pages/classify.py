@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 from gateway.classifier import Classified
 from gateway.doors.callers import User
 from gateway.doors.person import Person
-from gateway.dropped import FORM, read_form, read_pictures
+from gateway.dropped import is_form, read_form, read_pictures
 from gateway.pages.pictures import THUMBNAIL
 from gateway.pages.render import page
 from gateway.parts import Parts, parts_of
@@ -33,7 +33,7 @@ async def show(request: Request, person: User) -> Response:
 async def classify(request: Request, person: User) -> Response:
     """Show the form's pictures with their labels; without any, the form with a word about it."""
     parts = parts_of(request)
-    if request.headers.get("content-type", "").startswith(FORM):
+    if is_form(request):
         files = (await read_form(request, parts.settings)).getlist("file")
         if not any(isinstance(each, UploadFile) and each.filename for each in files):
             return RedirectResponse("/?missing", HTTPStatus.SEE_OTHER)

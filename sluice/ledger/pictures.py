@@ -91,6 +91,16 @@ def newest(cursor: LedgerCursor, user_id: int, name: str) -> int | None:
     return int(row["object_id"]) if row else None
 
 
+def rename(cursor: LedgerCursor, object_id: int, name: str) -> bool:
+    """Note that a picture was dropped again, under this name; return whether it is there and still stored."""
+    return bool(
+        cursor.execute(
+            "UPDATE pictures SET name = %s, created = CURRENT_TIMESTAMP(3) WHERE object_id = %s AND removed IS NULL",
+            (shortened(name, NAME_MAX), object_id),
+        )
+    )
+
+
 def mark_removed(cursor: LedgerCursor, user_id: int, keys: Sequence[bytes]) -> None:
     """Note of a person's pictures that they are no longer kept; objects and predictions stay as they were."""
     cursor.execute(

@@ -122,6 +122,37 @@ def test_the_page_takes_a_picture_from_curl(gateway: Gateway, tmp_path: Any) -> 
     assert client.ask("GET", "/display/dog.jpg").status_code == 404
 
 
+def test_a_name_is_that_of_the_picture_that_was_dropped_last_under_it(stack: Stack, gateway: Gateway) -> None:
+    others = SmallServiceClient(stack.start_gateway(gateway_anonymous="user", gateway_classic=True).url)
+    client = SmallServiceClient(gateway.url)
+
+    def drop(number: int, name: str, at: SmallServiceClient = client) -> str:
+        files = {"file": (name, picture(number))}
+        answer = at.ask("POST", "/api/v1/predictions", files=files)
+        return f"/pictures/{answer.json()['predictions'][0]['id']}/thumbnail"
+
+    def shown(name: str) -> str:
+        return client.ask("GET", f"/display/{name}").headers["location"]
+
+    one, two = drop(1, "x.jpg"), drop(2, "x.jpg")
+    assert (one != two, shown("x.jpg")) == (True, two)
+    assert (drop(1, "x.jpg"), shown("x.jpg")) == (one, one)
+    assert (drop(2, "other.jpg"), shown("other.jpg")) == (two, two)
+    # To another process the answer is known, but not remembered.
+    assert (drop(2, "x.jpg", others), shown("x.jpg")) == (two, two)
+
+
+def test_the_type_of_a_form_may_be_written_in_capitals(gateway: Gateway) -> None:
+    form = requests.Request("POST", f"{gateway.url}/predict", files={"file": ("cat.jpg", picture(1))}).prepare()
+    form.headers["Content-Type"] = form.headers["Content-Type"].replace("multipart/form-data", "Multipart/Form-Data")
+    for path, field in (("/predict", "success"), ("/api/v1/predictions", "predictions")):
+        form.url = f"{gateway.url}{path}"
+        answer = requests.Session().send(form, timeout=ASK_SECONDS)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()[field]
+    assert [each["name"] for each in answer.json()["predictions"]] == ["cat.jpg"]
+
+
 def test_a_zip_is_sent_and_asked_for_by_its_name(stack: Stack, operator: Operator, gateway: Gateway) -> None:
     client = SmallServiceClient(gateway.url)
     files = archives.tiles(12, "in/")
