@@ -143,7 +143,7 @@ async def show_quarantine(
         request,
         "quarantine.html",
         seen=seen,
-        may_change=_may_change(seen, person),
+        may_replay=_may_change(seen, person) and seen.progress.state != "cancelled",
         rows=[(row, Reason.of_code(row.reason)) for row in found.rows],
         counts=[(code, count, Reason.of_code(code)) for code, count in counts.items()],
         reason=reason,

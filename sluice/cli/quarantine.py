@@ -139,7 +139,8 @@ def replay(
             replayed += database.run(ledger_objects.replay, job_id, ids=chosen, reason=reason)
     if ids and replayed < len(set(ids)):
         raise LedgerError(
-            f"{replayed:,} of {len(set(ids)):,} objects replayed: the others are not in quarantine (any more)"
+            f"{replayed:,} of {len(set(ids)):,} objects replayed: the others are not in quarantine (any more), "
+            "or their jobs are cancelled"
         )
     print(f"made {counted(replayed, 'object')} pending again" if replayed else "no quarantined object matches")
 

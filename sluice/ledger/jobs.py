@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from sluice.domain import INSIDE, check_source, is_inside
@@ -18,6 +19,8 @@ MESSAGE_MAX: Final = 1000
 NUMBER_MAX: Final = 2**32 - 1
 """Maximum of a job's repeats and watch_seconds."""
 MODEL: Final = re.compile(r"[A-Za-z0-9._-]{1,64}(@[A-Za-z0-9._-]{1,32})?")
+
+OVER: Final = "job {job} is cancelled, and cancelled jobs don't go on: submit its source again"
 
 ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "paused": ("pending", "running"),
@@ -132,6 +135,14 @@ def _why_empty(cursor: LedgerCursor, job_id: int) -> str:
         return "no archive with members is there" if source.endswith(INSIDE) else "the archive has no members"
     spaces = "" if source == source.strip() else "; it begins or ends with white space"
     return f"nothing is under this prefix: prefixes are taken literally, '*' isn't a wildcard{spaces}"
+
+
+def cancelled(cursor: LedgerCursor, ids: Collection[int]) -> set[int]:
+    """Return which of the jobs are cancelled."""
+    if not ids:
+        return set()
+    cursor.execute("SELECT id FROM jobs WHERE id IN %s AND state = 'cancelled'", (sorted(ids),))
+    return {int(row["id"]) for row in cursor.fetchall()}
 
 
 def lock(cursor: LedgerCursor, job_id: int, *, wait: bool = True) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sluice.domain import Reason
+from sluice.errors import LedgerError
 from sluice.ledger import counters, jobs, tallies
 from sluice.ledger.connection import LedgerCursor
 from sluice.ledger.rows import DETAIL_MAX, PendingObject, QuarantinedObject, QuarantineEntry, shortened
@@ -151,8 +152,15 @@ def _killers(cursor: LedgerCursor, ids: Iterable[int]) -> list[int]:
 def replay(
     cursor: LedgerCursor, job_id: int | None = None, ids: Sequence[int] | None = None, reason: str | None = None
 ) -> int:
-    """Make quarantined objects pending again, at most a thousand per call; return their number. Done jobs run again."""
-    rows = _quarantined(cursor, job_id, ids, reason, columns="id, job_id", limit=REPLAY_ROWS, locking=True)
+    """Make quarantined objects pending again, at most a thousand per call; return their number. Done jobs run again.
+
+    Those of cancelled jobs stay as they are: nobody would try them, and why they are in quarantine would be lost.
+    """
+    found = _quarantined(cursor, job_id, ids, reason, columns="id, job_id", limit=REPLAY_ROWS, locking=True)
+    cancelled = jobs.cancelled(cursor, {row["job_id"] for row in found})
+    if job_id in cancelled:
+        raise LedgerError(jobs.OVER.format(job=job_id))
+    rows = [row for row in found if row["job_id"] not in cancelled]
     if rows:
         make_pending(cursor, [row["id"] for row in rows])
         _count(cursor, [row["job_id"] for row in rows], sign=-1)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
+
 from sluice.domain import ListedObject
+from sluice.errors import LedgerError
 from sluice.ledger import (
     Database,
     PageChanges,
@@ -71,6 +74,21 @@ def test_three_deaths_and_no_fewer(ledger: Database) -> None:
     (row,) = ledger.run(objects.list_quarantined, job)
     assert (row.reason, row.deaths) == ("killed_consumers", 3)
     assert ledger.run(objects.count_death, {}) == []
+    assert breaches(ledger) == []
+
+
+def test_of_a_cancelled_job_nothing_is_replayed_and_the_reasons_stay(ledger: Database) -> None:
+    over, going = running_job(ledger), running_job(ledger)
+    for job in (over, going):
+        list_all(ledger, job, entries([b"a", b"b"]))
+        failures = [QuarantineEntry(number, "corrupt", "x") for number in ids_of(ledger, job).values()]
+        ledger.run(objects.quarantine, failures)
+    ledger.run(jobs.change_state, over, "cancelled")
+    with pytest.raises(LedgerError, match=f"job {over} is cancelled"):
+        ledger.run(objects.replay, over)
+    both = [row.id for row in ledger.run(objects.list_quarantined)]
+    assert ledger.run(objects.replay, ids=both) == 2
+    assert [(row.job, row.reason) for row in ledger.run(objects.list_quarantined)] == [(over, "corrupt")] * 2
     assert breaches(ledger) == []
 
 
