@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
-import signal
+
+from sluice.starting import obey_stops
 
 EXAMPLES = """\
 examples:
@@ -34,11 +34,10 @@ def main() -> None:
     parser.add_argument("--name", help="this consumer in logs and rows; default: host-pid")
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="port of /metrics, /live and /ready; 0: off")
     arguments = parser.parse_args()
-    # Until the service handles this signal there is nothing to drain; the imports below take part of that second.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    obey_stops()
     gc.disable()
-    from consumer.service import serve_until_stopped  # noqa: PLC0415 - see above
-    from sluice.process import run_process  # noqa: PLC0415 - see above
+    from consumer.service import serve_until_stopped  # noqa: PLC0415 - --help needs none of it
+    from sluice.process import run_process  # noqa: PLC0415 - the same
 
     run_process("consumer", serve_until_stopped, **vars(arguments))
 

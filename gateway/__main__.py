@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import gc
 
+from sluice.starting import obey_stops
+
 EXAMPLES = """\
 examples:
   SLUICE_GATEWAY_STORE=s3://photos/sluice/ SLUICE_GATEWAY_ANONYMOUS=user python -m gateway
@@ -30,6 +32,7 @@ def main() -> None:
     parser.add_argument("--name", help="this gateway in logs and rows; default: host-pid")
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="port of /metrics, /live and /ready; 0: off")
     arguments = parser.parse_args()
+    obey_stops()
     gc.disable()
     from gateway.service import serve_until_stopped  # noqa: PLC0415 - --help needs none of it
     from sluice.process import run_process  # noqa: PLC0415 - the same

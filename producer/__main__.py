@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import gc
 
+from sluice.starting import obey_stops
+
 EXAMPLES = """examples:
   python -m producer                          one producer for everything, on SLUICE_BIND
   python -m producer --shard 0 --shards 2     the first of two; each needs its own address
@@ -28,6 +30,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, help="how many producers share the work (SLUICE_SHARDS)")
     parser.add_argument("--bind", help="address to listen on, tcp://host:port (SLUICE_BIND)")
     arguments = parser.parse_args()
+    obey_stops()
     gc.disable()
     from producer.service import serve_until_stopped  # noqa: PLC0415 - --help needs none of it
     from sluice.process import run_process  # noqa: PLC0415 - the same

@@ -6,6 +6,8 @@ import argparse
 import gc
 from functools import partial
 
+from sluice.starting import obey_stops
+
 EXAMPLES = """examples:
   python -m trainer                          makes models of what `sluice train` asks for, one after the other
   python -m trainer --until-idle             ends once no training waits: for a Job, or a rented machine
@@ -27,6 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--until-idle", action="store_true", help="end once no training waits")
     until_idle = parser.parse_args().until_idle
+    obey_stops()
     gc.disable()
     from sluice.process import run_process  # noqa: PLC0415 - --help needs none of it
     from trainer.service import serve_until_stopped  # noqa: PLC0415 - the same

@@ -22,7 +22,7 @@ TOPS: Final = (*PROCESSES, "migrations", "docker", "scripts", "tools", "tests")
 
 FLOORS: Final = (
     {"errors"},
-    {"domain", "backoff", "bounds", "capacity", "lines"},
+    {"domain", "backoff", "bounds", "capacity", "lines", "starting"},
     {"settings"},
     {"images", "protocol", "telemetry", "objects"},
     {"drift"},
