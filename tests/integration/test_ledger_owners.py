@@ -97,3 +97,19 @@ def test_pictures_of_strangers_stay_unseen_when_pictures_are_kept_elsewhere(ledg
     found = ledger.run(owners.job_of_object, back, ADMIN, is_admin=True)
     assert found is not None
     assert found.job.id == made["anybody's pictures"], "they go on there if it is kept there again"
+
+
+def test_a_picture_is_renamed_however_soon_it_comes_again(ledger: Database) -> None:
+    """Two requests within a millisecond set the same: the row is there all the same, and isn't recorded twice."""
+
+    def rename_twice(cursor: LedgerCursor) -> list[bool]:
+        register(cursor)
+        (object_id,) = pictures.record(cursor, [dropped(ANNA)])
+        cursor.execute("SET timestamp = UNIX_TIMESTAMP(NOW(3))")  # the session's clock stands still
+        try:
+            return [pictures.rename(cursor, object_id, "b.jpg") for _ in range(2)]
+        finally:
+            cursor.execute("SET timestamp = DEFAULT")
+
+    assert ledger.run(rename_twice) == [True, True]
+    assert ledger.run(pictures.newest, ANNA, "b.jpg") is not None
