@@ -42,6 +42,19 @@ FAULTS = {
     (404, ""): Reason.NOT_FOUND,
     (405, "MethodNotAllowed"): Reason.NOT_FOUND,  # a delete marker
 }
+# Answers to who asks, not to what is asked for: keys that are being rotated, a clock that was set, a server that knows
+# them not yet. The bucket may be listed a moment later, so that proves nothing.
+OF_REQUESTER: Final = frozenset(
+    {
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidSecurity",
+        "InvalidToken",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)
 # Answers of an overloaded server, or of a proxy whose server is gone: never an object's fault.
 BUSY: Final = frozenset({429, 502, 503, 504})
 BUSY_CODES: Final = frozenset({"SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestTimeout"})
@@ -217,7 +230,7 @@ class Bucket:
         if code == "NoSuchKey":
             return ObjectError(Reason.NOT_FOUND, detail)
         reason = FAULTS.get((status, code)) or FAULTS.get((status, ""))
-        if reason is None:
+        if reason is None or code in OF_REQUESTER:
             return _kind(error)(f"{detail}: tried again later")
         try:  # a wrong endpoint or expired credentials affect every object, so the bucket must be listable
             self._ask(lambda: self._client().list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1))
