@@ -14,7 +14,7 @@ from tools.page_picture import CHROMIUM, launch
 from tools.stack import Servers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(servers: Servers) -> Iterator[Site]:
     """Give the gateway, with something on each of its pages."""
     if not CHROMIUM.exists():

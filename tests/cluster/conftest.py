@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(2400))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
     """Return the cluster's clients; the images are loaded."""
     if kubeconfig := os.environ.get("KUBECONFIG"):
@@ -73,7 +73,7 @@ def write_next_version(archive: Path, path: Path) -> None:
             new.writestr(entry, content)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keda(tools: Tools) -> None:
     """Provide KEDA, if the cluster has it or its programs were built."""
     if os.environ.get("KUBECONFIG"):
@@ -86,13 +86,13 @@ def keda(tools: Tools) -> None:
     addon.install(cluster)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def images() -> dict[str, object]:
     """Return the values that select the images."""
     return {"registry": os.environ.get("SLUICE_TEST_REGISTRY", REGISTRY), "tag": version()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared(tools: Tools, images: dict[str, object]) -> Iterator[Release]:
     """Return the installation that tests share, in whatever state the last test left it."""
     with tools.namespace("sluice-shared") as namespace, Release(tools, namespace, images) as release:
@@ -101,7 +101,7 @@ def shared(tools: Tools, images: dict[str, object]) -> Iterator[Release]:
         yield release
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def photos(shared: Release) -> str:
     """Return a prefix with the photos of every load."""
     shared.upload("load", 50_000, PHOTOS)
