@@ -29,6 +29,7 @@ from hypothesis import settings as hypothesis_settings
 from PIL import Image
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from sluice.ledger import Database
 from sluice.settings import Settings, read_settings
@@ -36,8 +37,9 @@ from sluice.telemetry import LedgerTelemetry
 from tests.support.ready_tables import make_tables, ready_statements
 from tools.stack import S3Server, Servers, Stack, TorchServe
 
-ORDER: Final = ("unit", "chart", "cluster", "browser", "integration", "chaos")
+ORDER: Final = ("cluster", "unit", "chart", "browser", "integration", "chaos")
 TOGETHER: Final = ("cluster", "browser")
+LONG: Final = ("integration", "chaos")
 POLL_SECONDS: Final = 0.1
 _numbers = itertools.count()
 
@@ -47,8 +49,8 @@ hypothesis_settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first, then those that one process takes together: at the end all would wait for it."""
-    items.sort(key=lambda item: ORDER.index(_room(item)))
+    """Run first what one process takes together, as at the end all would wait for it; and the fast tests meanwhile."""
+    items.sort(key=lambda item: (ORDER.index(_room(item)), _room(item) in LONG and not _shares_a_fixture(item.path)))
 
 
 class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -61,7 +63,13 @@ class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
         room = next((room for room in TOGETHER if nodeid.startswith(f"tests/{room}/")), "")
-        return room or (module if _shares_a_fixture(module) else nodeid)
+        return room or (module if _shares_a_fixture(Path(__file__).parent.parent / module) else nodeid)
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """Give a process one long test beyond the one that it has begun: other ones may be free earlier."""
+        next_is_long = next(iter(self.workqueue), "").startswith(tuple(f"tests/{room}/" for room in LONG))
+        if not next_is_long or self._pending_of(self.assigned_work[node]) <= 1:
+            super()._reschedule(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneCluster:
@@ -70,9 +78,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneClus
 
 
 @functools.cache
-def _shares_a_fixture(module: str) -> bool:
+def _shares_a_fixture(module: Path) -> bool:
     """Return whether the tests of a module share a fixture of their own."""
-    return 'scope="module"' in (Path(__file__).parent.parent / module).read_text(encoding="utf-8")
+    return 'scope="module"' in module.read_text(encoding="utf-8")
 
 
 def _room(item: pytest.Item) -> str:
