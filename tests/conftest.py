@@ -19,6 +19,7 @@ When a test with `stack` fails, the ends of all its logs are in its report.
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -47,10 +48,19 @@ _numbers = itertools.count()
 hypothesis_settings.register_profile("untimed", deadline=None)
 hypothesis_settings.load_profile("untimed")
 
+# Looking for garbage in what is imported took a quarter of the time until the first test.
+gc.disable()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run first what one process takes together, as at the end all would wait for it; and the fast tests meanwhile."""
     items.sort(key=lambda item: (ORDER.index(_room(item)), _room(item) in LONG and not _shares_a_fixture(item.path)))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, but not in what stays until the end."""
+    gc.freeze()
+    gc.enable()
 
 
 class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
