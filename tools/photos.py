@@ -44,10 +44,15 @@ ORIENTATION: Final = 0x0112
 @cache
 def sample(name: str) -> Image.Image:
     """Open one of the photographs."""
+    return Image.open(photograph(name)).convert("RGB")
+
+
+def photograph(name: str) -> Path:
+    """Return the file of one of the photographs."""
     for package, (folder, files) in SAMPLES.items():
         for file in files.split():
             if Path(file).stem == name:
-                return Image.open(_folder(package) / folder / file).convert("RGB")
+                return _folder(package) / folder / file
     raise KeyError(name)
 
 

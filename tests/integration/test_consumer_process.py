@@ -25,6 +25,7 @@ from sluice.objects import open_source
 from sluice.protocol import Work, WorkItem
 from sluice.settings import Settings, read_settings
 from tests.support.consumer_fakes import LABELS, PREPROCESSING, FakeProducer, FakeTorchServe, png
+from tools.photos import photograph
 from tools.stack import TorchServe
 from tools.stack.ports import free_port
 from tools.stack.torchserve import card_of
@@ -287,8 +288,7 @@ def test_a_real_torchserve_answers_a_packed_batch(torchserve: TorchServe) -> Non
     card = card_of(torchserve.archives[torchserve.models.index("efficientnet-lite0")])
     model = Model(1, card["name"], card["version"], card["digest"], card["preprocessing"], card["labels"], live=True)
     spec = Preprocessing.from_dict(card["preprocessing"])
-    photo = Path(str(pytest.importorskip("sklearn").__file__)).parent / "datasets" / "images" / "flower.jpg"
-    image = decode(photo.read_bytes(), spec, 10**8)
+    image = decode(photograph("flower").read_bytes(), spec, 10**8)
     blank = np.zeros_like(image)
     client = TorchServeClient(read_settings())
     (endpoint,) = endpoints(torchserve.address)

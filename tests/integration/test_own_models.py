@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import requests
 import torch
-import torchvision
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
@@ -28,6 +27,7 @@ from sluice.store.card import archived_card
 from tests.support.programs import exported
 from tests.support.recipes_in_int8 import NAME as IN_INT8
 from tests.support.recipes_in_int8 import SIDE, shared_recipe, why_not_here
+from tools.photos import photograph
 from tools.stack import ROOT, Servers, TorchServe
 
 LABELS: Final = ["drug", "néant", "other thing"]
@@ -63,8 +63,10 @@ def build(recipe: Path, output: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
+    from torchvision.models import squeezenet1_1  # noqa: PLC0415 - takes seconds
+
     torch.manual_seed(3)
-    made: nn.Module = torchvision.models.squeezenet1_1(num_classes=len(LABELS)).eval()
+    made: nn.Module = squeezenet1_1(num_classes=len(LABELS)).eval()
     return made
 
 
@@ -163,7 +165,7 @@ def test_in_8_bits_it_answers_as_its_archive_does_here(server: TorchServe, in_in
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_person_gets_its_labels(server: TorchServe, name: str) -> None:
-    picture = next((ROOT / ".venv").glob("lib/python3*/site-packages/sklearn/datasets/images/china.jpg")).read_bytes()
+    picture = photograph("china").read_bytes()
     answer = requests.post(f"{server.address}/predictions/{name}", picture, timeout=60).json()
     assert set(answer) == set(LABELS)
     assert sum(answer.values()) == pytest.approx(1, abs=1e-5)

@@ -10,6 +10,7 @@ from pathlib import Path
 import requests
 
 from tests.support.signals import ctrl_c_heard
+from tools.photos import photograph
 from tools.stack import ROOT, free_port
 
 
@@ -26,8 +27,9 @@ def test_it_answers_on_its_port_until_it_is_told_to_stop(tmp_path: Path) -> None
     assert process.stdout is not None
     line = process.stdout.readline()
     assert f"http://127.0.0.1:{port}/predictions/noop" in line, log.read_text()
-    picture = next((ROOT / ".venv").glob("lib/python3*/site-packages/sklearn/datasets/images/china.jpg")).read_bytes()
-    answer = requests.post(f"http://127.0.0.1:{port}/predictions/noop", data=picture, timeout=30)
+    answer = requests.post(
+        f"http://127.0.0.1:{port}/predictions/noop", data=photograph("china").read_bytes(), timeout=30
+    )
     assert len(answer.json()) == 10
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

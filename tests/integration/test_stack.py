@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-import sklearn
 
 from sluice.ledger import Database, jobs, progress, query
+from tools.photos import photograph
 from tools.stack import ROOT, Leash, Server, Servers, Stack, StackError, Supervisor, TorchServe, free_port
 
 SLEEPER = [sys.executable, "-c", "import subprocess, sys; subprocess.run(['sleep', '300'])"]
@@ -139,8 +139,8 @@ def test_torchserve_answers_a_person_and_keeps_management_on_loopback(torchserve
     for connection in psutil.net_connections("tcp"):
         if connection.laddr and connection.laddr.port in torchserve.ports.values():
             assert connection.laddr.ip in {"127.0.0.1", "::ffff:127.0.0.1"}
-    photo = Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg"
-    answer = requests.put(f"{torchserve.address}/predictions/efficientnet-lite0", data=photo.read_bytes(), timeout=30)
+    photo = photograph("china").read_bytes()
+    answer = requests.put(f"{torchserve.address}/predictions/efficientnet-lite0", data=photo, timeout=30)
     assert next(iter(answer.json())) == "palace"
 
 

@@ -15,10 +15,10 @@ import pytest
 import requests
 import skimage
 from numpy.typing import NDArray
-from sklearn.datasets import load_sample_image
 
 from sluice.images import BATCH_TYPE, Preprocessing, decode, pack
 from tests.support.corpus import LABEL, corpus, saved
+from tools.photos import sample
 from tools.stack import Servers, TorchServe, archive_of, card_of
 
 MODEL = "efficientnet-lite0"
@@ -76,10 +76,8 @@ def test_curl_names_what_is_on_a_photo(server: TorchServe, name: str, labels: se
 
 
 def test_labels_are_right_for_photos_of_another_package(server: TorchServe) -> None:
-    from PIL import Image  # noqa: PLC0415 - here only
-
-    for name, labels in (("china.jpg", {"palace", "bell cote", "monastery"}), ("flower.jpg", {"daisy"})):
-        data = saved(Image.fromarray(load_sample_image(name)), "JPEG", quality=90)
+    for name, labels in (("china", {"palace", "bell cote", "monastery"}), ("flower", {"daisy"})):
+        data = saved(sample(name), "JPEG", quality=90)
         assert next(iter(ask(server, data).json())) in labels
 
 

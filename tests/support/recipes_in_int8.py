@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torchvision.models import squeezenet1_1
 
 from handlers.running import runs_as
 from sluice.images import INT8, OPENVINO
@@ -59,6 +58,8 @@ def write_pictures(folder: Path, count: int) -> None:
 
 def write_recipe(folder: Path, name: str) -> Path:
     """Write the recipe, its weights and the pictures; return the recipe's path."""
+    from torchvision.models import squeezenet1_1  # noqa: PLC0415 - takes seconds
+
     torch.manual_seed(3)
     save_file(squeezenet1_1(num_classes=3).state_dict(), folder / "w8.safetensors")
     write_pictures(folder / "pictures", COUNT)

@@ -6,12 +6,6 @@ import statistics
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
-
 MEASURES: Final = {"ms": "ms", "rows": "rows read", "pages": "pages looked at", "disk": "pages from disk"}
 DRAWN: Final = {
     "list 1,000 new keys": "#4477aa",
@@ -68,6 +62,11 @@ def table(results: dict[str, Any]) -> str:
 
 def plot(results: dict[str, Any], path: Path) -> None:
     """Draw what some operations cost by the number of done rows, and what a row takes."""
+    import matplotlib as mpl  # noqa: PLC0415 - takes a second
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the choice above
+
     sizes = results["sizes"]
     figure, axes = plt.subplots(1, 4, figsize=(16, 4.2), layout="constrained", width_ratios=(3, 3, 3, 2))
     rows = [size["rows"] for size in sizes]

@@ -7,12 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
-
 from tools.bench.rounds import Measured, Measurement, settings_of
 
 OURS: Final = "sluice"
@@ -159,6 +153,11 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
     in_order = sorted(results["systems"], key=lambda each: median(each, "rate") or 0.0)
     names = [f"{each['title']} {each['version']}" for each in in_order]
     colours = ["#4477aa" if each["name"] == OURS else "#bbbbbb" for each in in_order]
+    import matplotlib as mpl  # noqa: PLC0415 - takes a second
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the choice above
+
     figure, axes = plt.subplots(1, 3, figsize=(13, 0.6 + 0.5 * len(names)), layout="constrained", sharey=True)
     rates = [values(each, "rate") for each in in_order]
     middle = [statistics.median(found) for found in rates]
