@@ -141,6 +141,9 @@ class JobControl:
                 continue
             if await self._ledger.run(ledger.jobs.finish, job.id):
                 log.info("job done", job=job.id)
+            elif (await self._ledger.run(ledger.listing.state, job.id)).repeat_no < job.repeats:
+                # It was listed, but the database was set back since: the next look has it listed from there.
+                del self._listings[job.id]
 
     async def _rate(self, running: list[Job], now: float) -> None:
         """Record each job's pending objects and rate, from the counters: of all consumers of all shards."""

@@ -42,6 +42,7 @@ class JobLister:
         self._more = more
         self._turns = ListingTurns(AT_ONCE)
         self._known: dict[int, KnownArchives] = {}
+        self._known_since = 0
         self._glances = PrefixGlances(lock, sources, self._turns, more)
         self._repetitions = RepetitionLister(lock, sources, self._turns, more)
 
@@ -91,6 +92,7 @@ class JobLister:
             state = await self._lock.run(ledger.listing.state, job.id)
 
     async def _list_once(self, job: Job, after: bytes, repeat_no: int) -> None:
+        """List to the end of a repeat, or until the ledger is found at another place than this listing."""
         pages = self._pages(job, after)
         self._glances.begin_pass(job)
         following = asyncio.create_task(self._read(job, pages))
@@ -101,7 +103,8 @@ class JobLister:
                 async with turn:
                     self._sources.fine(job.id)
                     if page is None:
-                        await self._write(job, [], repeat_no, last=True)
+                        if not await self._write(job, [], repeat_no, after, last=True):
+                            return
                         if job.id in self._known:
                             self._known[job.id].end_pass()
                         self._glances.end_pass(job.id)
@@ -110,7 +113,9 @@ class JobLister:
                     # The next page is read while this one is written, in its own turn.
                     following = asyncio.create_task(self._read(job, pages))
                     if page:
-                        await self._write(job, page, repeat_no, last=False)
+                        if not await self._write(job, page, repeat_no, after, last=False):
+                            return
+                        after = ledger.listing.place_behind(page) or after
                         metrics.STAGE_SECONDS.labels(stage="list").observe((time.perf_counter() - began) / len(page))
         finally:
             await _give_up(following)
@@ -120,6 +125,10 @@ class JobLister:
         source = self._sources.get(job.source)
         if not isinstance(source, Archives) or not job.watch or job.repeats > 1:
             return source.list(after)
+        if self._known_since != self._lock.taken:
+            # The connection was lost, and the database that is there now may know less.
+            self._known_since = self._lock.taken
+            self._known.clear()
         return source.list_new(after, self._known.setdefault(job.id, KnownArchives()).passes_over)
 
     async def _read(
@@ -131,10 +140,14 @@ class JobLister:
             page = await asyncio.to_thread(next, pages, None)
             return page, turn.pop_all()
 
-    async def _write(self, job: Job, page: list[ListedObject], repeat_no: int, *, last: bool) -> None:
+    async def _write(self, job: Job, page: list[ListedObject], repeat_no: int, after: bytes, *, last: bool) -> bool:
+        """Write a page; return whether the ledger was at the place from which it was read."""
         added = await self._lock.run(
-            ledger.listing.add_page, job.id, page, repeat_no=repeat_no, last=last, repeats=job.repeats
+            ledger.listing.add_page, job.id, page, repeat_no=repeat_no, last=last, repeats=job.repeats, after=after
         )
+        if added.set_back:
+            log.warning("the database was set back: listing goes on where it stands", job=job.id)
+            return False
         if job.id in self._known:
             self._known[job.id].note(page)
         self._glances.note(job.id, page)
@@ -142,6 +155,7 @@ class JobLister:
         metrics.SUPERSEDED.inc(added.superseded)
         if added.new or added.replayed:
             self._more(job.id)
+        return True
 
     async def _has_begun(self, job: Job) -> bool:
         state = await self._lock.run(ledger.listing.state, job.id)

@@ -36,7 +36,7 @@ class RepetitionLister:
         self._more = more
 
     async def list(self, job: Job, wish: Repetition, place: bytes) -> None:
-        """List from a place to the end, a page in each turn."""
+        """List from a place to the end, a page in each turn, or until the ledger is found at another place."""
         last = False
         while not last:
             async with self._turns.turn(job.id):
@@ -44,7 +44,11 @@ class RepetitionLister:
                 answered = [listed for listed in page.objects if listed.key in page.answers]
                 unchanged = await unchanged_keys(self._sources.get(job.source), answered) if answered else set()
                 self._sources.fine(job.id)
-                added, copied = await self._lock.run(again_listing.add_page, job.id, job.model_id or 0, page, unchanged)
+                added, copied = await self._lock.run(
+                    again_listing.add_page, job.id, job.model_id or 0, page, unchanged, place
+                )
+                if added.set_back:
+                    return
             metrics.LISTED.inc(added.new)
             if added.new > copied:
                 self._more(job.id)

@@ -38,6 +38,8 @@ class ShardLock:
         self._clock = clock
         self._name = f"sluice.producer.{shard}"
         self._taking_again = asyncio.Lock()
+        self.taken = 0
+        """How often the lock was taken: each time on another connection, maybe to another server."""
 
     @property
     def is_held(self) -> bool:
@@ -101,7 +103,9 @@ class ShardLock:
         log.warning("lock taken again after a lost connection", shard=self._shard)
 
     async def _try(self) -> bool:
-        return await self._ledger.call(Database.hold_lock, self._name)
+        held = await self._ledger.call(Database.hold_lock, self._name)
+        self.taken += held
+        return held
 
     def _checked(self, database: Database) -> Database:
         """Return the connection if it still has the lock; whoever noticed a loss may have been cancelled."""

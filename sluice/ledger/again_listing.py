@@ -11,15 +11,18 @@ from sluice.ledger.rows import PageChanges, Prediction
 
 
 def add_page(
-    cursor: LedgerCursor, job_id: int, model_id: int, page: RepeatedPage, unchanged: Collection[bytes]
+    cursor: LedgerCursor, job_id: int, model_id: int, page: RepeatedPage, unchanged: Collection[bytes], after: bytes
 ) -> tuple[PageChanges, int]:
-    """Write a page, move the cursor, and copy the answers for the keys that still hold the same bytes.
+    """Write a page that was read from the place `after`, move the cursor, and copy answers.
 
-    Return the changes, and how many answers were copied. Repeating it after a lost answer changes nothing.
+    They are copied for the keys that still hold the same bytes. Return the changes, and how many were copied.
+    Repeating it after a lost answer changes nothing.
     """
     added = listing.add_page(
-        cursor, job_id, page.objects, repeat_no=0, last=page.last, repeats=1, place=page.place or None
+        cursor, job_id, page.objects, repeat_no=0, last=page.last, repeats=1, place=page.place or None, after=after
     )
+    if added.set_back:
+        return added, 0
     wanted = sorted(key for key in page.answers if key in unchanged)
     if not wanted:
         return added, 0

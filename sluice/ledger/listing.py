@@ -54,19 +54,24 @@ def add_page(
     last: bool,
     repeats: int,
     place: bytes | None = None,
+    after: bytes | None = None,
 ) -> PageChanges:
     """Write a page (in key order) to the ledger and move the cursor past it; `last` ends the pass or repeat.
 
-    The cursor is the last entry's, or `place`.
+    The cursor is the last entry's, or `place`. `after` is the cursor from which the page was read: if the ledger isn't
+    there, because its database was restored or lost what it had committed, nothing is written.
 
     Repeating it after a lost answer changes nothing: the rows exist, and the cursor of a finished repeat doesn't move.
     """
+    place = None if last else place or place_behind(entries)
+    if after is not None:
+        behind = (repeat_no + 1, b"") if last else (repeat_no, place or after)
+        now = state(cursor, job_id)
+        if (now.repeat_no, now.cursor) not in ((repeat_no, after), behind):
+            return PageChanges(0, 0, set_back=True)
     added = _add(cursor, job_id, {repeat_no: entries}, adjacent=True)
     cursor.execute("INSERT IGNORE INTO listings (job_id) VALUES (%s)", (job_id,))
     if not last:
-        # A refused entry may have a stand-in key, which sorts differently.
-        places = (entry.cursor or (b"" if entry.refused else entry.key) for entry in reversed(entries))
-        place = place or next((each for each in places if each), None)
         if place is not None:
             cursor.execute(
                 "UPDATE listings SET key_cursor = %s, updated = CURRENT_TIMESTAMP(3) "
@@ -82,6 +87,13 @@ def add_page(
         (ended, ended, job_id, repeat_no),
     )
     return added
+
+
+def place_behind(entries: Sequence[ListedObject]) -> bytes | None:
+    """Return the cursor behind a page; None: the page says nothing of it."""
+    # A refused entry may have a stand-in key, which sorts differently.
+    places = (entry.cursor or (b"" if entry.refused else entry.key) for entry in reversed(entries))
+    return next((each for each in places if each), None)
 
 
 def restart(cursor: LedgerCursor, job_id: int) -> None:

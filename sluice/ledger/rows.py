@@ -78,13 +78,15 @@ class ListingState:
 class PageChanges:
     """The changes that a page made; `replayed` counts quarantined objects that are pending again.
 
-    `reopened` says that the job was done, and runs again.
+    `reopened` says that the job was done, and runs again; `set_back`, that nothing was written, since the ledger stands
+    at another place of the listing.
     """
 
     new: int
     superseded: int
     replayed: int = 0
     reopened: bool = False
+    set_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -13,10 +14,10 @@ from producer.ledger import LedgerConnections
 from producer.lister import JobLister
 from producer.shard import ShardLock
 from sluice.domain import ListedObject
-from sluice.ledger import Database, Job, LedgerCursor, jobs, listing
+from sluice.ledger import Database, Job, LedgerCursor, counters, jobs, listing
 from sluice.settings import Settings
 from sluice.telemetry.health import Health
-from tests.support.ledger_rows import register
+from tests.support.ledger_rows import breaches, ids_of, register
 
 LONG_JOBS = 6
 
@@ -120,3 +121,49 @@ def test_a_job_that_stops_gives_up_its_turn_and_resumes_at_its_page(settings: Se
     for job in found:
         begun_after = buckets[job.source].begun_after
         assert begun_after == sorted(set(begun_after)), "each time from where it stood"
+
+
+class HaltingBucket(EndlessBucket):
+    """A bucket of six pages; its fifth isn't given before somebody says so."""
+
+    def __init__(self) -> None:
+        super().__init__(pages=6)
+        self.goes_on = threading.Event()
+
+    def list(self, after: bytes) -> Iterator[list[ListedObject]]:
+        for page in super().list(after):
+            if page[0].key == b"%09d" % 5:
+                self.goes_on.wait(60)
+            yield page
+
+
+def set_back(cursor: LedgerCursor, job: int, key: bytes) -> None:
+    """Make a job's rows what they were when it was listed up to a key, as a restore does."""
+    cursor.execute("DELETE FROM objects WHERE job_id = %s AND object_key > %s", (job, key))
+    cursor.execute(
+        "UPDATE listings SET key_cursor = %s, repeat_no = 0, passes = 0, complete = FALSE WHERE job_id = %s", (key, job)
+    )
+    counters.recount(cursor, job)
+
+
+def test_a_listing_goes_on_where_the_ledger_stands_if_that_was_set_back(settings: Settings, ledger: Database) -> None:
+    """A database that was restored, or lost what it had committed, lacks pages that were written already."""
+    buckets: dict[str, EndlessBucket] = {}
+    (job,) = submit(ledger, buckets, 0)
+    bucket = HaltingBucket()
+    buckets[job.source] = bucket
+
+    async def play() -> None:
+        async with listing_of(settings, buckets) as lister:
+            lister.set_priorities({job.id: 0})
+            following = asyncio.create_task(lister.follow(job))
+            await until(lambda: cursor_of(ledger, job) == b"%09d" % 4)
+            ledger.run(set_back, job.id, b"%09d" % 1)
+            bucket.goes_on.set()
+            async with asyncio.timeout(60):
+                await following
+
+    asyncio.run(play())
+    assert list(ids_of(ledger, job.id)) == [b"%09d" % number for number in range(1, 7)]
+    assert ledger.run(listing.state, job.id).complete
+    assert breaches(ledger) == []

@@ -48,7 +48,21 @@ class EndlessLister:
         await asyncio.Event().wait()
 
 
-def control_of(jobs: Any) -> tuple[JobControl, Backlog]:  # noqa: ANN401 - a ledger with some jobs
+class CountedLister:
+    """Lists in no time."""
+
+    def __init__(self) -> None:
+        self.followed = 0
+
+    def set_priorities(self, _: object) -> None:
+        """Do nothing."""
+
+    async def follow(self, _: object) -> bool:
+        self.followed += 1
+        return True
+
+
+def control_of(jobs: Any, lister: object = None) -> tuple[JobControl, Backlog]:  # noqa: ANN401 - a ledger with some jobs
     """Return the second of two shards, without anything to send to or to read from."""
     settings, unused = read_settings(shard=1, shards=2), cast("Any", None)
     backlog, leases, sources = Backlog(), LeaseTable(1.0), cast("Any", SimpleNamespace(keep=lambda _: None))
@@ -67,7 +81,7 @@ def control_of(jobs: Any) -> tuple[JobControl, Backlog]:  # noqa: ANN401 - a led
             send=lambda _: False,
         ),
         leases=leases,
-        lister=cast("Any", EndlessLister()),
+        lister=cast("Any", lister or EndlessLister()),
         sources=sources,
         messages=JobMessages(),
         trials=TrialControl(settings, cast("Any", SimpleNamespace(control=jobs, trials=unused))),
@@ -126,3 +140,38 @@ def test_a_job_that_was_started_is_listed_at_once() -> None:
 
     assert asyncio.run(look()) == [True, False, False, False]
     assert jobs.started == {1}
+
+
+class UnfinishedJobs(PendingCounts):
+    """A ledger with a job that can't be finished, since it isn't listed to its end."""
+
+    def __init__(self) -> None:
+        super().__init__({1: 0})
+        self.repeat_no = 0
+
+    async def run(self, work: object, *arguments: Any) -> Any:  # noqa: ANN401 - as above
+        if work is ledger.jobs.finish:
+            return False
+        if work is ledger.listing.state:
+            return SimpleNamespace(repeat_no=self.repeat_no)
+        found = await super().run(work, *arguments)
+        if work is ledger.jobs.active:
+            for job in found:
+                job.repeats = 1
+        return found
+
+
+def test_a_listed_job_is_listed_again_if_the_ledger_was_set_back() -> None:
+    jobs, lister = UnfinishedJobs(), CountedLister()
+    looking, _ = control_of(jobs, lister)
+
+    async def look() -> list[int]:
+        followed = []
+        async with asyncio.TaskGroup() as tasks:
+            for jobs.repeat_no in (1, 1, 0, 1, 1):
+                await looking.look(tasks)
+                await asyncio.sleep(0)
+                followed.append(lister.followed)
+        return followed
+
+    assert asyncio.run(look()) == [1, 1, 1, 2, 2]
