@@ -96,8 +96,9 @@ def rename(cursor: LedgerCursor, object_id: int, name: str) -> bool:
     # Later than before even within a millisecond: a row that stays as it is isn't counted.
     return bool(
         cursor.execute(
-            "UPDATE pictures SET name = %s, created = GREATEST(CURRENT_TIMESTAMP(3), created + INTERVAL 1000 MICROSECOND)"
-            " WHERE object_id = %s AND removed IS NULL",
+            "UPDATE pictures SET name = %s, "
+            "created = GREATEST(CURRENT_TIMESTAMP(3), created + INTERVAL 1000 MICROSECOND) "
+            "WHERE object_id = %s AND removed IS NULL",
             (shortened(name, NAME_MAX), object_id),
         )
     )
