@@ -63,6 +63,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """Let what was imported go at the end: nanobind reports what is left then."""
+    gc.unfreeze()
+
+
 class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Distributes tests to several processes: to any free one, but all the cluster's to one, and all the browser's.
 
