@@ -32,9 +32,9 @@ EXAMPLES: Final = """\
 Examples:
 
   sluice results last                                  the first 50 rows
-  sluice results 7 --format csv --output photos.csv    all rows
+  sluice results 7 --output photos.csv                 all rows
   sluice results 7 --format jsonl | jq -r .label | sort | uniq -c
-  sluice results 7 --format parquet --output photos.parquet
+  sluice results 7 --output photos.parquet
 
 The best rows first, in SQL:
 
@@ -53,7 +53,10 @@ class OutputFormat(StrEnum):
 
 def results(
     job: JobArgument,
-    as_format: Annotated[OutputFormat, typer.Option("--format", help="Output format.")] = OutputFormat.TABLE,
+    wanted: Annotated[
+        OutputFormat | None,
+        typer.Option("--format", help="Output format; default: as --output's name ends, else a table."),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="File to write; it appears when it is complete.")] = None,
     limit: Annotated[
         int | None,
@@ -65,6 +68,7 @@ def results(
     In CSV, text that a spreadsheet would read as a formula is prefixed
     with '. Control characters are escaped only on a terminal.
     """
+    as_format = wanted or _format_of(output)
     if as_format is OutputFormat.PARQUET:
         _need_pyarrow()
         if output is None and sys.stdout.isatty():
@@ -91,6 +95,12 @@ def results(
         warn(f"job {found.id} is {progress.state}, {counted(progress.pending, 'object')} pending: more rows may come")
     if as_format is OutputFormat.TABLE and limit is None and written < progress.done:
         warn(f"{written:,} of {progress.done:,} rows: --limit N shows more, --format csv writes all")
+
+
+def _format_of(output: Path | None) -> OutputFormat:
+    """Return the format that a file's name says."""
+    ends = "" if output is None else output.suffix.lower().removeprefix(".")
+    return OutputFormat(ends) if ends in set(OutputFormat) else OutputFormat.TABLE
 
 
 def _pages(database: Database, job_id: int, most: int | None) -> Iterator[list[Result]]:

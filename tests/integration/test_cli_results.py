@@ -69,6 +69,18 @@ def test_parquet_goes_to_a_file_that_appears_whole(sluice: Sluice, job: int, pho
     assert [path.name for path in tmp_path.glob("out*")] == ["out.parquet"]
 
 
+def test_a_files_name_says_its_format(sluice: Sluice, job: int, tmp_path: Path) -> None:
+    for name, chosen, as_format in (
+        ("rows.csv", (), "csv"),
+        ("rows.JSONL", (), "jsonl"),
+        ("rows.csv", ("--format", "jsonl"), "jsonl"),
+        ("rows.txt", (), "table"),
+    ):
+        target = tmp_path / name
+        assert sluice("results", job, *chosen, "--output", target)[0] == 0
+        assert target.read_bytes().decode() == sluice("results", job, "--format", as_format)[1]
+
+
 def test_parquet_without_pyarrow_says_the_remedy(sluice: Sluice, job: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     code, _, err = sluice("results", job, "--format", "parquet", "--output", "x")
