@@ -110,6 +110,8 @@ class ProducerSession:
         socket.linger = 0
         identity = os.urandom(16)
         socket.routing_id = identity
+        # Not for names: those of a producer that listens on IPv4 may have an address of IPv6 too.
+        socket.ipv6 = "[" in address
         socket.rcvhwm = QUEUED_MESSAGES
         socket.maxmsgsize = max(settings.prefetch_bytes, settings.inline_max_bytes)
         socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MILLISECONDS

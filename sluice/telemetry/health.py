@@ -6,6 +6,7 @@ condition that the process set is false; its body has the reasons.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -58,12 +59,19 @@ class Health:
         return self._clock() - self._ticked < STALLED_SECONDS
 
 
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, health: Health) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _handler(health))
+
+
 class HealthServer:
     """The HTTP server; `port` is the port that it got."""
 
     def __init__(self, host: str, port: int, health: Health) -> None:
-        self._server = ThreadingHTTPServer((host, port), _handler(health))
-        self._server.daemon_threads = True
+        self._server = _Listener(host, port, health)
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
 

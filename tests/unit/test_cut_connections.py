@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,6 +35,14 @@ OBJECTS = 40
 CONSUMERS = 2
 PATIENCE_SECONDS = 60.0
 ENDS = ("done", "failed", "returned, then done")
+
+
+def has_ipv6() -> bool:
+    """Return whether this machine's loopback has an address of IPv6."""
+    with socket.socket(socket.AF_INET6) as listener, contextlib.suppress(OSError):
+        listener.bind(("::1", 0))
+        return True
+    return False
 
 
 class Producer:
@@ -155,3 +165,22 @@ def test_each_message_may_be_lost(kind: int, how: str) -> None:
 @given(st.lists(st.builds(ProxyFault, st.sampled_from(sorted(KINDS)), st.sampled_from(HOWS)), max_size=6))
 def test_any_faults_one_after_the_other(faults: list[ProxyFault]) -> None:
     asyncio.run(ride_through(faults))
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no address of IPv6")
+def test_a_producer_that_listens_on_ipv6_is_reached() -> None:
+    async def work() -> None:
+        producer, context = Producer("tcp://[::1]:*"), zmq.asyncio.Context()
+        with producer.router as router:
+            receiving = asyncio.create_task(router.receive(Inbox(producer.leases, producer, router.answer).take))
+            consumer = Consumer(context, router.address, "c")
+            line = asyncio.create_task(consumer.line.run())
+            producer.offer(0)
+            await until(lambda: producer.ends[0], producer.leases)
+            consumer.line.leave()
+            await line
+        receiving.cancel()
+        await asyncio.wait([receiving])
+        context.destroy(0)
+
+    asyncio.run(work())
