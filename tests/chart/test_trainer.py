@@ -62,6 +62,12 @@ def test_keda_has_none_while_no_training_waits_or_is_at_work() -> None:
     assert "sluice-consumer" not in rendered.of("TriggerAuthentication")
 
 
+def test_a_job_with_its_labels_doesnt_hold_up_a_drain() -> None:
+    """A budget that selects a Job's pod allows no eviction at all, as long as that pod exists."""
+    selector = trainer().get("PodDisruptionBudget", "sluice-trainer")["spec"]["selector"]
+    assert selector["matchExpressions"] == [{"key": "batch.kubernetes.io/job-name", "operator": "DoesNotExist"}]
+
+
 def test_a_job_for_each_training_is_made_of_a_cron_job_that_never_runs() -> None:
     rendered = trainer(kind="Job")
     assert "sluice-trainer" not in rendered.of("Deployment")
@@ -96,6 +102,7 @@ def test_weights_of_other_bases_are_fetched_from_where_the_values_say() -> None:
     [
         ({"trainer": {"enabled": True}}, "set models.store"),
         ({**STORE, "trainer": {"enabled": True, "kind": "Job", "keda": {"enabled": True}}}, "set trainer.kind=Deploy"),
+        ({**STORE, "trainer": {"keda": {"enabled": True}}}, "set trainer.enabled=true"),
         ({**STORE, "trainer": {"enabled": True, "kind": "DaemonSet"}}, "kind"),
         (
             {**STORE, "trainer": {"enabled": True, "extraEnv": [{"name": "SLUICE_TRAINER_DEVICE", "value": "cpu"}]}},

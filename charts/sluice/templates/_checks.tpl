@@ -209,6 +209,8 @@
   "trainer.keda scales a Deployment, and with trainer.kind=Job there is none: set trainer.kind=Deployment, "
   "or trainer.keda.enabled=false") }}
 {{- end }}
+{{- else if .keda.enabled }}
+{{- fail "trainer.keda scales a trainer, and there is none: set trainer.enabled=true, or trainer.keda.enabled=false" }}
 {{- end }}
 {{- end }}
 {{- end }}
