@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.cluster import asked_trainings
+from tests.cluster.asked_trainings import KINDS, PICTURES, SOURCE, is_over, row, serving
 from tests.cluster.load import Asking
 from tests.cluster.releases import Release, wait_until
-from tests.support import labelled_pictures
 
-SOURCE: Final = "s3://images/labelled/"
-KINDS: Final = labelled_pictures.KINDS[:2]
-EACH: Final = 12
 PODS: Final = 2
 
 
@@ -22,8 +19,7 @@ PODS: Final = 2
 def training_release(release: Release) -> Iterator[Release]:
     """Return the shared installation with labelled pictures and a trainer; afterwards the trainer is gone."""
     release.scale("trainer", 1)
-    release.run("python", "-", words=f"{Path(labelled_pictures.__file__).read_text(encoding='utf-8')}\n{WRITE}")
-    release.run("sluice", "upload", "/tmp/labelled", SOURCE)
+    asked_trainings.upload_labelled(release)
     yield release
     release.scale("trainer", 0)
 
@@ -31,23 +27,23 @@ def training_release(release: Release) -> Iterator[Release]:
 def test_a_trained_model_is_served_by_all_pods_although_its_trainer_died(training_release: Release) -> None:
     """A row starts it, agents load what it made, a job asks for it; meanwhile no prediction fails."""
     release = training_release
-    training = int(release.run("sluice", "train", SOURCE, "--name", "shapes"))
+    training = asked_trainings.ask(release, "shapes")
     dead = kill_at_work(release)
     assert row(release, training)[0] == "running", "it was over before its trainer died: give it more pictures"
     # Meanwhile: half a minute passes until another trainer may take up what a dead one had.
     release.scale("torchserve", PODS)
     release.wait_ready(torchserve=PODS)
     with Asking(release) as asking:
-        wait_until(lambda: row(release, training)[0] not in {"pending", "running"}, "the training ends", pause=1.0)
+        wait_until(lambda: is_over(release, training), "the training ends", pause=1.0)
         state, message, trainer, model = row(release, training)
         assert (state, message, model) == ("done", "", "shapes@1.0")
         assert trainer != dead
         wait_until(lambda: serving(release, model) == PODS, "all pods serve it", pause=1.0)
         job = release.submit(SOURCE, "--model", model)
-        release.wait_done(job, EACH * len(KINDS))
+        release.wait_done(job, PICTURES)
     assert asking.failures == []
     assert asking.answers
-    release.check([job], EACH * len(KINDS))
+    release.check([job], PICTURES)
     said = release.sql(f"SELECT DISTINCT model, label FROM results WHERE job = {job} ORDER BY label")
     assert said == [[model, kind] for kind in KINDS]
     seconds = release.sql(SERVED.format(training=training))[0][0]
@@ -71,24 +67,6 @@ def has_read(release: Release) -> bool:
     return any(line.startswith('sluice_training_steps_total{stage="reading"}') for line in lines)
 
 
-def row(release: Release, training: int) -> list[str]:
-    """Return a training's state, message, trainer and model."""
-    asked = "state, message, trainer, CONCAT(name, '@', version)"
-    return release.sql(f"SELECT {asked} FROM trainings WHERE id = {training}")[0]
-
-
-def serving(release: Release, model: str) -> int:
-    """Return how many TorchServe pods serve a version."""
-    return int(release.sql(f"SELECT served FROM model_versions WHERE model = '{model}'")[0][0])
-
-
-WRITE: Final = f"""
-from pathlib import Path
-for key, data in labelled(each={EACH}).items():
-    path = Path("/tmp/labelled", key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-"""
 SERVED: Final = """\
 SELECT ROUND(TIMESTAMPDIFF(MICROSECOND, MIN(t.finished), MAX(s.changed)) / 1e6, 1)
 FROM trainings t JOIN servings s ON s.model_id = t.model_id WHERE t.id = {training}"""
