@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import re
+
+from tests.cluster import asked_trainings
+from tests.cluster.asked_trainings import PICTURES, SOURCE
 from tests.cluster.load import Asking, Load
-from tests.cluster.releases import Release, wait_until
+from tests.cluster.releases import ROOT, Release, wait_until
 from tests.cluster.values import SHARED
 
 MOST = 3
@@ -33,6 +38,7 @@ BY_BACKLOG = {
     "cooldownPeriod": 5,
     "behavior": QUICK,
 }
+BY_TRAININGS = {"enabled": True, "pollingInterval": 1, "cooldownPeriod": 5}
 
 
 def test_the_hpa_follows_the_load_up_and_down(changeable: Release, photos: str) -> None:
@@ -43,6 +49,41 @@ def test_the_hpa_follows_the_load_up_and_down(changeable: Release, photos: str) 
 def test_keda_follows_the_backlog_from_none_and_back(keda: None, changeable: Release, photos: str) -> None:  # noqa: ARG001 - it must be there
     """Consumers go from none to the maximum and back; leased objects count, so no working consumer is removed."""
     follow(changeable, photos, {"keda": BY_BACKLOG}, idle=0)
+
+
+def test_keda_has_a_trainer_and_consumers_only_while_somebody_asks(keda: None, changeable: Release) -> None:  # noqa: ARG001 - it must be there
+    """A training starts its trainer, a job its consumers, and then none is left; KEDA signs in as the guide says."""
+    release = changeable
+    asked_trainings.upload_labelled(release)
+    secret = {"connectionSecret": give_keda_a_connection(release)}
+    scaled = {"consumer": {**BY_BACKLOG, **secret}, "trainer": {**BY_TRAININGS, **secret}}
+    release.upgrade({**SHARED, **{name: {**SHARED[name], "keda": scaled[name]} for name in scaled}}, hooks=False)
+    wait_until(lambda: not release.pods("trainer") and not release.pods("consumer"), "neither has a pod")
+    training = asked_trainings.ask(release, "scaled")
+    wait_until(lambda: asked_trainings.is_over(release, training), "a trainer takes it up, and ends it")
+    state, message, _, model = asked_trainings.row(release, training)
+    assert (state, message) == ("done", "")
+    wait_until(lambda: not release.pods("trainer"), "no trainer is left")
+    wait_until(lambda: asked_trainings.serving(release, model), "TorchServe serves what it made")
+    job = release.submit(SOURCE, "--model", model)
+    release.wait_done(job, PICTURES)
+    wait_until(lambda: not release.pods("consumer"), "no consumer is left")
+    release.check([job], PICTURES)
+    release.run("sluice", "models", "retire", model)
+
+
+def give_keda_a_connection(release: Release) -> str:
+    """Create the Secret of docs/production.md; return its name. tests/integration/test_keda_rights.py has its user."""
+    guide = (ROOT / "docs" / "production.md").read_text()
+    command = r"create secret generic (\S+) \\\n *--from-literal='(connectionString=keda:\S+)'"
+    ((secret, value),) = re.findall(command, guide)
+    # Nobody may make users in the try-out's database, and it has no TLS.
+    password = release.tools.core.read_namespaced_secret(f"{release.name}-mysql", release.namespace).data["password"]
+    value = value.partition("?")[0].replace("keda:…", f"sluice:{base64.b64decode(password).decode()}")
+    value = re.sub(r"@tcp\([^:]*", f"@tcp({release.name}-mysql.{release.namespace}", value)
+    made = ["create", "secret", "generic", secret, f"--from-literal={value}"]
+    release.tools.run("kubectl", *made, f"--namespace={release.namespace}")
+    return str(secret)
 
 
 def follow(release: Release, photos: str, scaler: dict[str, object], idle: int) -> None:
