@@ -117,13 +117,13 @@ def test_a_published_version_is_served_and_answers_a_job(
     start_all(*agents)
     stack.start_workers(consumers=1)
     stack.servers.s3.fill(bucket, [("a.png", picture()), ("b.png", picture())])
-    done = operator.command("models", "publish", str(renamed(tmp_path, "drugs", "1.0")), "--promote")
-    assert (done.returncode, done.stdout) == (0, "drugs@1.0 is published\ndrugs@1.0 is live\n"), done.stderr
+    done = operator.run("models", "publish", str(renamed(tmp_path, "drugs", "1.0")), "--promote")
+    assert (done.exit_code, done.stdout) == (0, "drugs@1.0 is published\ndrugs@1.0 is live\n"), done.stderr
     assert state(operator, "drugs@1.0") == "live"
     for each in torchserves:
         assert requests.post(f"{each.address}/predictions/drugs", picture(), timeout=60).ok
-    done = operator.command("submit", f"s3://{bucket}/", "--model", "drugs@1.0", "--wait")
-    assert done.returncode == 0, done.stderr
+    done = operator.run("submit", f"s3://{bucket}/", "--model", "drugs@1.0", "--wait")
+    assert done.exit_code == 0, done.stderr
     rows = operator.sql("SELECT model, COUNT(*) AS n FROM results GROUP BY model")
     assert rows == [{"model": "drugs@1.0", "n": 2}]
     operator.check()
@@ -135,8 +135,8 @@ def test_a_new_server_is_ready_with_all_that_is_wanted(
     first, second = (stack.add_agent(each) for each in torchserves)
     start_all(first)
     for version in ("1.0", "1.1"):
-        assert operator.command("models", "publish", str(renamed(tmp_path, "drugs", version))).returncode == 0
-    assert operator.command("models", "promote", "drugs@1.0").returncode == 0
+        assert operator.run("models", "publish", str(renamed(tmp_path, "drugs", version))).exit_code == 0
+    assert operator.run("models", "promote", "drugs@1.0").exit_code == 0
     start_all(second)
     for version in ("1.0", "1.1"):
         url = f"{torchserves[1].address}/predictions/drugs/{version}"
@@ -159,10 +159,10 @@ def test_under_load_versions_come_and_go_and_no_prediction_fails(
         job = operator.submit(f"s3://{bucket}/", repeats=50)
         for version in ("1.0", "2.0"):
             archive = renamed(tmp_path, "drugs", version, "efficientnet-lite0")
-            done = operator.command("models", "publish", str(archive), "--promote")
-            assert done.returncode == 0, done.stderr
+            done = operator.run("models", "publish", str(archive), "--promote")
+            assert done.exit_code == 0, done.stderr
         with SteadyCallers(torchserves, "drugs") as of_the_live_one:
-            assert operator.command("models", "retire", "drugs@1.0").returncode == 0
+            assert operator.run("models", "retire", "drugs@1.0").exit_code == 0
             operator.sql("UPDATE models SET retired = retired - INTERVAL 1 MINUTE WHERE retired IS NOT NULL")
             for each in torchserves:
                 until(lambda each=each: not is_loaded(each, "drugs/1.0"), "the end of a retired version")  # type: ignore[misc]
@@ -177,11 +177,11 @@ def test_what_jobs_need_stays_until_they_end(
     agents = [stack.add_agent(each) for each in torchserves[:1]]
     start_all(*agents, stack.add_producer())
     stack.servers.s3.fill(bucket, [("a.png", picture())])
-    assert operator.command("models", "publish", str(renamed(tmp_path, "drugs", "1.0"))).returncode == 0
-    assert operator.command("submit", f"s3://{bucket}/", "--model", "drugs@1.0").returncode == 0
+    assert operator.run("models", "publish", str(renamed(tmp_path, "drugs", "1.0"))).exit_code == 0
+    assert operator.run("submit", f"s3://{bucket}/", "--model", "drugs@1.0").exit_code == 0
     until(lambda: operator.sql("SELECT 1 FROM jobs WHERE state = 'running'"), "a job without consumers")
     until(lambda: state(operator, "drugs@1.0") == "served", "a served version")
-    assert operator.command("models", "retire", "drugs@1.0").returncode == 0
+    assert operator.run("models", "retire", "drugs@1.0").exit_code == 0
     operator.sql("UPDATE models SET retired = retired - INTERVAL 1 MINUTE WHERE retired IS NOT NULL")
     # An agent that starts anew has only the rows to go by.
     agents[0].stop()
@@ -201,14 +201,14 @@ def test_a_trial_s_share_is_answered_once_while_consumers_are_killed(
     start_all(stack.add_agent(torchserves[0]))
     for version, how in (("1.0", ["--promote"]), ("2.0", [])):
         archive = renamed(tmp_path, "drugs", version)
-        assert operator.command("models", "publish", str(archive), *how).returncode == 0
+        assert operator.run("models", "publish", str(archive), *how).exit_code == 0
     stack.start_workers(consumers=2, torchserve=torchserves[0].address)
     stack.servers.s3.fill(bucket, [(f"{number}.png", picture(number)) for number in range(200)])
     in_share, tried = answers_under_kills(stack, operator, bucket)
     by_model = {row["model"]: row["n"] for row in operator.sql("SELECT model, COUNT(*) AS n FROM results GROUP BY 1")}
     instead = in_share - tried["failed"]
     assert by_model == {"drugs@1.0": 800 - instead, "drugs@2.0": instead}
-    assert operator.command("models", "trial", "drugs@2.0", "--stop").returncode == 0
+    assert operator.run("models", "trial", "drugs@2.0", "--stop").exit_code == 0
     assert operator.sql("SELECT 1 FROM current WHERE model = 'drugs@2.0'") == []
     answers_under_kills(stack, operator, bucket, "--shadow")
     assert operator.sql("SELECT DISTINCT model FROM results WHERE job = 2") == [{"model": "drugs@1.0"}]
@@ -222,8 +222,8 @@ def test_a_trial_s_share_is_answered_once_while_consumers_are_killed(
 
 def answers_under_kills(stack: Stack, operator: Operator, bucket: str, *how: str) -> tuple[int, dict[str, int]]:
     """Try a version on half of a job's objects; return how many those are, and how many were tried and failed."""
-    done = operator.command("models", "trial", "drugs@2.0", "--share", "0.5", *how)
-    assert done.returncode == 0, done.stderr
+    done = operator.run("models", "trial", "drugs@2.0", "--share", "0.5", *how)
+    assert done.exit_code == 0, done.stderr
     until(lambda: operator.sql("SELECT 1 FROM trials WHERE state = 'running'"), "a trial that runs")
     with Database(stack.settings) as database:
         job = database.run(jobs.submit, f"s3://{bucket}/", "drugs", repeats=4)
@@ -255,7 +255,7 @@ def test_a_version_that_cannot_be_loaded_says_why_and_is_not_promoted(
     agent = stack.add_agent(torchserves[0])
     start_all(agent)
     sound = renamed(tmp_path, "sound", "1.0")
-    assert operator.command("models", "publish", str(sound), "--promote").returncode == 0
+    assert operator.run("models", "publish", str(sound), "--promote").exit_code == 0
 
     def plant(name: str, data: bytes, size: int = 0) -> None:
         card = card_of(sound)
@@ -274,8 +274,8 @@ def test_a_version_that_cannot_be_loaded_says_why_and_is_not_promoted(
     plant("other", sound.read_bytes())
     plant("junk", b"junk")
     plant("large", renamed(tmp_path, "large", "1.0").read_bytes(), size=1 << 50)
-    done = operator.command("models", "publish", str(renamed(tmp_path, "spoilt", "1.0", change=spoil)))
-    assert done.returncode == 0, done.stderr
+    done = operator.run("models", "publish", str(renamed(tmp_path, "spoilt", "1.0", change=spoil)))
+    assert done.exit_code == 0, done.stderr
     causes = {
         "pickled": "'weights.pkl' is neither code nor weights",
         "swapped": "not the one that was published",
@@ -286,13 +286,13 @@ def test_a_version_that_cannot_be_loaded_says_why_and_is_not_promoted(
     }
     for name, said in causes.items():
         assert said in cause(operator, f"{name}@1.0")
-        done = operator.command("models", "promote", f"{name}@1.0")
-        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+        done = operator.run("models", "promote", f"{name}@1.0")
+        assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
         assert answers(torchserves[0], f"{name}/1.0") == 404
     assert agent.why_not_ready() == ""
     assert answers(torchserves[0], "sound") == 200
-    done = operator.command("models", "publish", str(renamed(tmp_path, "spoilt", "1.0")), "--promote")
-    assert done.returncode == 0, done.stderr
+    done = operator.run("models", "publish", str(renamed(tmp_path, "spoilt", "1.0")), "--promote")
+    assert done.exit_code == 0, done.stderr
     assert answers(torchserves[0], "spoilt") == 200
 
 
@@ -300,14 +300,14 @@ def test_an_archive_that_may_not_be_published_leaves_nothing(operator: Operator,
     path = renamed(tmp_path, "drugs", "1.0")
     with zipfile.ZipFile(path, "a") as opened:
         opened.writestr("../evil.py", b"")
-    done = operator.command("models", "publish", str(path))
-    assert (done.returncode, "would be unpacked outside" in done.stderr) == (2, True), done.stderr
+    done = operator.run("models", "publish", str(path))
+    assert (done.exit_code, "would be unpacked outside" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "published").exists()
     assert operator.sql("SELECT 1 FROM models WHERE name = 'drugs'") == []
-    done = operator.command("models", "publish", str(renamed(tmp_path, "drugs", "1.0")), SLUICE_MODEL_STORE="")
-    assert (done.returncode, "set SLUICE_MODEL_STORE" in done.stderr) == (2, True), done.stderr
-    done = operator.command("models", "publish", str(renamed(tmp_path, "drugs", "1.0")), "--promote", "--wait", "1")
-    assert (done.returncode, "no TorchServe with an agent" in done.stderr) == (2, True), done.stderr
+    done = operator.run("models", "publish", str(renamed(tmp_path, "drugs", "1.0")), SLUICE_MODEL_STORE="")
+    assert (done.exit_code, "set SLUICE_MODEL_STORE" in done.stderr) == (2, True), done.stderr
+    done = operator.run("models", "publish", str(renamed(tmp_path, "drugs", "1.0")), "--promote", "--wait", "1")
+    assert (done.exit_code, "no TorchServe with an agent" in done.stderr) == (2, True), done.stderr
 
 
 def test_archives_lie_in_a_bucket(
@@ -316,8 +316,8 @@ def test_archives_lie_in_a_bucket(
     store = {"model_store": f"s3://{bucket}/store"}
     start_all(stack.add_agent(torchserves[0], **store))
     archive = str(renamed(tmp_path, "drugs", "1.0"))
-    done = operator.command("models", "publish", archive, "--promote", SLUICE_MODEL_STORE=store["model_store"])
-    assert done.returncode == 0, done.stderr
+    done = operator.run("models", "publish", archive, "--promote", SLUICE_MODEL_STORE=store["model_store"])
+    assert done.exit_code == 0, done.stderr
     assert answers(torchserves[0], "drugs") == 200
     (found,) = stack.servers.s3.client.list_objects_v2(Bucket=bucket)["Contents"]
     assert found["Key"].startswith("store/drugs/1.0/")
