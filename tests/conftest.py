@@ -38,8 +38,8 @@ from sluice.telemetry import LedgerTelemetry
 from tests.support.ready_tables import make_tables, ready_statements
 from tools.stack import S3Server, Servers, Stack, TorchServe
 
-ORDER: Final = ("cluster", "unit", "chart", "browser", "integration", "chaos")
-TOGETHER: Final = ("cluster", "browser")
+ORDER: Final = ("cluster", "chart", "unit", "browser", "integration", "chaos")
+TOGETHER: Final = ("cluster", "chart", "browser")
 LONG: Final = ("integration", "chaos")
 POLL_SECONDS: Final = 0.1
 _numbers = itertools.count()
@@ -69,16 +69,17 @@ def pytest_unconfigure() -> None:
 
 
 class OneCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Distributes tests to several processes: to any free one, but all the cluster's to one, and all the browser's.
+    """Distributes tests to several processes: to any free one, but some folders' as a whole to one.
 
-    Each process has its own servers, but there is only one cluster; and what the browser looks at takes long to start.
-    So do most fixtures of a module, which stay with one process as well.
+    Each process has its own servers, but there is only one cluster; what the browser looks at takes long to start, and
+    the chart's tests render the same manifests. So it is with modules that share a fixture, or have fast tests.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
         room = next((room for room in TOGETHER if nodeid.startswith(f"tests/{room}/")), "")
-        return room or (module if _shares_a_fixture(Path(__file__).parent.parent / module) else nodeid)
+        is_whole = module.startswith("tests/unit/") or _shares_a_fixture(Path(__file__).parent.parent / module)
+        return room or (module if is_whole else nodeid)
 
     def _reschedule(self, node: WorkerController) -> None:
         """Give a process one long test beyond the one that it has begun: other ones may be free earlier."""
