@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""A shell's exit code for Ctrl-C."""
 
 
 def obey_stops() -> None:

@@ -41,11 +41,11 @@ from sluice.errors import (
     SourceError,
     TablesMissing,
 )
+from sluice.starting import INTERRUPTED
 
 NOT_SO: Final = 1
 USAGE: Final = 2
 UNREACHABLE: Final = 3
-INTERRUPTED: Final = 130
 
 EXAMPLES: Final = """\
 A first round:

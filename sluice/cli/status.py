@@ -110,14 +110,15 @@ def _show_all(seen: list[JobProgress], screen: Console) -> None:
     ended = [progress for progress in seen if progress.state in ENDED]
     hidden = {progress.job for progress in ended[:-ENDED_SHOWN]}
     shown = [progress for progress in seen if progress.job not in hidden]
-    if not screen.is_terminal:
+    if screen.is_terminal and not seen:
+        screen.print("no job yet: submit one with `sluice submit s3://bucket/prefix`")
+        return
+    table = _table(shown, screen.width) if screen.is_terminal else None
+    if table is None:
         for progress in shown:
             screen.print(Text(sentence(progress)), soft_wrap=True)
         return
-    if not seen:
-        screen.print("no job yet: submit one with `sluice submit s3://bucket/prefix`")
-        return
-    screen.print(_table(shown, screen.width))
+    screen.print(table)
     for progress in shown:
         if progress.message:
             screen.print(Text(f"job {progress.job}: {safe(progress.message)}", style="yellow"), soft_wrap=True)
@@ -125,7 +126,8 @@ def _show_all(seen: list[JobProgress], screen: Console) -> None:
         screen.print(Text(f"{len(hidden):,} older jobs that ended: `sluice jobs list` shows them", style="dim"))
 
 
-def _table(shown: list[JobProgress], width: int) -> Table:
+def _table(shown: list[JobProgress], width: int) -> Table | None:
+    """Return the jobs as a table; None where the terminal is too narrow for one."""
     figures = [
         (
             str(progress.job),
@@ -140,10 +142,12 @@ def _table(shown: list[JobProgress], width: int) -> Table:
     heads = ("job", "state", "finished", "quar.", "rate", "left")
     # The source gets the space that the figures leave, because figures must never be cut.
     taken = sum(max(map(len, column)) + GAP for column in zip(heads, *figures, strict=True))
+    if taken + SOURCE_LEAST > width:
+        return None
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     table.add_column(heads[0], justify="right", no_wrap=True)
     table.add_column(heads[1], no_wrap=True)
-    table.add_column("source", no_wrap=True, overflow="ellipsis", max_width=max(SOURCE_LEAST, width - taken))
+    table.add_column("source", no_wrap=True, overflow="ellipsis", max_width=width - taken)
     for head in heads[2:]:
         table.add_column(head, justify="right", no_wrap=True)
     for progress, (job, state, *rest) in zip(shown, figures, strict=True):

@@ -152,6 +152,25 @@ def test_a_store_that_cannot_be_used_is_refused_with_the_settings(
     assert said in err
 
 
+INTERRUPTED = """
+import os, signal, sys, types
+
+class App(types.ModuleType):
+    def __getattr__(self, name):
+        os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.modules["sluice.cli.app"] = App("sluice.cli.app")
+from sluice.cli import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_command_starts_shows_no_traceback() -> None:
+    run = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -8,8 +8,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from rich.text import Text
 
+from sluice.cli import status
 from sluice.cli.screen import console, duration, percent, safe, sentence
 from sluice.exports import disarmed, json_safe
 from sluice.ledger import JobProgress
@@ -102,3 +104,12 @@ def test_a_formula_is_text_in_a_spreadsheet(text: str) -> None:
 @pytest.mark.parametrize("cell", ["", "cat", "'=1", "a=1", -1, -1.5, None])
 def test_what_is_no_formula_stays_as_it_is(cell: object) -> None:
     assert disarmed(cell) is cell
+
+
+@pytest.mark.parametrize("width", [30, 44, 45, 120])
+def test_no_terminal_is_too_narrow_for_a_jobs_number(width: int) -> None:
+    """Figures are shown whole: in a table if it fits, otherwise in sentences."""
+    shown = io.StringIO()
+    status._show_all([progress(job=1234567), progress(job=2)], Console(file=shown, width=width, force_terminal=True))
+    assert "1234567" in shown.getvalue()
+    assert "50 % of 10" in shown.getvalue() or "5 of 10 (50 %)" in shown.getvalue()
