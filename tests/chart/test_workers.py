@@ -29,6 +29,12 @@ def test_without_values_everything_is_there(default: Rendered) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["sluice-producer", "sluice-mysql", "sluice-s3"])
+def test_a_wrong_image_can_be_corrected(default: Rendered, name: str) -> None:
+    """With OrderedReady, a StatefulSet never replaces a pod that doesn't become ready."""
+    assert default.get("StatefulSet", name)["spec"]["podManagementPolicy"] == "Parallel"
+
+
 def test_a_shard_is_a_pod_with_its_own_number_and_name() -> None:
     rendered = render({"producer": {"shards": 3}})
     producer = rendered.get("StatefulSet", "sluice-producer")

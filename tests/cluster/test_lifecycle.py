@@ -42,7 +42,8 @@ def alone(tools: Tools, images: dict[str, object]) -> Iterator[Release]:
 def test_install_upgrade_uninstall_and_install_again(alone: Release, tmp_path: Path) -> None:
     """One install makes a working system; after uninstalling only its data stays, which the next install uses.
 
-    The first chart's selectors lack app.kubernetes.io/name: an upgrade from it prints the command that it needs.
+    The first chart's selectors lack app.kubernetes.io/name: an upgrade from it prints the command that it needs. An
+    install without the registry is put right by deploying with it.
     """
     told = alone.install(VALUES, chart=chart_before_names_selected(tmp_path))
     assert "helm test sluice" in told
@@ -71,15 +72,28 @@ def test_install_upgrade_uninstall_and_install_again(alone: Release, tmp_path: P
     alone.helm("uninstall", "--wait")
     wait_until(lambda: resources(alone) == DATA, "only data and its passwords are left")
 
+    alone.helm("install", str(CHART), "--set=image.registry=", "--timeout=5s", values=VALUES, check=False)
+    wait_until(lambda: all(has_no_image(alone, component) for component in ("mysql", "s3", "producer")), "no image")
     alone.deploy(VALUES)
     alone.start_loader()
     alone.check([job], 50)
 
     told = alone.deploy({**VALUES, "test": {"source": "s3://there-is-none/"}}, check=False)
-    assert "the new one failed its test: revision 1 is back" in told
+    assert "the new one failed its test: revision 2 is back" in told
     history = json.loads(alone.helm("history", "--output", "json"))
-    assert [entry["status"] for entry in history] == ["superseded", "superseded", "deployed"]
+    assert [entry["status"] for entry in history] == [*["superseded"] * 3, "deployed"]
     alone.check([job], 50)
+
+
+def has_no_image(release: Release, component: str) -> bool:
+    """Return whether a component has a pod for which no image was found."""
+    containers = [
+        status
+        for pod in release.pods(component)
+        for status in (*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or []))
+    ]
+    waiting = [status.state.waiting.reason for status in containers if status.state.waiting]
+    return bool({"ErrImagePull", "ImagePullBackOff"} & set(waiting))
 
 
 def chart_before_names_selected(folder: Path) -> Path:

@@ -113,3 +113,12 @@ helm.sh/hook-weight: "-5"
 {{- if ne .type "RollingUpdate" }}{{ $strategy = omit . "rollingUpdate" }}{{ end }}
 {{- toYaml $strategy }}
 {{- end }}
+
+{{/*
+The pod management of a StatefulSet: (list $ name). With OrderedReady, Kubernetes never replaces a pod that doesn't become
+ready, so a wrong image could not be corrected by an upgrade. It can't be changed: one that exists keeps what it has.
+*/}}
+{{- define "sluice.podManagement" -}}
+{{- $found := lookup "apps/v1" "StatefulSet" (index . 0).Release.Namespace (index . 1) -}}
+podManagementPolicy: {{ dig "spec" "podManagementPolicy" "Parallel" (default dict $found) }}
+{{- end }}
