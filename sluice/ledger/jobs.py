@@ -20,8 +20,6 @@ NUMBER_MAX: Final = 2**32 - 1
 """Maximum of a job's repeats and watch_seconds."""
 MODEL: Final = re.compile(r"[A-Za-z0-9._-]{1,64}(@[A-Za-z0-9._-]{1,32})?")
 
-OVER: Final = "job {job} is cancelled, and cancelled jobs don't go on: submit its source again"
-
 ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "paused": ("pending", "running"),
     "running": ("pending", "paused"),

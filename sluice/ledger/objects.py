@@ -159,7 +159,7 @@ def replay(
     found = _quarantined(cursor, job_id, ids, reason, columns="id, job_id", limit=REPLAY_ROWS, locking=True)
     cancelled = jobs.cancelled(cursor, {row["job_id"] for row in found})
     if job_id in cancelled:
-        raise LedgerError(jobs.OVER.format(job=job_id))
+        raise LedgerError(f"job {job_id} is cancelled, and cancelled jobs don't go on: submit its source again")
     rows = [row for row in found if row["job_id"] not in cancelled]
     if rows:
         make_pending(cursor, [row["id"] for row in rows])

@@ -74,16 +74,19 @@ def cause(operator: Operator, model: str) -> str:
     return str(row["message"])
 
 
+def described(torchserve: TorchServe, model: str) -> requests.Response:
+    """Return what its management port says of a model."""
+    return requests.get(f"http://127.0.0.1:{torchserve.ports['management_port']}/models/{model}", timeout=60)
+
+
 def is_loaded(torchserve: TorchServe, model: str) -> bool:
     """Ask its management port: a prediction that is asked for while its version is unloaded gets no answer at all."""
-    url = f"http://127.0.0.1:{torchserve.ports['management_port']}/models/{model}"
-    return requests.get(url, timeout=60).status_code != 404
+    return described(torchserve, model).status_code != 404
 
 
 def default(torchserve: TorchServe, model: str) -> str:
     """Return the version that answers who asks for none."""
-    url = f"http://127.0.0.1:{torchserve.ports['management_port']}/models/{model}"
-    return str(requests.get(url, timeout=60).json()[0]["modelVersion"])
+    return str(described(torchserve, model).json()[0]["modelVersion"])
 
 
 def answers(torchserve: TorchServe, model: str) -> int:

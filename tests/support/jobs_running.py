@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,7 +76,7 @@ class Operator:
         """Run `sluice`."""
         return subprocess.run(
             [str(Path(sys.executable).parent / "sluice"), *arguments],
-            env={**self._stack.environment, "COLUMNS": "200", **environment},
+            env=self._variables(environment),
             capture_output=True,
             text=True,
             timeout=120,
@@ -85,7 +85,10 @@ class Operator:
 
     def run(self, *arguments: str, **environment: str) -> Result:
         """Run `sluice` in this process, which has imported already what takes a new one most of its time."""
-        return CliRunner().invoke(app, arguments, env={**self._stack.environment, "COLUMNS": "200", **environment})
+        return CliRunner().invoke(app, arguments, env=self._variables(environment))
+
+    def _variables(self, more: Mapping[str, str]) -> dict[str, str]:
+        return {**self._stack.environment, "COLUMNS": "200", **more}
 
     def check(self, *arguments: str) -> None:
         """Check that `sluice check` finds nothing wrong, in the database and in the running processes."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,6 +25,7 @@ from sluice.protocol import Failure
 from sluice.protocol.frames import KINDS
 from sluice.settings import read_settings
 from tests.support.faulty_proxy import HOWS, FaultyProxy, ProxyFault
+from tests.support.loopback import has_ipv6
 
 HEARTBEAT = 0.1
 """Heartbeat of the consumers. The producer never times out, so no death is counted, and lost objects must come back."""
@@ -35,14 +34,6 @@ OBJECTS = 40
 CONSUMERS = 2
 PATIENCE_SECONDS = 60.0
 ENDS = ("done", "failed", "returned, then done")
-
-
-def has_ipv6() -> bool:
-    """Return whether this machine's loopback has an address of IPv6."""
-    with socket.socket(socket.AF_INET6) as listener, contextlib.suppress(OSError):
-        listener.bind(("::1", 0))
-        return True
-    return False
 
 
 class Producer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from sluice.errors import ConfigurationError
 from sluice.settings import read_settings
 from sluice.telemetry import Health, HealthServer, configure, get_logger, metrics, serve
 from sluice.telemetry.health import STALLED_SECONDS
+from tests.support.loopback import has_ipv6
 from tools.stack import free_port
 
 NAMES = [
@@ -129,7 +129,7 @@ def test_unknown_paths_are_not_found(server: str) -> None:
     assert requests.get(f"{server}/secrets", timeout=5).status_code == HTTPStatus.NOT_FOUND
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no address of IPv6")
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no address of IPv6")
 def test_it_is_served_on_ipv6_too(state: Health) -> None:
     server = serve(read_settings(metrics_host="::1", metrics_port=free_port()), state)
     assert server is not None
